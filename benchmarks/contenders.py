@@ -1,0 +1,219 @@
+"""The contenders, and how each of them is started with one worker on a free port of 127.0.0.1."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import jwt
+
+from benchmarks import process
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = Path(__file__).resolve().parent / "peers"
+BIN = Path(sys.executable).parent  # of the virtual environment: a resolved path would lead out of it
+
+TOPIC = "bench"
+API_SECRET = "publisher-secret-for-benchmarks-only"
+TOKEN_SECRET = "token-secret-for-benchmarks-only-0123456789"
+MARK = '{"mark":"%d@%d"}'  # what load.c looks for: number and time of publication
+START_SECONDS = 20
+STOP_SECONDS = 20
+
+
+class Contender:
+    """What the measures must know about a service: its paths, its words, its command."""
+
+    name = stream = publish = ready = ""
+    headers = {}
+    accepted = '"published"'  # stands once in the answer for each notification that was accepted
+    directory = PEERS
+
+    def available(self):
+        """Say whether it can be started at all."""
+        return True
+
+    def command(self, port, data):
+        """Return the command line."""
+        raise NotImplementedError
+
+    def environment(self, port, data):
+        """Return what the environment needs besides."""
+        return {}
+
+    def hello(self, user):
+        """Return what a connection says first, or nothing where it need not say anything."""
+        return None
+
+    def notification(self, text_bytes, **members):
+        """Return one line of JSON with a body of so many bytes; its number and its time are left open."""
+        record = {**members, "title": "benchmark", "body": "x" * text_bytes, "data": 0}
+        return json.dumps(record, separators=(",", ":")).replace('"data":0', f'"data":{MARK}').encode()
+
+    def unheard(self, text_bytes):
+        """Return a notification that nobody hears, for measuring how fast it is accepted."""
+        return self.notification(text_bytes)
+
+    def worker(self, pid):
+        """Return the process that holds the connections, given the one that was started."""
+        return pid
+
+
+class Notifier(Contender):
+    """The service of this repository, with its embedded Valkey."""
+
+    name = "notifier"
+    stream, publish, ready = "/v1/stream", "/v1/notifications", "/readyz"
+    headers = {"Authorization": f"Bearer {API_SECRET}"}
+    accepted = '"created_at"'
+    directory = ROOT
+
+    def available(self):
+        """Say whether the service is there."""
+        return (ROOT / "wsgi.py").exists()
+
+    def command(self, port, data):
+        """Return the production command."""
+        return [BIN / "gunicorn", "wsgi:app"]
+
+    def environment(self, port, data):
+        """Return the settings: a throw-away data directory, and a history that holds a whole burst."""
+        return {
+            "NOTIFIER_BIND": f"127.0.0.1:{port}",
+            "NOTIFIER_WORKERS": "1",
+            "NOTIFIER_DATA_DIR": data,
+            "NOTIFIER_API_KEYS": f"bench:{API_SECRET}",
+            "NOTIFIER_TOKEN_SECRETS": TOKEN_SECRET,
+            "NOTIFIER_MAX_HISTORY": "100000",
+        }
+
+    def hello(self, user):
+        """Return a hello frame with the user's token."""
+        claims = {"sub": user, "exp": int(time.time()) + 3600, "topics": [TOPIC]}
+        token = jwt.encode(claims, TOKEN_SECRET, "HS256")
+        return json.dumps({"type": "hello", "token": token, "topics": [TOPIC]}, separators=(",", ":"))
+
+    def notification(self, text_bytes, to=None, retain="history"):
+        """Return a notification to the topic that all connections listen to."""
+        return super().notification(text_bytes, to=to or {"topics": [TOPIC]}, retain=retain)
+
+    def unheard(self, text_bytes):
+        """Return a notification to a user who is not connected."""
+        return self.notification(text_bytes, to={"users": ["nobody"]}, retain="inbox")
+
+    def worker(self, pid):
+        """Return gunicorn's one worker; the other child of the master is Valkey."""
+        return gunicorn_worker(pid)
+
+
+class FlaskSock(Contender):
+    """A plain flask-sock app on the same gunicorn worker."""
+
+    name = "flask-sock"
+    stream, publish, ready = "/ws", "/publish", "/ready"
+
+    def command(self, port, data):
+        """Return gunicorn's command; a WebSocket takes one of its worker connections."""
+        worker = ["--worker-class", "gevent", "--workers", "1", "--worker-connections", "20000"]
+        master = ["--log-level", "warning", "--no-control-socket", "--graceful-timeout", "2"]
+        return [BIN / "gunicorn", *worker, *master, "--bind", f"127.0.0.1:{port}", "flask_sock_app:app"]
+
+    def worker(self, pid):
+        """Return gunicorn's one worker."""
+        return gunicorn_worker(pid)
+
+
+class Aiohttp(Contender):
+    """A plain aiohttp app."""
+
+    name = "aiohttp"
+    stream, publish, ready = "/ws", "/publish", "/ready"
+
+    def command(self, port, data):
+        """Return the app's own command: aiohttp brings its server."""
+        return [sys.executable, PEERS / "aiohttp_app.py", str(port)]
+
+
+CONTENDERS = [Notifier(), FlaskSock(), Aiohttp()]
+
+
+@dataclass
+class Service:
+    """A contender that runs."""
+
+    contender: Contender
+    port: int
+    worker: int  # process id
+
+
+def gunicorn_worker(master):
+    """Return the child of gunicorn's master that runs gunicorn."""
+    workers = [pid for pid in process.children(master) if "gunicorn" in process.command_line(pid)]
+    if len(workers) != 1:
+        raise RuntimeError(f"expected one worker of gunicorn, found {len(workers)}")
+    return workers[0]
+
+
+@contextlib.contextmanager
+def running(contender):
+    """Start a contender, wait until it is ready, and stop it in the end."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as data:
+        log = Path(data, "output")
+        with log.open("wb") as output:
+            started = subprocess.Popen(
+                [str(word) for word in contender.command(port, data)],
+                cwd=contender.directory,
+                env=clean_environment() | contender.environment(port, data),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            wait_until_ready(contender, port, started, log)
+            yield Service(contender, port, contender.worker(started.pid))
+        finally:
+            stop(started)
+
+
+def free_port():
+    """Return a port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def clean_environment():
+    """Return the environment without what would configure a contender."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("NOTIFIER_", "GUNICORN_"))}
+
+
+def wait_until_ready(contender, port, started, log):
+    """Wait until the contender answers 200, or say what it printed instead."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and started.poll() is None:
+        with contextlib.suppress(OSError):
+            if urllib.request.urlopen(f"http://127.0.0.1:{port}{contender.ready}", timeout=2).status == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{contender.name} did not become ready:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def stop(started):
+    """Ask a contender to end; what is left of its process group after that is killed."""
+    with contextlib.suppress(ProcessLookupError):
+        started.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        started.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
+    started.wait()

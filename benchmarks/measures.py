@@ -1,0 +1,234 @@
+"""The measures: each is given a service freshly started for it and yields figures by the key of their row."""
+
+import time
+from dataclasses import dataclass, field
+
+from benchmarks.contenders import Service
+from benchmarks.load import Listeners, Publisher, post_repeatedly
+from benchmarks.process import cpu_seconds, resident_bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table; `unit` formats the figure, `budget` is what Notifier has promised."""
+
+    title: str
+    unit: str
+    budget: float
+    less_is_better: bool = True
+
+
+ROWS = {
+    "memory": Row("idle connection, memory of the worker", "{:,.0f} B", 2048),
+    "handshakes": Row("handshakes per second", "{:,.0f}", 2_000, less_is_better=False),
+    "paced 64": Row("CPU per delivery, 20 per second, 64 B", "{:.2f} us", 5),
+    "paced 512": Row("CPU per delivery, 20 per second, 512 B", "{:.2f} us", 5),
+    "saturated 64": Row("CPU per delivery, saturated, 64 B", "{:.2f} us", 1),
+    "saturated 512": Row("CPU per delivery, saturated, 512 B", "{:.2f} us", 1),
+    "rate 64": Row("deliveries per second, saturated, 64 B", "{:,.0f}", 0, less_is_better=False),
+    "rate 512": Row("deliveries per second, saturated, 512 B", "{:,.0f}", 0, less_is_better=False),
+    "p50": Row("latency from POST to client, p50", "{:.2f} ms", 5),
+    "p99": Row("latency from POST to client, p99", "{:.2f} ms", 10),
+    "single": Row("publishes per second, one a request", "{:,.0f}", 3_000, less_is_better=False),
+    "ndjson": Row("publishes per second, 1,000 a request", "{:,.0f}", 30_000, less_is_better=False),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything: seconds, and counts of connections and notifications."""
+
+    connections: int = 1_000
+    idle: int = 10_000
+    handshakes: int = 3_000
+    burst: int = 20_000
+    paced_seconds: float = 5
+    burst_seconds: float = 8
+    latency_seconds: float = 12
+    publish_seconds: float = 5
+
+
+FULL = Scale()
+QUICK = Scale(
+    idle=2_000, handshakes=1_000, burst=4_000,
+    paced_seconds=2, burst_seconds=3, latency_seconds=3, publish_seconds=2,
+)  # fmt: skip
+
+WARM_UP = 100  # connections that come before those that are measured
+SETTLE_SECONDS = 2  # until the worker has put away what handshakes leave behind
+COMPLETE_SECONDS = 40  # at most, from the last publication of a burst to its last delivery
+LINES = 500  # notifications in one request of a burst
+
+
+@dataclass
+class Bench:
+    """What a measure works on: the service, how much to ask of it, and a directory for files."""
+
+    service: Service
+    scale: Scale
+    directory: str
+    notes: list = field(default_factory=list)  # what the reader must know beside the figures
+
+
+class Incomplete(Exception):
+    """So much is missing that a figure would be a lie."""
+
+
+def memory(bench):
+    """Yield what one more idle connection adds to the resident memory of the worker, in bytes."""
+    with Listeners(bench.directory) as listeners:
+        open_all(bench, listeners, WARM_UP)
+        time.sleep(SETTLE_SECONDS)
+        before = resident_bytes(bench.service.worker)
+        opened = open_all(bench, listeners, bench.scale.idle)["opened"]
+        time.sleep(SETTLE_SECONDS)
+        yield "memory", (resident_bytes(bench.service.worker) - before) / opened
+
+
+def handshakes(bench):
+    """Yield how many connections open in a second, 32 at a time; Notifier's are open when `welcome` came."""
+    with Listeners(bench.directory) as listeners:
+        open_all(bench, listeners, WARM_UP)
+        result = open_all(bench, listeners, bench.scale.handshakes)
+        yield "handshakes", result["opened"] / result["seconds"]
+
+
+def paced(bench):
+    """Yield the worker's CPU time per delivery at 20 notifications a second, in microseconds.
+
+    It holds everything that the worker does for a notification, the publisher's request included. What the
+    worker uses while nothing is published is taken off.
+    """
+    with Listeners(bench.directory) as listeners:
+        open_all(bench, listeners, bench.scale.connections)
+        for text_bytes in (64, 512):
+            publisher = warm_publisher(bench, listeners, text_bytes)
+            idle = idle_cpu(bench.service, seconds=1)
+            listeners.reset()
+            begin, cpu = time.monotonic(), cpu_seconds(bench.service.worker)
+            published = publish_paced(publisher, rate=20, seconds=bench.scale.paced_seconds)
+            counted = wait_for_all(bench, listeners, published)
+            used = cpu_seconds(bench.service.worker) - cpu - idle * (time.monotonic() - begin)
+            yield f"paced {text_bytes}", used / counted["count"] * 1e6
+
+
+def saturated(bench):
+    """Yield CPU time per delivery in microseconds, and deliveries per second, as fast as it goes.
+
+    One publisher posts NDJSON until the burst is published or its time is over; then all of it must arrive.
+    """
+    for text_bytes in (64, 512):
+        with Listeners(bench.directory) as listeners:
+            open_all(bench, listeners, bench.scale.connections)
+            publisher = warm_publisher(bench, listeners, text_bytes)
+            listeners.reset()
+            begin, cpu = time.monotonic(), cpu_seconds(bench.service.worker)
+            published = publish_burst(publisher, bench.scale.burst, bench.scale.burst_seconds)
+            counted = wait_for_all(bench, listeners, published)
+            used = cpu_seconds(bench.service.worker) - cpu
+            yield f"saturated {text_bytes}", used / counted["count"] * 1e6
+            yield f"rate {text_bytes}", counted["count"] / (counted["last"] / 1e9 - begin)
+
+
+def latency(bench):
+    """Yield the time from just before the POST to each client, in milliseconds, at 5 a second."""
+    with Listeners(bench.directory) as listeners:
+        open_all(bench, listeners, bench.scale.connections)
+        publisher = warm_publisher(bench, listeners, text_bytes=64)
+        listeners.reset()
+        published = publish_paced(publisher, rate=5, seconds=bench.scale.latency_seconds)
+        counted = wait_for_all(bench, listeners, published)
+        yield "p50", counted["p50"] / 1e3
+        yield "p99", counted["p99"] / 1e3
+
+
+def single(bench):
+    """Yield how many unheard notifications are accepted in a second: one a request, 32 requests at a time."""
+    body = bench.service.contender.unheard(64) % (1, 0)
+    yield "single", accepted_per_second(bench, body, "application/json", connections=32)
+
+
+def ndjson(bench):
+    """Yield how many unheard notifications are accepted in a second: 1,000 a request, 4 at a time."""
+    body = b"\n".join([bench.service.contender.notification(64) % (1, 0)] * 1_000)
+    yield "ndjson", accepted_per_second(bench, body, "application/x-ndjson", connections=4)
+
+
+SCENARIOS = {
+    "memory": memory,
+    "handshakes": handshakes,
+    "paced": paced,
+    "saturated": saturated,
+    "latency": latency,
+    "single": single,
+    "ndjson": ndjson,
+}
+
+
+def open_all(bench, listeners, count):
+    """Open connections, and note it when some of them did not open."""
+    result = listeners.open(bench.service, count)
+    if not result["opened"]:
+        raise Incomplete("no connection opened")
+    if result["opened"] < count:
+        bench.notes.append(f"only {result['opened']:,} of {count:,} connections opened")
+    return result
+
+
+def wait_for_all(bench, listeners, published):
+    """Wait until all that was published came to every connection, and note what did not, or not in order."""
+    expected = published * bench.scale.connections
+    counted = listeners.wait(expected, COMPLETE_SECONDS)
+    if not counted["count"]:
+        raise Incomplete(f"none of {expected:,} deliveries came")
+    if counted["count"] != expected or counted["disorder"] or counted["closed"]:
+        bench.notes.append(
+            f"{counted['count']:,} of {expected:,} deliveries, {counted['disorder']:,} out of order, "
+            f"{counted['closed']:,} connections closed (last code {counted['close_code']})"
+        )
+    return counted
+
+
+def warm_publisher(bench, listeners, text_bytes):
+    """Return a publisher whose first notifications have arrived, so that no first time is measured."""
+    publisher = Publisher(bench.service, text_bytes)
+    listeners.reset()
+    for _ in range(5):
+        publisher.one()
+    wait_for_all(bench, listeners, publisher.published)
+    return publisher
+
+
+def publish_paced(publisher, rate, seconds):
+    """Publish so many a second, each at its time, and return how many were published."""
+    begin, wanted = time.monotonic(), int(rate * seconds)
+    for index in range(wanted):
+        time.sleep(max(0, begin + index / rate - time.monotonic()))
+        publisher.one()
+    return wanted
+
+
+def publish_burst(publisher, count, seconds):
+    """Publish until so many are published or the time is over, and return how many were published."""
+    begin, before = time.monotonic(), publisher.published
+    while publisher.published - before < count and time.monotonic() - begin < seconds:
+        publisher.many(LINES)
+    return publisher.published - before
+
+
+def idle_cpu(service, seconds):
+    """Return the share of a core that the worker uses while nothing is published."""
+    before = cpu_seconds(service.worker)
+    time.sleep(seconds)
+    return (cpu_seconds(service.worker) - before) / seconds
+
+
+def accepted_per_second(bench, body, content_type, connections):
+    """Return how many notifications were accepted in a second, after a warm-up."""
+    for seconds in (0.5, bench.scale.publish_seconds):
+        result = post_repeatedly(bench.directory, bench.service, body, content_type, connections, seconds)
+    if result["refused"] or result["broken"]:
+        bench.notes.append(
+            f"{result['refused']:,} of {result['requests']:,} requests refused, {result['broken']:,} connections broken"
+        )
+    return result["accepted"] / result["seconds"]

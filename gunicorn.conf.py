@@ -1,0 +1,87 @@
+"""gunicorn's configuration: gevent workers, the embedded Valkey, and the life of each worker's node."""
+
+from gevent import monkey
+
+monkey.patch_all()  # before anything else: an unpatched redis would block a worker in its retries
+
+import logging
+import os
+import sys
+from typing import Any
+
+from notifier.development import provide_secrets
+from notifier.embedded import EmbeddedError, EmbeddedValkey
+from notifier.settings import SettingError, Settings
+
+try:
+    settings = Settings.from_environ(os.environ)
+    if settings.dev:
+        provide_secrets(settings.data_dir, os.environ)
+        settings = Settings.from_environ(os.environ)
+    settings.require_secrets()
+except SettingError as error:
+    sys.exit(f"Notifier cannot start. {error}")
+
+bind = settings.bind
+workers = settings.workers
+worker_class = "gevent"
+worker_connections = 1000  # requests at a time; handed-off connections do not count
+keepalive = 75
+timeout = 60
+graceful_timeout = int(settings.drain_timeout) + 5  # at this mark gunicorn kills
+max_requests = 0  # a worker that restarts after so many requests would drop all its connections
+control_socket_disable = True
+loglevel = settings.log_level
+proc_name = "notifier"
+
+
+def on_starting(server: Any) -> None:
+    """Start what the workers need, in the master."""
+    if server.cfg.is_ssl:
+        sys.exit(
+            "Notifier cannot start. TLS is the proxy's job: a socket that gunicorn has wrapped cannot be handed "
+            "off. Start it without a certificate and let nginx, Caddy or HAProxy terminate TLS."
+        )
+    if settings.redis_url:
+        return
+    server.valkey = EmbeddedValkey(settings.data_dir)
+    try:
+        server.valkey.start()
+    except EmbeddedError as error:
+        sys.exit(f"Notifier cannot start. {error}")
+    os.environ["NOTIFIER_REDIS_URL"] = server.valkey.url  # inherited by the workers
+
+
+def when_ready(server: Any) -> None:
+    """Say what to open."""
+    if not settings.dev:
+        return
+    address = settings.bind if not settings.bind.startswith("unix:") else "localhost"
+    server.log.info("Development mode. Open http://%s/ in a browser, and publish with:", address)
+    command = (
+        f"curl http://{address}/v1/notifications --json '"
+        '{"to": {"users": ["alice"]}, "title": "Hello"}'
+        f"' -H 'Authorization: Bearer {settings.api_keys[0].secret}'"
+    )
+    print(f"\n    {command}\n", file=sys.stderr, flush=True)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin to hear and to keep time, now that the worker is patched and the application is loaded."""
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
+    )
+    worker.wsgi.extensions["notifier"].start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Send the worker's connections away."""
+    if hasattr(worker, "wsgi"):
+        worker.wsgi.extensions["notifier"].drain()
+
+
+def on_exit(server: Any) -> None:
+    """Stop the embedded Valkey after the workers."""
+    if hasattr(server, "valkey"):
+        server.valkey.stop()

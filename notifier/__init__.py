@@ -1,0 +1,1 @@
+"""Notifier: a self-hosted real-time notification service."""

@@ -1,0 +1,262 @@
+"""The broker: publications, history and idempotency keys in Redis.
+
+A channel is the hash tag of all its keys, so they live on one node of a cluster. What must be atomic is one script
+per channel, in `scripts/`.
+"""
+
+import hashlib
+import importlib.resources
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+import redis
+
+from notifier.errors import Problem
+from notifier.protocol import cursor
+from notifier.protocol.clock import Clock
+from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.replay import REMOVED, Entry, Page
+from notifier.settings import Settings
+from notifier.wire import Pipeline, Wire, pack, unavailable
+
+PAGE = 100  # entries per read of a channel: a page of long notifications stays below a few MB
+_META_OUTLIVES = 30 * 86400 * 1000  # ms: so long a client that was away can be told what it lost
+
+
+class Append(NamedTuple):
+    """One entry to append to one channel. `expires` is in Unix ms, 0 for never.
+
+    With a `mark`, the same append again changes nothing and answers with the first one's cursor.
+    """
+
+    channel: str
+    kind: bytes
+    body: bytes
+    expires: int = 0
+    collapse_key: str = ""
+    mark: str = ""
+
+
+class Appended(NamedTuple):
+    """Where an entry stands, and whether a worker had a subscriber."""
+
+    cursor: str
+    online: bool
+
+
+class Claim(NamedTuple):
+    """What became of an idempotency key: `claimed` with the id and time to publish under, `answered` with the answer,
+    `running` or `mismatch`."""
+
+    outcome: str
+    id: str = ""
+    created: float = 0
+    answer: bytes = b""
+
+
+class Broker:
+    """What one worker asks of Redis. Every method may raise `BrokerUnavailable`."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._append = _Script("append")
+        self._recall = _Script("recall")
+        self._claim = _Script("claim")
+        # Reads of long histories do not hold up publications.
+        self._publishing = Pipeline(Wire(settings.redis_url, settings.redis_timeout, self._greet))
+        self._reading = Pipeline(Wire(settings.redis_url, settings.redis_timeout))
+
+    def append(self, batches: Iterable[list[Append]], records: list[tuple[str, list[str]]]) -> list[list[Any]]:
+        """Append entries and carry them to the workers.
+
+        Each batch is one publication; its answer is a list of `Appended`, or of the problem that it met. `records`
+        are ids of notifications and the channels that they go to, to be kept for a recall; they are written first, so
+        that a crash in between leaves nothing that cannot be recalled.
+        """
+        batches = list(batches)
+        commands = [self._record(id, channels) for id, channels in records]
+        commands += [self._append_command(item) for batch in batches for item in batch]
+        replies = iter(self._carry_out(commands)[len(records) :])
+        return [[_appended(next(replies)) for _ in batch] for batch in batches]
+
+    def recall(self, id: str, not_before: int) -> list[str]:
+        """Take a notification out of every log and tell the workers. Returns the channels that it went to.
+
+        `not_before` is a time in ms that is not later than any of its entries.
+        """
+        record = self._execute([pack("GET", self._key("notification", id))])[0]
+        channels: list[str] = msgspec.json.decode(record) if record else []
+        commands = []
+        for channel in channels:
+            log, collapse = self._of(channel, "log"), self._of(channel, "collapse")
+            commands.append(self._recall.command((log, collapse), (id, not_before)))
+            commands.append(self._append_command(Append(channel, REMOVED, id.encode())))
+        for reply in self._carry_out(commands):
+            _refuse_error(reply)
+        # Last, so that a recall that was cut off can be repeated.
+        self._execute([pack("DEL", self._key("notification", id))])
+        return channels
+
+    def find(self, id: str) -> list[str] | None:
+        """Return the channels that a notification went to, or None if there is no such notification (any more)."""
+        record = self._execute([pack("GET", self._key("notification", id))])[0]
+        return msgspec.json.decode(record, type=list[str]) if record else None
+
+    def claim(self, keys: list[tuple[str, str, str, float]]) -> list[Claim]:
+        """Claim idempotency keys: name, fingerprint of the request, and the id and time to use if it is free."""
+        lease, age = 1000 * self._settings.idempotency_lease, 1000 * self._settings.idempotency_age
+        return [
+            _claim(reply)
+            for reply in self._carry_out(
+                [
+                    self._claim.command((self._key("idempotency", name),), (fingerprint, id, created, lease, age))
+                    for name, fingerprint, id, created in keys
+                ]
+            )
+        ]
+
+    def answer(self, answers: list[tuple[str, bytes]]) -> None:
+        """Keep the answers of idempotent requests."""
+        self._execute([pack("HSET", self._key("idempotency", name), "answer", text) for name, text in answers])
+
+    def release(self, names: list[str]) -> None:
+        """Let requests that failed be tried again at once."""
+        self._execute([pack("HSET", self._key("idempotency", name), "lease", 0) for name in names])
+
+    def read(self, positions: list[tuple[str, Cursor]], now: int) -> list[Page]:
+        """Return what each channel's log has after a position. `now` is in Unix ms."""
+        commands = []
+        for channel, position in positions:
+            log = self._of(channel, "log")
+            commands.append(pack("HMGET", self._of(channel, "meta"), "floor", "logged"))
+            commands.append(pack("EXISTS", log))
+            commands.append(pack("XRANGE", log, f"({position}", "+", "COUNT", PAGE))
+        replies = self._execute(commands, self._reading)
+        return [
+            _page(meta, exists, entries, now, self._settings.history_age(channel))
+            for (channel, _), meta, exists, entries in zip(
+                positions, replies[::3], replies[1::3], replies[2::3], strict=True
+            )
+        ]
+
+    def marks(self, channels: list[str]) -> list[Cursor]:
+        """Return the last entry of each channel's log."""
+        commands = [pack("HGET", self._of(channel, "meta"), "logged") for channel in channels]
+        marks = [cursor.parse(reply) if reply else BEGINNING for reply in self._execute(commands, self._reading)]
+        self._clock.observe(max((mark.ms for mark in marks), default=0))
+        return marks
+
+    def beat(self, channel: str, node: str) -> None:
+        """Let every worker hear that this one lives, and how late it is."""
+        time = self._execute([pack("TIME")])[0]
+        self._clock.observe(int(time[0]) * 1000 + int(time[1]) // 1000)
+        self._execute([pack("SPUBLISH", self.sharded(channel), f"{node} {self._clock.ms}")])
+
+    def birth(self) -> Cursor:
+        """Return when this database was first used. A cursor from before has lost everything."""
+        key = self._key("birth", "")
+        time = self._execute([pack("TIME")])[0]
+        now = int(time[0]) * 1000 + int(time[1]) // 1000
+        return Cursor(int(self._execute([pack("SET", key, now, "NX"), pack("GET", key)])[1]), 0)
+
+    def sharded(self, channel: str) -> str:
+        """Return the pub/sub channel that carries a channel."""
+        return f"{self._settings.redis_prefix}:{{{channel}}}"
+
+    def _greet(self, wire: Wire) -> None:
+        scripts = (self._append, self._recall, self._claim)
+        wire.exchange([pack("SCRIPT", "LOAD", script.text) for script in scripts])
+
+    def _append_command(self, item: Append) -> bytes:
+        base, settings = self.sharded(item.channel), self._settings
+        mark = f"{base}:mark:{item.mark}" if item.mark else base
+        return self._append.command(
+            (base, f"{base}:log", f"{base}:meta", f"{base}:collapse", mark),
+            (
+                item.kind,
+                item.body,
+                self._clock.ms,
+                settings.max_history,
+                settings.history_age(item.channel),
+                item.collapse_key,
+                item.expires,
+                _META_OUTLIVES,
+                1000 * settings.idempotency_age if item.mark else 0,
+            ),
+        )
+
+    def _record(self, id: str, channels: list[str]) -> bytes:
+        age = max(self._settings.history_age(channel) for channel in channels)
+        return pack("SET", self._key("notification", id), msgspec.json.encode(channels), "PX", age)
+
+    def _carry_out(self, commands: list[bytes]) -> list[Any]:
+        """Execute commands that may be scripts; load the scripts again where Redis has forgotten them."""
+        replies = self._execute(commands)
+        forgotten = [index for index, reply in enumerate(replies) if _is_noscript(reply)]
+        if forgotten:
+            scripts = [pack("SCRIPT", "LOAD", each.text) for each in (self._append, self._recall, self._claim)]
+            again = self._execute(scripts + [commands[index] for index in forgotten])[len(scripts) :]
+            for index, reply in zip(forgotten, again, strict=True):
+                replies[index] = reply
+        return replies
+
+    def _execute(self, commands: list[bytes], pipeline: Pipeline | None = None) -> list[Any]:
+        return (pipeline or self._publishing).execute(commands) if commands else []
+
+    def _of(self, channel: str, what: str) -> str:
+        return f"{self.sharded(channel)}:{what}"
+
+    def _key(self, kind: str, name: str) -> str:
+        return f"{self._settings.redis_prefix}:{{{kind}:{name}}}"
+
+
+class _Script:
+    """A Lua script of `scripts/`, called by its digest."""
+
+    def __init__(self, name: str) -> None:
+        self.text = importlib.resources.files("notifier").joinpath("scripts", f"{name}.lua").read_bytes()
+        self._digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+
+    def command(self, keys: tuple[str, ...], arguments: tuple[Any, ...]) -> bytes:
+        return pack("EVALSHA", self._digest, len(keys), *keys, *arguments)
+
+
+def _is_noscript(reply: Any) -> bool:
+    return isinstance(reply, redis.ResponseError) and str(reply).startswith("NOSCRIPT")
+
+
+def _refuse_error(reply: Any) -> Any:
+    if isinstance(reply, redis.RedisError):
+        raise unavailable(reply)
+    return reply
+
+
+def _appended(reply: Any) -> Appended | Problem:
+    if isinstance(reply, redis.RedisError):
+        return unavailable(reply)
+    return Appended(reply[0].decode(), reply[1] > 0)
+
+
+def _claim(reply: Any) -> Claim:
+    outcome, *rest = _refuse_error(reply)
+    if outcome == b"claimed":
+        return Claim("claimed", rest[0].decode(), float(rest[1]))
+    return Claim(outcome.decode(), answer=rest[0] if rest else b"")
+
+
+def _page(meta: Any, exists: Any, entries: Any, now: int, age: int) -> Page:
+    for reply in (meta, exists, entries):
+        _refuse_error(reply)
+    floor, logged = (cursor.parse(value) if value else BEGINNING for value in meta)
+    if not exists:
+        # The log has expired as a whole; and where nothing is known at all, nothing is known to be kept.
+        floor = logged or Cursor(max(now - age - _META_OUTLIVES, 0), 0)
+    found = [Entry(id, b"", fields[0], fields[1]) for id, fields in entries if not _expired(fields, now)]
+    return Page(found, len(entries) < PAGE, floor)
+
+
+def _expired(fields: list[bytes], now: int) -> bool:
+    options = dict(zip(fields[2::2], fields[3::2], strict=True))
+    return int(options.get(b"x", now + 1)) <= now

@@ -1,0 +1,258 @@
+"""Connections: a session, or an echo, on a transport."""
+
+import logging
+import time
+from typing import Protocol
+
+from notifier.errors import Disconnect, HeartbeatLost, ProtocolViolation, TooSlow, UnexpectedFault
+from notifier.protocol import websocket
+from notifier.protocol.frames import PING
+from notifier.protocol.replay import CatchUp
+from notifier.protocol.session import Action, Reply, SendPing, Session
+from notifier.protocol.websocket import Binary, Close, Decoder, Event, Ping, Text
+from notifier.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+CLOSING_TIME = 5.0  # seconds that a peer has for its half of the closing handshake
+# The frame is for the page, which sees no WebSocket pings; the WebSocket ping is answered by every library.
+_PING = websocket.encode(PING) + websocket.PING
+
+
+class Scheduler(Protocol):
+    """Who lets a connection `tick` when its time has come."""
+
+    def schedule(self, connection: "Connection", due: float) -> None:
+        """Call `tick` once, not before `due` (Unix seconds) and at most a second or two later."""
+
+
+class Keeper(Scheduler, Protocol):
+    """The node, as a connection sees it."""
+
+    def act(self, connection: "StreamConnection", action: Action) -> None:
+        """Carry out what the session asks for."""
+
+    def left(self, connection: "Connection") -> None:
+        """Forget a connection that ends."""
+
+    def drained(self, connection: "StreamConnection") -> None:
+        """Go on with a connection that reads again."""
+
+
+class Connection:
+    """One WebSocket: framing, pongs, the closing handshake. What messages mean is its children's business."""
+
+    __slots__ = ("_closing_by", "_decoder", "_keeper", "_max_message", "transport")
+
+    def __init__(self, transport: Transport, keeper: Keeper, max_message: int) -> None:
+        self.transport = transport
+        self._keeper = keeper
+        self._max_message = max_message
+        self._decoder: Decoder | None = None
+        self._closing_by = 0.0  # Unix seconds; 0: open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to close."""
+        return not self._closing_by
+
+    def start(self, early: bytes) -> None:
+        """Begin to read; `early` came with the handshake."""
+        self.transport.start(self, early)
+        self._keeper.schedule(self, self._next_tick())
+
+    def send(self, frame: bytes) -> None:
+        """Send a WebSocket frame that answers the client.
+
+        Raises:
+            TooSlow: the client asks without reading the answers.
+        """
+        if not self.transport.write(frame):
+            raise TooSlow()
+
+    def close(self, disconnect: Disconnect) -> None:
+        """End the connection: say why, stop writing, and give the peer a moment to close."""
+        self._close(websocket.encode_close(disconnect.close_code, disconnect.text))
+
+    def tick(self, now: float) -> None:
+        """Do what the time asks for."""
+        if self._closing_by:
+            if now >= self._closing_by:
+                self.transport.abort()
+            else:
+                self._keeper.schedule(self, self._closing_by)
+            return
+        try:
+            self._tick(now)
+        except Disconnect as disconnect:
+            self.close(disconnect)
+        if self.is_open:
+            self._keeper.schedule(self, self._next_tick())
+
+    def on_bytes(self, data: bytes) -> None:
+        """Take bytes of the client."""
+        if self._closing_by:
+            return
+        try:
+            decoder = self._decoder or Decoder(self._max_message)
+            self._hear()
+            for event in decoder.feed(data):
+                self._handle(event)
+                if self._closing_by:
+                    return
+            self._decoder = None if decoder.at_rest else decoder
+        except Disconnect as disconnect:
+            self.close(disconnect)
+        except Exception:
+            # The loop's callback must not raise, and one connection's fault must not touch the others.
+            logger.exception("A connection failed")
+            self.close(UnexpectedFault())
+
+    def on_drained(self) -> None:
+        """Note that the client has read all that waited."""
+        self._hear()
+
+    def on_end(self) -> None:
+        """Note that the client has gone."""
+        if not self._closing_by:
+            self._closing_by = 1.0
+            self._keeper.left(self)
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Text() | Binary():
+                self._receive(event)
+            case Ping(data):
+                self.send(websocket.encode_pong(data))
+            case Close(code):
+                self._close(websocket.encode_close(code))
+
+    def _close(self, frame: bytes) -> None:
+        if self._closing_by:
+            return
+        self._closing_by = time.time() + CLOSING_TIME
+        self._decoder = None
+        self._keeper.left(self)
+        if self.transport.write(frame):
+            self.transport.finish()
+            self._keeper.schedule(self, self._closing_by)
+        else:
+            self.transport.abort()  # it does not read: no goodbye would reach it
+
+    def _receive(self, message: Text | Binary) -> None:
+        raise NotImplementedError
+
+    def _hear(self) -> None:
+        raise NotImplementedError
+
+    def _tick(self, now: float) -> None:
+        raise NotImplementedError
+
+    def _next_tick(self) -> float:
+        raise NotImplementedError
+
+
+class StreamConnection(Connection):
+    """A connection of the stream: it has a session, and while it has missed something a `CatchUp`."""
+
+    __slots__ = ("_lag_timeout", "catch_up", "number", "session")
+
+    def __init__(
+        self,
+        transport: Transport,
+        keeper: Keeper,
+        session: Session,
+        *,
+        number: int,
+        max_message: int,
+        lag_timeout: float,
+    ) -> None:
+        super().__init__(transport, keeper, max_message)
+        self.session = session
+        self.number = number
+        self.catch_up: CatchUp | None = None
+        self._lag_timeout = lag_timeout
+
+    def reply(self, frame: bytes) -> None:
+        """Send a frame that answers the client.
+
+        Raises:
+            TooSlow: the client asks without reading the answers.
+        """
+        self.send(websocket.encode(frame))
+
+    def on_drained(self) -> None:
+        """Go on with what the connection has missed."""
+        super().on_drained()
+        if self.catch_up:
+            self._keeper.drained(self)
+
+    def _receive(self, message: Text | Binary) -> None:
+        if isinstance(message, Binary):
+            raise ProtocolViolation("frames are text")
+        for action in self.session.receive(message.text, time.time()):
+            self._act(action)
+
+    def _hear(self) -> None:
+        self.session.hear()
+
+    def _tick(self, now: float) -> None:
+        blocked = self.transport.blocked_since
+        if blocked and now - blocked > self._lag_timeout:
+            raise TooSlow()
+        if blocked:
+            self.session.hear()  # a ping would wait behind what it has yet to read
+        for action in self.session.tick(now):
+            self._act(action)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Reply(frame):
+                self.reply(frame)
+            case SendPing():
+                self.transport.write(_PING)
+            case _:
+                self._keeper.act(self, action)
+
+    def _next_tick(self) -> float:
+        return self.session.next_tick()
+
+
+class EchoConnection(Connection):
+    """Returns every message as it came."""
+
+    __slots__ = ("_heard", "_heartbeat", "_ping_at")
+
+    def __init__(self, transport: Transport, keeper: Keeper, *, max_message: int, heartbeat: float) -> None:
+        super().__init__(transport, keeper, max_message)
+        self._heartbeat = heartbeat
+        self._ping_at = time.time() + heartbeat
+        self._heard = True
+
+    def on_drained(self) -> None:
+        """Read again: the client has read what it wrote."""
+        super().on_drained()
+        self.transport.resume()
+
+    def _receive(self, message: Text | Binary) -> None:
+        if isinstance(message, Binary):
+            self.send(websocket.encode_binary(message.data))
+        else:
+            self.send(websocket.encode(message.text.encode()))
+        if self.transport.blocked_since:
+            self.transport.pause()  # whoever does not read its echoes need not write more
+
+    def _hear(self) -> None:
+        self._heard = True
+
+    def _tick(self, now: float) -> None:
+        if now < self._ping_at:
+            return
+        if not self._heard:
+            raise HeartbeatLost()
+        self._heard = False
+        self._ping_at = now + self._heartbeat
+        self.transport.write(websocket.PING)
+
+    def _next_tick(self) -> float:
+        return self._ping_at

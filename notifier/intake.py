@@ -1,0 +1,158 @@
+"""The intake: from a publication to its answer. Ids, idempotency keys, appends, all of a batch in few round trips."""
+
+import hashlib
+import os
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+
+from notifier.broker import Append, Appended, Broker
+from notifier.errors import BrokerUnavailable, IdempotencyInFlight, IdempotencyMismatch, Problem
+from notifier.protocol import notification
+from notifier.protocol.clock import Clock
+from notifier.protocol.notification import Publication
+from notifier.protocol.replay import EPHEMERAL, HISTORY, NOTIFICATION
+from notifier.settings import Settings
+
+_KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
+
+
+class Request(NamedTuple):
+    """One publication as it was asked for. The fingerprint of `body` tells a retry from another request.
+
+    `key` is the idempotency key, already made distinct for each publisher; empty: none.
+    """
+
+    publication: Publication
+    body: bytes
+    key: str = ""
+
+
+class Answer(NamedTuple):
+    """What the publisher is told, as JSON. `replayed`: a retry, nothing was published."""
+
+    json: bytes
+    replayed: bool = False
+
+
+class _Draft(NamedTuple):
+    request: Request
+    id: str
+    created: float
+
+
+class Intake:
+    """Publishes for this worker."""
+
+    def __init__(self, broker: Broker, clock: Clock, settings: Settings) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._retry_after = settings.idempotency_lease
+
+    def publish(self, requests: list[Request]) -> list[Answer | Problem]:
+        """Publish a batch and return an answer, or the problem that it met, for each.
+
+        Publications without a key pay nothing for those with one.
+
+        Raises:
+            BrokerUnavailable: nothing is known of any of them; with keys, a retry doubles nothing.
+        """
+        created = time.time()
+        drafts = [_Draft(request, self._new_id(), created) for request in requests]
+        answers: list[Answer | Problem | None] = [None] * len(drafts)
+        self._claim(drafts, answers)
+        open_ = [index for index, answer in enumerate(answers) if answer is None]
+        for index, answer in zip(open_, self._append([drafts[index] for index in open_]), strict=True):
+            answers[index] = answer
+        self._settle([(drafts[index], answers[index]) for index in open_])
+        return [answer for answer in answers if answer is not None]
+
+    def _new_id(self) -> str:
+        # Not later than any entry that will be appended: these take at least the clock's time.
+        return notification.new_id(self._clock.ms, os.urandom(10))
+
+    def _claim(self, drafts: list[_Draft], answers: list[Answer | Problem | None]) -> None:
+        keyed = [index for index, draft in enumerate(drafts) if draft.request.key]
+        if not keyed:
+            return
+        claims = self._broker.claim(
+            [
+                (drafts[i].request.key, _fingerprint(drafts[i].request.body), drafts[i].id, drafts[i].created)
+                for i in keyed
+            ]
+        )
+        for index, claim in zip(keyed, claims, strict=True):
+            match claim.outcome:
+                case "claimed":
+                    # A first try may have died on the way: go on under its id.
+                    drafts[index] = drafts[index]._replace(id=claim.id, created=claim.created)
+                case "answered":
+                    answers[index] = Answer(claim.answer, replayed=True)
+                case "running":
+                    answers[index] = IdempotencyInFlight(retry_after=self._retry_after)
+                case _:
+                    answers[index] = IdempotencyMismatch()
+
+    def _append(self, drafts: list[_Draft]) -> list[Answer | Problem]:
+        batches, records = [], []
+        for request, id, created in drafts:
+            publication = request.publication
+            if publication.retain != "none":
+                records.append((id, publication.channels))
+            batches.append(_appends(request, id, created))
+        try:
+            results = self._broker.append(batches, records)
+        except BrokerUnavailable:
+            self._release(drafts)
+            raise
+        return [
+            _answer(draft, batch, appended) for draft, batch, appended in zip(drafts, batches, results, strict=True)
+        ]
+
+    def _settle(self, done: list[tuple[_Draft, Answer | Problem | None]]) -> None:
+        """Keep the answers of those with a key, and let those that failed be tried again."""
+        keyed = [(draft, answer) for draft, answer in done if draft.request.key]
+        self._broker.answer([(draft.request.key, answer.json) for draft, answer in keyed if isinstance(answer, Answer)])
+        self._release([draft for draft, answer in keyed if isinstance(answer, Problem)])
+
+    def _release(self, drafts: list[_Draft]) -> None:
+        try:
+            self._broker.release([draft.request.key for draft in drafts if draft.request.key])
+        except BrokerUnavailable:
+            return  # the lease runs out by itself
+
+
+def _fingerprint(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _appends(request: Request, id: str, created: float) -> list[Append]:
+    publication = request.publication
+    body = publication.encode(id, created)
+    kind = _KINDS[publication.retain]
+    expires = 0 if publication.ttl is None else int(1000 * (created + publication.ttl))
+    mark = id if request.key else ""
+    return [Append(channel, kind, body, expires, publication.collapse_key, mark) for channel in publication.channels]
+
+
+def _answer(draft: _Draft, batch: list[Append], appended: list[Any]) -> Answer | Problem:
+    for result in appended:
+        if isinstance(result, Problem):
+            return result
+    return Answer(
+        _encode(
+            {
+                "id": draft.id,
+                "created_at": notification.rfc3339(draft.created),
+                "channels": [_receipt(item, result) for item, result in zip(batch, appended, strict=True)],
+            }
+        )
+    )
+
+
+def _receipt(item: Append, result: Appended) -> dict[str, Any]:
+    return {"channel": item.channel, "cursor": result.cursor, "online": result.online}
+
+
+_encode = msgspec.json.Encoder().encode

@@ -1,0 +1,43 @@
+"""Channels: `user:alice`, `topic:orders` and `all`, and who may name them."""
+
+ALL = "all"
+MAX_NAME = 128  # characters; a name becomes part of several Redis keys
+
+
+def of_user(name: str) -> str:
+    """Return the channel that every connection of a user hears."""
+    return f"user:{name}"
+
+
+def of_topic(name: str) -> str:
+    """Return the channel of a topic."""
+    return f"topic:{name}"
+
+
+def fault_of_name(name: str) -> str | None:
+    """Return what is wrong with the name of a user or topic, or None.
+
+    Braces are refused because the name becomes a Redis hash tag, blanks and control characters because nobody can
+    see them in a log.
+    """
+    if not name:
+        return "A name has at least one character."
+    if len(name) > MAX_NAME:
+        return f"A name has at most {MAX_NAME} characters."
+    if " " in name or not name.isprintable():
+        return "A name has no blanks and no control characters."
+    if "{" in name or "}" in name:
+        return "A name has no braces."
+    return None
+
+
+def fault_of_topic(name: str) -> str | None:
+    """Return what is wrong with the name of a topic, or None."""
+    if "*" in name:
+        return "Wildcards belong into grants; a topic is named in full."
+    return fault_of_name(name)
+
+
+def grants(patterns: tuple[str, ...], topic: str) -> bool:
+    """Tell whether one of the patterns grants the topic: `orders` that topic alone, `project:*` all that begin so."""
+    return any(topic.startswith(pattern[:-1]) if pattern.endswith("*") else topic == pattern for pattern in patterns)

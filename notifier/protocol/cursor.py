@@ -1,0 +1,39 @@
+"""Cursors: how far a client has read.
+
+A cursor is the id of a Redis Stream entry, `<milliseconds>-<sequence>`. It travels as text and is compared as two
+numbers.
+"""
+
+import re
+from typing import NamedTuple
+
+_FORM = re.compile(rb"(\d{1,16})-(\d{1,19})\Z")
+
+
+class Cursor(NamedTuple):
+    """A position in time: compare two of them with `<`."""
+
+    ms: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.seq}"
+
+    def earlier(self, ms: int) -> "Cursor":
+        """Return the first cursor of the millisecond that is `ms` milliseconds before this one."""
+        return Cursor(max(self.ms - ms, 0), 0)
+
+
+BEGINNING = Cursor(0, 0)
+
+
+def parse(text: str | bytes) -> Cursor:
+    """Return the cursor that `text` is.
+
+    Raises:
+        ValueError: the text is no cursor.
+    """
+    match = _FORM.match(text.encode() if isinstance(text, str) else text)
+    if not match:
+        raise ValueError("a cursor is <milliseconds>-<sequence>")
+    return Cursor(int(match[1]), int(match[2]))

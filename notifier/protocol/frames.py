@@ -1,0 +1,160 @@
+"""Frames: the JSON objects of the stream, as `docs/protocol.md` describes them."""
+
+from typing import Any
+
+import msgspec
+
+from notifier.errors import InvalidFrame, Problem, ProtocolViolation
+from notifier.protocol import cursor
+from notifier.protocol.cursor import Cursor
+
+MAX_REF = 64  # characters
+
+
+class _ClientFrame(msgspec.Struct, tag_field="type", tag=str.lower, frozen=True):
+    """Unknown members are ignored, so that a newer client may talk to an older service."""
+
+    ref: str | None = None
+
+
+class Hello(_ClientFrame, frozen=True):
+    """The first frame of a connection."""
+
+    token: str | None = None
+    since: str | None = None
+    topics: tuple[str, ...] = ()
+
+
+class Subscribe(_ClientFrame, kw_only=True, frozen=True):
+    """Hear a topic, and first what it published after `since`."""
+
+    topic: str
+    since: str | None = None
+
+
+class Unsubscribe(_ClientFrame, kw_only=True, frozen=True):
+    """Hear a topic no more."""
+
+    topic: str
+
+
+class Auth(_ClientFrame, kw_only=True, frozen=True):
+    """Go on with a fresh token."""
+
+    token: str
+
+
+ClientFrame = Hello | Subscribe | Unsubscribe | Auth
+
+_decode = msgspec.json.Decoder(ClientFrame).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def decode(text: str) -> ClientFrame:
+    """Return the frame that a client sent.
+
+    Raises:
+        ProtocolViolation: the text is no JSON object.
+        InvalidFrame: the object has an unknown type or a wrong member; `ref` is a member of the problem.
+    """
+    try:
+        frame: ClientFrame = _decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidFrame(str(error), ref=_ref_of(text)) from error
+    if frame.ref is not None and len(frame.ref) > MAX_REF:
+        raise InvalidFrame(f"A ref has at most {MAX_REF} characters.", ref=None)
+    return frame
+
+
+def decode_since(text: str | None, ref: str | None = None) -> Cursor | None:
+    """Return the cursor of a frame's `since`.
+
+    Raises:
+        InvalidFrame: it is no cursor.
+    """
+    try:
+        return None if text is None else cursor.parse(text)
+    except ValueError as error:
+        raise InvalidFrame(f"since: {error}.", ref=ref) from error
+
+
+def welcome(
+    connection: str, user: str, topics: tuple[str, ...], cursor: Cursor, heartbeat: int, lost: list[str]
+) -> bytes:
+    """Return the answer to a hello. `heartbeat` is in seconds."""
+    return _encode(
+        {
+            "type": "welcome",
+            "connection": connection,
+            "user": user,
+            "topics": topics,
+            "cursor": str(cursor),
+            "heartbeat": heartbeat,
+            "lost": lost,
+        }
+    )
+
+
+def notification(channel: str, id: bytes, body: bytes, replay: bool) -> bytes:
+    """Return the frame of a notification; `body` is its JSON, taken over as it is."""
+    return b"".join(
+        (
+            b'{"type":"notification","cursor":"',
+            id,
+            b'","channel":',
+            _encode(channel),
+            b',"notification":',
+            body,
+            b',"replay":true}' if replay else b"}",
+        )
+    )
+
+
+def removed(channel: str, id: bytes, notification: bytes) -> bytes:
+    """Return the frame that takes a notification away."""
+    return _encode({"type": "removed", "cursor": id.decode(), "channel": channel, "id": notification.decode()})
+
+
+def lost(channels: list[str]) -> bytes:
+    """Return the frame that says that something of these channels is gone for good."""
+    return _encode({"type": "lost", "channels": channels})
+
+
+def ok(ref: str | None, topics: tuple[str, ...], cursor: Cursor) -> bytes:
+    """Return the answer to a frame that was carried out."""
+    return _encode(_with_ref("ok", ref) | {"topics": topics, "cursor": str(cursor)})
+
+
+def error(problem: Problem) -> bytes:
+    """Return the answer to a frame that was not carried out."""
+    document = problem.document()
+    return _encode(_with_ref("error", document.pop("ref", None)) | {"problem": document})
+
+
+def expiring(seconds: int) -> bytes:
+    """Return the frame that asks for a fresh token."""
+    return _encode({"type": "expiring", "in": seconds})
+
+
+def drain(retry_after_ms: int) -> bytes:
+    """Return the frame that says goodbye, and when to come back."""
+    return _encode({"type": "drain", "retry_after_ms": retry_after_ms})
+
+
+PING = _encode({"type": "ping"})
+
+
+def _with_ref(type: str, ref: str | None) -> dict[str, Any]:
+    return {"type": type} if ref is None else {"type": type, "ref": ref}
+
+
+def _ref_of(text: str) -> str | None:
+    """Return the ref of a frame that is not valid, so that its sender knows which one it was."""
+    try:
+        members = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolViolation("not JSON") from error
+    if not isinstance(members, dict):
+        raise ProtocolViolation("not a JSON object")
+    ref = members.get("ref")
+    return ref if isinstance(ref, str) and len(ref) <= MAX_REF else None

@@ -1,0 +1,155 @@
+"""Replay: what a connection missed, from the log, joined with what is published meanwhile.
+
+A connection that has missed something has a `CatchUp`. Live entries are put aside in it while the log is read; when
+the log has no more, both are sent as one sequence without gap or duplicate, and the connection is live.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from notifier.errors import Problem
+from notifier.protocol import cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
+
+NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = (
+    b"i",
+    b"h",
+    b"e",
+    b"r",
+)  # kinds of entries, as scripts/append.lua writes
+
+
+class Entry(NamedTuple):
+    """One entry of a channel: `id` and `previous` are cursors as text, the body is JSON as it goes out.
+
+    `previous` is the entry before it in the log, unknown (empty) for what was read from the log itself. An entry of
+    the kind `REMOVED` has a notification's id as its body.
+    """
+
+    id: bytes
+    previous: bytes
+    kind: bytes
+    body: bytes
+
+
+class Page(NamedTuple):
+    """Entries of one channel after a position, in order. Not `complete`: the log may have more behind them.
+
+    `floor` is the highest entry that fell out of the log.
+    """
+
+    entries: list[Entry]
+    complete: bool
+    floor: Cursor
+
+
+class Step(NamedTuple):
+    """What to send now, in order, with its channel; whether that is all; and of which channels something is gone."""
+
+    entries: list[tuple[str, Entry]]
+    complete: bool
+    lost: list[str]
+
+
+class CatchUp:
+    """How far one connection has been sent each of its channels, while it is not live.
+
+    `positions` has the last entry sent per channel; None means that the connection has missed nothing yet and waits
+    for the subscription of its worker. At most `max_aside` bytes of live entries are put aside; beyond that they are
+    dropped and read from the log again.
+    """
+
+    __slots__ = ("_aside", "_max_aside", "_since", "_size", "confirmations", "lost", "positions", "refused")
+
+    def __init__(self, positions: dict[str, Cursor | None], max_aside: int) -> None:
+        self.positions = positions
+        self.lost: list[str] = []  # known to be gone before the log was read
+        self.refused: tuple[Problem, ...] = ()  # to be answered after the welcome
+        self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
+        self._since: dict[str, Cursor] = {}
+        self._max_aside = max_aside
+        self._aside: list[tuple[str, Entry]] | None = []
+        self._size = 0
+
+    def resume(self, channels: Iterable[str], since: Cursor, overlap: int) -> None:
+        """Go back to `since` on these channels, less the overlap in milliseconds."""
+        for name in channels:
+            self.positions[name] = since.earlier(overlap)
+            self._since[name] = since
+
+    def forget(self, channel: str) -> None:
+        """Leave a channel."""
+        self.positions.pop(channel, None)
+        if self._aside:
+            self._aside = [item for item in self._aside if item[0] != channel]
+
+    def begin(self) -> None:
+        """Put live entries aside from now on: the log is about to be read.
+
+        What is aside already stays: it may be of a channel that is not read.
+        """
+        if self._aside is None:
+            self._aside, self._size = [], 0
+
+    def drop(self) -> None:
+        """Put nothing aside: the log has it all, and will be read later."""
+        self._aside = None
+
+    def hear(self, channel: str, entries: list[Entry]) -> None:
+        """Take live entries of a channel."""
+        if channel not in self.positions:
+            return
+        if self.positions[channel] is None:
+            # The log has what follows this entry, should there be more than can be put aside.
+            self.positions[channel] = cursor.parse(entries[0].previous)
+        if self._aside is None:
+            return
+        self._size += sum(len(entry.body) for entry in entries)
+        if self._size > self._max_aside:
+            self._aside = None
+        else:
+            self._aside += [(channel, entry) for entry in entries]
+
+    def join(self, pages: dict[str, Page]) -> Step:
+        """Return what to send after the log was read from `positions` on.
+
+        A channel without a page has nothing after its position. While a page is not complete, only what lies before
+        its end may go out: another channel's later entry would move the client's cursor past what it has not seen.
+        """
+        ends = [cursor.parse(page.entries[-1].id) for page in pages.values() if not page.complete]
+        complete = not ends and self._aside is not None
+        sequence = [
+            (cursor.parse(entry.id), channel, entry) for channel, page in pages.items() for entry in page.entries
+        ]
+        if ends:
+            end = min(ends)
+            sequence = [item for item in sequence if item[0] <= end]
+        if not ends and self._aside:
+            known = {(channel, entry.id) for _, channel, entry in sequence}
+            sequence += [
+                (cursor.parse(entry.id), channel, entry)
+                for channel, entry in self._aside
+                if (channel, entry.id) not in known and self._is_due(channel, entry)
+            ]
+            self._aside, self._size = [], 0
+        sequence.sort(key=lambda item: item[0])
+        lost, self.lost = self.lost, []
+        return Step([(channel, entry) for _, channel, entry in sequence], complete, lost + self._lost(pages, lost))
+
+    def sent(self, channel: str, entry: Entry) -> None:
+        """Note that an entry has gone out."""
+        self.positions[channel] = max(self.positions[channel] or BEGINNING, cursor.parse(entry.id))
+
+    def _is_due(self, channel: str, entry: Entry) -> bool:
+        """Tell whether an entry that was put aside has not come from the log since."""
+        return entry.kind == EPHEMERAL or cursor.parse(entry.id) > (self.positions.get(channel) or BEGINNING)
+
+    def _lost(self, pages: dict[str, Page], known: list[str]) -> list[str]:
+        lost = []
+        for channel, page in pages.items():
+            since = self._since.get(channel, BEGINNING)
+            if page.floor > max(self.positions[channel] or BEGINNING, since):
+                self._since[channel] = page.floor  # said once
+                if channel not in known:
+                    lost.append(channel)
+        return lost

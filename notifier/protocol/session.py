@@ -1,0 +1,235 @@
+"""The state machine of one connection's protocol: frames and time go in, actions come out."""
+
+import sys
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from notifier.errors import (
+    Forbidden,
+    HeartbeatLost,
+    HelloTimeout,
+    InvalidFrame,
+    InvalidToken,
+    Overloaded,
+    Problem,
+    ProtocolViolation,
+    TokenExpired,
+    TokenRefused,
+    TooManySubscriptions,
+)
+from notifier.protocol import channel, frames
+from notifier.protocol.cursor import Cursor
+from notifier.protocol.frames import Auth, ClientFrame, Hello, Subscribe, Unsubscribe
+from notifier.protocol.identity import Identity
+
+
+class State(Enum):
+    """Where a session is. `ATTACHING` lasts from the hello to the welcome."""
+
+    GREETING = "greeting"
+    ATTACHING = "attaching"
+    READY = "ready"
+
+
+_ACCEPTS: dict[State, tuple[type[ClientFrame], ...]] = {
+    State.GREETING: (Hello,),
+    State.ATTACHING: (Subscribe, Unsubscribe, Auth),
+    State.READY: (Subscribe, Unsubscribe, Auth),
+}
+
+
+class Rules(NamedTuple):
+    """What all sessions of a worker share. Times are in seconds."""
+
+    verify: Callable[[str, float], Identity]
+    hello_timeout: float = 10
+    attach_timeout: float = 10
+    heartbeat: float = 25
+    expiry_notice: float = 60
+    max_topics: int = 100
+
+
+class Attach(NamedTuple):
+    """Welcome the connection: let it hear its channels, from `since` on. `refused` are to be answered then."""
+
+    since: Cursor | None
+    topics: tuple[str, ...]
+    refused: tuple[Problem, ...]
+
+
+class Join(NamedTuple):
+    """Let the connection hear one more topic, then confirm `ref`."""
+
+    ref: str | None
+    topic: str
+    since: Cursor | None
+
+
+class Leave(NamedTuple):
+    """Let the connection hear these topics no more, then confirm `ref`."""
+
+    ref: str | None
+    topics: tuple[str, ...]
+
+
+class Reply(NamedTuple):
+    """Send a frame."""
+
+    frame: bytes
+
+
+class SendPing(NamedTuple):
+    """Ask for a sign of life."""
+
+
+Action = Attach | Join | Leave | Reply | SendPing
+
+
+class Session:
+    """One connection's protocol. `now` is always in Unix seconds."""
+
+    __slots__ = ("_due", "_heard", "_ping_at", "_rules", "_warned", "identity", "state", "topics")
+
+    def __init__(self, rules: Rules, now: float, identity: Identity | None = None) -> None:
+        self._rules = rules
+        self.state = State.GREETING
+        self.identity = identity
+        self.topics: tuple[str, ...] = ()
+        self._due = now + rules.hello_timeout  # of the hello, then of the welcome
+        self._ping_at = now + rules.heartbeat
+        self._heard = True
+        self._warned = False
+
+    def receive(self, text: str, now: float) -> list[Action]:
+        """Return what a frame of the client asks for.
+
+        Raises:
+            Disconnect: the connection ends.
+        """
+        try:
+            frame = frames.decode(text)
+            if not isinstance(frame, _ACCEPTS[self.state]):
+                raise ProtocolViolation(f"no {type(frame).__name__.lower()} may come now")
+            match frame:
+                case Hello():
+                    return [self._hello(frame, now)]
+                case Subscribe():
+                    return [self._subscribe(frame)]
+                case Unsubscribe():
+                    return [self._unsubscribe(frame)]
+                case Auth():
+                    return [self._auth(frame, now)]
+        except Problem as problem:
+            if self.state is State.GREETING:
+                raise ProtocolViolation(problem.detail[:100]) from problem
+            return [Reply(frames.error(problem))]
+
+    def hear(self) -> None:
+        """Note a sign of life: bytes of the client."""
+        self._heard = True
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether the welcome has been sent."""
+        return self.state is State.READY
+
+    def welcomed(self) -> None:
+        """Note that the welcome has been sent."""
+        self.state = State.READY
+
+    def tick(self, now: float) -> list[Action]:
+        """Return what the time asks for.
+
+        Raises:
+            Disconnect: a deadline has passed.
+        """
+        if self.state is State.GREETING and now >= self._due:
+            raise HelloTimeout()
+        if self.state is State.ATTACHING and now >= self._due:
+            raise Overloaded("broker out of reach")
+        return self._expiry(now) + self._ping(now)
+
+    def next_tick(self) -> float:
+        """Return when `tick` is wanted again."""
+        if self.state is not State.READY:
+            return min(self._due, self._ping_at)
+        expires = self.identity.expires if self.identity else self._ping_at
+        return min(self._ping_at, expires if self._warned else expires - self._rules.expiry_notice)
+
+    def _hello(self, frame: Hello, now: float) -> Action:
+        since = frames.decode_since(frame.since)
+        if frame.token is not None:
+            try:
+                self.identity = self._rules.verify(frame.token, now)
+            except (InvalidToken, TokenExpired) as problem:
+                raise TokenRefused(problem.detail[:100]) from problem
+        if self.identity is None:
+            raise TokenRefused("no token")
+        asked = tuple(sys.intern(topic) for topic in dict.fromkeys(frame.topics))
+        if len(asked) > self._rules.max_topics:
+            raise ProtocolViolation(f"at most {self._rules.max_topics} topics")
+        self.topics = tuple(topic for topic in asked if self._may_read(topic))
+        self.state = State.ATTACHING
+        self._due = now + self._rules.attach_timeout
+        refused = (_refusal(topic) for topic in asked if topic not in self.topics)
+        return Attach(since, self.topics, tuple(refused))
+
+    def _subscribe(self, frame: Subscribe) -> Action:
+        fault = channel.fault_of_topic(frame.topic)
+        if fault:
+            raise InvalidFrame(f"topic: {fault}", ref=frame.ref)
+        if not self._may_read(frame.topic):
+            raise _refusal(frame.topic, frame.ref)
+        since = frames.decode_since(frame.since, frame.ref)
+        if frame.topic not in self.topics:
+            if len(self.topics) >= self._rules.max_topics:
+                raise TooManySubscriptions(f"At most {self._rules.max_topics} topics.", ref=frame.ref)
+            self.topics += (sys.intern(frame.topic),)
+        return Join(frame.ref, frame.topic, since)
+
+    def _unsubscribe(self, frame: Unsubscribe) -> Action:
+        left = (frame.topic,) if frame.topic in self.topics else ()
+        self.topics = tuple(topic for topic in self.topics if topic != frame.topic)
+        return Leave(frame.ref, left)
+
+    def _auth(self, frame: Auth, now: float) -> Action:
+        try:
+            identity = self._rules.verify(frame.token, now)
+        except (InvalidToken, TokenExpired) as problem:
+            problem.members["ref"] = frame.ref
+            raise
+        if self.identity and identity.user != self.identity.user:
+            raise Forbidden("The token is another user's.", ref=frame.ref)
+        self.identity, self._warned = identity, False
+        left = tuple(topic for topic in self.topics if not self._may_read(topic))
+        self.topics = tuple(topic for topic in self.topics if topic not in left)
+        return Leave(frame.ref, left)
+
+    def _may_read(self, topic: str) -> bool:
+        granted = self.identity is not None and self.identity.may_read(topic)
+        return granted and not channel.fault_of_topic(topic)
+
+    def _expiry(self, now: float) -> list[Action]:
+        if self.identity is None:
+            return []
+        left = self.identity.expires - now
+        if left <= 0:
+            raise TokenRefused("token expired")
+        if self._warned or left > self._rules.expiry_notice or self.state is not State.READY:
+            return []
+        self._warned = True
+        return [Reply(frames.expiring(int(left)))]
+
+    def _ping(self, now: float) -> list[Action]:
+        if now < self._ping_at:
+            return []
+        if not self._heard:
+            raise HeartbeatLost()
+        self._heard = False
+        self._ping_at = now + self._rules.heartbeat
+        return [SendPing()]
+
+
+def _refusal(topic: str, ref: str | None = None) -> Forbidden:
+    return Forbidden(f"The token does not grant the topic {topic[:128]}.", ref=ref, topic=topic[:128])

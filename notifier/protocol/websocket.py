@@ -1,0 +1,141 @@
+"""WebSocket framing (RFC 6455 section 5), without a socket.
+
+Frames of a server are not masked, so the bytes of one frame serve every connection: they are built once.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
+
+from notifier.errors import BrokenFraming, Disconnect, MessageTooBig, NotUtf8
+
+_FIN = 0x80
+
+
+class Text(NamedTuple):
+    """A whole text message."""
+
+    text: str
+
+
+class Binary(NamedTuple):
+    """A whole binary message."""
+
+    data: bytes
+
+
+class Ping(NamedTuple):
+    """A ping, to be answered by a pong with the same bytes."""
+
+    data: bytes
+
+
+class Pong(NamedTuple):
+    """An answer to a ping: a sign of life."""
+
+    data: bytes
+
+
+class Close(NamedTuple):
+    """The peer ends the connection. The code is None where the frame had none."""
+
+    code: int | None
+
+
+Event = Text | Binary | Ping | Pong | Close
+
+
+def encode(payload: bytes, opcode: int = Opcode.TEXT) -> bytes:
+    """Return one unmasked, unfragmented frame."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", _FIN | opcode, size) + payload
+    if size < 65536:
+        return struct.pack("!BBH", _FIN | opcode, 126, size) + payload
+    return struct.pack("!BBQ", _FIN | opcode, 127, size) + payload
+
+
+def encode_binary(data: bytes) -> bytes:
+    """Return a binary message."""
+    return encode(data, Opcode.BINARY)
+
+
+def encode_pong(data: bytes) -> bytes:
+    """Return the answer to a ping."""
+    return encode(data, Opcode.PONG)
+
+
+def encode_close(code: int | None, reason: str = "") -> bytes:
+    """Return a close frame. The reason is cut to the 123 bytes that fit into a control frame."""
+    if code is None:
+        return encode(b"", Opcode.CLOSE)
+    text = reason.encode()[:123].decode("utf-8", "ignore")  # not in the middle of a character
+    return encode(struct.pack("!H", code) + text.encode(), Opcode.CLOSE)
+
+
+PING = encode(b"", Opcode.PING)
+
+
+class Decoder:
+    """Turns the bytes of a client into events.
+
+    One is made when bytes come and dropped when it is `at_rest`: a connection that is idle has none.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._frames = FrameProtocol(client=False, extensions=[])
+        self._max_bytes = max_bytes
+        self._chunks: list[str | bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield what the bytes complete, in order.
+
+        Raises:
+            BrokenFraming, NotUtf8, MessageTooBig: after what came before the fault; the connection ends with the
+                close code of the error.
+        """
+        self._frames.receive_bytes(data)
+        try:
+            for opcode, payload, frame_finished, message_finished in self._frames.received_frames():
+                event = self._event(opcode, payload, frame_finished and message_finished)
+                if event is not None:
+                    yield event
+        except ParseFailed as error:
+            raise _disconnect(error) from error
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is half read: no frame, no fragmented message."""
+        frames, messages = self._frames._frame_decoder, self._frames._message_decoder
+        return frames.header is None and not len(frames.buffer) and messages.opcode is None
+
+    def _event(self, opcode: Opcode, payload: bytes | str | tuple[int, str], finished: bool) -> Event | None:
+        if isinstance(payload, tuple):
+            code = payload[0]
+            return Close(None if code == CloseReason.NO_STATUS_RCVD else int(code))
+        if opcode is Opcode.PING:
+            return Ping(bytes(payload))  # type: ignore[arg-type]
+        if opcode is Opcode.PONG:
+            return Pong(bytes(payload))  # type: ignore[arg-type]
+        return self._message(payload, finished)
+
+    def _message(self, chunk: str | bytes, finished: bool) -> Event | None:
+        self._size += len(chunk.encode() if isinstance(chunk, str) else chunk)
+        if self._size > self._max_bytes:
+            raise MessageTooBig()
+        self._chunks.append(chunk)
+        if not finished:
+            return None
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        if isinstance(chunk, str):
+            return Text("".join(chunks))  # type: ignore[arg-type]
+        return Binary(b"".join(chunks))  # type: ignore[arg-type]
+
+
+def _disconnect(error: ParseFailed) -> Disconnect:
+    if error.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
+        return NotUtf8()
+    return BrokenFraming(str(error)[:100])

@@ -1,0 +1,33 @@
+"""A timer wheel: one list of due items per second, instead of a timer per connection."""
+
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Wheel(Generic[Item]):
+    """Keeps items until their second comes. `now` and `due` are in seconds.
+
+    An item that is due beyond the last slot comes up early; its owner looks at its own deadline and adds it again.
+    So an item is never late by more than a second, and nothing is ever removed.
+    """
+
+    def __init__(self, now: float, slots: int = 64) -> None:
+        self._slots: list[list[Item]] = [[] for _ in range(slots)]
+        self._turned = int(now)
+
+    def add(self, item: Item, due: float) -> None:
+        """Let the item come up at `due`, at the next turn if that is past."""
+        second = min(max(int(due) + 1, self._turned + 1), self._turned + len(self._slots) - 1)
+        self._slots[second % len(self._slots)].append(item)
+
+    def turn(self, now: float) -> list[Item]:
+        """Return the items whose second has come since the last turn."""
+        due: list[Item] = []
+        # After a jump of the clock every slot comes up once.
+        for second in range(max(self._turned + 1, int(now) - len(self._slots) + 1), int(now) + 1):
+            slot = second % len(self._slots)
+            due += self._slots[slot]
+            self._slots[slot] = []
+        self._turned = max(self._turned, int(now))
+        return due

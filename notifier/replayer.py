@@ -1,0 +1,192 @@
+"""The replayer: serves connections from the log until they are live.
+
+It works in rounds. Each round takes the connections that can be served, reads what they need in one pipeline, a
+position that several of them share only once, and writes to each what its socket takes.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from notifier.broker import Broker
+from notifier.connection import StreamConnection
+from notifier.errors import BrokerUnavailable, Disconnect
+from notifier.hub import Hub
+from notifier.protocol import channel as channels
+from notifier.protocol import frames, websocket
+from notifier.protocol.clock import Clock
+from notifier.protocol.cursor import Cursor
+from notifier.protocol.replay import REMOVED, Entry, Page, Step
+
+logger = logging.getLogger(__name__)
+
+_ROUND = 64  # connections per round: enough to share reads, few enough to keep others waiting for a moment only
+_CHUNK = 16384  # bytes per write, so that a connection that blocks leaves little behind
+_PAUSE = 0.5  # seconds before another round after the broker failed
+
+
+class Replayer:
+    """One thread that turns connections with a `CatchUp` into live ones."""
+
+    def __init__(self, broker: Broker, hub: Hub[StreamConnection], clock: Clock, name: str, heartbeat: float) -> None:
+        self._broker = broker
+        self._hub = hub
+        self._clock = clock
+        self._name = name
+        self._heartbeat = heartbeat
+        self._queue: dict[StreamConnection, None] = {}
+        self._filled = threading.Event()
+
+    def start(self) -> None:
+        """Begin to serve, in a thread of its own."""
+        threading.Thread(target=self._run, name="replayer", daemon=True).start()
+
+    def put(self, connection: StreamConnection) -> None:
+        """Serve a connection, once this worker hears all of its channels."""
+        if self._hears_all(connection):
+            self._queue[connection] = None
+            self._filled.set()
+
+    def _run(self) -> None:
+        while True:
+            self._filled.wait()
+            batch = [self._queue.popitem()[0] for _ in range(min(_ROUND, len(self._queue)))]
+            if not self._queue:
+                self._filled.clear()
+            try:
+                self._round([connection for connection in batch if self._can_serve(connection)])
+            except BrokerUnavailable as error:
+                logger.warning("Replay waits for the broker: %s", error.detail)
+                self._again(batch)
+            except Exception:
+                # This loop must survive: without it nobody is welcomed.
+                logger.exception("A round of replay failed")
+                self._again(batch)
+
+    def _again(self, batch: list[StreamConnection]) -> None:
+        time.sleep(random.uniform(_PAUSE / 2, _PAUSE))
+        for connection in batch:
+            self.put(connection)
+
+    def _round(self, batch: list[StreamConnection]) -> None:
+        wanted = {connection: self._positions(connection) for connection in batch}
+        reads = list({read: None for positions in wanted.values() for read in positions.items()})
+        pages = dict(zip(reads, self._broker.read(reads, int(time.time() * 1000)), strict=True)) if reads else {}
+        encode = _Encoder()
+        for connection, positions in wanted.items():
+            try:
+                self._serve(connection, {read[0]: pages[read] for read in positions.items()}, encode)
+            except Disconnect as disconnect:
+                connection.close(disconnect)
+            if pages:
+                time.sleep(0)  # others have their turn
+
+    def _positions(self, connection: StreamConnection) -> dict[str, Cursor]:
+        """Return from where each channel must be read, and put live entries aside from now on."""
+        catch_up = connection.catch_up
+        assert catch_up is not None
+        catch_up.begin()
+        reads = {}
+        for name, position in catch_up.positions.items():
+            last = self._hub[name].last
+            if position is None:
+                catch_up.positions[name] = last
+            elif position < last:
+                reads[name] = position
+        return reads
+
+    def _serve(self, connection: StreamConnection, pages: dict[str, Page], encode: "_Encoder") -> None:
+        catch_up = connection.catch_up
+        if not connection.is_open or catch_up is None:
+            return
+        # A channel that was left while the log was read is not sent.
+        step = catch_up.join({name: page for name, page in pages.items() if name in catch_up.positions})
+        self._introduce(connection, step)
+        for chunk in _chunks(step.entries, encode):
+            taken = not connection.transport.blocked_since and connection.transport.write(
+                b"".join(frame for frame, _, _ in chunk)
+            )
+            if not taken:
+                catch_up.drop()  # `on_drained` comes back
+                return
+            for _, name, entry in chunk:
+                catch_up.sent(name, entry)
+        if not step.complete or not self._hears_all(connection):
+            self.put(connection)
+            return
+        connection.catch_up = None
+        for ref in catch_up.confirmations:
+            connection.reply(frames.ok(ref, connection.session.topics, self._clock.cursor))
+
+    def _introduce(self, connection: StreamConnection, step: Step) -> None:
+        session, catch_up = connection.session, connection.catch_up
+        assert catch_up is not None and session.identity is not None
+        if session.is_welcome:
+            if step.lost:
+                connection.reply(frames.lost(step.lost))
+            return
+        id = f"{self._name}-{connection.number}"
+        cursor, heartbeat = self._clock.cursor, int(self._heartbeat)
+        connection.reply(frames.welcome(id, session.identity.user, session.topics, cursor, heartbeat, step.lost))
+        session.welcomed()
+        for problem in catch_up.refused:
+            connection.reply(frames.error(problem))
+
+    def _can_serve(self, connection: StreamConnection) -> bool:
+        return (
+            connection.is_open
+            and connection.catch_up is not None
+            and not connection.transport.blocked_since
+            and self._hears_all(connection)
+        )
+
+    def _hears_all(self, connection: StreamConnection) -> bool:
+        return all(self._hub[name].confirmed for name in channels_of(connection))
+
+
+class _Encoder:
+    """Builds each frame of a round once, however many connections are sent it."""
+
+    def __init__(self) -> None:
+        self._frames: dict[tuple[str, bytes, bool], bytes] = {}
+
+    def __call__(self, channel: str, entry: Entry) -> bytes:
+        replay = not entry.previous  # it comes from the log
+        key = (channel, entry.id, replay)
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = self._frames[key] = encode_entry(channel, entry, replay)
+        return frame
+
+
+def channels_of(connection: StreamConnection) -> list[str]:
+    """Return what a connection hears: its user, everybody, and its topics."""
+    identity = connection.session.identity
+    if identity is None:
+        return []
+    topics = [channels.of_topic(topic) for topic in connection.session.topics]
+    return [channels.of_user(identity.user), channels.ALL, *topics]
+
+
+def encode_entry(channel: str, entry: Entry, replay: bool) -> bytes:
+    """Return an entry as it goes out on a WebSocket."""
+    if entry.kind == REMOVED:
+        return websocket.encode(frames.removed(channel, entry.id, entry.body))
+    return websocket.encode(frames.notification(channel, entry.id, entry.body, replay))
+
+
+def _chunks(
+    entries: list[tuple[str, Entry]], encode: Callable[[str, Entry], bytes]
+) -> list[list[tuple[bytes, str, Entry]]]:
+    chunks: list[list[tuple[bytes, str, Entry]]] = []
+    size = _CHUNK
+    for name, entry in entries:
+        frame = encode(name, entry)
+        if size + len(frame) > _CHUNK:
+            chunks.append([])
+            size = 0
+        chunks[-1].append((frame, name, entry))
+        size += len(frame)
+    return chunks

@@ -1,0 +1,98 @@
+-- Append an entry to a channel and carry it to the workers, as one step.
+--
+-- KEYS  1 the channel, as sharded pub/sub channel   2 its log (stream)         3 meta (hash: last, logged, floor, kept)
+--       4 collapse (hash: collapse key -> entry id)  5 mark of a retried append (string), used where ARGV[9] > 0
+-- ARGV  1 kind: i inbox, h history, e ephemeral (in no log), r removed
+--       2 body: JSON, or a notification's id for r
+--       3 the highest id time that the publishing worker has seen, ms
+--       4 most entries   5 greatest age of an entry, ms
+--       6 collapse key or ""   7 when the entry expires, Unix ms, or 0
+--       8 how long meta outlives the log, ms   9 how long a mark is kept, ms, or 0
+-- Answer  {id, subscribers that heard it}
+--
+-- `logged` is the last entry of the log, `last` the last id given out, ephemeral ones included; `floor` is the highest
+-- entry that fell out because of a bound. The keys live as long as the channel is used, renewed once in a while.
+
+local channel, log, meta, collapse, mark = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local kind, body = ARGV[1], ARGV[2]
+local keep_mark = tonumber(ARGV[9])
+
+if keep_mark > 0 then
+  local id = redis.call('GET', mark)
+  if id then return {id, 0} end
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local state = redis.call('HMGET', meta, 'last', 'logged', 'kept')
+local previous = state[2] or '0-0'
+
+-- The id: later than everything in this channel, and than all that the publisher has seen elsewhere.
+local ms, sequence = math.max(now, tonumber(ARGV[3])), 0
+if state[1] then
+  local last_ms, last_sequence = string.match(state[1], '(%d+)-(%d+)')
+  last_ms = tonumber(last_ms)
+  if ms <= last_ms then
+    ms, sequence = last_ms, tonumber(last_sequence) + 1
+  end
+end
+local id = string.format('%.0f-%.0f', ms, sequence)
+
+local function fall_out(entries)
+  -- What its publisher gave up (ttl) is not lost.
+  local floor
+  for _, entry in ipairs(entries) do
+    local fields, expires, key = entry[2], nil, nil
+    for i = 3, #fields, 2 do
+      if fields[i] == 'x' then expires = tonumber(fields[i + 1]) else key = fields[i + 1] end
+    end
+    if key and redis.call('HGET', collapse, key) == entry[1] then redis.call('HDEL', collapse, key) end
+    if not expires or expires > now then floor = entry[1] end
+  end
+  if floor then redis.call('HSET', meta, 'floor', floor) end
+end
+
+if kind == 'e' then
+  redis.call('HSET', meta, 'last', id)
+else
+  local entry = {'XADD', log, id, kind, body}
+  if ARGV[7] ~= '0' then
+    entry[#entry + 1] = 'x'
+    entry[#entry + 1] = ARGV[7]
+  end
+  if ARGV[6] ~= '' then
+    entry[#entry + 1] = 'c'
+    entry[#entry + 1] = ARGV[6]
+    local replaced = redis.call('HGET', collapse, ARGV[6])
+    if replaced then redis.call('XDEL', log, replaced) end
+    redis.call('HSET', collapse, ARGV[6], id)
+  end
+  redis.call(unpack(entry))
+  redis.call('HSET', meta, 'last', id, 'logged', id)
+  local excess = redis.call('XLEN', log) - tonumber(ARGV[4])
+  if excess > 0 then
+    fall_out(redis.call('XRANGE', log, '-', '+', 'COUNT', excess))
+    redis.call('XTRIM', log, 'MAXLEN', ARGV[4])
+  end
+end
+
+-- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive.
+local age = tonumber(ARGV[5])
+local every = math.min(age / 10, 3600000)
+if not state[3] or now - tonumber(state[3]) > every then
+  local oldest = string.format('%.0f', now - age)
+  repeat
+    local old = redis.call('XRANGE', log, '-', '(' .. oldest, 'COUNT', 100)
+    if #old > 0 then
+      fall_out(old)
+      redis.call('XTRIM', log, 'MINID', '(' .. old[#old][1])
+    end
+  until #old < 100
+  redis.call('HSET', meta, 'kept', string.format('%.0f', now))
+  redis.call('PEXPIRE', log, string.format('%.0f', age + every))
+  redis.call('PEXPIRE', collapse, string.format('%.0f', age + every))
+  redis.call('PEXPIRE', meta, string.format('%.0f', age + every + tonumber(ARGV[8])))
+end
+
+if keep_mark > 0 then redis.call('SET', mark, id, 'PX', keep_mark) end
+return {id, redis.call('SPUBLISH', channel, id .. ' ' .. previous .. ' ' .. kind .. ' ' .. body)}

@@ -1,0 +1,229 @@
+"""Settings: one frozen dataclass, read once from the environment.
+
+Every field names its unit, its default and what it is for; `docs/settings.md` lists them, and a test compares the
+two. The variable of a field is `NOTIFIER_` and the field's name in capitals.
+"""
+
+import json
+import os
+import resource
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+PREFIX = "NOTIFIER_"
+SCOPES = ("publish", "broadcast", "recall")
+MIN_TOKEN_SECRET = 32  # bytes: RFC 7518 section 3.2 wants a key as long as the hash of HS256
+MIN_API_KEY = 16  # characters
+RESERVED_FILES = 128  # for gunicorn, Redis, logs and requests, beside the connections
+
+
+class SettingError(ValueError):
+    """A variable has a value that cannot be used. The text names it and says what would do."""
+
+
+class ApiKey(NamedTuple):
+    """Who may publish: `topics` are patterns as in a token's grants."""
+
+    id: str
+    secret: str
+    scopes: frozenset[str] = frozenset(SCOPES)
+    topics: tuple[str, ...] = ("*",)
+
+
+def _setting(default: Any, unit: str, help: str, read: Callable[[str], Any] = str, least: float | None = None) -> Any:
+    return field(default=default, metadata={"unit": unit, "help": help, "read": read, "least": least})
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError("is neither 1 nor 0")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _redis_url(text: str) -> str:
+    if text and urlsplit(text).scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("must begin with redis://, rediss:// or unix://")
+    return text
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    secrets = _words(text)
+    if any(len(secret.encode()) < MIN_TOKEN_SECRET for secret in secrets):
+        raise ValueError(f"has a secret of less than {MIN_TOKEN_SECRET} bytes")
+    return secrets
+
+
+def _api_keys(text: str) -> tuple[ApiKey, ...]:
+    keys = _restricted_keys(text) if text.lstrip().startswith("[") else _plain_keys(text)
+    if any(not key.id or len(key.secret) < MIN_API_KEY for key in keys):
+        raise ValueError(f"needs an id and a secret of at least {MIN_API_KEY} characters for each key")
+    if len({key.id for key in keys}) < len(keys):
+        raise ValueError("has the same id twice")
+    return keys
+
+
+def _plain_keys(text: str) -> tuple[ApiKey, ...]:
+    return tuple(ApiKey(id, secret) for id, _, secret in (word.partition(":") for word in _words(text)))
+
+
+def _restricted_keys(text: str) -> tuple[ApiKey, ...]:
+    try:
+        return tuple(_restricted_key(**item) for item in json.loads(text))
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ValueError('is no JSON list of objects {"id", "secret", "scopes": [...], "topics": [...]}') from error
+
+
+def _restricted_key(id: str, secret: str, scopes: list[str] | None = None, topics: list[str] | None = None) -> ApiKey:
+    chosen = frozenset(SCOPES if scopes is None else scopes)
+    if chosen - frozenset(SCOPES):
+        raise ValueError(f"has an unknown scope; there are {', '.join(SCOPES)}")
+    return ApiKey(str(id), str(secret), chosen, ("*",) if topics is None else tuple(topics))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set. Sizes are in bytes and times in seconds unless the unit says otherwise."""
+
+    bind: str = _setting("127.0.0.1:8080", "address", "Where to listen: host:port, or unix:/path.")
+    workers: int = _setting(os.cpu_count() or 1, "processes", "How many workers; the default is the cores.", int, 1)
+    redis_url: str = _setting(
+        "", "URL", "Redis >= 7.0 or Valkey >= 7.2. Empty: an embedded Valkey is started.", _redis_url
+    )
+    redis_prefix: str = _setting("n", "text", "What the names of all keys begin with.")
+    redis_timeout: float = _setting(3.0, "seconds", "How long a command may take before 503 is answered.", float, 0.1)
+    data_dir: Path = _setting(
+        Path(".notifier"), "path", "Where the embedded Valkey and development mode keep their files.", Path
+    )
+    dev: bool = _setting(False, "0 or 1", "Development mode: demo page, generated key and secret.", _flag)
+    api_keys: tuple[ApiKey, ...] = _setting(
+        (), "list", "Who may publish: id:secret,id:secret with every scope, or a JSON list.", _api_keys
+    )
+    token_secrets: tuple[str, ...] = _setting(
+        (), "list", "Secrets of the users' tokens, comma separated: the first signs, all verify.", _secrets
+    )
+    cookie: str = _setting("notifier_token", "name", "Cookie that may carry a user's token.")
+    allowed_origins: tuple[str, ...] = _setting(
+        (), "list", "Origins, beside the service's own, whose pages may use the cookie.", _words
+    )
+    max_notification_bytes: int = _setting(65536, "bytes", "Longest notification, as posted.", int, 256)
+    max_batch_bytes: int = _setting(16777216, "bytes", "Longest NDJSON body.", int, 1024)
+    max_users: int = _setting(1000, "users", "Most users that one publication may name.", int, 1)
+    max_topics: int = _setting(100, "topics", "Most topics that one publication may name.", int, 1)
+    max_history: int = _setting(1000, "notifications", "Most notifications kept per channel.", int, 1)
+    user_history_age: int = _setting(
+        2592000, "seconds", "How long users' channels and `all` keep a notification.", int, 60
+    )
+    topic_history_age: int = _setting(86400, "seconds", "How long topics keep a notification.", int, 60)
+    idempotency_age: int = _setting(86400, "seconds", "How long an Idempotency-Key is remembered.", int, 60)
+    idempotency_lease: int = _setting(
+        30, "seconds", "How long a request with a key may run before a retry takes it over.", int, 1
+    )
+    replay_overlap: float = _setting(
+        2.0, "seconds", "How far before its cursor a client that comes back is replayed.", float, 0
+    )
+    max_connections: int = _setting(
+        0, "connections", "Most connections per worker. 0: the limit of open files, less a reserve.", int, 0
+    )
+    max_message_bytes: int = _setting(65536, "bytes", "Longest message of a client.", int, 1024)
+    max_subscriptions: int = _setting(100, "topics", "Most topics of one connection.", int, 1)
+    hello_timeout: float = _setting(10.0, "seconds", "How long a client may take to say hello.", float, 0.1)
+    attach_timeout: float = _setting(
+        10.0, "seconds", "How long a connection waits for its worker to hear its channels.", float, 0.1
+    )
+    heartbeat: float = _setting(25.0, "seconds", "Time between two pings of a connection.", float, 1)
+    expiry_notice: float = _setting(60.0, "seconds", "How long before its token expires a client is told.", float, 0)
+    send_buffer_bytes: int = _setting(
+        65536, "bytes", "What the kernel may hold for a connection (SO_SNDBUF).", int, 4096
+    )
+    max_backlog_bytes: int = _setting(
+        65536, "bytes", "What the worker holds for a connection before it is served from the log.", int, 1024
+    )
+    lag_timeout: float = _setting(60.0, "seconds", "How long a connection that does not read is kept.", float, 1)
+    drain_timeout: float = _setting(
+        10.0, "seconds", "How long a worker that ends takes to send its connections away.", float, 0.1
+    )
+    broker_heartbeat: float = _setting(
+        2.5, "seconds", "How often a worker says something to itself through Redis.", float, 0.1
+    )
+    broker_deadline: float = _setting(
+        10.0, "seconds", "How long it may fail to hear that before it connects anew.", float, 0.5
+    )
+    echo: bool = _setting(True, "0 or 1", "Whether /v1/echo is served.", _flag)
+    log_level: str = _setting("info", "name", "debug, info, warning or error.")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Return the settings that the variables of an environment make.
+
+        Raises:
+            SettingError: a variable is unknown or has a wrong value.
+        """
+        known = {PREFIX + item.name.upper(): item for item in fields(cls)}
+        values = {}
+        for variable in sorted(name for name in environ if name.startswith(PREFIX)):
+            if variable not in known:
+                raise SettingError(f"{variable} is no setting of Notifier; docs/settings.md lists them.")
+            item = known[variable]
+            values[item.name] = _read(variable, environ[variable], item.metadata)
+        return cls(**values)._checked()
+
+    @property
+    def connection_limit(self) -> int:
+        """Most connections of one worker."""
+        if self.max_connections:
+            return self.max_connections
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return max(files - RESERVED_FILES, 1)
+
+    def history_age(self, channel: str) -> int:
+        """Return how long a channel keeps a notification, in milliseconds."""
+        return 1000 * (self.topic_history_age if channel.startswith("topic:") else self.user_history_age)
+
+    def require_secrets(self) -> "Settings":
+        """Return the settings if they have what a service needs in order to know anybody.
+
+        Raises:
+            SettingError: there is no API key or no token secret.
+        """
+        if not self.api_keys:
+            raise SettingError(
+                "NOTIFIER_API_KEYS is not set: give it id:secret for each service that publishes, "
+                "or set NOTIFIER_DEV=1 to try things out."
+            )
+        if not self.token_secrets:
+            raise SettingError(
+                "NOTIFIER_TOKEN_SECRETS is not set: give it a secret of at least "
+                f"{MIN_TOKEN_SECRET} bytes, with which your backend signs the users' tokens."
+            )
+        return self
+
+    def _checked(self) -> "Settings":
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise SettingError("NOTIFIER_LOG_LEVEL must be debug, info, warning or error.")
+        if self.broker_deadline <= self.broker_heartbeat:
+            raise SettingError("NOTIFIER_BROKER_DEADLINE must be longer than NOTIFIER_BROKER_HEARTBEAT.")
+        if not self.redis_prefix or set("{}: ") & set(self.redis_prefix):
+            raise SettingError("NOTIFIER_REDIS_PREFIX must be a word without blanks, colons and braces.")
+        return self
+
+
+def _read(variable: str, text: str, metadata: Mapping[str, Any]) -> Any:
+    kinds = {int: "a whole number", float: "a number"}
+    try:
+        value = metadata["read"](text)
+    except ValueError as error:
+        reason = f"must be {kinds[metadata['read']]}" if metadata["read"] in kinds else str(error)
+        raise SettingError(f"{variable} {reason}. {metadata['help']}") from error
+    least = metadata["least"]
+    if least is not None and not value >= least:
+        raise SettingError(f"{variable} must be at least {least:g} ({metadata['unit']}). {metadata['help']}")
+    return value

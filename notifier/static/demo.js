@@ -1,0 +1,226 @@
+/** The demo page: one Notifier for each person on it, and a form that publishes. */
+
+import { Notifier } from "./notifier.js";
+
+const SHOWN = 100; // notifications a list keeps
+
+const REASONS = {
+  1001: "the service went away",
+  1006: "the connection broke",
+  1011: "a fault in the service",
+  1012: "the service restarts",
+  4000: "nothing was heard for too long",
+  4001: "the token is no longer valid",
+  4004: "the service is overloaded",
+  4501: "the service forbids it",
+  4502: "an operator disconnected this client",
+};
+
+const RETAIN_HINTS = {
+  inbox: "Kept in the log and in the inbox: who is away gets it on return.",
+  history: "Kept in the log, but in no inbox: for live dashboards.",
+  none: "Kept nowhere: only who is connected now gets it.",
+};
+
+document.querySelectorAll("[data-client]").forEach(startClient);
+startForm(document.querySelector("#publish"));
+
+// A person's client
+
+function startClient(section) {
+  const part = (role) => section.querySelector(`[data-role="${role}"]`);
+  const getToken = async () => (await fetchJson(section.dataset.tokenUrl)).token;
+  const notifier = new Notifier({ getToken, topics: ["orders"] });
+
+  const showPosition = () => {
+    part("connection").textContent = notifier.connection ?? "none";
+    part("cursor").textContent = notifier.cursor ?? "none";
+  };
+  const showNotice = (text) => {
+    part("notice").textContent = text;
+    part("notice").hidden = !text;
+  };
+
+  notifier.on("state", (change) => {
+    section.dataset.state = change.current;
+    part("state").textContent = describeState(change);
+    countDown(part("retry"), change.retryInMs);
+    if (change.current === "connected") showNotice("");
+    if (change.current === "closed") part("switch").checked = false; // to switch it on is to try again
+    showPosition();
+  });
+  notifier.on("notification", (notification, details) => {
+    showNotification(part("list"), notification, details);
+    showPosition();
+  });
+  notifier.on("removed", ({ id }) => {
+    part("list").querySelector(`[data-id="${CSS.escape(id)}"]`)?.remove();
+    showPosition();
+  });
+  notifier.on("lost", ({ channels }) => {
+    const where = channels.join(", ");
+    showNotice(`Something in ${where} is gone for good: an application would load its state anew now.`);
+  });
+  notifier.on("error", (problem) => showNotice(problem.detail ?? problem.title ?? problem.message));
+
+  part("switch").addEventListener("change", ({ target }) => {
+    if (target.checked) notifier.connect();
+    else notifier.disconnect();
+  });
+  // A browser may bring back the switch of the page's last visit.
+  part("switch").checked = true;
+  notifier.connect();
+}
+
+function describeState({ current, reason }) {
+  if (!reason) return current;
+  return `${current}: ${REASONS[parseInt(reason)] ?? reason}`;
+}
+
+/** Shows how long it is until the next try, beside the state: a screen reader must not hear every second. */
+function countDown(element, ms) {
+  clearInterval(element.timer);
+  element.textContent = "";
+  if (ms === undefined) return;
+  const end = Date.now() + ms;
+  const show = () => {
+    element.textContent = `next try in ${Math.max(0, (end - Date.now()) / 1000).toFixed(1)} s`;
+  };
+  element.timer = setInterval(show, 100);
+  show();
+}
+
+/** Puts it on top, or in the place of the one with the same collapse key. */
+function showNotification(list, notification, { channel, replay }) {
+  const item = notificationItem(notification, channel, replay);
+  const earlier = item.dataset.key && list.querySelector(`[data-key="${CSS.escape(item.dataset.key)}"]`);
+  if (earlier) earlier.replaceWith(item);
+  else list.prepend(item);
+  while (list.children.length > SHOWN) list.lastElementChild.remove();
+}
+
+function notificationItem(notification, channel, replay) {
+  const { id, title, body, severity, collapse_key: collapseKey, created_at: createdAt } = notification;
+  const item = document.querySelector("#notification").content.cloneNode(true).firstElementChild;
+  const part = (role) => item.querySelector(`[data-role="${role}"]`);
+  item.dataset.id = id;
+  item.dataset.severity = severity;
+  if (collapseKey) item.dataset.key = `${channel} ${collapseKey}`;
+  part("title").textContent = title ?? notification.type ?? "Notification";
+  part("body").textContent = body ?? "";
+  part("severity").textContent = severity;
+  part("channel").textContent = channel;
+  part("collapse-key").textContent = collapseKey ?? "";
+  part("time").textContent = new Date(createdAt).toLocaleTimeString();
+  part("time").dateTime = createdAt;
+  part("replayed").hidden = !replay;
+  return item;
+}
+
+// The form
+
+function startForm(form) {
+  const result = document.querySelector("#result");
+  const curl = document.querySelector("#curl");
+  const update = () => {
+    curl.textContent = curlCommand(form.action, form.dataset.apiKey, readForm(form));
+    document.querySelector("#retain-hint").textContent = RETAIN_HINTS[form.elements.retain.value];
+  };
+  form.addEventListener("input", update);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      showPublished(result, form, await callApi(form, "POST", "", readForm(form)));
+    } catch (problem) {
+      showProblem(result, problem);
+    }
+  });
+  document.querySelector("#copy").addEventListener("click", ({ target }) => copy(curl, target));
+  update();
+}
+
+/** What is published: only what was filled in, as a person would write it. */
+function readForm(form) {
+  const filled = Object.fromEntries(new FormData(form));
+  const { to, title, body, severity, retain, collapse_key: collapseKey } = filled;
+  const [kind, name] = to.split(":");
+  return {
+    to: { [kind]: name ? [name] : true },
+    title,
+    ...(body && { body }),
+    ...(severity !== "info" && { severity }),
+    ...(retain !== "inbox" && { retain }),
+    ...(collapseKey && { collapse_key: collapseKey }),
+  };
+}
+
+function curlCommand(url, apiKey, notification) {
+  return [
+    `curl ${url}`,
+    `-H ${quoted(`Authorization: Bearer ${apiKey}`)}`,
+    `-H 'Content-Type: application/json'`,
+    `-d ${quoted(JSON.stringify(notification))}`,
+  ].join(" \\\n  ");
+}
+
+function quoted(text) {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Calls on this page's origin, whatever name the service has elsewhere. */
+function callApi(form, method, path, body) {
+  return fetchJson(new URL(form.action).pathname + path, {
+    method,
+    headers: { Authorization: `Bearer ${form.dataset.apiKey}`, "Content-Type": "application/json" },
+    body: body && JSON.stringify(body),
+  });
+}
+
+function showPublished(result, form, { id, channels }) {
+  const where = channels.map(({ channel, online }) => `${channel} (${online ? "online" : "nobody online"})`);
+  const recall = newElement("button", "Recall it");
+  recall.type = "button";
+  recall.addEventListener("click", async () => {
+    try {
+      await callApi(form, "DELETE", `/${id}`);
+      result.replaceChildren(newElement("p", "Recalled."));
+    } catch (problem) {
+      showProblem(result, problem);
+    }
+  });
+  result.className = "published";
+  result.replaceChildren(newElement("p", `Published to ${where.join(", ")}`), newElement("code", id), recall);
+}
+
+function showProblem(result, { title, detail, message, errors = [] }) {
+  const pointers = errors.map(({ pointer, detail: what }) => `${pointer ?? ""} ${what ?? ""}`);
+  result.className = "problem";
+  result.replaceChildren(
+    newElement("p", title ?? "The service could not be reached"),
+    ...[detail ?? message, ...pointers].filter(Boolean).map((text) => newElement("p", text)),
+  );
+}
+
+async function copy(source, button) {
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2_000);
+  } catch {
+    getSelection().selectAllChildren(source); // not allowed here: the visitor's own copy command is
+  }
+}
+
+/** The answer's JSON; throws the problem that the service answered with. */
+async function fetchJson(url, options) {
+  const answer = await fetch(url, options);
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw { title: `${answer.status} ${answer.statusText}`, ...body };
+  return body;
+}
+
+function newElement(name, text) {
+  const element = document.createElement(name);
+  element.textContent = text;
+  return element;
+}

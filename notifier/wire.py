@@ -1,0 +1,174 @@
+"""Wires: connections to Redis for the hot paths.
+
+redis-py opens them (URL, TLS, authentication); what goes over them is packed and parsed by hiredis alone, in bulk,
+because a command through redis-py's client costs a hundred microseconds under gevent and its pub/sub reader ten times
+what hiredis takes.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import hiredis
+import redis
+
+from notifier.errors import BrokerUnavailable
+
+_READ = 262144  # bytes per read: a burst of publications comes in one go
+RETRY_AFTER = 2  # seconds, told to whoever met a broker out of reach
+
+
+def pack(*words: str | bytes | float) -> bytes:
+    """Return a command in the form in which it goes over the wire."""
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]
+    return packed
+
+
+class Wire:
+    """One connection. `timeout` is in seconds; None waits for ever.
+
+    `greet` is called with each new connection before anything else uses it.
+    """
+
+    def __init__(self, url: str, timeout: float | None, greet: Callable[["Wire"], object] | None = None) -> None:
+        pool = redis.ConnectionPool.from_url(
+            url,
+            protocol=2,
+            socket_timeout=timeout,
+            socket_connect_timeout=5 if timeout is None else timeout,
+            retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            client_name="notifier",
+        )
+        self._connection: Any = pool.make_connection()
+        self._greet = greet
+        self._socket: Any = None
+        self._reader = hiredis.Reader()
+
+    def connect(self) -> None:
+        """Open the connection, if it is not open.
+
+        Raises:
+            BrokerUnavailable: Redis cannot be reached.
+        """
+        if self._socket is not None:
+            return
+        try:
+            self._connection.connect()
+        except (redis.RedisError, OSError) as error:
+            raise unavailable(error) from error
+        # redis-py has no public way to the socket that it opened.
+        self._socket = self._connection._sock
+        self._reader = hiredis.Reader(replyError=redis.ResponseError)
+        if self._greet:
+            self._greet(self)
+
+    def send(self, commands: Iterable[bytes]) -> None:
+        """Write packed commands.
+
+        Raises:
+            BrokerUnavailable: the connection is gone; it is closed.
+        """
+        try:
+            self._socket.sendall(b"".join(commands))
+        except (OSError, AttributeError) as error:
+            self.close()
+            raise unavailable(error) from error
+
+    def receive(self) -> list[Any]:
+        """Wait for replies, and return all that have come, in order. An error of Redis is a reply.
+
+        Raises:
+            BrokerUnavailable: the connection is gone, or the timeout has passed; it is closed.
+        """
+        replies = list(self._parsed())
+        while not replies:
+            try:
+                data = self._socket.recv(_READ)
+                if not data:
+                    raise ConnectionError("the connection was closed by Redis")
+                self._reader.feed(data)
+                replies = list(self._parsed())
+            except (OSError, AttributeError, hiredis.ProtocolError) as error:
+                self.close()
+                raise unavailable(error) from error
+        return replies
+
+    def exchange(self, commands: list[bytes]) -> list[Any]:
+        """Write packed commands and return one reply for each.
+
+        Raises:
+            BrokerUnavailable: some or all of them may not have been carried out.
+        """
+        self.connect()
+        self.send(commands)
+        replies: list[Any] = []
+        while len(replies) < len(commands):
+            replies += self.receive()
+        return replies
+
+    def close(self) -> None:
+        """Close the connection; whoever waits for it meets `BrokerUnavailable`."""
+        self._socket = None
+        self._connection.disconnect()
+
+    def _parsed(self) -> Iterator[Any]:
+        while (reply := self._reader.gets()) is not False:
+            yield reply
+
+
+class Pipeline:
+    """Lets many callers share one wire: what gathers while Redis answers goes out in one write (group commit)."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._waiting: list[_Job] = []
+        self._turn = threading.Lock()
+
+    def execute(self, commands: list[bytes]) -> list[Any]:
+        """Carry out packed commands and return one reply for each. An error of Redis is a reply.
+
+        Raises:
+            BrokerUnavailable: some or all of them may not have been carried out.
+        """
+        job = _Job(commands)
+        self._waiting.append(job)
+        with self._turn:
+            # Whoever has the turn carries out the jobs of all who wait for it.
+            if not job.done:
+                self._carry_out()
+        if job.error:
+            raise BrokerUnavailable(job.error.detail, retry_after=RETRY_AFTER) from job.error
+        return job.replies
+
+    def _carry_out(self) -> None:
+        jobs, self._waiting = self._waiting, []
+        try:
+            replies = self._wire.exchange([command for job in jobs for command in job.commands])
+        except BrokerUnavailable as error:
+            # Those who came meanwhile would only wait for the same timeout once more.
+            late, self._waiting = self._waiting, []
+            for job in jobs + late:
+                job.done, job.error = True, error
+            return
+        start = 0
+        for job in jobs:
+            job.replies = replies[start : start + len(job.commands)]
+            job.done = True
+            start += len(job.commands)
+
+
+class _Job:
+    """The commands of one caller, and what became of them."""
+
+    __slots__ = ("commands", "done", "error", "replies")
+
+    def __init__(self, commands: list[bytes]) -> None:
+        self.commands = commands
+        self.replies: list[Any] = []
+        self.error: BrokerUnavailable | None = None
+        self.done = False
+
+
+def unavailable(error: Exception) -> BrokerUnavailable:
+    """Return the problem that an error of the connection is to a caller."""
+    return BrokerUnavailable(f"Redis: {error}", retry_after=RETRY_AFTER)

@@ -1,0 +1,342 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Notifier } from "../../notifier/static/notifier.js";
+import { FakeService, settled, stopClock } from "./fake_service.js";
+
+test("the first frame is a hello with the token and the topics", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  await service.connected({ topics: ["orders"] });
+  const { url, subprotocol, sent } = service.socket;
+  assert.equal(url, "ws://127.0.0.1/v1/stream");
+  assert.equal(subprotocol, "notifier.v1");
+  assert.deepEqual(sent, [{ type: "hello", token: "token-1", topics: ["orders"] }]);
+});
+
+test("without getToken the hello has no token: a cookie says who the user is", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  await service.connected({ getToken: undefined });
+  assert.deepEqual(service.socket.sent, [{ type: "hello", topics: [] }]);
+});
+
+test("the states of an ordinary life are told in order", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier, of } = service.client();
+  assert.equal(notifier.state, "idle");
+  notifier.connect();
+  assert.equal(notifier.state, "connecting");
+  await service.accept();
+  assert.equal(notifier.state, "connected");
+  assert.equal(notifier.connection, "c1");
+  service.close(1006);
+  assert.equal(notifier.connection, undefined);
+  await tick(500);
+  notifier.disconnect();
+  assert.deepEqual(of("state").map(([{ current }]) => current), [
+    "connecting",
+    "connected",
+    "reconnecting",
+    "connecting",
+    "idle",
+  ]);
+  assert.deepEqual(of("state")[2], [
+    { current: "reconnecting", previous: "connected", reason: "1006", retryInMs: 500 },
+  ]);
+});
+
+test("retries wait longer and longer, within the jitter's bounds, and never end", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier, of } = service.client();
+  notifier.connect();
+  await settled();
+  for (let failure = 0; failure < 40; failure++) {
+    service.close(1006);
+    await tick(of("state").at(-1)[0].retryInMs);
+  }
+  assert.equal(service.dialled.length, 41);
+  const waits = of("state").flatMap(([{ retryInMs }]) => retryInMs ?? []);
+  assert.deepEqual(waits.slice(0, 7), [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
+});
+
+test("retries start anew only after a connection was stable for 30 seconds", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { of } = await service.connected();
+  const wait = () => of("state").at(-1)[0].retryInMs;
+  service.close(1006);
+  await tick(wait());
+  await service.accept();
+  await tick(29_999);
+  service.close(1006);
+  assert.equal(wait(), 1_000);
+  await tick(wait());
+  await service.accept();
+  await tick(30_000);
+  service.close(1006);
+  assert.equal(wait(), 500);
+});
+
+for (const code of [1001, 1006, 1011, 1012, 4000, 4002, 4003, 4499]) {
+  test(`after ${code} the client comes back`, async (t) => {
+    const tick = stopClock(t);
+    const service = new FakeService();
+    const { notifier } = await service.connected();
+    service.close(code, "why");
+    assert.equal(notifier.state, "reconnecting");
+    await tick(1_000);
+    assert.equal(service.dialled.length, 2);
+  });
+}
+
+for (const code of [1002, 1007, 1009, 4500, 4501, 4502, 4999]) {
+  test(`after ${code} the client stays away until connect() is called`, async (t) => {
+    const tick = stopClock(t);
+    const service = new FakeService();
+    const { notifier, of } = await service.connected();
+    service.close(code, "why");
+    assert.equal(notifier.state, "closed");
+    assert.equal(of("state").at(-1)[0].reason, `${code} why`);
+    await tick(2 ** 31);
+    assert.equal(service.dialled.length, 1);
+    notifier.connect();
+    await service.accept();
+    assert.equal(notifier.state, "connected");
+  });
+}
+
+test("an overloaded service (4004) gets more time", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { of } = await service.connected();
+  service.close(4004);
+  assert.equal(of("state").at(-1)[0].retryInMs, 4_000);
+});
+
+test("after a drain the client comes back when it was told to", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { of } = await service.connected();
+  service.say({ type: "drain", retry_after_ms: 7_000 });
+  service.close(1012);
+  assert.equal(of("state").at(-1)[0].retryInMs, 7_000);
+  await tick(6_999);
+  assert.equal(service.dialled.length, 1);
+  await tick(1);
+  assert.equal(service.dialled.length, 2);
+});
+
+test("a drain counts for one close only", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { of } = await service.connected();
+  service.say({ type: "drain", retry_after_ms: 7_000 });
+  service.close(1012);
+  await tick(7_000);
+  service.close(1006);
+  assert.equal(of("state").at(-1)[0].retryInMs, 500);
+});
+
+test("a wait too long for a timer is cut, and does not fire at once", async (t) => {
+  const delays = t.mock.method(globalThis, "setTimeout", () => 0).mock;
+  const service = new FakeService();
+  await service.connected();
+  service.say({ type: "drain", retry_after_ms: 2 ** 40 });
+  service.close(1012);
+  assert.equal(delays.calls.at(-1).arguments[1], 2 ** 31 - 1);
+});
+
+test("nothing heard for two heartbeats means that the connection is dead", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier, of } = await service.connected();
+  const first = service.socket;
+  await tick(49_999);
+  assert.equal(notifier.state, "connected");
+  await tick(1);
+  assert.equal(notifier.state, "reconnecting");
+  assert.equal(of("state").at(-1)[0].reason, "4000 heartbeat lost");
+  assert.equal(first.closedWith, 1000);
+  await tick(500);
+  assert.equal(service.dialled.length, 2);
+});
+
+test("any frame counts as a sign of life", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  for (const frame of [{ type: "ping" }, { type: "of a later version" }, { type: "ping" }]) {
+    await tick(49_999);
+    service.say(frame);
+  }
+  assert.equal(notifier.state, "connected");
+});
+
+test("a service that accepts and says nothing is given up after 30 seconds", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier, of } = service.client();
+  notifier.connect();
+  await settled();
+  service.socket.onopen({});
+  await tick(30_000);
+  assert.equal(of("state").at(-1)[0].reason, "4000 no answer");
+  await tick(500);
+  assert.equal(service.dialled.length, 2);
+});
+
+test("a short heartbeat does not hurry the next handshake", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier } = service.client();
+  notifier.connect();
+  await service.accept({ heartbeat: 1 });
+  service.close(1006);
+  await tick(500);
+  await tick(29_999);
+  assert.equal(notifier.state, "connecting");
+});
+
+test("what a given-up connection still says is not heard", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier, titles } = await service.connected();
+  const old = service.socket;
+  await tick(50_000);
+  await tick(500);
+  await service.accept();
+  const frame = { type: "notification", cursor: "2000-0", channel: "all", notification: { id: "late" } };
+  old.onmessage({ data: JSON.stringify(frame) });
+  old.onclose({ code: 4501, reason: "" });
+  assert.deepEqual(titles(), []);
+  assert.equal(notifier.state, "connected");
+});
+
+test("disconnect() closes the connection, says so once, and stays away", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier, of } = await service.connected();
+  notifier.disconnect();
+  notifier.disconnect();
+  assert.deepEqual(of("state").map(([{ current }]) => current), ["connecting", "connected", "idle"]);
+  assert.equal(service.socket.closedWith, 1000);
+  assert.equal(notifier.state, "idle");
+  await tick(2 ** 31);
+  assert.equal(service.dialled.length, 1);
+});
+
+test("disconnect() while the token is fetched dials nothing", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = service.client();
+  notifier.connect();
+  notifier.disconnect();
+  await settled();
+  assert.equal(service.dialled.length, 0);
+  assert.equal(notifier.state, "idle");
+});
+
+test("a token that fails after disconnect() changes nothing", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier, of } = service.client({ getToken: () => Promise.reject(new Error("signed out")) });
+  notifier.connect();
+  notifier.disconnect();
+  await settled();
+  assert.equal(notifier.state, "idle");
+  assert.deepEqual(of("error"), []);
+});
+
+test("connect() twice makes one connection", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = service.client();
+  notifier.connect();
+  notifier.connect();
+  await service.accept();
+  notifier.connect();
+  await settled();
+  assert.equal(service.dialled.length, 1);
+});
+
+test("connect() while the client waits is the next try, in place of the one it waited for", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  service.close(1006);
+  notifier.connect();
+  await service.accept();
+  await tick(1_000);
+  assert.equal(notifier.state, "connected");
+  assert.equal(service.dialled.length, 2);
+});
+
+for (const event of ["online", "pageshow", "visibilitychange"]) {
+  test(`a client that waits hurries on ${event}, and only until disconnect()`, async (t) => {
+    stopClock(t);
+    const page = fakePage(t);
+    const service = new FakeService();
+    const { notifier } = await service.connected();
+    page.dispatchEvent(new Event(event));
+    await settled();
+    assert.equal(service.dialled.length, 1);
+    service.close(1006);
+    page.dispatchEvent(new Event(event));
+    await settled();
+    assert.equal(service.dialled.length, 2);
+    service.close(1006);
+    notifier.disconnect();
+    page.dispatchEvent(new Event(event));
+    await settled();
+    assert.equal(service.dialled.length, 2);
+  });
+}
+
+test("a page that is being hidden does not hurry", async (t) => {
+  stopClock(t);
+  const page = fakePage(t);
+  const service = new FakeService();
+  await service.connected();
+  service.close(1006);
+  page.hidden = true;
+  page.dispatchEvent(new Event("visibilitychange"));
+  await settled();
+  assert.equal(service.dialled.length, 1);
+});
+
+test("without network the state is offline, and the client tries all the same", async (t) => {
+  const tick = stopClock(t);
+  fake(t, "navigator", { onLine: false });
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  service.close(1006);
+  assert.equal(notifier.state, "offline");
+  await tick(500);
+  assert.equal(service.dialled.length, 2);
+});
+
+test("the module asks nothing of its surroundings until a Notifier is made", () => {
+  assert.throws(() => new Notifier(), TypeError); // no page here: the path has no base
+});
+
+test("an event that does not exist cannot be listened to", () => {
+  const { notifier } = new FakeService().client();
+  assert.throws(() => notifier.on("notifcation", () => {}), TypeError);
+});
+
+/** One EventTarget that stands for both window and document. */
+function fakePage(t) {
+  const page = new EventTarget();
+  page.hidden = false;
+  fake(t, "document", page);
+  fake(t, "addEventListener", page.addEventListener.bind(page));
+  return page;
+}
+
+function fake(t, name, value) {
+  const before = Object.getOwnPropertyDescriptor(globalThis, name);
+  Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+}

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { FakeService, settled, stopClock } from "./fake_service.js";
+
+async function reconnect(service, tick) {
+  service.close(1006);
+  await tick(1_000);
+  await service.accept();
+}
+
+test("a topic joined while connected is subscribed at once", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  notifier.join("orders");
+  const [{ topic, since }] = service.socket.heard("subscribe");
+  assert.deepEqual([topic, since], ["orders", undefined]);
+});
+
+test("a topic joined before connecting is in the hello", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = service.client();
+  notifier.join("orders");
+  notifier.connect();
+  await service.accept();
+  assert.deepEqual(service.socket.heard("hello")[0].topics, ["orders"]);
+  assert.deepEqual(service.socket.heard("subscribe"), []);
+});
+
+test("topics joined and left between hello and welcome are told after the welcome", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = service.client({ topics: ["orders"] });
+  notifier.connect();
+  await settled();
+  service.socket.onopen({});
+  notifier.leave("orders");
+  notifier.join("invoices");
+  assert.equal(service.socket.sent.length, 1);
+  service.welcome();
+  assert.deepEqual(service.socket.heard("subscribe").map(({ topic }) => topic), ["invoices"]);
+  assert.deepEqual(service.socket.heard("unsubscribe").map(({ topic }) => topic), ["orders"]);
+});
+
+test("joined topics are remembered over reconnects, left ones are not", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected({ topics: ["orders", "invoices"] });
+  notifier.leave("orders");
+  assert.deepEqual(service.socket.heard("unsubscribe").map(({ topic }) => topic), ["orders"]);
+  await reconnect(service, tick);
+  assert.deepEqual(service.socket.heard("hello")[0].topics, ["invoices"]);
+});
+
+test("joining twice subscribes once, leaving what was not joined says nothing", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  notifier.join("orders");
+  notifier.join("orders");
+  notifier.leave("invoices");
+  assert.equal(service.socket.heard("subscribe").length, 1);
+  assert.equal(service.socket.heard("unsubscribe").length, 0);
+});
+
+test("a subscription with since that had no ok is repeated with the same since", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  notifier.join("orders", { since: "500-0" });
+  service.notify("a", "600-0", { channel: "topic:orders", replay: true });
+  await reconnect(service, tick);
+  assert.deepEqual(service.socket.heard("hello")[0].topics, []);
+  const [{ topic, since }] = service.socket.heard("subscribe");
+  assert.deepEqual([topic, since], ["orders", "500-0"]);
+});
+
+test("after its ok a topic resumes with the others", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  notifier.join("orders", { since: "500-0" });
+  service.say({ type: "ok", ref: service.socket.heard("subscribe")[0].ref, topics: ["orders"], lost: [] });
+  await reconnect(service, tick);
+  assert.deepEqual(service.socket.heard("hello")[0].topics, ["orders"]);
+  assert.deepEqual(service.socket.heard("subscribe"), []);
+});
+
+test("the ok of an earlier join does not count for a later one", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  notifier.join("orders", { since: "500-0" });
+  notifier.leave("orders");
+  notifier.join("orders", { since: "300-0" });
+  service.say({ type: "ok", ref: service.socket.heard("subscribe")[0].ref, topics: ["orders"] });
+  await reconnect(service, tick);
+  assert.equal(service.socket.heard("subscribe")[0].since, "300-0");
+});
+
+test("the replay of one topic does not move the cursor past what other channels still owe", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  notifier.join("orders", { since: "500-0" });
+  service.notify("a", "9000-0", { channel: "topic:orders", replay: true });
+  assert.equal(notifier.cursor, "1000-0");
+  service.say({ type: "ok", ref: service.socket.heard("subscribe")[0].ref, topics: ["orders"] });
+  service.notify("b", "9001-0", { channel: "topic:orders" });
+  assert.equal(notifier.cursor, "9001-0");
+});
+
+test("what a topic lost is told with its ok", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier, of } = await service.connected();
+  notifier.join("orders", { since: "500-0" });
+  const [{ ref }] = service.socket.heard("subscribe");
+  service.say({ type: "ok", ref, topics: ["orders"], lost: ["topic:orders"] });
+  assert.deepEqual(of("lost"), [[{ channels: ["topic:orders"] }]]);
+});
+
+test("a refused topic is an error that names it", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier, of } = await service.connected();
+  notifier.join("secrets");
+  const problem = { code: "forbidden", title: "Not granted", status: 403 };
+  service.say({ type: "error", ref: service.socket.heard("subscribe")[0].ref, problem });
+  assert.deepEqual(of("error"), [[{ ...problem, topic: "secrets" }]]);
+  assert.equal(notifier.state, "connected");
+});
