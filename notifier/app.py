@@ -1,8 +1,8 @@
 """The composition root: `create_app` joins the parts and does no I/O; the node begins when its worker starts it."""
 
+import itertools
 import logging
 import re
-import secrets
 
 import msgspec
 from flask import Flask, Response, g, request
@@ -10,12 +10,12 @@ from werkzeug.exceptions import HTTPException
 from wsproto.utilities import RemoteProtocolError
 
 from notifier import errors
-from notifier.api import api
+from notifier.api import create_api
 from notifier.errors import BadRequest, InternalError, Problem
 from notifier.node import Node
-from notifier.pages import demo, pages
+from notifier.pages import create_pages
 from notifier.settings import Settings
-from notifier.stream import SOCK_SERVER_OPTIONS, stream
+from notifier.stream import SOCK_SERVER_OPTIONS, create_stream
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,10 @@ def create_app(settings: Settings) -> Flask:
     """Return the application. Its node, `app.extensions["notifier"]`, has yet to be started."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
     app.config["SOCK_SERVER_OPTIONS"] = SOCK_SERVER_OPTIONS
-    app.extensions["notifier"] = Node(settings.require_secrets())
-    for blueprint in (api, stream, pages):
-        app.register_blueprint(blueprint)
-    if settings.dev:
-        app.register_blueprint(demo)
-    app.before_request(_name_request)
-    app.after_request(_tell_name)
+    node = app.extensions["notifier"] = Node(settings.require_secrets())
+    for create in (create_api, create_stream, create_pages):
+        app.register_blueprint(create(node))
+    _name_requests(app, node)
     app.register_error_handler(Problem, _answer_problem)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(RemoteProtocolError, _answer_handshake)
@@ -46,14 +43,20 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
-def _name_request() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
+def _name_requests(app: Flask, node: Node) -> None:
+    """Give every request an id, the caller's own if it has one, and say it in the answer."""
+    numbers = itertools.count(1)
 
+    def name() -> None:
+        given = request.headers.get("X-Request-Id")
+        g.request_id = given if given and _REQUEST_ID.match(given) else f"{node.name}-{next(numbers)}"
 
-def _tell_name(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
-    return response
+    def tell(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        return response
+
+    app.before_request(name)
+    app.after_request(tell)
 
 
 def _answer_problem(problem: Problem) -> Response:

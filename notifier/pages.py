@@ -2,7 +2,7 @@
 
 import time
 
-from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request, url_for
+from flask import Blueprint, Response, abort, jsonify, render_template, request, url_for
 
 from notifier import errors
 from notifier.node import Node
@@ -12,11 +12,19 @@ USERS = ("alice", "bob")
 TOPIC = "orders"
 _TOKEN_AGE = 3600  # seconds
 
-pages = Blueprint("pages", __name__)
-demo = Blueprint("demo", __name__)
+
+def create_pages(node: Node) -> Blueprint:
+    """Return the routes; the demo's are there in development mode only."""
+    blueprint = Blueprint("pages", __name__)
+    blueprint.get("/docs/errors")(error_table)
+    if node.settings.dev:
+        demo = Demo(node)
+        blueprint.get("/")(demo.show)
+        blueprint.get("/demo/token")(demo.token)
+    blueprint.after_request(_protect)
+    return blueprint
 
 
-@pages.get("/docs/errors")
 def error_table() -> str:
     """Show every error code: the `type` of a problem leads here."""
     return render_template(
@@ -26,37 +34,33 @@ def error_table() -> str:
     )
 
 
-@demo.get("/")
-def show_demo() -> str:
-    """Show two clients side by side."""
-    return render_template(
-        "demo.html",
-        users=[{"name": user, "token_url": url_for("demo.token", user=user)} for user in USERS],
-        api_key=_node().settings.api_keys[0].secret,
-        publish_url=url_for("api.publish", _external=True),
-    )
+class Demo:
+    """Two clients side by side, for trying things out."""
+
+    def __init__(self, node: Node) -> None:
+        self._settings = node.settings
+
+    def show(self) -> str:
+        """Show the page."""
+        return render_template(
+            "demo.html",
+            users=[{"name": user, "token_url": url_for(".token", user=user)} for user in USERS],
+            api_key=self._settings.api_keys[0].secret,
+            publish_url=url_for("api.publish", _external=True),
+        )
+
+    def token(self) -> Response:
+        """Give out a token for one of the demo's users, as a backend would for its own."""
+        user = request.args.get("user", "")
+        if user not in USERS:
+            abort(404)
+        secret, expires = self._settings.token_secrets[0], time.time() + _TOKEN_AGE
+        return jsonify(token=identity.sign(user, secret, expires, (TOPIC,), (TOPIC,)))
 
 
-@demo.get("/demo/token")
-def token() -> Response:
-    """Give out a token for one of the demo's users, as a backend would for its own."""
-    user = request.args.get("user", "")
-    if user not in USERS:
-        abort(404)
-    secret = _node().settings.token_secrets[0]
-    return jsonify(token=identity.sign(user, secret, time.time() + _TOKEN_AGE, (TOPIC,), (TOPIC,)))
-
-
-@pages.after_app_request
-def protect(response: Response) -> Response:
+def _protect(response: Response) -> Response:
     """Let pages load nothing from elsewhere and nobody frame them."""
-    if response.mimetype == "text/html":
-        response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
     return response
-
-
-def _node() -> Node:
-    node: Node = current_app.extensions["notifier"]
-    return node

@@ -117,12 +117,17 @@ class Wire:
 
 
 class Pipeline:
-    """Lets many callers share one wire: what gathers while Redis answers goes out in one write (group commit)."""
+    """Lets many callers share one wire: what gathers while Redis answers goes out in one write (group commit).
+
+    One caller at a time leads: it carries out the jobs of all who wait, wakes them, and lets the first of those who
+    came meanwhile lead. Waiting for a common lock instead would form a convoy: those who are done would queue for it
+    with those who are not, and each write would hold one job.
+    """
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._waiting: list[_Job] = []
-        self._turn = threading.Lock()
+        self._led = False
 
     def execute(self, commands: list[bytes]) -> list[Any]:
         """Carry out packed commands and return one reply for each. An error of Redis is a reply.
@@ -132,43 +137,68 @@ class Pipeline:
         """
         job = _Job(commands)
         self._waiting.append(job)
-        with self._turn:
-            # Whoever has the turn carries out the jobs of all who wait for it.
-            if not job.done:
-                self._carry_out()
+        if self._led:
+            job.wait()
+        if not job.done:
+            self._lead(job)
         if job.error:
             raise BrokerUnavailable(job.error.detail, retry_after=RETRY_AFTER) from job.error
         return job.replies
 
-    def _carry_out(self) -> None:
+    def _lead(self, leader: "_Job") -> None:
+        self._led = True
         jobs, self._waiting = self._waiting, []
         try:
-            replies = self._wire.exchange([command for job in jobs for command in job.commands])
-        except BrokerUnavailable as error:
+            replies = iter(self._wire.exchange([command for job in jobs for command in job.commands]))
+            for job in jobs:
+                job.finish([next(replies) for _ in job.commands])
+        except BaseException as error:  # also the end of the leader's own thread: the others must not wait for ever
+            self._wire.close()
             # Those who came meanwhile would only wait for the same timeout once more.
-            late, self._waiting = self._waiting, []
-            for job in jobs + late:
-                job.done, job.error = True, error
-            return
-        start = 0
-        for job in jobs:
-            job.replies = replies[start : start + len(job.commands)]
-            job.done = True
-            start += len(job.commands)
+            jobs, self._waiting = jobs + self._waiting, []
+            for job in jobs:
+                job.fail(error if isinstance(error, BrokerUnavailable) else unavailable(error))
+            if not isinstance(error, BrokerUnavailable):
+                raise
+        finally:
+            for job in jobs:
+                if job is not leader:
+                    job.wake()
+            self._led = bool(self._waiting)
+            if self._waiting:
+                self._waiting[0].wake()
 
 
 class _Job:
     """The commands of one caller, and what became of them."""
 
-    __slots__ = ("commands", "done", "error", "replies")
+    __slots__ = ("_asleep", "commands", "done", "error", "replies")
 
     def __init__(self, commands: list[bytes]) -> None:
         self.commands = commands
         self.replies: list[Any] = []
         self.error: BrokerUnavailable | None = None
         self.done = False
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
+
+    def wait(self) -> None:
+        """Wait until woken: done, or to lead."""
+        self._asleep.acquire()
+
+    def wake(self) -> None:
+        """Wake who waits, or will."""
+        self._asleep.release()
+
+    def finish(self, replies: list[Any]) -> None:
+        """Take the replies."""
+        self.replies, self.done = replies, True
+
+    def fail(self, error: BrokerUnavailable) -> None:
+        """Take the error."""
+        self.error, self.done = error, True
 
 
-def unavailable(error: Exception) -> BrokerUnavailable:
+def unavailable(error: BaseException) -> BrokerUnavailable:
     """Return the problem that an error of the connection is to a caller."""
     return BrokerUnavailable(f"Redis: {error}", retry_after=RETRY_AFTER)

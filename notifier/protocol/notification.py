@@ -4,7 +4,8 @@ A notification is decoded once, to check it, and never encoded again: the member
 came, from the request over Redis to the sockets.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -74,20 +75,31 @@ def parse(body: bytes, limits: Limits) -> Publication:
     if len(body) > limits.size:
         raise BodyTooLarge(f"A notification has at most {limits.size} bytes, this one has {len(body)}.")
     members = _members(body)
-    reader = _Reader(members, limits)
-    users, topics, everyone = reader.addresses()
-    ttl, retain = reader.ttl(), reader.choice("retain", RETAINS) or "inbox"
-    texts = {name: reader.text(name) for name in MAX_TEXT}
-    severity = reader.choice("severity", SEVERITIES)
-    reader.action_url(texts["action_url"])
-    reader.something_to_show()
+    reader = _Reader(limits)
+    values = {name: reader.read(name, raw) for name, raw in members.items()}
+    if "to" not in members:
+        reader.fault("required", "Say whom it is for.", "to")
+    if not members.keys() & _SOMETHING_TO_SHOW:
+        reader.fault("required", "Give it a type, a title, a body or data.")
     if reader.faults:
         raise InvalidNotification(faults=reader.faults)
-    out = [b',"%b":%b' % (name.encode(), members[name]) for name in texts if texts[name] is not None]
-    out.append(b',"severity":"%b"' % (severity or "info").encode())
-    if "data" in members:
-        out.append(b',"data":%b' % _on_one_line(members["data"]))
-    return Publication(users, topics, everyone, b"".join(out), retain, ttl, texts["collapse_key"] or "")
+    out = [
+        b',"%b":%b' % (_OUT[name], values[name] if name == "data" else members[name])
+        for name in members
+        if name in _OUT
+    ]
+    if "severity" not in members:
+        out.append(b',"severity":"info"')
+    users, topics, everyone = values["to"]
+    return Publication(
+        users,
+        topics,
+        everyone,
+        b"".join(out),
+        values.get("retain", "inbox"),
+        values.get("ttl"),
+        values.get("collapse_key", ""),
+    )
 
 
 def new_id(ms: int, random: bytes) -> str:
@@ -111,18 +123,22 @@ def time_of(id: str) -> int | None:
         return None
 
 
+@functools.lru_cache(maxsize=64)  # a batch has one time of creation
 def rfc3339(time: float) -> str:
     """Return a time in Unix seconds as RFC 3339 in UTC, with milliseconds."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+
+_SOMETHING_TO_SHOW = {"type", "title", "body", "data"}
+_OUT = {name: name.encode() for name in ("severity", "data", *MAX_TEXT)}
+_ADDRESSES = ("users", "topics", "all")
+_KNOWN = sorted({"to", "ttl", "retain", *_OUT})
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(int).decode
 _decode_flag = msgspec.json.Decoder(bool).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
-_KNOWN = {"to", "data", "ttl", "retain", "severity", *MAX_TEXT}
-_ADDRESSES = {"users", "topics", "all"}
 
 
 def _members(body: bytes) -> dict[str, Raw]:
@@ -149,99 +165,105 @@ def _pointer(*parts: str | int) -> str:
 
 
 class _Reader:
-    """Reads the members one by one and collects what is wrong with them."""
+    """Reads members and collects what is wrong with them. What is wrong has the value None."""
 
-    def __init__(self, members: dict[str, Raw], limits: Limits) -> None:
-        self.members = members
+    def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.faults: list[Fault] = []
-        self._refuse_unknown(members, _KNOWN)
 
-    def addresses(self) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-        """Return users, topics and whether everybody is meant."""
-        to = self._decode(self.members, _decode_members, "an object", "to")
+    def read(self, name: str, raw: Raw) -> Any:
+        """Return the value of a member."""
+        if name in MAX_TEXT:
+            return self._text(name, raw)
+        match name:
+            case "to":
+                return self._addresses(raw)
+            case "data":
+                return _on_one_line(raw)
+            case "retain":
+                return self._choice(name, raw, RETAINS)
+            case "severity":
+                return self._choice(name, raw, SEVERITIES)
+            case "ttl":
+                return self._ttl(raw)
+        return self._unknown(_KNOWN, name)
+
+    def fault(self, code: str, detail: str, *path: str | int) -> None:
+        """Note what is wrong."""
+        self.faults.append(Fault(_pointer(*path), code, detail))
+
+    def _addresses(self, raw: Raw) -> tuple[tuple[str, ...], tuple[str, ...], bool] | None:
+        to: dict[str, Raw] | None = self._decode(_decode_members, raw, "an object", "to")
         if to is None:
-            if "to" not in self.members:
-                self._fault("required", "Say whom it is for.", "to")
-            return (), (), False
-        self._refuse_unknown(to, _ADDRESSES, "to")
+            return None
         faults = len(self.faults)
-        users = self._names(to, "users", self.limits.users, channel.fault_of_name)
-        topics = self._names(to, "topics", self.limits.topics, channel.fault_of_topic)
-        everyone = bool(self._decode(to, _decode_flag, "true or false", "to", "all"))
+        users: tuple[str, ...] = ()
+        topics: tuple[str, ...] = ()
+        everyone = False
+        for kind, value in to.items():
+            match kind:
+                case "users":
+                    users = self._names(kind, value, self.limits.users, channel.fault_of_name)
+                case "topics":
+                    topics = self._names(kind, value, self.limits.topics, channel.fault_of_topic)
+                case "all":
+                    everyone = bool(self._decode(_decode_flag, value, "true or false", "to", kind))
+                case _:
+                    self._unknown(_ADDRESSES, "to", kind)
         if not (users or topics or everyone or len(self.faults) > faults):
-            self._fault("empty", "Name a user, a topic or all.", "to")
+            self.fault("empty", "Name a user, a topic or all.", "to")
         return users, topics, everyone
 
-    def text(self, name: str) -> str | None:
-        """Return a text member, or None where it is absent or wrong."""
-        text: str | None = self._decode(self.members, _decode_text, "a string", name)
-        if text is not None and len(text) > MAX_TEXT[name]:
-            self._fault("too_long", f"At most {MAX_TEXT[name]} characters.", name)
-        if text == "" and name in ("type", "collapse_key"):
-            self._fault("empty", "Leave it out or give it at least one character.", name)
-        return text
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
-        """Return one of several words, or None where it is absent or wrong."""
-        word: str | None = self._decode(self.members, _decode_text, "a string", name)
-        if word is not None and word not in choices:
-            self._fault("unknown_value", f"One of {', '.join(choices)}.", name)
-        return word
-
-    def ttl(self) -> int | None:
-        """Return the time to live in seconds."""
-        ttl: int | None = self._decode(self.members, _decode_number, "a whole number", "ttl")
-        if ttl is not None and not 1 <= ttl <= MAX_TTL:
-            self._fault("out_of_range", f"From 1 to {MAX_TTL} seconds.", "ttl")
-        return ttl
-
-    def action_url(self, url: str | None) -> None:
-        """Refuse what would run a script when it is clicked."""
-        if url is not None and not (
-            url.startswith(("https://", "http://")) or (url.startswith("/") and not url.startswith("//"))
-        ):
-            self._fault("invalid_url", "A path that begins with / or an http(s) URL.", "action_url")
-
-    def something_to_show(self) -> None:
-        """Refuse a notification that has nothing in it."""
-        if not {"type", "title", "body", "data"} & self.members.keys():
-            self._fault("required", "Give it a type, a title, a body or data.")
-
-    def _names(
-        self, to: dict[str, Raw], kind: str, most: int, fault_of: Callable[[str], str | None]
-    ) -> tuple[str, ...]:
-        items: list[Raw] | None = self._decode(to, _decode_list, "a list of names", "to", kind)
-        if items is None:
-            return ()
+    def _names(self, kind: str, raw: Raw, most: int, fault_of: Callable[[str], str | None]) -> tuple[str, ...]:
+        items: list[Raw] = self._decode(_decode_list, raw, "a list of names", "to", kind) or []
         if len(items) > most:
-            self._fault("too_many", f"At most {most} in one publication.", "to", kind)
+            self.fault("too_many", f"At most {most} in one publication.", "to", kind)
             return ()
         names = []
         for index, item in enumerate(items):
-            name = self._decode({kind: item}, _decode_text, "a string", "to", kind, index)
-            fault = None if name is None else fault_of(name)
-            if fault:
-                self._fault("invalid_name", fault, "to", kind, index)
-            elif name is not None:
+            name: str | None = self._decode(_decode_text, item, "a string", "to", kind, index)
+            if name is not None:
+                fault = fault_of(name)
+                if fault:
+                    self.fault("invalid_name", fault, "to", kind, index)
                 names.append(name)
         return tuple(dict.fromkeys(names))
 
-    def _decode(self, members: dict[str, Raw], decode: Callable[[Raw], Any], expected: str, *path: str | int) -> Any:
-        """Return a member's value, or None where it is absent, and a fault where it has the wrong type."""
-        name = next(part for part in reversed(path) if isinstance(part, str))
-        raw = members.get(name)
-        if raw is None:
+    def _text(self, name: str, raw: Raw) -> str | None:
+        text: str | None = self._decode(_decode_text, raw, "a string", name)
+        if text is None:
             return None
+        if len(text) > MAX_TEXT[name]:
+            self.fault("too_long", f"At most {MAX_TEXT[name]} characters.", name)
+        if not text and name in ("type", "collapse_key"):
+            self.fault("empty", "Leave it out or give it at least one character.", name)
+        if name == "action_url" and not _is_safe_url(text):
+            self.fault("invalid_url", "A path that begins with / or an http(s) URL.", name)
+        return text
+
+    def _choice(self, name: str, raw: Raw, choices: tuple[str, ...]) -> str | None:
+        word: str | None = self._decode(_decode_text, raw, "a string", name)
+        if word is not None and word not in choices:
+            self.fault("unknown_value", f"One of {', '.join(choices)}.", name)
+        return word
+
+    def _ttl(self, raw: Raw) -> int | None:
+        ttl: int | None = self._decode(_decode_number, raw, "a whole number", "ttl")
+        if ttl is not None and not 1 <= ttl <= MAX_TTL:
+            self.fault("out_of_range", f"From 1 to {MAX_TTL} seconds.", "ttl")
+        return ttl
+
+    def _decode(self, decode: Callable[[Raw], Any], raw: Raw, expected: str, *path: str | int) -> Any:
         try:
             return decode(raw)
         except msgspec.DecodeError:
-            self._fault("wrong_type", f"Expected {expected}.", *path)
+            self.fault("wrong_type", f"Expected {expected}.", *path)
             return None
 
-    def _refuse_unknown(self, members: dict[str, Raw], known: set[str], *path: str) -> None:
-        for name in members.keys() - known:
-            self._fault("unknown_field", f"Known are {', '.join(sorted(known))}.", *path, name)
+    def _unknown(self, known: Iterable[str], *path: str) -> None:
+        self.fault("unknown_field", f"Known are {', '.join(known)}.", *path)
 
-    def _fault(self, code: str, detail: str, *path: str | int) -> None:
-        self.faults.append(Fault(_pointer(*path), code, detail))
+
+def _is_safe_url(url: str) -> bool:
+    """Tell whether a click leads to a page; `javascript:` would run a script, `//host` hides another site."""
+    return url.startswith(("https://", "http://")) or (url.startswith("/") and not url.startswith("//"))

@@ -1,0 +1,21 @@
+"""What all tests share."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.service import Service
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Service]:
+    """A service with two workers and the default settings, shared by all tests: use names of your own."""
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture
+def user() -> str:
+    """The name of a user whom no other test knows."""
+    return f"user-{uuid4()}"
