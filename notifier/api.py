@@ -57,9 +57,10 @@ class Api:
     def publish(self) -> Response:
         """Publish one notification, or one per line."""
         key = self._authenticate("publish", "broadcast")
-        if request.mimetype == JSON:
+        kind = (request.content_type or "").partition(";")[0].strip().lower()
+        if kind == JSON:
             return self._publish_one(key)
-        if request.mimetype == NDJSON:
+        if kind == NDJSON:
             return _json_response(b"".join(self._publish_lines(key)), content_type=NDJSON)
         raise UnsupportedMediaType(f"Send {JSON} for one notification or {NDJSON} for one per line.")
 
@@ -71,12 +72,7 @@ class Api:
     def recall(self, id: str) -> Response:
         """Take a notification back: open tabs remove it, clients that are away never see it."""
         key = self._authenticate("recall")
-        for name in self._channels_of(id):
-            kind, _, topic = name.partition(":")
-            if name == channels.ALL:
-                _require_scope(key, "broadcast")
-            elif kind == "topic":
-                _require_topic(key, topic)
+        _require_grants(key, self._channels_of(id), "recall")
         self._node.broker.recall(id, notification.time_of(id) or 0)
         return Response(status=204)
 
@@ -91,9 +87,9 @@ class Api:
         return _json_response(_encode({"status": "ready"}))
 
     def _publish_one(self, key: ApiKey) -> Response:
-        body = b"".join(_read(self._settings.max_notification_bytes))
+        body = _read_body(self._settings.max_notification_bytes)
         publication = notification.parse(body, self._limits)
-        _require_grants(key, publication)
+        _require_grants(key, publication.channels)
         [answer] = self._node.intake.publish([Request(publication, body, _idempotency_key(key))])
         if isinstance(answer, Problem):
             raise answer
@@ -129,7 +125,7 @@ class Api:
             return line
         try:
             publication = notification.parse(line, self._limits)
-            _require_grants(key, publication)
+            _require_grants(key, publication.channels)
         except Problem as problem:
             return problem
         return publication
@@ -194,18 +190,31 @@ def _answer_line(number: int, answer: Any) -> bytes:
     return _encode({"line": number} | answer.document()) + b"\n"
 
 
-def _read(limit: int) -> Iterator[bytes]:
-    """Yield the body in pieces.
+def _read_body(limit: int) -> bytes:
+    """Return the body as a whole.
 
     Raises:
         BodyTooLarge: it is longer than the limit, in bytes.
         IncompleteBody: it was cut off.
     """
-    announced = request.content_length
-    if announced is not None and announced > limit:
-        raise BodyTooLarge(f"At most {limit} bytes; this body has {announced}.")
+    announced = _announced(limit)
+    body = _read_piece(limit + 1)
+    if len(body) > limit:
+        raise BodyTooLarge(f"At most {limit} bytes.")
+    if announced is not None and len(body) < announced:
+        raise IncompleteBody(f"{announced} bytes were announced, {len(body)} came.")
+    return body
+
+
+def _read(limit: int) -> Iterator[bytes]:
+    """Yield the body in pieces.
+
+    Raises:
+        BodyTooLarge, IncompleteBody: as above, after what came before.
+    """
+    announced = _announced(limit)
     size = 0
-    while data := _read_piece():
+    while data := _read_piece(_READ):
         size += len(data)
         if size > limit:
             raise BodyTooLarge(f"At most {limit} bytes.")
@@ -214,31 +223,36 @@ def _read(limit: int) -> Iterator[bytes]:
         raise IncompleteBody(f"{announced} bytes were announced, {size} came.")
 
 
-def _read_piece() -> bytes:
+def _announced(limit: int) -> int | None:
+    announced = request.content_length
+    if announced is not None and announced > limit:
+        raise BodyTooLarge(f"At most {limit} bytes; this body has {announced}.")
+    return announced
+
+
+def _read_piece(size: int) -> bytes:
     try:
-        return request.stream.read(_READ)
+        # gunicorn ends it where the body ends, so Werkzeug's guards around it are not needed.
+        piece: bytes = request.environ["wsgi.input"].read(size)
     except Exception as error:
         # Of many kinds: a reset connection, a chunk with a wrong size, a client that went away.
         raise IncompleteBody(str(error)) from error
+    return piece
 
 
-def _require_grants(key: ApiKey, publication: Publication) -> None:
-    if publication.users or publication.topics:
-        _require_scope(key, "publish")
-    if publication.all:
-        _require_scope(key, "broadcast")
-    for topic in publication.topics:
-        _require_topic(key, topic)
+def _require_grants(key: ApiKey, names: list[str], scope: str = "publish") -> None:
+    """Refuse a key that may not reach all of these channels.
 
-
-def _require_scope(key: ApiKey, scope: str) -> None:
-    if scope not in key.scopes:
-        raise Forbidden(f"The key {key.id} does not have the scope {scope}.")
-
-
-def _require_topic(key: ApiKey, topic: str) -> None:
-    if not channels.grants(key.topics, topic):
-        raise Forbidden(f"The key {key.id} does not grant the topic {topic}.")
+    Raises:
+        Forbidden
+    """
+    for name in names:
+        topic = channels.topic_of(name)
+        if topic is not None and not channels.grants(key.topics, topic):
+            raise Forbidden(f"The key {key.id} does not grant the topic {topic}.")
+        needed = "broadcast" if name == channels.ALL else scope
+        if needed not in key.scopes:
+            raise Forbidden(f"The key {key.id} does not have the scope {needed}.")
 
 
 def _idempotency_key(key: ApiKey) -> str:

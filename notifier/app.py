@@ -7,7 +7,6 @@ import re
 import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
-from wsproto.utilities import RemoteProtocolError
 
 from notifier import errors
 from notifier.api import create_api
@@ -15,7 +14,7 @@ from notifier.errors import BadRequest, InternalError, Problem
 from notifier.node import Node
 from notifier.pages import create_pages
 from notifier.settings import Settings
-from notifier.stream import SOCK_SERVER_OPTIONS, create_stream
+from notifier.stream import create_stream
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +30,12 @@ _BY_STATUS: dict[int | None, type[Problem]] = {
 def create_app(settings: Settings) -> Flask:
     """Return the application. Its node, `app.extensions["notifier"]`, has yet to be started."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
-    app.config["SOCK_SERVER_OPTIONS"] = SOCK_SERVER_OPTIONS
     node = app.extensions["notifier"] = Node(settings.require_secrets())
     for create in (create_api, create_stream, create_pages):
         app.register_blueprint(create(node))
     _name_requests(app, node)
     app.register_error_handler(Problem, _answer_problem)
     app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(RemoteProtocolError, _answer_handshake)
     app.register_error_handler(Exception, _answer_fault)
     return app
 
@@ -76,10 +73,6 @@ def _answer_http(error: HTTPException) -> Response:
     kind = _BY_STATUS.get(error.code, InternalError if (error.code or 500) >= 500 else BadRequest)
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
     return _answer_problem(kind(error.description or "", headers=headers))
-
-
-def _answer_handshake(error: RemoteProtocolError) -> Response:
-    return _answer_problem(BadRequest(f"The WebSocket handshake is not valid: {error}"))
 
 
 def _answer_fault(error: Exception) -> Response:

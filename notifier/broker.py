@@ -6,7 +6,7 @@ per channel, in `scripts/`.
 
 import hashlib
 import importlib.resources
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -64,9 +64,10 @@ class Broker:
         self._append = _Script("append")
         self._recall = _Script("recall")
         self._claim = _Script("claim")
+        # On two wires this worker prepares one batch while Redis carries out the other.
+        self._publishing = Pipeline(*(self._wire(self._greet) for _ in range(2)))
         # Reads of long histories do not hold up publications.
-        self._publishing = Pipeline(Wire(settings.redis_url, settings.redis_timeout, self._greet))
-        self._reading = Pipeline(Wire(settings.redis_url, settings.redis_timeout))
+        self._reading = Pipeline(self._wire())
 
     def append(self, batches: Iterable[list[Append]], records: list[tuple[str, list[str]]]) -> list[list[Any]]:
         """Append entries and carry them to the workers.
@@ -164,6 +165,9 @@ class Broker:
     def sharded(self, channel: str) -> str:
         """Return the pub/sub channel that carries a channel."""
         return f"{self._settings.redis_prefix}:{{{channel}}}"
+
+    def _wire(self, greet: Callable[[Wire], object] | None = None) -> Wire:
+        return Wire(self._settings.redis_url, self._settings.redis_timeout, greet)
 
     def _greet(self, wire: Wire) -> None:
         scripts = (self._append, self._recall, self._claim)

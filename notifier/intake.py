@@ -59,7 +59,9 @@ class Intake:
             BrokerUnavailable: nothing is known of any of them; with keys, a retry doubles nothing.
         """
         created = time.time()
-        drafts = [_Draft(request, self._new_id(), created) for request in requests]
+        drafts = [
+            _Draft(request, id, created) for request, id in zip(requests, self._new_ids(len(requests)), strict=True)
+        ]
         answers: list[Answer | Problem | None] = [None] * len(drafts)
         self._claim(drafts, answers)
         open_ = [index for index, answer in enumerate(answers) if answer is None]
@@ -68,9 +70,10 @@ class Intake:
         self._settle([(drafts[index], answers[index]) for index in open_])
         return [answer for answer in answers if answer is not None]
 
-    def _new_id(self) -> str:
+    def _new_ids(self, count: int) -> list[str]:
         # Not later than any entry that will be appended: these take at least the clock's time.
-        return notification.new_id(self._clock.ms, os.urandom(10))
+        ms, random = self._clock.ms, os.urandom(10 * count)
+        return [notification.new_id(ms, random[at : at + 10]) for at in range(0, len(random), 10)]
 
     def _claim(self, drafts: list[_Draft], answers: list[Answer | Problem | None]) -> None:
         keyed = [index for index, draft in enumerate(drafts) if draft.request.key]

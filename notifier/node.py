@@ -49,6 +49,7 @@ class Node:
         self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, self)
         self._replayer = Replayer(self.broker, self._hub, self.clock, self.name, settings.heartbeat)
         self._wheel: Wheel[Connection] = Wheel(time.time())
+        self._limit = settings.connection_limit
         self._numbers = 0
         self._birth = BEGINNING
         self._last_beat = 0.0  # Unix seconds when this node last heard itself
@@ -83,9 +84,8 @@ class Node:
         Raises:
             TooManyConnections: this worker is full, or drains.
         """
-        limit = self.settings.connection_limit
-        if self._draining or len(self.connections) >= limit:
-            raise TooManyConnections(f"This worker holds at most {limit} connections.", retry_after=5)
+        if self._draining or len(self.connections) >= self._limit:
+            raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
     def open_stream(self, transport: Transport, who: Identity | None, early: bytes) -> None:
         """Take over a WebSocket of the stream. `who` is known if the request said it."""

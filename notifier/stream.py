@@ -1,7 +1,7 @@
 """`/v1/stream` and `/v1/echo`: routes, handshake, and the hand-off of the socket to the node.
 
-flask-sock does the routing and the WebSocket handshake; then the view takes the socket out of gunicorn's hands and
-returns. From then on the connection costs no greenlet and no request.
+flask-sock routes and calls the view; the view takes the socket out of gunicorn's hands and returns. From then on the
+connection costs no greenlet and no request.
 """
 
 import logging
@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import flask_sock
 from flask import Blueprint, Response, g, request
-from flask_sock import Sock
 
 from notifier.errors import BadRequest, ForeignOrigin, UpgradeRequired
 from notifier.node import Node
+from notifier.protocol import websocket
 from notifier.protocol.identity import Identity
 from notifier.transport import Transport, take_over
 
@@ -23,24 +24,41 @@ SUBPROTOCOL = "notifier.v1"
 _ECHO_BACKLOG = 65536  # bytes: one read's worth of small echoes
 
 
-class _NoThread:
-    """Stands in for the thread in which simple-websocket would read: the node's event loop reads instead."""
+class Handshake:
+    """Stands in for simple-websocket's server, whose handshake takes a third of the time to connect a client.
 
-    name = ""
+    It is what flask-sock makes for each request and gives to the view. A refusal is raised before anything was
+    written, so it is answered like any other problem.
+    """
 
-    def __init__(self, target: Any) -> None:
-        pass
+    mode = "gunicorn"  # lets flask-sock end the response without writing one
 
-    def start(self) -> None:
-        """Start nothing."""
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self._environ = environ
+        self._answer = websocket.accept(
+            environ.get("HTTP_SEC_WEBSOCKET_KEY", ""),
+            environ.get("HTTP_SEC_WEBSOCKET_VERSION", ""),
+            environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""),
+            SUBPROTOCOL,
+        )
+
+    def take_over(self, send_buffer: int, backlog: int) -> tuple[Transport, bytes]:
+        """Return the socket as a transport, its handshake answered, and the bytes that came with the request."""
+        early: bytes = self._environ["wsgi.input"].reader.unreader.take_buffered()
+        transport = take_over(self._environ["gunicorn.socket"], send_buffer, backlog)
+        transport.write(self._answer)
+        return transport, early
+
+    def close(self) -> None:
+        """Leave the socket alone: it has another owner."""
 
 
-SOCK_SERVER_OPTIONS = {"subprotocols": [SUBPROTOCOL], "thread_class": _NoThread}
+flask_sock.Server = Handshake  # the library's only way to another one
 
 
 def create_stream(node: Node) -> Blueprint:
     """Return the routes."""
-    stream, sock, blueprint = Stream(node), Sock(), Blueprint("stream", __name__)
+    stream, sock, blueprint = Stream(node), flask_sock.Sock(), Blueprint("stream", __name__)
     blueprint.before_request(stream.check)
     sock.route("/v1/stream", bp=blueprint, endpoint="stream")(_safe(stream.serve))
     if node.settings.echo:
@@ -71,24 +89,18 @@ class Stream:
         self._node.require_room()
         if request.endpoint == "stream.stream":
             g.identity = self._identity()
-        # A deflate context per connection would cost more memory than everything else together.
-        request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
 
-    def serve(self, ws: Any) -> None:
+    def serve(self, handshake: Handshake) -> None:
         """Hand a stream over to the node."""
-        transport, early = self._hand_off(ws, self._settings.max_backlog_bytes)
+        settings = self._settings
+        transport, early = handshake.take_over(settings.send_buffer_bytes, settings.max_backlog_bytes)
         self._node.open_stream(transport, g.identity, early)
 
-    def serve_echo(self, ws: Any) -> None:
+    def serve_echo(self, handshake: Handshake) -> None:
         """Hand an echo over to the node."""
-        transport, early = self._hand_off(ws, _ECHO_BACKLOG + 2 * self._settings.max_message_bytes)
-        self._node.open_echo(transport, early)
-
-    def _hand_off(self, ws: Any, backlog: int) -> tuple[Transport, bytes]:
-        """Take the socket, and the bytes that came with the handshake."""
-        ws.connected = False  # keeps flask-sock from sending a close frame when the view returns
-        early: bytes = request.environ["wsgi.input"].reader.unreader.take_buffered()
-        return take_over(ws.sock, self._settings.send_buffer_bytes, backlog), early
+        settings = self._settings
+        backlog = _ECHO_BACKLOG + 2 * settings.max_message_bytes
+        self._node.open_echo(*handshake.take_over(settings.send_buffer_bytes, backlog))
 
     def _identity(self) -> Identity | None:
         """Return who the request says it is; None: the first frame will say it.
@@ -100,7 +112,7 @@ class Stream:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._node.verify(token.strip())
-        cookie = request.cookies.get(self._settings.cookie)
+        cookie = request.cookies.get(self._settings.cookie) if "Cookie" in request.headers else None
         if cookie is None:
             return None
         origin = request.headers.get("Origin", "")
@@ -109,12 +121,12 @@ class Stream:
         return self._node.verify(cookie)
 
 
-def _safe(serve: Callable[[Any], None]) -> Callable[[Any], None]:
+def _safe(serve: Callable[[Handshake], None]) -> Callable[[Handshake], None]:
     """Let nothing out of a view: Flask would write an HTTP 500 into the WebSocket."""
 
-    def safely(ws: Any) -> None:
+    def safely(handshake: Handshake) -> None:
         try:
-            serve(ws)
+            serve(handshake)
         except Exception:
             logger.exception("A hand-off failed")
 

@@ -117,17 +117,16 @@ class Wire:
 
 
 class Pipeline:
-    """Lets many callers share one wire: what gathers while Redis answers goes out in one write (group commit).
+    """Lets many callers share a few wires: what gathers while Redis answers goes out in one write (group commit).
 
-    One caller at a time leads: it carries out the jobs of all who wait, wakes them, and lets the first of those who
-    came meanwhile lead. Waiting for a common lock instead would form a convoy: those who are done would queue for it
-    with those who are not, and each write would hold one job.
+    A caller that finds a free wire leads: it carries out the jobs of all who wait, wakes them, and lets the first of
+    those who came meanwhile lead next. Waiting for a common lock instead would form a convoy: those who are done
+    would queue for it with those who are not, and each write would hold one job.
     """
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, *wires: Wire) -> None:
+        self._free = list(wires)
         self._waiting: list[_Job] = []
-        self._led = False
 
     def execute(self, commands: list[bytes]) -> list[Any]:
         """Carry out packed commands and return one reply for each. An error of Redis is a reply.
@@ -137,47 +136,52 @@ class Pipeline:
         """
         job = _Job(commands)
         self._waiting.append(job)
-        if self._led:
+        while not job.taken and not self._free:
             job.wait()
-        if not job.done:
-            self._lead(job)
+        if not job.taken:
+            self._lead()
+        elif not job.done:
+            job.wait()
         if job.error:
             raise BrokerUnavailable(job.error.detail, retry_after=RETRY_AFTER) from job.error
         return job.replies
 
-    def _lead(self, leader: "_Job") -> None:
-        self._led = True
+    def _lead(self) -> None:
+        wire = self._free.pop()
         jobs, self._waiting = self._waiting, []
+        for job in jobs:
+            job.taken = True
         try:
-            replies = iter(self._wire.exchange([command for job in jobs for command in job.commands]))
+            replies = iter(wire.exchange([command for job in jobs for command in job.commands]))
             for job in jobs:
-                job.finish([next(replies) for _ in job.commands])
+                job.replies = [next(replies) for _ in job.commands]
         except BaseException as error:  # also the end of the leader's own thread: the others must not wait for ever
-            self._wire.close()
+            wire.close()
             # Those who came meanwhile would only wait for the same timeout once more.
             jobs, self._waiting = jobs + self._waiting, []
             for job in jobs:
-                job.fail(error if isinstance(error, BrokerUnavailable) else unavailable(error))
+                job.taken, job.error = True, unavailable(error)
             if not isinstance(error, BrokerUnavailable):
                 raise
         finally:
+            self._free.append(wire)
             for job in jobs:
-                if job is not leader:
-                    job.wake()
-            self._led = bool(self._waiting)
+                job.done = True
+                job.wake()
             if self._waiting:
                 self._waiting[0].wake()
 
 
 class _Job:
-    """The commands of one caller, and what became of them."""
+    """The commands of one caller, and what became of them. `taken`: somebody carries it out."""
 
-    __slots__ = ("_asleep", "commands", "done", "error", "replies")
+    __slots__ = ("_asleep", "commands", "done", "error", "replies", "taken")
 
     def __init__(self, commands: list[bytes]) -> None:
         self.commands = commands
         self.replies: list[Any] = []
         self.error: BrokerUnavailable | None = None
+        self.taken = False
         self.done = False
         self._asleep = threading.Lock()
         self._asleep.acquire()
@@ -188,17 +192,12 @@ class _Job:
 
     def wake(self) -> None:
         """Wake who waits, or will."""
-        self._asleep.release()
-
-    def finish(self, replies: list[Any]) -> None:
-        """Take the replies."""
-        self.replies, self.done = replies, True
-
-    def fail(self, error: BrokerUnavailable) -> None:
-        """Take the error."""
-        self.error, self.done = error, True
+        if self._asleep.locked():
+            self._asleep.release()
 
 
 def unavailable(error: BaseException) -> BrokerUnavailable:
     """Return the problem that an error of the connection is to a caller."""
+    if isinstance(error, BrokerUnavailable):
+        return error
     return BrokerUnavailable(f"Redis: {error}", retry_after=RETRY_AFTER)

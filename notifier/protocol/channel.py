@@ -14,6 +14,11 @@ def of_topic(name: str) -> str:
     return f"topic:{name}"
 
 
+def topic_of(channel: str) -> str | None:
+    """Return the topic whose channel it is, or None where it is no topic's."""
+    return channel[6:] if channel.startswith("topic:") else None
+
+
 def fault_of_name(name: str) -> str | None:
     """Return what is wrong with the name of a user or topic, or None.
 

@@ -33,24 +33,15 @@ class Limits(NamedTuple):
 class Publication(NamedTuple):
     """A notification on its way in: where it goes, how it is kept, and its members as they came.
 
-    `members` is the inside of the outgoing JSON object, `ttl` is in seconds, `users`, `topics` and `all` say what the
-    publisher must be allowed to address.
+    `channels` are what it is appended to, each once; `members` is the inside of the outgoing JSON object, `ttl` is in
+    seconds.
     """
 
-    users: tuple[str, ...]
-    topics: tuple[str, ...]
-    all: bool
+    channels: list[str]
     members: bytes
     retain: str = "inbox"
     ttl: int | None = None
     collapse_key: str = ""
-
-    @property
-    def channels(self) -> list[str]:
-        """The channels it is appended to, each once."""
-        names = [channel.of_user(user) for user in self.users]
-        names += [channel.of_topic(topic) for topic in self.topics]
-        return [*names, channel.ALL] if self.all else names
 
     def encode(self, id: str, created: float) -> bytes:
         """Return the JSON that goes out, for an id and a time of creation in Unix seconds.
@@ -90,11 +81,8 @@ def parse(body: bytes, limits: Limits) -> Publication:
     ]
     if "severity" not in members:
         out.append(b',"severity":"info"')
-    users, topics, everyone = values["to"]
     return Publication(
-        users,
-        topics,
-        everyone,
+        values["to"],
         b"".join(out),
         values.get("retain", "inbox"),
         values.get("ttl"),
@@ -177,7 +165,7 @@ class _Reader:
             return self._text(name, raw)
         match name:
             case "to":
-                return self._addresses(raw)
+                return self._channels(raw)
             case "data":
                 return _on_one_line(raw)
             case "retain":
@@ -192,33 +180,34 @@ class _Reader:
         """Note what is wrong."""
         self.faults.append(Fault(_pointer(*path), code, detail))
 
-    def _addresses(self, raw: Raw) -> tuple[tuple[str, ...], tuple[str, ...], bool] | None:
+    def _channels(self, raw: Raw) -> list[str]:
         to: dict[str, Raw] | None = self._decode(_decode_members, raw, "an object", "to")
         if to is None:
-            return None
+            return []
         faults = len(self.faults)
-        users: tuple[str, ...] = ()
-        topics: tuple[str, ...] = ()
-        everyone = False
+        channels: list[str] = []
         for kind, value in to.items():
             match kind:
                 case "users":
                     users = self._names(kind, value, self.limits.users, channel.fault_of_name)
+                    channels += map(channel.of_user, users)
                 case "topics":
                     topics = self._names(kind, value, self.limits.topics, channel.fault_of_topic)
+                    channels += map(channel.of_topic, topics)
                 case "all":
-                    everyone = bool(self._decode(_decode_flag, value, "true or false", "to", kind))
+                    if self._decode(_decode_flag, value, "true or false", "to", kind):
+                        channels.append(channel.ALL)
                 case _:
                     self._unknown(_ADDRESSES, "to", kind)
-        if not (users or topics or everyone or len(self.faults) > faults):
+        if not channels and len(self.faults) == faults:
             self.fault("empty", "Name a user, a topic or all.", "to")
-        return users, topics, everyone
+        return channels
 
-    def _names(self, kind: str, raw: Raw, most: int, fault_of: Callable[[str], str | None]) -> tuple[str, ...]:
+    def _names(self, kind: str, raw: Raw, most: int, fault_of: Callable[[str], str | None]) -> list[str]:
         items: list[Raw] = self._decode(_decode_list, raw, "a list of names", "to", kind) or []
         if len(items) > most:
             self.fault("too_many", f"At most {most} in one publication.", "to", kind)
-            return ()
+            return []
         names = []
         for index, item in enumerate(items):
             name: str | None = self._decode(_decode_text, item, "a string", "to", kind, index)
@@ -227,7 +216,7 @@ class _Reader:
                 if fault:
                     self.fault("invalid_name", fault, "to", kind, index)
                 names.append(name)
-        return tuple(dict.fromkeys(names))
+        return list(dict.fromkeys(names))
 
     def _text(self, name: str, raw: Raw) -> str | None:
         text: str | None = self._decode(_decode_text, raw, "a string", name)

@@ -3,15 +3,46 @@
 Frames of a server are not masked, so the bytes of one frame serve every connection: they are built once.
 """
 
+import base64
+import hashlib
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
 
-from notifier.errors import BrokenFraming, Disconnect, MessageTooBig, NotUtf8
+from notifier.errors import BadRequest, BrokenFraming, Disconnect, MessageTooBig, NotUtf8, UpgradeRequired
+
+VERSION = "13"
 
 _FIN = 0x80
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+
+
+def accept(key: str, version: str, offered: str, subprotocol: str) -> bytes:
+    """Return the answer that ends the opening handshake (RFC 6455 section 4.2.2).
+
+    `key`, `version` and `offered` are the headers Sec-WebSocket-Key, -Version and -Protocol. The subprotocol is
+    chosen if it was offered; no extension ever is.
+
+    Raises:
+        UpgradeRequired: the version is another one.
+        BadRequest: the key is not 16 bytes in base64.
+    """
+    if version != VERSION:
+        raise UpgradeRequired(f"Version {VERSION} is spoken.", headers={"Sec-WebSocket-Version": VERSION})
+    try:
+        nonce = base64.b64decode(key, validate=True)
+    except ValueError:
+        nonce = b""
+    if len(nonce) != 16:
+        raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
+    digest = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
+    chosen = b""
+    if subprotocol in (name.strip() for name in offered.split(",")):
+        chosen = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode()
+    return b"".join((_SWITCHING, digest, b"\r\n", chosen, b"\r\n"))
 
 
 class Text(NamedTuple):
