@@ -5,8 +5,10 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import flask
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint
+from werkzeug import Request, Response
 
 from notifier.errors import (
     BodyTooLarge,
@@ -19,13 +21,14 @@ from notifier.errors import (
     Problem,
     UnsupportedMediaType,
 )
-from notifier.intake import Answer, Request
+from notifier.intake import Answer, Post
 from notifier.node import Node
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
 from notifier.protocol.notification import Limits, Publication
 from notifier.settings import ApiKey
 
+PUBLISH = "/v1/notifications"
 JSON, NDJSON = "application/json", "application/x-ndjson"
 MAX_KEY = 255  # characters of an Idempotency-Key
 _BATCH = 256  # lines published together: a few milliseconds, then others have their turn
@@ -34,10 +37,10 @@ _READ = 65536  # bytes per read of a body
 _encode = msgspec.json.Encoder().encode
 
 
-def create_api(node: Node) -> Blueprint:
+def create_blueprint(api: "Api") -> Blueprint:
     """Return the routes."""
-    api, blueprint = Api(node), Blueprint("api", __name__)
-    blueprint.post("/v1/notifications", endpoint="publish")(api.publish)
+    blueprint = Blueprint("api", __name__)
+    blueprint.post(PUBLISH, endpoint="publish")(lambda: api.publish(flask.request))
     blueprint.get("/v1/notifications/<id>")(api.show)
     blueprint.delete("/v1/notifications/<id>")(api.recall)
     blueprint.get("/healthz")(api.healthz)
@@ -54,24 +57,27 @@ class Api:
         self._settings = settings
         self._limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
 
-    def publish(self) -> Response:
-        """Publish one notification, or one per line."""
-        key = self._authenticate("publish", "broadcast")
+    def publish(self, request: Request) -> Response:
+        """Publish one notification, or one per line.
+
+        The request is an argument because the hot path comes here without Flask.
+        """
+        key = self._authenticate(request, "publish", "broadcast")
         kind = (request.content_type or "").partition(";")[0].strip().lower()
         if kind == JSON:
-            return self._publish_one(key)
+            return self._publish_one(request, key)
         if kind == NDJSON:
-            return _json_response(b"".join(self._publish_lines(key)), content_type=NDJSON)
+            return _json_response(b"".join(self._publish_lines(request, key)), content_type=NDJSON)
         raise UnsupportedMediaType(f"Send {JSON} for one notification or {NDJSON} for one per line.")
 
     def show(self, id: str) -> Response:
         """Tell where a notification went."""
-        self._authenticate("publish", "broadcast")
+        self._authenticate(flask.request, "publish", "broadcast")
         return _json_response(_encode({"id": id, "channels": self._channels_of(id)}))
 
     def recall(self, id: str) -> Response:
         """Take a notification back: open tabs remove it, clients that are away never see it."""
-        key = self._authenticate("recall")
+        key = self._authenticate(flask.request, "recall")
         _require_grants(key, self._channels_of(id), "recall")
         self._node.broker.recall(id, notification.time_of(id) or 0)
         return Response(status=204)
@@ -86,11 +92,11 @@ class Api:
             raise BrokerUnavailable("This worker does not hear what is published.", retry_after=1)
         return _json_response(_encode({"status": "ready"}))
 
-    def _publish_one(self, key: ApiKey) -> Response:
-        body = _read_body(self._settings.max_notification_bytes)
+    def _publish_one(self, request: Request, key: ApiKey) -> Response:
+        body = _read_body(request, self._settings.max_notification_bytes)
         publication = notification.parse(body, self._limits)
         _require_grants(key, publication.channels)
-        [answer] = self._node.intake.publish([Request(publication, body, _idempotency_key(key))])
+        [answer] = self._node.intake.publish([Post(publication, body, _idempotency_key(request, key))])
         if isinstance(answer, Problem):
             raise answer
         response = _json_response(answer.json, 201)
@@ -98,22 +104,22 @@ class Api:
             response.headers["Idempotency-Replayed"] = "true"
         return response
 
-    def _publish_lines(self, key: ApiKey) -> Iterator[bytes]:
+    def _publish_lines(self, request: Request, key: ApiKey) -> Iterator[bytes]:
         """Yield an answer for each line; a bad line does not fail the others."""
-        name = _idempotency_key(key)
-        lines = ((number, line) for number, line in enumerate(self._lines(), 1) if line)
+        name = _idempotency_key(request, key)
+        lines = ((number, line) for number, line in enumerate(self._lines(request), 1) if line)
         failure: Problem | None = None
         while batch := list(itertools.islice(lines, _BATCH)):
             parsed = [self._parse_line(key, line) for _, line in batch]
-            requests = [
-                Request(publication, line, f"{name}:{number}" if name else "")
+            posts = [
+                Post(publication, line, f"{name}:{number}" if name else "")
                 for (number, line), publication in zip(batch, parsed, strict=True)
                 if isinstance(publication, Publication) and isinstance(line, bytes)
             ]
             answers: Iterator[Answer | Problem | None] = itertools.repeat(failure)
             if failure is None:
                 try:
-                    answers = iter(self._node.intake.publish(requests))
+                    answers = iter(self._node.intake.publish(posts))
                 except BrokerUnavailable as problem:
                     # The lines behind would only wait for the same timeout, each batch again.
                     answers, failure = itertools.repeat(problem), problem
@@ -130,7 +136,7 @@ class Api:
             return problem
         return publication
 
-    def _lines(self) -> Iterator[bytes | Problem]:
+    def _lines(self, request: Request) -> Iterator[bytes | Problem]:
         """Yield the lines of the body as they come, blank ones as empty.
 
         A line that is too long is a problem in its place. If the body is too long or was cut off, the problem is the
@@ -139,7 +145,7 @@ class Api:
         longest = self._settings.max_notification_bytes
         rest, skipping = b"", False
         try:
-            for data in _read(self._settings.max_batch_bytes):
+            for data in _read(request, self._settings.max_batch_bytes):
                 *lines, rest = (rest + data).split(b"\n")
                 if lines and skipping:
                     del lines[0]
@@ -156,7 +162,7 @@ class Api:
             return
         yield rest.strip()
 
-    def _authenticate(self, *scopes: str) -> ApiKey:
+    def _authenticate(self, request: Request, *scopes: str) -> ApiKey:
         """Return the API key of the request; it must have one of the scopes.
 
         Raises:
@@ -190,15 +196,15 @@ def _answer_line(number: int, answer: Any) -> bytes:
     return _encode({"line": number} | answer.document()) + b"\n"
 
 
-def _read_body(limit: int) -> bytes:
+def _read_body(request: Request, limit: int) -> bytes:
     """Return the body as a whole.
 
     Raises:
         BodyTooLarge: it is longer than the limit, in bytes.
         IncompleteBody: it was cut off.
     """
-    announced = _announced(limit)
-    body = _read_piece(limit + 1)
+    announced = _announced(request, limit)
+    body = _read_piece(request, limit + 1)
     if len(body) > limit:
         raise BodyTooLarge(f"At most {limit} bytes.")
     if announced is not None and len(body) < announced:
@@ -206,15 +212,15 @@ def _read_body(limit: int) -> bytes:
     return body
 
 
-def _read(limit: int) -> Iterator[bytes]:
+def _read(request: Request, limit: int) -> Iterator[bytes]:
     """Yield the body in pieces.
 
     Raises:
         BodyTooLarge, IncompleteBody: as above, after what came before.
     """
-    announced = _announced(limit)
+    announced = _announced(request, limit)
     size = 0
-    while data := _read_piece(_READ):
+    while data := _read_piece(request, _READ):
         size += len(data)
         if size > limit:
             raise BodyTooLarge(f"At most {limit} bytes.")
@@ -223,14 +229,14 @@ def _read(limit: int) -> Iterator[bytes]:
         raise IncompleteBody(f"{announced} bytes were announced, {size} came.")
 
 
-def _announced(limit: int) -> int | None:
+def _announced(request: Request, limit: int) -> int | None:
     announced = request.content_length
     if announced is not None and announced > limit:
         raise BodyTooLarge(f"At most {limit} bytes; this body has {announced}.")
     return announced
 
 
-def _read_piece(size: int) -> bytes:
+def _read_piece(request: Request, size: int) -> bytes:
     try:
         # gunicorn ends it where the body ends, so Werkzeug's guards around it are not needed.
         piece: bytes = request.environ["wsgi.input"].read(size)
@@ -255,7 +261,7 @@ def _require_grants(key: ApiKey, names: list[str], scope: str = "publish") -> No
             raise Forbidden(f"The key {key.id} does not have the scope {needed}.")
 
 
-def _idempotency_key(key: ApiKey) -> str:
+def _idempotency_key(request: Request, key: ApiKey) -> str:
     """Return the idempotency key of the request, distinct from those of other publishers; empty: none."""
     given = request.headers.get("Idempotency-Key")
     if given is None:

@@ -3,21 +3,29 @@
 import itertools
 import logging
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
-from flask import Flask, Response, g, request
+from flask import Flask, request
+from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 
 from notifier import errors
-from notifier.api import create_api
+from notifier.api import JSON, PUBLISH, Api
+from notifier.api import create_blueprint as create_api
 from notifier.errors import BadRequest, InternalError, Problem
 from notifier.node import Node
 from notifier.pages import create_pages
 from notifier.settings import Settings
 from notifier.stream import create_stream
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 logger = logging.getLogger(__name__)
 
+_ID = "notifier.request_id"  # in the environ
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}\Z", re.ASCII)
 _BY_STATUS: dict[int | None, type[Problem]] = {
     404: errors.NotFound,
@@ -31,39 +39,72 @@ def create_app(settings: Settings) -> Flask:
     """Return the application. Its node, `app.extensions["notifier"]`, has yet to be started."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
     node = app.extensions["notifier"] = Node(settings.require_secrets())
-    for create in (create_api, create_stream, create_pages):
-        app.register_blueprint(create(node))
-    _name_requests(app, node)
+    api = Api(node)
+    for blueprint in (create_api(api), create_stream(node), create_pages(node)):
+        app.register_blueprint(blueprint)
+    app.after_request(_tell_id)
     app.register_error_handler(Problem, _answer_problem)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_fault)
+    app.wsgi_app = _Front(app.wsgi_app, api, node.name)  # type: ignore[method-assign]
     return app
 
 
-def _name_requests(app: Flask, node: Node) -> None:
-    """Give every request an id, the caller's own if it has one, and say it in the answer."""
-    numbers = itertools.count(1)
+class _Front:
+    """What every request meets first: it gets an id, and a single publication is answered without Flask.
 
-    def name() -> None:
-        given = request.headers.get("X-Request-Id")
-        g.request_id = given if given and _REQUEST_ID.match(given) else f"{node.name}-{next(numbers)}"
+    Flask's dispatch takes a third of the time of a publication, and this is the one route where that counts.
+    Everything else, and a publication with an unusual content type, goes to Flask.
+    """
 
-    def tell(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.request_id
+    def __init__(self, flask: "WSGIApplication", api: Api, name: str) -> None:
+        self._flask = flask
+        self._api = api
+        self._name = name
+        self._numbers = itertools.count(1)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID")
+        environ[_ID] = given if given and _REQUEST_ID.match(given) else f"{self._name}-{next(self._numbers)}"
+        if (
+            environ["PATH_INFO"] == PUBLISH
+            and environ["REQUEST_METHOD"] == "POST"
+            and environ.get("CONTENT_TYPE") == JSON
+        ):
+            return self._publish(Request(environ))(environ, start_response)
+        return self._flask(environ, start_response)
+
+    def _publish(self, request: Request) -> Response:
+        id = request.environ[_ID]
+        try:
+            response = self._api.publish(request)
+        except Problem as problem:
+            response = _problem_response(problem, id)
+        except Exception as error:
+            response = _fault_response(error, id)
+        response.headers["X-Request-Id"] = id
         return response
 
-    app.before_request(name)
-    app.after_request(tell)
+
+def _tell_id(response: Response) -> Response:
+    response.headers["X-Request-Id"] = request.environ[_ID]
+    return response
+
+
+def _problem_response(problem: Problem, id: str) -> Response:
+    body = msgspec.json.encode(problem.document(id))
+    response = Response(body, problem.status, content_type="application/problem+json")
+    response.headers.update(problem.headers)
+    return response
+
+
+def _fault_response(error: Exception, id: str) -> Response:
+    logger.error("Request %s failed", id, exc_info=error)
+    return _problem_response(InternalError(), id)
 
 
 def _answer_problem(problem: Problem) -> Response:
-    response = Response(
-        msgspec.json.encode(problem.document(g.request_id)),
-        status=problem.status,
-        mimetype="application/problem+json",
-    )
-    response.headers.update(problem.headers)
-    return response
+    return _problem_response(problem, request.environ[_ID])
 
 
 def _answer_http(error: HTTPException) -> Response:
@@ -76,5 +117,4 @@ def _answer_http(error: HTTPException) -> Response:
 
 
 def _answer_fault(error: Exception) -> Response:
-    logger.error("Request %s failed", g.request_id, exc_info=error)
-    return _answer_problem(InternalError())
+    return _fault_response(error, request.environ[_ID])

@@ -18,7 +18,7 @@ from notifier.settings import Settings
 _KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
 
 
-class Request(NamedTuple):
+class Post(NamedTuple):
     """One publication as it was asked for. The fingerprint of `body` tells a retry from another request.
 
     `key` is the idempotency key, already made distinct for each publisher; empty: none.
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class _Draft(NamedTuple):
-    request: Request
+    post: Post
     id: str
     created: float
 
@@ -50,7 +50,7 @@ class Intake:
         self._clock = clock
         self._retry_after = settings.idempotency_lease
 
-    def publish(self, requests: list[Request]) -> list[Answer | Problem]:
+    def publish(self, posts: list[Post]) -> list[Answer | Problem]:
         """Publish a batch and return an answer, or the problem that it met, for each.
 
         Publications without a key pay nothing for those with one.
@@ -59,9 +59,7 @@ class Intake:
             BrokerUnavailable: nothing is known of any of them; with keys, a retry doubles nothing.
         """
         created = time.time()
-        drafts = [
-            _Draft(request, id, created) for request, id in zip(requests, self._new_ids(len(requests)), strict=True)
-        ]
+        drafts = [_Draft(post, id, created) for post, id in zip(posts, self._new_ids(len(posts)), strict=True)]
         answers: list[Answer | Problem | None] = [None] * len(drafts)
         self._claim(drafts, answers)
         open_ = [index for index, answer in enumerate(answers) if answer is None]
@@ -76,14 +74,11 @@ class Intake:
         return [notification.new_id(ms, random[at : at + 10]) for at in range(0, len(random), 10)]
 
     def _claim(self, drafts: list[_Draft], answers: list[Answer | Problem | None]) -> None:
-        keyed = [index for index, draft in enumerate(drafts) if draft.request.key]
+        keyed = [index for index, draft in enumerate(drafts) if draft.post.key]
         if not keyed:
             return
         claims = self._broker.claim(
-            [
-                (drafts[i].request.key, _fingerprint(drafts[i].request.body), drafts[i].id, drafts[i].created)
-                for i in keyed
-            ]
+            [(drafts[i].post.key, _fingerprint(drafts[i].post.body), drafts[i].id, drafts[i].created) for i in keyed]
         )
         for index, claim in zip(keyed, claims, strict=True):
             match claim.outcome:
@@ -99,11 +94,11 @@ class Intake:
 
     def _append(self, drafts: list[_Draft]) -> list[Answer | Problem]:
         batches, records = [], []
-        for request, id, created in drafts:
-            publication = request.publication
+        for post, id, created in drafts:
+            publication = post.publication
             if publication.retain != "none":
                 records.append((id, publication.channels))
-            batches.append(_appends(request, id, created))
+            batches.append(_appends(post, id, created))
         try:
             results = self._broker.append(batches, records)
         except BrokerUnavailable:
@@ -115,13 +110,13 @@ class Intake:
 
     def _settle(self, done: list[tuple[_Draft, Answer | Problem | None]]) -> None:
         """Keep the answers of those with a key, and let those that failed be tried again."""
-        keyed = [(draft, answer) for draft, answer in done if draft.request.key]
-        self._broker.answer([(draft.request.key, answer.json) for draft, answer in keyed if isinstance(answer, Answer)])
+        keyed = [(draft, answer) for draft, answer in done if draft.post.key]
+        self._broker.answer([(draft.post.key, answer.json) for draft, answer in keyed if isinstance(answer, Answer)])
         self._release([draft for draft, answer in keyed if isinstance(answer, Problem)])
 
     def _release(self, drafts: list[_Draft]) -> None:
         try:
-            self._broker.release([draft.request.key for draft in drafts if draft.request.key])
+            self._broker.release([draft.post.key for draft in drafts if draft.post.key])
         except BrokerUnavailable:
             return  # the lease runs out by itself
 
@@ -130,12 +125,12 @@ def _fingerprint(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def _appends(request: Request, id: str, created: float) -> list[Append]:
-    publication = request.publication
+def _appends(post: Post, id: str, created: float) -> list[Append]:
+    publication = post.publication
     body = publication.encode(id, created)
     kind = _KINDS[publication.retain]
     expires = 0 if publication.ttl is None else int(1000 * (created + publication.ttl))
-    mark = id if request.key else ""
+    mark = id if post.key else ""
     return [Append(channel, kind, body, expires, publication.collapse_key, mark) for channel in publication.channels]
 
 

@@ -282,16 +282,18 @@ class Node:
     def _fan_out(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
         self._notice_gap(channel, entries)
         writes = _join_frames(channel.name, entries)
-        for count, connection in enumerate(list(channel.connections), 1):
-            if connection.catch_up is not None:
-                connection.catch_up.hear(channel.name, entries)
-            elif connection.is_open:
-                for frame in writes:
-                    if not connection.transport.write(frame):
+        connections = list(channel.connections)
+        for start in range(0, len(connections), _YIELD_EVERY):
+            if start:
+                time.sleep(0)
+            for connection in connections[start : start + _YIELD_EVERY]:
+                if connection.catch_up is not None:
+                    connection.catch_up.hear(channel.name, entries)
+                    continue
+                for data in writes:
+                    if not connection.transport.write(data):
                         self._fall_behind(connection)
                         break
-            if not count % _YIELD_EVERY:
-                time.sleep(0)
         channel.delivered = channel.seen
 
     def _notice_gap(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:

@@ -34,7 +34,7 @@ class Owner(Protocol):
 class Transport:
     """One socket. `limit` is how many bytes may wait for the peer to read."""
 
-    __slots__ = ("_backlog", "_fd", "_limit", "_owner", "_reader", "_waiting", "_writer", "blocked_since")
+    __slots__ = ("_backlog", "_fd", "_finished", "_limit", "_owner", "_reader", "_waiting", "_writer", "blocked_since")
 
     def __init__(self, fd: int, limit: int) -> None:
         self._fd = fd
@@ -42,7 +42,8 @@ class Transport:
         self._owner: Owner | None = None
         self._reader: Any = gevent.get_hub().loop.io(fd, _READ)
         self._writer: Any = None
-        self._backlog: deque[bytes] | None = None  # None: nothing waits
+        self._backlog: deque[bytes] | None = None  # None: nothing waits, and `write` may go straight to the kernel
+        self._finished = False
         self._waiting = 0  # bytes
         self.blocked_since = 0.0  # Unix seconds; 0: nothing waits
 
@@ -59,15 +60,12 @@ class Transport:
             call_soon(self._early, early)
 
     def write(self, data: bytes) -> bool:
-        """Write, or keep what the kernel does not take. False: the limit is reached and nothing of `data` was kept."""
+        """Write, or keep what the kernel does not take. False: the limit is reached and nothing of `data` was kept.
+
+        After `finish`, and after the peer has gone, it writes nothing: its owner knows or is about to be told.
+        """
         if self._backlog is not None:
-            if self._waiting + len(data) > self._limit:
-                return False
-            self._backlog.append(data)
-            self._waiting += len(data)
-            return True
-        if self._fd < 0:
-            return True  # the peer has gone, and its owner knows or is about to be told
+            return self._queue(self._backlog, data)
         try:
             taken = os.write(self._fd, data)
         except BlockingIOError:
@@ -81,10 +79,10 @@ class Transport:
 
     def finish(self) -> None:
         """End the writing side as soon as nothing waits; the peer then closes, or its owner aborts."""
+        self._finished = True
         if self._backlog is None:
+            self._backlog = deque()
             self._half_close()
-        else:
-            self._backlog.append(b"")  # marks the end
 
     def pause(self) -> None:
         """Read no more for now: the peer has to wait."""
@@ -105,7 +103,9 @@ class Transport:
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        self._reader = self._writer = self._backlog = None
+        self._reader = self._writer = None
+        self._backlog = deque()
+        self._finished = True
         self.blocked_since = 0.0
         fd, self._fd = self._fd, -1
         os.close(fd)
@@ -126,6 +126,15 @@ class Transport:
         if self._owner:
             self._owner.on_bytes(data)
 
+    def _queue(self, backlog: deque[bytes], data: bytes) -> bool:
+        if self._finished:
+            return True
+        if self._waiting + len(data) > self._limit:
+            return False
+        backlog.append(data)
+        self._waiting += len(data)
+        return True
+
     def _keep(self, data: bytes) -> None:
         self._backlog = deque((data,))
         self._waiting = len(data)
@@ -138,10 +147,6 @@ class Transport:
         assert backlog is not None
         while backlog:
             data = backlog[0]
-            if not data:
-                self._drained()
-                self._half_close()
-                return
             try:
                 taken = os.write(self._fd, data)
             except BlockingIOError:
@@ -155,15 +160,16 @@ class Transport:
                 backlog[0] = data[taken:]
                 return
             backlog.popleft()
-        self._drained()
-        if self._owner:
-            self._owner.on_drained()
-
-    def _drained(self) -> None:
         self._writer.stop()
         self._writer.close()
-        self._writer = self._backlog = None
+        self._writer = None
         self.blocked_since = 0.0
+        if self._finished:
+            self._half_close()
+            return
+        self._backlog = None
+        if self._owner:
+            self._owner.on_drained()
 
     def _half_close(self) -> None:
         if self._fd >= 0:
