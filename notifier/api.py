@@ -4,6 +4,7 @@ import hmac
 import itertools
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import flask
 import msgspec
@@ -269,7 +270,8 @@ def _idempotency_key(request: Request, key: ApiKey) -> str:
     name = given.strip().strip('"')  # the draft standard has it quoted, most clients do not
     if not name or len(name) > MAX_KEY or not name.isascii() or not name.isprintable():
         raise InvalidIdempotencyKey(f"From 1 to {MAX_KEY} printable ASCII characters.")
-    return f"{key.id}:{name.replace('{', '%7B').replace('}', '%7D')}"
+    # Quoted, so that neither a colon nor a brace makes two keys one, or one no Redis hash tag.
+    return f"{quote(key.id, safe='')}:{quote(name, safe='')}"
 
 
 def _json_response(json: bytes, status: int = 200, content_type: str = JSON) -> Response:

@@ -15,6 +15,7 @@ from notifier.transport import Transport
 logger = logging.getLogger(__name__)
 
 CLOSING_TIME = 5.0  # seconds that a peer has for its half of the closing handshake
+_LONGEST_NAP = 60.0  # seconds between two ticks, well within a turn of the node's timer wheel
 # The frame is for the page, which sees no WebSocket pings; the WebSocket ping is answered by every library.
 _PING = websocket.encode(PING) + websocket.PING
 
@@ -42,7 +43,7 @@ class Keeper(Scheduler, Protocol):
 class Connection:
     """One WebSocket: framing, pongs, the closing handshake. What messages mean is its children's business."""
 
-    __slots__ = ("_closing_by", "_decoder", "_keeper", "_max_message", "transport")
+    __slots__ = ("_closing_by", "_decoder", "_keeper", "_max_message", "_tick_at", "transport")
 
     def __init__(self, transport: Transport, keeper: Keeper, max_message: int) -> None:
         self.transport = transport
@@ -50,6 +51,7 @@ class Connection:
         self._max_message = max_message
         self._decoder: Decoder | None = None
         self._closing_by = 0.0  # Unix seconds; 0: open
+        self._tick_at = 0.0  # Unix seconds
 
     @property
     def is_open(self) -> bool:
@@ -59,7 +61,7 @@ class Connection:
     def start(self, early: bytes) -> None:
         """Begin to read; `early` came with the handshake."""
         self.transport.start(self, early)
-        self._keeper.schedule(self, self._next_tick())
+        self._schedule(self._next_tick())
 
     def send(self, frame: bytes) -> None:
         """Send a WebSocket frame that answers the client.
@@ -76,18 +78,21 @@ class Connection:
 
     def tick(self, now: float) -> None:
         """Do what the time asks for."""
+        if now < self._tick_at:
+            return  # scheduled before a nearer time was, which has come since
         if self._closing_by:
-            if now >= self._closing_by:
-                self.transport.abort()
-            else:
-                self._keeper.schedule(self, self._closing_by)
+            self.transport.abort()
             return
         try:
             self._tick(now)
         except Disconnect as disconnect:
             self.close(disconnect)
-        if self.is_open:
-            self._keeper.schedule(self, self._next_tick())
+        else:
+            self._schedule(self._next_tick())
+
+    def _schedule(self, due: float) -> None:
+        self._tick_at = min(due, time.time() + _LONGEST_NAP)
+        self._keeper.schedule(self, self._tick_at)
 
     def on_bytes(self, data: bytes) -> None:
         """Take bytes of the client."""
@@ -135,7 +140,7 @@ class Connection:
         self._keeper.left(self)
         if self.transport.write(frame):
             self.transport.finish()
-            self._keeper.schedule(self, self._closing_by)
+            self._schedule(self._closing_by)
         else:
             self.transport.abort()  # it does not read: no goodbye would reach it
 
@@ -192,6 +197,9 @@ class StreamConnection(Connection):
             raise ProtocolViolation("frames are text")
         for action in self.session.receive(message.text, time.time()):
             self._act(action)
+        # A hello or a fresh token may have brought the next deadline nearer.
+        if self.is_open and self._next_tick() < self._tick_at:
+            self._schedule(self._next_tick())
 
     def _hear(self) -> None:
         self.session.hear()

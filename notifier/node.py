@@ -121,8 +121,9 @@ class Node:
         connections = list(self.connections)
         random.shuffle(connections)
         for connection in connections:
-            delay = int(random.uniform(0, 1000 * timeout))
-            connection.transport.write(websocket.encode(frames.drain(delay)))
+            if isinstance(connection, StreamConnection) and connection.session.is_welcome:
+                delay = int(random.uniform(0, 1000 * timeout))
+                connection.transport.write(websocket.encode(frames.drain(delay)))
         pause = 0.5 * timeout / max(len(connections), 1)
         for connection in connections:
             connection.close(Restarting())

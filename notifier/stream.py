@@ -7,7 +7,6 @@ connection costs no greenlet and no request.
 import logging
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import flask_sock
 from flask import Blueprint, Response, g, request
@@ -84,6 +83,8 @@ class Stream:
         """Refuse before the upgrade what can be refused then: a client sees a status instead of a close code."""
         if "websocket" not in request.headers.get("Upgrade", "").lower():
             upgrade_required()
+        if request.method != "GET" or request.environ["SERVER_PROTOCOL"] < "HTTP/1.1":
+            raise BadRequest("Only a GET of HTTP/1.1 can be upgraded.")
         if request.content_length or "Transfer-Encoding" in request.headers:
             raise BadRequest("A request to upgrade has no body.")
         self._node.require_room()
@@ -115,8 +116,9 @@ class Stream:
         cookie = request.cookies.get(self._settings.cookie) if "Cookie" in request.headers else None
         if cookie is None:
             return None
-        origin = request.headers.get("Origin", "")
-        if urlsplit(origin).netloc != request.host and origin not in self._settings.allowed_origins:
+        origin, host = request.headers.get("Origin", ""), request.environ.get("HTTP_HOST")
+        own = (f"https://{host}", f"http://{host}") if host else ()
+        if origin not in own and origin not in self._settings.allowed_origins:
             raise ForeignOrigin(f"{origin or 'A request without an Origin'} may not use the cookie.")
         return self._node.verify(cookie)
 

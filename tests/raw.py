@@ -36,6 +36,12 @@ class Frame(NamedTuple):
         return struct.unpack_from("!H", self.payload)[0] if self.payload else None
 
 
+def handshake(start: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """Return a request to upgrade (section 4.1) with this first line."""
+    lines = [f"{name}: {value}" for name, value in {**HANDSHAKE, **(headers or {})}.items()]
+    return "\r\n".join([start, *lines, "\r\n"]).encode()
+
+
 def frame(
     opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True, width: int | None = None
 ) -> bytes:
@@ -73,6 +79,12 @@ def text(**members: object) -> bytes:
     return frame(TEXT, json.dumps(members).encode())
 
 
+def reset(sock: socket.socket) -> None:
+    """Close a socket with a TCP reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
 class Peer:
     """One connection, with the handshake made. `behind` goes out in the same segment as the handshake."""
 
@@ -92,8 +104,7 @@ class Peer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._socket.connect(("127.0.0.1", port))
         self._file = self._socket.makefile("rb")
-        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in {**HANDSHAKE, **(headers or {})}.items())]
-        self.send("\r\n".join([*lines, "\r\n"]).encode() + behind)
+        self.send(handshake(f"GET {path} HTTP/1.1", headers) + behind)
         self.status = int(self._file.readline().split()[1])
         self.headers = http.client.parse_headers(self._file)
 
@@ -127,7 +138,8 @@ class Peer:
         while (received := self.read()).opcode == PING:
             self.send(frame(PONG, received.payload))
         assert received.opcode == TEXT, received
-        return json.loads(received.payload)
+        members: dict[str, Any] = json.loads(received.payload)
+        return members
 
     def frames(self) -> Iterator[Frame]:
         """Yield what comes until the service closes."""
@@ -136,14 +148,14 @@ class Peer:
 
     def close_code(self) -> int | None:
         """Return the code of the close frame, which must be all that still comes before the end of TCP."""
-        [last] = self.frames()
-        return last.close_code
+        frames = list(self.frames())
+        assert [frame.opcode for frame in frames] == [CLOSE], frames
+        return frames[0].close_code
 
     def reset(self) -> None:
         """Vanish with a TCP reset."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._file.close()
-        self._socket.close()
+        reset(self._socket)
 
     def _exactly(self, size: int) -> bytes:
         data = self._file.read(size)

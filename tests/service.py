@@ -1,10 +1,11 @@
 """A real service to test: gunicorn with an embedded Valkey of its own, in a directory that is thrown away.
 
-    with Service(workers=1, heartbeat=1) as service, service.client("alice") as alice:
-        service.publish({"to": {"users": ["alice"]}, "title": "Hello"})
-        assert alice.receive()["notification"]["title"] == "Hello"
+with Service(workers=1, heartbeat=1) as service, service.client("alice") as alice:
+    service.publish({"to": {"users": ["alice"]}, "title": "Hello"})
+    assert alice.receive()["notification"]["title"] == "Hello"
 """
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -23,6 +24,8 @@ import jwt
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from notifier.embedded import EmbeddedValkey
+
 DEADLINE = 20.0  # seconds until what is waited for counts as missing
 API_KEY = "key-of-the-tests"
 TOKEN_SECRETS = ("the-first-secret-signs-and-verifies", "the-second-secret-of-a-rotation-verifies")
@@ -37,7 +40,7 @@ class Answer(NamedTuple):
     """What came back over HTTP. `json` is a list where it was newline-delimited, and None where it was no JSON."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     json: Any
 
 
@@ -107,6 +110,7 @@ class Service:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            EmbeddedValkey(self.directory).stop()  # it has outlived its master
             raise AssertionError(f"The service does not end.\n{self.log}") from None
 
     # As a publisher.
@@ -139,7 +143,7 @@ class Service:
         with socket.create_connection(("127.0.0.1", self.port), DEADLINE) as sock:
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
-            with http.client.HTTPResponse(sock) as response:
+            with http.client.HTTPResponse(sock, method=data.split()[0].decode(errors="replace")) as response:
                 response.begin()
                 return _answer(response)
 
@@ -181,7 +185,8 @@ class Client:
     """A well-behaved subscriber, on a WebSocket library that shares no code with the service."""
 
     def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+        self._closer = contextlib.ExitStack()
+        self.socket = self._closer.enter_context(socket)
         self.welcome: dict[str, Any] = {}
         self._refs = itertools.count(1)
 
@@ -197,10 +202,10 @@ class Client:
 
     def receive(self, *types: str) -> dict[str, Any]:
         """Return the next frame of these types; without types, the next that is no ping."""
-        for frame in iter(lambda: json.loads(self.socket.recv(DEADLINE)), None):
+        while True:
+            frame: dict[str, Any] = json.loads(self.socket.recv(DEADLINE))
             if frame["type"] in types or (not types and frame["type"] != "ping"):
                 return frame
-        raise AssertionError("unreachable: recv ends with an exception")
 
     def ask(self, type: str, **members: object) -> dict[str, Any]:
         """Send a frame and return what answers it."""
@@ -216,11 +221,11 @@ class Client:
             while True:
                 self.socket.recv(DEADLINE)
         except ConnectionClosed as closed:
-            return closed.rcvd and closed.rcvd.code
+            return closed.rcvd.code if closed.rcvd else None
 
     def close(self) -> None:
         """Leave."""
-        self.socket.close()
+        self._closer.close()
 
 
 def eventually(condition: Callable[[], object], deadline: float = DEADLINE) -> None:
@@ -239,7 +244,7 @@ def _environ(settings: Mapping[str, object]) -> dict[str, str]:
 def _free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+        return int(sock.getsockname()[1])
 
 
 def _encode(body: Body) -> bytes | Iterable[bytes] | None:
@@ -260,4 +265,4 @@ def _answer(response: http.client.HTTPResponse) -> Answer:
     kind = response.headers.get_content_type()
     if kind == NDJSON:
         return Answer(response.status, response.headers, [json.loads(line) for line in body.splitlines()])
-    return Answer(response.status, response.headers, json.loads(body) if kind in (JSON, PROBLEM) else None)
+    return Answer(response.status, response.headers, json.loads(body) if body and kind in (JSON, PROBLEM) else None)

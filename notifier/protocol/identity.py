@@ -12,6 +12,7 @@ from notifier.protocol import channel
 
 ALGORITHM = "HS256"
 MAX_GRANTS = 100  # patterns in a token; more is a design that wants a wildcard
+_END_OF_TIME = 2**53  # seconds: beyond it a number is a mistake, or not exact
 # The expiry is compared with `now` below, because a pure function reads no clock.
 _OPTIONS: Any = {"require": ["sub", "exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False}
 
@@ -40,8 +41,8 @@ def verify(token: str, secrets: tuple[str, ...], now: float) -> Identity:
     user, expires = claims["sub"], claims["exp"]
     if not isinstance(user, str) or channel.fault_of_name(user):
         raise InvalidToken("The claim sub is not a user name.")
-    if isinstance(expires, bool) or not isinstance(expires, int | float):
-        raise InvalidToken("The claim exp is not a number.")
+    if isinstance(expires, bool) or not isinstance(expires, int | float) or not expires < _END_OF_TIME:
+        raise InvalidToken("The claim exp is not a time in seconds.")
     if not expires > now:
         raise TokenExpired()
     if isinstance(claims.get("nbf"), int | float) and claims["nbf"] > now:

@@ -145,7 +145,12 @@ def _members(body: bytes) -> dict[str, Raw]:
 def _on_one_line(json: Raw) -> bytes:
     """Return JSON without line breaks: a frame, an event and an NDJSON line are one line each."""
     text = bytes(json)
-    return text if b"\n" not in text and b"\r" not in text else msgspec.json.format(text, indent=-1)
+    if b"\n" not in text and b"\r" not in text:
+        return text
+    try:
+        return msgspec.json.format(text, indent=-1)
+    except RecursionError as error:
+        raise MalformedJson("The JSON is nested too deeply.") from error
 
 
 def _pointer(*parts: str | int) -> str:
@@ -254,5 +259,11 @@ class _Reader:
 
 
 def _is_safe_url(url: str) -> bool:
-    """Tell whether a click leads to a page; `javascript:` would run a script, `//host` hides another site."""
+    """Tell whether a click leads to where it seems to.
+
+    `javascript:` would run a script, `//host` hides another site; browsers read `\\` as `/` and drop tabs and line
+    breaks (URL Standard section 4.4).
+    """
+    if "\\" in url or not url.isprintable():
+        return False
     return url.startswith(("https://", "http://")) or (url.startswith("/") and not url.startswith("//"))

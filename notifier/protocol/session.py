@@ -152,10 +152,10 @@ class Session:
 
     def next_tick(self) -> float:
         """Return when `tick` is wanted again."""
-        if self.state is not State.READY:
-            return min(self._due, self._ping_at)
-        expires = self.identity.expires if self.identity else self._ping_at
-        return min(self._ping_at, expires if self._warned else expires - self._rules.expiry_notice)
+        due = self._ping_at if self.is_welcome else min(self._ping_at, self._due)
+        if self.identity is None:
+            return due
+        return min(due, self.identity.expires - (0 if self._warned else self._rules.expiry_notice))
 
     def _hello(self, frame: Hello, now: float) -> Action:
         since = frames.decode_since(frame.since)

@@ -157,7 +157,8 @@ class Decoder:
         self._size += len(chunk.encode() if isinstance(chunk, str) else chunk)
         if self._size > self._max_bytes:
             raise MessageTooBig()
-        self._chunks.append(chunk)
+        if chunk or finished:
+            self._chunks.append(chunk)  # empty fragments may come without end
         if not finished:
             return None
         chunks, self._chunks, self._size = self._chunks, [], 0

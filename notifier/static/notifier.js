@@ -186,6 +186,8 @@ export class Notifier {
       case "removed":
         this.#advance(frame);
         return this.#emit("removed", { id: frame.id, channel: frame.channel });
+      case "lost":
+        return this.#tellLost(frame.channels);
       case "ok":
         return this.#ok(frame, link);
       case "error":
@@ -242,11 +244,10 @@ export class Notifier {
     }
   }
 
-  #ok({ ref, lost }, link) {
+  #ok({ ref }, link) {
     const membership = link.asked.get(ref);
     if (membership) membership.since = undefined;
     link.asked.delete(ref);
-    this.#tellLost(lost);
   }
 
   #tellLost(channels) {

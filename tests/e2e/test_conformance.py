@@ -18,6 +18,7 @@ from tests.raw import (
     close,
     fragments,
     frame,
+    handshake,
 )
 from tests.service import PROBLEM, Service
 
@@ -119,6 +120,12 @@ class TestHandshake:
         assert answer.status in (400, 426)
         assert answer.headers["Content-Type"] == PROBLEM
         assert answer.json["status"] == answer.status
+
+    @pytest.mark.parametrize("start", ["HEAD {} HTTP/1.1", "POST {} HTTP/1.1", "GET {} HTTP/1.0"])
+    @pytest.mark.parametrize("path", ["/v1/echo", "/v1/stream"])
+    def test_request_line(self, service: Service, path: str, start: str) -> None:
+        """Only a GET of HTTP/1.1 or higher is upgraded (section 4.2.1)."""
+        assert 400 <= service.exchange(handshake(start.format(path))).status < 500
 
     def test_version_is_named(self, service: Service) -> None:
         """A wrong version is answered with the one that would do (section 4.4)."""

@@ -81,7 +81,7 @@ test("after its ok a topic resumes with the others", async (t) => {
   const service = new FakeService();
   const { notifier } = await service.connected();
   notifier.join("orders", { since: "500-0" });
-  service.say({ type: "ok", ref: service.socket.heard("subscribe")[0].ref, topics: ["orders"], lost: [] });
+  service.say({ type: "ok", ref: service.socket.heard("subscribe")[0].ref, topics: ["orders"] });
   await reconnect(service, tick);
   assert.deepEqual(service.socket.heard("hello")[0].topics, ["orders"]);
   assert.deepEqual(service.socket.heard("subscribe"), []);
@@ -111,13 +111,11 @@ test("the replay of one topic does not move the cursor past what other channels 
   assert.equal(notifier.cursor, "9001-0");
 });
 
-test("what a topic lost is told with its ok", async (t) => {
+test("the page is told of what a topic lost while the connection lives", async (t) => {
   stopClock(t);
   const service = new FakeService();
-  const { notifier, of } = await service.connected();
-  notifier.join("orders", { since: "500-0" });
-  const [{ ref }] = service.socket.heard("subscribe");
-  service.say({ type: "ok", ref, topics: ["orders"], lost: ["topic:orders"] });
+  const { of } = await service.connected();
+  service.say({ type: "lost", channels: ["topic:orders"] });
   assert.deepEqual(of("lost"), [[{ channels: ["topic:orders"] }]]);
 });
 

@@ -1,0 +1,530 @@
+"""What a client of `/v1/stream` can do wrong, and that nobody else suffers from it."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.raw import CLOSE, HANDSHAKE, PING, PONG, TEXT, Peer, frame, text
+from tests.service import PROBLEM, TOKEN_SECRETS, Answer, Client, Service, eventually
+
+MAX_MESSAGE, MAX_TOPICS = 4096, 3
+FRIEND = "https://app.example"
+
+
+@pytest.fixture(scope="module")
+def strict() -> Iterator[Service]:
+    """A service with short times and small limits, and one worker: whatever happens, happens beside the witness."""
+    with Service(
+        workers=1,
+        hello_timeout=1,
+        heartbeat=1,
+        max_message_bytes=MAX_MESSAGE,
+        max_subscriptions=MAX_TOPICS,
+        allowed_origins=FRIEND,
+    ) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def witness(strict: Service) -> Iterator[Client]:
+    with strict.client("witness") as witness:
+        yield witness
+
+
+@pytest.fixture(autouse=True)
+def others_are_served(strict: Service, witness: Client) -> Iterator[None]:
+    """After each test, a connection of the same worker still hears what is published."""
+    yield
+    assert_alive(strict, witness)
+
+
+@pytest.fixture
+def stranger(strict: Service) -> Iterator[Client]:
+    """A connection that has not said hello."""
+    with strict.connect() as stranger:
+        yield stranger
+
+
+@pytest.fixture
+def alice(strict: Service) -> Iterator[Client]:
+    """A connection that has been welcomed and may read `orders`, `news` and `project:*`."""
+    grants = ["orders", "news", "project:*"]
+    with strict.client("alice", token=strict.token("alice", grants)) as alice:
+        yield alice
+
+
+def assert_alive(service: Service, witness: Client) -> None:
+    title = str(uuid4())
+    assert service.publish({"to": {"users": ["witness"]}, "title": title}).status == 201
+    while witness.receive("notification")["notification"]["title"] != title:
+        pass
+
+
+def assert_lives(client: Client) -> None:
+    assert client.ask("unsubscribe", topic="nothing")["type"] == "ok"
+
+
+def refusal(service: Service, **headers: str) -> Answer:
+    answer = service.request("GET", "/v1/stream", headers=HANDSHAKE | headers)
+    assert answer.headers["Content-Type"] == PROBLEM
+    assert answer.json["status"] == answer.status
+    return answer
+
+
+def bad_token(service: Service, fault: str) -> str:
+    claims: dict[str, Any] = {"sub": "alice", "exp": int(time.time()) + 3600}
+    match fault:
+        case "empty":
+            return ""
+        case "garbage":
+            return "no.jwt.at all"
+        case "cut":
+            return service.sign(claims)[:-5]
+        case "alg none":
+            return service.sign(claims, None, "none")
+        case "alg HS512":
+            return service.sign(claims, TOKEN_SECRETS[0] * 2, "HS512")
+        case "wrong secret":
+            return service.sign(claims, "a-secret-that-the-service-does-not-know")
+        case "expired":
+            return service.sign(claims | {"exp": int(time.time()) - 1})
+        case "not yet valid":
+            return service.sign(claims | {"nbf": int(time.time()) + 3600})
+    if fault.startswith("no "):
+        del claims[fault.removeprefix("no ")]
+        return service.sign(claims)
+    return service.sign(claims | json.loads(fault))
+
+
+BAD_TOKENS = [
+    "empty",
+    "garbage",
+    "cut",
+    "alg none",
+    "alg HS512",
+    "wrong secret",
+    "expired",
+    "not yet valid",
+    "no sub",
+    "no exp",
+    '{"sub": ""}',
+    '{"sub": "al ice"}',
+    '{"sub": "{alice}"}',
+    '{"sub": "al\\nice"}',
+    '{"sub": "\\ud800"}',
+    '{"sub": 7}',
+    '{"sub": null}',
+    '{"exp": "tomorrow"}',
+    '{"exp": true}',
+    '{"exp": null}',
+    '{"topics": "orders"}',
+    '{"topics": [7]}',
+    json.dumps({"topics": ["t"] * 101}),
+    '{"publish": {}}',
+]
+bad_tokens = pytest.mark.parametrize("fault", BAD_TOKENS, ids=lambda fault: fault[:30])
+
+NO_FRAMES = [
+    pytest.param("hello", id="no JSON"),
+    pytest.param("", id="empty"),
+    pytest.param('{"type":"hello"', id="cut JSON"),
+    pytest.param('{"type":"hello"}{}', id="two documents"),
+    pytest.param("[]", id="array"),
+    pytest.param('[{"type":"hello"}]', id="array of a frame"),
+    pytest.param("7", id="number"),
+    pytest.param('"hello"', id="string"),
+    pytest.param("null", id="null"),
+    pytest.param("[" * 4000, id="deep"),
+    pytest.param(b'{"type":"hello"}', id="binary"),
+    pytest.param(b"", id="empty binary"),
+]
+
+
+class TestHello:
+    def test_late(self, stranger: Client) -> None:
+        """Who does not say hello in time is sent away with 4003."""
+        assert stranger.close_code() == 4003
+
+    @pytest.mark.parametrize("message", NO_FRAMES)
+    def test_no_frame(self, stranger: Client, message: str | bytes) -> None:
+        """What is no JSON object in a text message is a protocol violation."""
+        stranger.socket.send(message)
+        assert stranger.close_code() == 4500
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"type": "subscribe", "ref": "1", "topic": "orders"},
+            {"type": "unsubscribe", "ref": "1", "topic": "orders"},
+            {"type": "auth", "ref": "1", "token": "x"},
+            {"type": "nonsense"},
+            {"type": 7},
+            {},
+        ],
+        ids=str,
+    )
+    def test_other_frame_first(self, stranger: Client, members: dict[str, Any]) -> None:
+        """The first frame must be hello."""
+        stranger.socket.send(json.dumps(members))
+        assert stranger.close_code() == 4500
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"token": 7},
+            {"topics": "orders"},
+            {"topics": [7]},
+            {"topics": [f"t{number}" for number in range(MAX_TOPICS + 1)]},
+            {"since": 7},
+            {"since": "yesterday"},
+            {"since": "1-2-3"},
+            {"since": "-1-0"},
+            {"ref": 7},
+        ],
+        ids=str,
+    )
+    def test_wrong_member(self, strict: Service, stranger: Client, members: dict[str, Any]) -> None:
+        """A hello with a wrong member is a protocol violation."""
+        stranger.send("hello", **{"token": strict.token()} | members)
+        assert stranger.close_code() == 4500
+
+    def test_twice(self, strict: Service, alice: Client) -> None:
+        """A second hello is a protocol violation."""
+        alice.send("hello", token=strict.token())
+        assert alice.close_code() == 4500
+
+    def test_twice_at_once(self, strict: Service, stranger: Client) -> None:
+        """A second hello is one too where the first has not been answered."""
+        stranger.send("hello", token=strict.token())
+        stranger.send("hello", token=strict.token())
+        assert stranger.close_code() == 4500
+
+    @pytest.mark.parametrize("topics", [["secret"], ["", "a b", "{x}", "*"], ["orders*"]], ids=str)
+    def test_topic_not_granted(self, strict: Service, stranger: Client, topics: list[str]) -> None:
+        """A topic that is not granted is left out of the welcome and named in an error."""
+        stranger.send("hello", token=strict.token("alice", ["orders"]), topics=["orders", *topics[:2]])
+        assert stranger.receive()["topics"] == ["orders"]
+        for topic in topics[:2]:
+            problem = stranger.receive()["problem"]
+            assert (problem["code"], problem["topic"]) == ("forbidden", topic)
+
+    def test_unknown_member(self, strict: Service, stranger: Client) -> None:
+        """Unknown members are ignored: a newer client may talk to an older service."""
+        stranger.send("hello", token=strict.token(), colour="blue")
+        assert stranger.receive()["type"] == "welcome"
+
+
+class TestToken:
+    @bad_tokens
+    def test_in_hello(self, strict: Service, stranger: Client, fault: str) -> None:
+        """A bad token in the hello ends the connection with 4001."""
+        stranger.send("hello", token=bad_token(strict, fault))
+        assert stranger.close_code() == 4001
+
+    def test_missing(self, stranger: Client) -> None:
+        """A hello without a token, on a request without one, ends the connection with 4001."""
+        stranger.send("hello")
+        assert stranger.close_code() == 4001
+
+    @bad_tokens
+    def test_in_header(self, strict: Service, fault: str) -> None:
+        """A bad token in the header is a problem before the upgrade."""
+        answer = refusal(strict, Authorization=f"Bearer {bad_token(strict, fault)}")
+        assert answer.status == 401
+        assert answer.json["code"] == ("token_expired" if fault == "expired" else "invalid_token")
+
+    @bad_tokens
+    def test_in_auth(self, strict: Service, alice: Client, fault: str) -> None:
+        """A bad fresh token is an error, and the old one stays in force."""
+        answer = alice.ask("auth", token=bad_token(strict, fault))
+        assert answer["problem"]["status"] == 401
+        assert alice.ask("subscribe", topic="orders")["topics"] == ["orders"]
+
+    def test_huge_expiry(self, strict: Service, stranger: Client) -> None:
+        """An expiry beyond all times is a bad one, not a fault of the service."""
+        stranger.send("hello", token=strict.sign({"sub": "alice", "exp": 10**400}))
+        assert stranger.close_code() == 4001
+
+    @pytest.mark.parametrize("secret", TOKEN_SECRETS)
+    def test_rotation(self, strict: Service, stranger: Client, secret: str) -> None:
+        """Each secret of a rotation verifies."""
+        stranger.send("hello", token=strict.sign({"sub": "alice", "exp": int(time.time()) + 60}, secret))
+        assert stranger.receive()["user"] == "alice"
+
+    def test_header_is_enough(self, strict: Service) -> None:
+        """A hello needs no token where the request had one."""
+        with strict.connect(additional_headers={"Authorization": f"Bearer {strict.token('bob')}"}) as client:
+            client.send("hello")
+            assert client.receive()["user"] == "bob"
+
+    def test_other_users(self, strict: Service, alice: Client) -> None:
+        """A fresh token of another user is an error, and the old one stays in force."""
+        answer = alice.ask("auth", token=strict.token("bob", ["secret"]))
+        assert answer["problem"]["code"] == "forbidden"
+        assert alice.ask("subscribe", topic="secret")["problem"]["code"] == "forbidden"
+        assert alice.ask("subscribe", topic="orders")["type"] == "ok"
+
+    def test_narrowed(self, strict: Service, alice: Client) -> None:
+        """A fresh token with fewer grants ends the subscriptions that it does not grant."""
+        for topic in ("orders", "news"):
+            alice.ask("subscribe", topic=topic)
+        assert alice.ask("auth", token=strict.token("alice", ["news"]))["topics"] == ["news"]
+        for topic in ("orders", "news"):
+            strict.publish({"to": {"topics": [topic]}, "title": topic})
+        assert alice.receive("notification")["channel"] == "topic:news"
+
+    def test_expires(self, strict: Service) -> None:
+        """Who does not renew the token is told, and sent away when it expires."""
+        with strict.client("alice", token=strict.token("alice", expires_in=4)) as client:
+            assert 0 <= client.receive("expiring")["in"] <= 4
+            assert client.close_code() == 4001
+
+    def test_expires_within_a_heartbeat(self, service: Service) -> None:
+        """A token that lives shorter than the time between two heartbeats is told of too."""
+        with service.client("alice", token=service.token("alice", expires_in=4)) as client:
+            assert 0 <= client.receive("expiring")["in"] <= 4
+            assert client.close_code() == 4001
+
+    def test_renewed(self, strict: Service) -> None:
+        """Who renews the token outlives the old one."""
+        expiry = time.time() + 4
+        with strict.client("alice", token=strict.token("alice", expires_in=4)) as client:
+            client.receive("expiring")
+            client.ask("auth", token=strict.token("alice"))
+            while time.time() < expiry:
+                client.receive("ping")
+            assert_lives(client)
+
+
+class TestCookie:
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            {},
+            {"Origin": ""},
+            {"Origin": "null"},
+            {"Origin": "https://evil.example"},
+            {"Origin": f"{FRIEND}.evil.example"},
+            {"Origin": f"{FRIEND}:444"},
+            {"Origin": "http://app.example"},
+            {"Origin": "127.0.0.1"},
+            {"Origin": "http://["},
+            {"Origin": "http://[x]"},
+        ],
+        ids=str,
+    )
+    def test_foreign_origin(self, strict: Service, origin: dict[str, str]) -> None:
+        """A cookie from a page of another site, or of an unknown one, is refused before the upgrade."""
+        answer = refusal(strict, Cookie=f"notifier_token={strict.token()}", **origin)
+        assert (answer.status, answer.json["code"]) == (403, "foreign_origin")
+
+    @pytest.mark.parametrize("origin", [{}, {"Origin": "null"}], ids=str)
+    @pytest.mark.parametrize("host", ["", "notifier_backend", "not a host"])
+    def test_useless_host(self, strict: Service, host: str, origin: dict[str, str]) -> None:
+        """A Host that a proxy has replaced by no real name makes no origin the service's own."""
+        answer = refusal(strict, Cookie=f"notifier_token={strict.token()}", Host=host, **origin)
+        assert (answer.status, answer.json["code"]) == (403, "foreign_origin")
+
+    @pytest.mark.parametrize("origin", [f"http://{HANDSHAKE['Host']}", FRIEND])
+    def test_known_origin(self, strict: Service, origin: str) -> None:
+        """A cookie from a page of the service, or of an origin that is allowed, is a token like any other."""
+        headers = {"Cookie": f"notifier_token={strict.token('carol')}", "Origin": origin}
+        with Peer(strict.port, "/v1/stream", headers) as peer:
+            peer.send(text(type="hello"))
+            assert peer.read_json()["user"] == "carol"
+
+    @bad_tokens
+    def test_bad_token(self, strict: Service, fault: str) -> None:
+        """A bad token in a cookie is a problem before the upgrade."""
+        token = bad_token(strict, fault).replace(" ", "")
+        assert refusal(strict, Cookie=f"notifier_token={token}", Origin=FRIEND).status == 401
+
+
+class TestFrames:
+    @pytest.mark.parametrize("message", NO_FRAMES)
+    def test_no_frame(self, alice: Client, message: str | bytes) -> None:
+        """What is no JSON object in a text message is a protocol violation, after the hello too."""
+        alice.socket.send(message)
+        assert alice.close_code() == 4500
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"type": "nonsense"},
+            {"type": "Subscribe", "topic": "orders"},
+            {"type": 7},
+            {"type": None},
+            {},
+            {"type": "subscribe"},
+            {"type": "subscribe", "topic": 7},
+            {"type": "subscribe", "topic": None},
+            {"type": "subscribe", "topic": ["orders"]},
+            {"type": "subscribe", "topic": ""},
+            {"type": "subscribe", "topic": "a b"},
+            {"type": "subscribe", "topic": "{orders}"},
+            {"type": "subscribe", "topic": "project:*"},
+            {"type": "subscribe", "topic": "project:\x00"},
+            {"type": "subscribe", "topic": "project:" + "x" * 128},
+            {"type": "subscribe", "topic": "orders", "since": 7},
+            {"type": "subscribe", "topic": "orders", "since": ""},
+            {"type": "subscribe", "topic": "orders", "since": "yesterday"},
+            {"type": "subscribe", "topic": "orders", "since": "1"},
+            {"type": "subscribe", "topic": "orders", "since": "1-2-3"},
+            {"type": "subscribe", "topic": "orders", "since": "-1-0"},
+            {"type": "subscribe", "topic": "orders", "since": "9" * 30 + "-0"},
+            {"type": "unsubscribe"},
+            {"type": "unsubscribe", "topic": 7},
+            {"type": "auth"},
+            {"type": "auth", "token": 7},
+        ],
+        ids=lambda members: json.dumps(members)[:60],
+    )
+    def test_invalid(self, alice: Client, members: dict[str, Any]) -> None:
+        """A frame of an unknown type or with a wrong member is answered by an error with its ref."""
+        alice.socket.send(json.dumps(members | {"ref": "mine"}))
+        answer = alice.receive()
+        assert (answer["type"], answer["ref"]) == ("error", "mine")
+        assert (answer["problem"]["code"], answer["problem"]["status"]) == ("invalid_frame", 422)
+        assert_lives(alice)
+
+    @pytest.mark.parametrize("ref", [7, {}, ["mine"], "x" * 65])
+    def test_bad_ref(self, alice: Client, ref: object) -> None:
+        """A ref that is none does not come back."""
+        alice.send("subscribe", topic="orders", ref=ref)
+        answer = alice.receive()
+        assert answer["type"] == "error"
+        assert "ref" not in answer
+        assert_lives(alice)
+
+    def test_without_ref(self, alice: Client) -> None:
+        """A frame without a ref is answered without one."""
+        alice.send("subscribe", topic="orders")
+        answer = alice.receive()
+        assert (answer["type"], answer["topics"]) == ("ok", ["orders"])
+        assert "ref" not in answer
+
+    def test_topic_not_granted(self, strict: Service, alice: Client) -> None:
+        """A topic that is not granted is refused, and nothing of it comes."""
+        assert alice.ask("subscribe", topic="secret")["problem"]["code"] == "forbidden"
+        alice.ask("subscribe", topic="orders")
+        for topic in ("secret", "orders"):
+            strict.publish({"to": {"topics": [topic]}, "title": topic})
+        assert alice.receive("notification")["channel"] == "topic:orders"
+
+    def test_too_many_topics(self, alice: Client) -> None:
+        """One topic too many is refused; one that is subscribed already may be named again."""
+        topics = [f"project:{number}" for number in range(MAX_TOPICS)]
+        for topic in topics:
+            assert alice.ask("subscribe", topic=topic)["type"] == "ok"
+        assert alice.ask("subscribe", topic="orders")["problem"]["code"] == "too_many_subscriptions"
+        assert alice.ask("subscribe", topic=topics[0])["topics"] == topics
+        alice.ask("unsubscribe", topic=topics[0])
+        assert alice.ask("subscribe", topic="orders")["topics"] == [*topics[1:], "orders"]
+
+    def test_future_since(self, alice: Client) -> None:
+        """A cursor that this service cannot have given is answered: the channel is lost."""
+        alice.send("subscribe", ref="mine", topic="orders", since="99999999999999-0")
+        assert alice.receive()["channels"] == ["topic:orders"]
+        assert alice.receive("ok")["ref"] == "mine"
+
+    def test_too_big(self, alice: Client) -> None:
+        """A message above the limit ends the connection with 1009."""
+        alice.send("subscribe", topic="x" * MAX_MESSAGE)
+        assert alice.close_code() == 1009
+
+    def test_not_utf8(self, strict: Service) -> None:
+        """Text that is not UTF-8 ends the connection with 1007."""
+        with Peer(strict.port, "/v1/stream") as peer:
+            peer.send(frame(TEXT, b'{"type":"\xff"}'))
+            assert peer.close_code() == 1007
+
+
+class TestLeaving:
+    def test_reset(self, strict: Service) -> None:
+        """A client may vanish with a TCP reset, before and after its hello."""
+        for hello in (b"", text(type="hello", token=strict.token())):
+            with Peer(strict.port, "/v1/stream") as peer:
+                peer.send(hello)
+                peer.reset()
+
+    def test_silence(self, strict: Service) -> None:
+        """A client that answers no ping is taken for dead: 4000."""
+        with Peer(strict.port, "/v1/stream") as peer:
+            peer.send(text(type="hello", token=strict.token()))
+            *before, last = peer.frames()
+            assert frame_types(before) == {"welcome", "ping"}
+            assert (last.opcode, last.close_code) == (CLOSE, 4000)
+
+    def test_pongs(self, strict: Service) -> None:
+        """Each heartbeat is a frame and a WebSocket ping; who answers the latter stays."""
+        with Peer(strict.port, "/v1/stream") as peer:
+            peer.send(text(type="hello", token=strict.token()))
+            assert peer.read_json()["heartbeat"] == 1
+            for _ in range(2):
+                assert peer.read().payload == b'{"type":"ping"}'
+                ping = peer.read()
+                assert ping.opcode == PING
+                peer.send(frame(PONG, ping.payload))
+            peer.send(text(type="unsubscribe", ref="mine", topic="orders"))
+            assert peer.read_json()["ref"] == "mine"
+
+    @pytest.mark.parametrize(
+        "path, request_",
+        [
+            ("/v1/stream", text(type="unsubscribe", ref="r" * 64, topic="orders")),
+            ("/v1/stream", text(type="nonsense")),
+            ("/v1/stream", frame(PING, b"*" * 125)),
+            ("/v1/echo", frame(PING, b"*" * 125)),
+        ],
+        ids=["frames", "errors", "pings", "pings of the echo"],
+    )
+    def test_flood(self, strict: Service, path: str, request_: bytes) -> None:
+        """Who asks and asks without reading the answers is dropped."""
+        with Peer(strict.port, path, receive_buffer=4096) as peer:
+            if path == "/v1/stream":
+                peer.send(text(type="hello", token=strict.token()))
+                assert peer.read_json()["type"] == "welcome"
+            try:
+                peer.send(*[request_ * 500] * 200)
+                *answers, last = peer.frames()
+            except (ConnectionError, EOFError):
+                return  # there was no room left for a goodbye
+            assert last.close_code == 4002
+            assert len(answers) < 500 * 200
+
+
+def frame_types(frames: list[Any]) -> set[str]:
+    return {json.loads(item.payload)["type"] for item in frames if item.opcode == TEXT}
+
+
+def test_full() -> None:
+    """A worker that is full refuses the next connection until one leaves, and serves those that it has."""
+    with Service(workers=1, max_connections=2) as service, service.client("witness") as witness:
+        with service.connect("/v1/echo"):
+            answer = refusal(service)
+            assert (answer.status, answer.json["code"]) == (503, "too_many_connections")
+            assert int(answer.headers["Retry-After"]) > 0
+            assert_alive(service, witness)
+        eventually(lambda: service.request("GET", "/v1/stream", headers=HANDSHAKE).status == 101)
+
+
+def test_drain() -> None:
+    """A service that ends says when to come back, then closes with 1012."""
+    with Service() as service:
+        clients = [service.client("alice") for _ in range(6)]
+        assert service.stop() == 0
+        for client in clients:
+            assert 0 <= client.receive("drain")["retry_after_ms"] <= 1000
+            assert client.close_code() == 1012
+            client.close()
+
+
+def test_drain_of_echo() -> None:
+    """An echo returns nothing but what was sent, at its end too."""
+    with Service() as service, Peer(service.port) as echo:
+        assert service.stop() == 0
+        assert echo.close_code() == 1012

@@ -1,0 +1,99 @@
+"""The demo page in a real Chromium: what the README's first screen promises."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.service import Service
+
+CHROMIUM = shutil.which("chromium")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Service]:
+    """A service in development mode with two workers."""
+    with Service(dev=1) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console complained of."""
+    return []
+
+
+def open_tab(browser: Browser, service: Service, complaints: list[str]) -> Page:
+    def complain(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    page = browser.new_page()
+    page.on("console", complain)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"http://127.0.0.1:{service.port}/")
+    for user in ("alice", "bob"):
+        expect(page.locator(f'[data-client="{user}"]')).to_have_attribute("data-state", "connected")
+    return page
+
+
+def titles(page: Page, user: str):
+    return page.locator(f'[data-client="{user}"] [data-role="list"] [data-role="title"]')
+
+
+def test_one_post_reaches_every_tab(browser: Browser, demo: Service, complaints: list[str]) -> None:
+    """A notification appears in every tab of its user, whichever worker the tab is connected to, and in no other's."""
+    tabs = [open_tab(browser, demo, complaints) for _ in range(4)]
+    assert demo.publish({"to": {"users": ["alice"]}, "title": "For every tab"}).status == 201
+    for tab in tabs:
+        expect(titles(tab, "alice").first).to_have_text("For every tab")
+        expect(titles(tab, "bob").filter(has_text="For every tab")).to_have_count(0)
+        tab.close()
+    assert complaints == []
+
+
+def test_a_cut_connection_catches_up(browser: Browser, demo: Service, complaints: list[str]) -> None:
+    """What is published while a client is cut appears when it is back, marked as replayed, once and in order."""
+    tab = open_tab(browser, demo, complaints)
+    alice = tab.locator('[data-client="alice"]')
+    assert demo.publish({"to": {"users": ["alice"]}, "title": "Before"}).status == 201
+    expect(titles(tab, "alice").first).to_have_text("Before")
+    alice.locator('[data-role="switch"]').click()
+    expect(alice).to_have_attribute("data-state", "idle")
+    for title in ("First missed", "Second missed"):
+        assert demo.publish({"to": {"users": ["alice"]}, "title": title}).status == 201
+    alice.locator('[data-role="switch"]').click()
+    expect(alice).to_have_attribute("data-state", "connected")
+    expect(titles(tab, "alice").first).to_have_text("Second missed")
+    assert titles(tab, "alice").all_inner_texts()[:2] == ["Second missed", "First missed"]
+    expect(titles(tab, "alice").filter(has_text="Before")).to_have_count(1)
+    expect(titles(tab, "alice").filter(has_text="missed")).to_have_count(2)
+    expect(alice.locator('li:has-text("First missed") [data-role="replayed"]')).to_be_visible()
+    assert complaints == []
+    tab.close()
+
+
+def test_the_form_publishes(browser: Browser, demo: Service, complaints: list[str]) -> None:
+    """The page's form publishes, and shows the curl that does the same."""
+    tab = open_tab(browser, demo, complaints)
+    form = tab.locator("form#publish")
+    form.get_by_label("Title", exact=False).first.fill("From the form")
+    expect(tab.locator("#curl")).to_contain_text("From the form")
+    form.get_by_role("button", name="Publish").click()
+    expect(titles(tab, "alice").filter(has_text="From the form").first).to_be_visible()
+    expect(tab.locator("#result")).to_contain_text("user:alice")
+    assert complaints == []
+    tab.close()

@@ -1,0 +1,213 @@
+"""What was published is heard by everyone it is for: over several workers, after an absence, at a slow pace."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import raw
+from tests.raw import Peer
+from tests.service import Client, Service, eventually
+
+
+@pytest.fixture(scope="module")
+def deep() -> Iterator[Service]:
+    """A service whose topics keep 20,000 notifications."""
+    with Service(workers=1, max_history=20_000) as service:
+        yield service
+
+
+def publish_numbers(service: Service, topic: str, first: int, last: int) -> None:
+    """Publish the numbers from the first to the last to a topic, in a few large requests."""
+    for start in range(first, last + 1, 2_500):
+        numbers = range(start, min(start + 2_500, last + 1))
+        answer = service.publish([{"to": {"topics": [topic]}, "data": number} for number in numbers])
+        assert all(line["status"] == 201 for line in answer.json), answer.json[-1]
+
+
+def read_numbers(client: Client, count: int) -> list[int]:
+    return [client.receive("notification")["notification"]["data"] for _ in range(count)]
+
+
+def slow_reader(service: Service, token: str, topic: str) -> Peer:
+    """Return a subscriber with a small receive buffer that reads only when it is asked to."""
+    peer = Peer(service.port, "/v1/stream", receive_buffer=4096)
+    peer.send(raw.text(type="hello", token=token, topics=[topic]))
+    assert read(peer, "welcome")
+    return peer
+
+
+def read(peer: Peer, *types: str) -> dict[str, Any]:
+    """Return the next frame of these types; without types, the next notification."""
+    while (frame := peer.read_json())["type"] not in (types or ("notification",)):
+        pass
+    return frame
+
+
+def test_every_worker_hears_every_worker(service: Service, user: str) -> None:
+    """Connections on both workers hear what either worker publishes."""
+    clients: list[Client] = []
+    try:
+        workers: set[str] = set()
+        while len(workers) < 2:
+            clients.append(service.client(user))
+            workers.add(clients[-1].welcome["connection"].partition("-")[0])
+            assert len(clients) < 50, "all connections came to one worker"
+        for number in range(20):
+            assert service.publish({"to": {"users": [user]}, "data": number}).status == 201
+        for client in clients:
+            assert read_numbers(client, 20) == list(range(20))
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_resume(service: Service, user: str) -> None:
+    """A client that comes back with its cursor gets what it missed on all its channels, in cursor order, once."""
+    topic = f"topic-of-{user}"
+    with service.client(user, [topic]) as client:
+        assert service.publish({"to": {"users": [user]}, "data": 0}).status == 201
+        cursor = client.receive("notification")["cursor"]
+    for number in range(1, 300):
+        to = {"topics": [topic]} if number % 3 else {"users": [user]}
+        assert service.publish({"to": to, "data": number}).status == 201
+    with service.client(user, [topic], since=cursor) as client:
+        frames = [client.receive("notification") for _ in range(300)]
+    # 0 lies within the overlap. Two channels may have entries of the same millisecond, which come in either order.
+    assert sorted(frame["notification"]["data"] for frame in frames) == list(range(300))
+    cursors = [tuple(map(int, frame["cursor"].split("-"))) for frame in frames]
+    assert cursors == sorted(cursors)
+    for channel in (f"user:{user}", f"topic:{topic}"):
+        numbers = [frame["notification"]["data"] for frame in frames if frame["channel"] == channel]
+        assert numbers == sorted(numbers)
+    assert all(frame["replay"] for frame in frames)
+    assert client.welcome["lost"] == []
+
+
+def test_resume_beyond_the_history(user: str) -> None:
+    """A client that was away for longer than the history reaches back gets what there is, and is told what is not."""
+    with Service(workers=1, max_history=100, replay_overlap=0) as service:
+        with service.client(user) as client:
+            cursor = client.welcome["cursor"]
+        for number in range(150):
+            assert service.publish({"to": {"users": [user]}, "data": number}).status == 201
+        with service.client(user, since=cursor) as client:
+            assert client.welcome["lost"] == [f"user:{user}"]
+            assert read_numbers(client, 100) == list(range(50, 150))
+
+
+def test_subscribe_with_since(service: Service, user: str) -> None:
+    """A topic that is subscribed with a cursor is replayed before it is confirmed."""
+    topic = f"topic-of-{user}"
+    token = service.token(user, [topic])
+    cursor = service.publish({"to": {"topics": [topic]}, "data": 0}).json["channels"][0]["cursor"]
+    assert service.publish({"to": {"topics": [topic]}, "data": 1}).status == 201
+    with service.client(user, token=token) as client:
+        client.send("subscribe", ref="again", topic=topic, since=cursor)
+        replayed = [client.receive("notification") for _ in range(2)]
+        assert [frame["notification"]["data"] for frame in replayed] == [0, 1]
+        answer = client.receive()
+        assert (answer["type"], answer["ref"], answer["topics"]) == ("ok", "again", [topic])
+        assert service.publish({"to": {"topics": [topic]}, "data": 2}).status == 201
+        live = client.receive()
+        assert live["notification"]["data"] == 2 and "replay" not in live
+        assert client.ask("unsubscribe", topic=topic)["topics"] == []
+
+
+def test_retained_for_nobody(service: Service, user: str) -> None:
+    """A notification that is retained for nobody reaches who is connected, and no replay has it."""
+    with service.client(user) as client:
+        cursor = client.welcome["cursor"]
+        assert service.publish({"to": {"users": [user]}, "title": "now", "retain": "none"}).status == 201
+        assert client.receive("notification")["notification"]["title"] == "now"
+    assert service.publish({"to": {"users": [user]}, "title": "later"}).status == 201
+    with service.client(user, since=cursor) as client:
+        assert client.receive("notification")["notification"]["title"] == "later"
+
+
+def test_collapse(service: Service, user: str) -> None:
+    """Of notifications with one collapse key, a client that was away gets the last."""
+    cursor = None
+    for percent in (10, 50, 100):
+        note = {"to": {"users": [user]}, "data": percent, "collapse_key": "upload"}
+        cursor = cursor or service.publish(note | {"collapse_key": "other"}).json["channels"][0]["cursor"]
+        assert service.publish(note).status == 201
+    with service.client(user, since=cursor) as client:
+        assert read_numbers(client, 2) == [10, 100]
+        assert client.welcome["lost"] == []
+
+
+def test_recall(service: Service, user: str) -> None:
+    """A recalled notification is taken from open tabs, and clients that were away never see it."""
+    with service.client(user) as client:
+        id = service.publish({"to": {"users": [user]}, "title": "wrong"}).json["id"]
+        cursor = client.receive("notification")["cursor"]
+        assert service.request("DELETE", f"/v1/notifications/{id}").status == 401
+        assert service.recall(id).status == 204
+        removed = client.receive("removed")
+        assert (removed["id"], removed["channel"]) == (id, f"user:{user}")
+    with service.client(user, since=cursor) as client:
+        assert client.receive()["type"] == "removed"
+
+
+def test_a_client_that_stops_reading(deep: Service) -> None:
+    """Whoever stops reading while 10,000 are published gets every one in order afterwards; nobody else waits for it."""
+    topic, token = "deep", deep.token("slow", ["deep"])
+    with slow_reader(deep, token, topic) as slow, deep.client("fast", [topic]) as fast:
+        for start in range(1, 10_001, 1_000):
+            publish_numbers(deep, topic, start, start + 999)
+            assert read_numbers(fast, 1_000) == list(range(start, start + 1_000))
+        assert [read(slow)["notification"]["data"] for _ in range(10_000)] == list(range(1, 10_001))
+        publish_numbers(deep, topic, 10_001, 10_001)
+        assert read(slow)["notification"]["data"] == 10_001
+
+
+def test_a_client_that_stops_reading_for_too_long_loses_by_name(service: Service, user: str) -> None:
+    """With a history of 1,000, whoever stops reading gets what is retained, and is told that something is gone."""
+    topic = f"topic-of-{user}"
+    with slow_reader(service, service.token(user, [topic]), topic) as slow:
+        publish_numbers(service, topic, 1, 10_000)
+        numbers, lost = [], []
+        while not numbers or numbers[-1] < 10_000:
+            frame = read(slow, "notification", "lost")
+            if frame["type"] == "lost":
+                lost.append(frame["channels"])
+                gap = len(numbers)
+            else:
+                numbers.append(frame["notification"]["data"])
+        assert lost == [[f"topic:{topic}"]]
+        assert numbers[:gap] == list(range(1, gap + 1))  # what was under way
+        assert numbers[gap:] == list(range(9_001, 10_001))  # what is retained
+
+
+def test_the_data_survive_the_service(user: str) -> None:
+    """After the service was killed outright and started again, a client resumes and has missed nothing."""
+    with Service(workers=2) as service:
+        with service.client(user) as client:
+            cursor = client.welcome["cursor"]
+        assert service.publish({"to": {"users": [user]}, "title": "kept"}).status == 201
+        master = service.pid
+        workers = children(master)
+        os.kill(master, signal.SIGKILL)
+        eventually(lambda: not any(alive(pid) for pid in workers))
+        service.stop()
+        service.start()
+        with service.client(user, since=cursor) as client:
+            assert client.receive("notification")["notification"]["title"] == "kept"
+            assert client.welcome["lost"] == []
+
+
+def children(pid: int) -> list[int]:
+    """Return the workers of gunicorn's master; the embedded Valkey is no worker."""
+    pids = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [child for child in pids if b"gunicorn" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
