@@ -1,11 +1,13 @@
 """The measures: each is given a service freshly started for it and yields figures by the key of their row."""
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 
 from benchmarks.contenders import Service
 from benchmarks.load import Listeners, Publisher, post_repeatedly
 from benchmarks.process import cpu_seconds, resident_bytes
+from benchmarks.stalled import Stalled
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ ROWS = {
     "rate 512": Row("deliveries per second, saturated, 512 B", "{:,.0f}", 0, less_is_better=False),
     "p50": Row("latency from POST to client, p50", "{:.2f} ms", 5),
     "p99": Row("latency from POST to client, p99", "{:.2f} ms", 10),
+    "stalled memory": Row("stopped reading, 10,000 behind: memory", "{:,.0f} B", 0),
+    "stalled before": Row("latency to 10 others before that, p50", "{:.2f} ms", 0),
+    "stalled after": Row("latency to 10 others beside 100 of them, p50", "{:.2f} ms", 0),
     "single": Row("publishes per second, one a request", "{:,.0f}", 3_000, less_is_better=False),
     "ndjson": Row("publishes per second, 1,000 a request", "{:,.0f}", 30_000, less_is_better=False),
 }
@@ -57,6 +62,7 @@ QUICK = Scale(
 WARM_UP = 100  # connections that come before those that are measured
 SETTLE_SECONDS = 2  # until the worker has put away what handshakes leave behind
 COMPLETE_SECONDS = 40  # at most, from the last publication of a burst to its last delivery
+OTHERS, STALLED, BEHIND = 10, 100, 10_000  # who reads, who does not, and what they do not read
 LINES = 500  # notifications in one request of a burst
 
 
@@ -142,6 +148,31 @@ def latency(bench):
         yield "p99", counted["p99"] / 1e3
 
 
+def stalled(bench):
+    """Yield what a connection that stopped reading costs: memory in bytes, and the others' latency in milliseconds.
+
+    Only where a connection may stop reading at all: elsewhere a publication would wait for it.
+    """
+    if not bench.service.contender.hello("nobody"):
+        return
+    with Listeners(bench.directory) as listeners, contextlib.ExitStack() as stack:
+        open_all(bench, listeners, OTHERS)
+        publisher = warm_publisher(bench, listeners, text_bytes=64, connections=OTHERS)
+        yield "stalled before", paced_latency(bench, listeners, publisher)
+        stack.enter_context(Stalled(bench.service, STALLED))
+        before = resident_bytes(bench.service.worker)
+        publish_burst(publisher, BEHIND, bench.scale.burst_seconds)
+        yield "stalled memory", (resident_bytes(bench.service.worker) - before) / STALLED
+        yield "stalled after", paced_latency(bench, listeners, publisher)
+
+
+def paced_latency(bench, listeners, publisher):
+    """Return the median latency at 20 notifications a second, in milliseconds."""
+    listeners.reset()
+    published = publish_paced(publisher, rate=20, seconds=bench.scale.paced_seconds)
+    return wait_for_all(bench, listeners, published, OTHERS)["p50"] / 1e3
+
+
 def single(bench):
     """Yield how many unheard notifications are accepted in a second: one a request, 32 requests at a time."""
     body = bench.service.contender.unheard(64) % (1, 0)
@@ -160,6 +191,7 @@ SCENARIOS = {
     "paced": paced,
     "saturated": saturated,
     "latency": latency,
+    "stalled": stalled,
     "single": single,
     "ndjson": ndjson,
 }
@@ -175,9 +207,9 @@ def open_all(bench, listeners, count):
     return result
 
 
-def wait_for_all(bench, listeners, published):
+def wait_for_all(bench, listeners, published, connections=None):
     """Wait until all that was published came to every connection, and note what did not, or not in order."""
-    expected = published * bench.scale.connections
+    expected = published * (connections or bench.scale.connections)
     counted = listeners.wait(expected, COMPLETE_SECONDS)
     if not counted["count"]:
         raise Incomplete(f"none of {expected:,} deliveries came")
@@ -189,13 +221,13 @@ def wait_for_all(bench, listeners, published):
     return counted
 
 
-def warm_publisher(bench, listeners, text_bytes):
+def warm_publisher(bench, listeners, text_bytes, connections=None):
     """Return a publisher whose first notifications have arrived, so that no first time is measured."""
     publisher = Publisher(bench.service, text_bytes)
     listeners.reset()
     for _ in range(5):
         publisher.one()
-    wait_for_all(bench, listeners, publisher.published)
+    wait_for_all(bench, listeners, publisher.published, connections)
     return publisher
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from benchmarks import load
+from benchmarks import floor, load
 from benchmarks.contenders import CONTENDERS, running
 from benchmarks.measures import FULL, QUICK, ROWS, SCENARIOS, Bench
 
@@ -35,6 +35,8 @@ def main():
             for contender in CONTENDERS:
                 if contender.available():
                     measure(scenario, contender, options.scale, directory, figures, notes)
+    if any(key.startswith("paced") for key, _ in figures):
+        notes.append(floor_note(options.scale))
     print(table(figures, notes))
 
 
@@ -70,6 +72,12 @@ def measure(scenario, contender, scale, directory, figures, notes):
         notes.append(f"{contender.name}, {scenario}: {note}")
         report(notes[-1])
     report(f"  {scenario} of {contender.name} took {time.monotonic() - begin:.0f} s")
+
+
+def floor_note(scale):
+    """Say what the kernel alone takes for the paced measure's writes."""
+    least = floor.microseconds_per_write(scale.connections, rate=20, seconds=scale.paced_seconds, size=300)
+    return f"the floor: a bare os.write of 300 bytes to each of as many sockets, 20 rounds a second: {least:.2f} us"
 
 
 def report(text):

@@ -4,6 +4,7 @@ It works in rounds. Each round takes the connections that can be served, reads w
 position that several of them share only once, and writes to each what its socket takes.
 """
 
+import itertools
 import logging
 import random
 import threading
@@ -52,7 +53,9 @@ class Replayer:
     def _run(self) -> None:
         while True:
             self._filled.wait()
-            batch = [self._queue.popitem()[0] for _ in range(min(_ROUND, len(self._queue)))]
+            batch = list(itertools.islice(self._queue, _ROUND))
+            for connection in batch:
+                del self._queue[connection]
             if not self._queue:
                 self._filled.clear()
             try:
@@ -77,7 +80,7 @@ class Replayer:
         encode = _Encoder()
         for connection, positions in wanted.items():
             try:
-                self._serve(connection, {read[0]: pages[read] for read in positions.items()}, encode)
+                self._serve(connection, positions, pages, encode)
             except Disconnect as disconnect:
                 connection.close(disconnect)
             if pages:
@@ -97,12 +100,20 @@ class Replayer:
                 reads[name] = position
         return reads
 
-    def _serve(self, connection: StreamConnection, pages: dict[str, Page], encode: "_Encoder") -> None:
+    def _serve(
+        self,
+        connection: StreamConnection,
+        positions: dict[str, Cursor],
+        pages: dict[tuple[str, Cursor], Page],
+        encode: "_Encoder",
+    ) -> None:
         catch_up = connection.catch_up
         if not connection.is_open or catch_up is None:
             return
-        # A channel that was left while the log was read is not sent.
-        step = catch_up.join({name: page for name, page in pages.items() if name in catch_up.positions})
+        if any(catch_up.positions.get(name) != position for name, position in positions.items()):
+            self.put(connection)  # it left a topic, or asked for it once more, while the log was read
+            return
+        step = catch_up.join({name: pages[name, position] for name, position in positions.items()})
         self._introduce(connection, step)
         for chunk in _chunks(step.entries, encode):
             taken = not connection.transport.blocked_since and connection.transport.write(
