@@ -6,8 +6,17 @@ monkey.patch_all()  # before anything else: an unpatched redis would block a wor
 
 import logging
 import os
+import shutil
 import sys
+import tempfile
 from typing import Any
+
+
+# Shared by the workers, which inherit it. The library looks for it when it is imported; a reload keeps it.
+METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="notifier-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = METRICS
+
+import prometheus_client.multiprocess
 
 from notifier.development import provide_secrets
 from notifier.embedded import EmbeddedError, EmbeddedValkey
@@ -81,7 +90,13 @@ def worker_exit(server: Any, worker: Any) -> None:
         worker.wsgi.extensions["notifier"].drain()
 
 
+def child_exit(server: Any, worker: Any) -> None:
+    """Count the connections of a worker that has ended no more."""
+    prometheus_client.multiprocess.mark_process_dead(worker.pid, METRICS)
+
+
 def on_exit(server: Any) -> None:
-    """Stop the embedded Valkey after the workers."""
+    """Stop the embedded Valkey after the workers, and leave nothing behind."""
+    shutil.rmtree(METRICS, ignore_errors=True)
     if hasattr(server, "valkey"):
         server.valkey.stop()

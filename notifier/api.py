@@ -11,6 +11,7 @@ import msgspec
 from flask import Blueprint
 from werkzeug import Request, Response
 
+from notifier import metrics
 from notifier.errors import (
     BodyTooLarge,
     BrokerUnavailable,
@@ -46,7 +47,13 @@ def create_blueprint(api: "Api") -> Blueprint:
     blueprint.delete("/v1/notifications/<id>")(api.recall)
     blueprint.get("/healthz")(api.healthz)
     blueprint.get("/readyz")(api.readyz)
+    blueprint.get("/metrics", endpoint="metrics")(show_metrics)
     return blueprint
+
+
+def show_metrics() -> Response:
+    """Show what all workers have counted."""
+    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
 class Api:

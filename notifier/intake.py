@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from notifier import metrics
 from notifier.broker import Append, Appended, Broker
 from notifier.errors import BrokerUnavailable, IdempotencyInFlight, IdempotencyMismatch, Problem
 from notifier.protocol import notification
@@ -59,6 +60,12 @@ class Intake:
             BrokerUnavailable: nothing is known of any of them; with keys, a retry doubles nothing.
         """
         created = time.time()
+        answers = self._publish(posts, created)
+        metrics.PUBLISH_SECONDS.observe(time.time() - created)
+        metrics.PUBLICATIONS.inc(sum(isinstance(answer, Answer) for answer in answers))
+        return answers
+
+    def _publish(self, posts: list[Post], created: float) -> list[Answer | Problem]:
         drafts = [_Draft(post, id, created) for post, id in zip(posts, self._new_ids(len(posts)), strict=True)]
         answers: list[Answer | Problem | None] = [None] * len(drafts)
         self._claim(drafts, answers)
@@ -102,6 +109,7 @@ class Intake:
         try:
             results = self._broker.append(batches, records)
         except BrokerUnavailable:
+            metrics.PUBLISH_FAILURES.inc()
             self._release(drafts)
             raise
         return [

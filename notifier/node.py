@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 
+from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import Connection, EchoConnection, StreamConnection
 from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 NODES = "nodes"  # the channel on which nodes hear themselves and each other
 _YIELD_EVERY = 200  # writes, about half a millisecond: HTTP has its turn in between
 _WRITE = 65536  # bytes of frames joined into one write
+_TURN = 0.5  # seconds between two looks at the timer wheel
 _LINGER = 10.0  # seconds that a channel stays subscribed after its last connection: people reload pages
 _WINDOW = 1000  # ms: entries of several channels may change places within it, well inside the replay overlap
 _AHEAD = 60_000  # ms that a cursor may be ahead of this worker's clock before it is from another database
@@ -169,6 +171,7 @@ class Node:
 
     def deaf(self) -> None:
         """Put everybody behind: what is published from now on is read from the log, in order over all channels."""
+        metrics.DEAF.inc()
         self._hears = False
         for channel in self._hub.channels():
             channel.confirmed = False
@@ -284,6 +287,7 @@ class Node:
         self._notice_gap(channel, entries)
         writes = _join_frames(channel.name, entries)
         connections = list(channel.connections)
+        metrics.DELIVERIES.inc(len(entries) * len(connections))
         for start in range(0, len(connections), _YIELD_EVERY):
             if start:
                 time.sleep(0)
@@ -306,6 +310,7 @@ class Node:
             if entry.kind != EPHEMERAL and (entry.previous == channel.seen or cursor.parse(entry.id) > channel.last):
                 channel.seen = entry.id
         if gap and channel.confirmed:
+            metrics.GAPS.inc()
             logger.warning("Channel %s had a gap; it is served from the log", channel.name)
             for connection in channel.connections:
                 self._fall_behind(connection)
@@ -337,15 +342,24 @@ class Node:
                 logger.exception("The heartbeat failed")
             if time.time() - self._last_beat > self.settings.broker_deadline:
                 logger.warning("Nothing was heard for %s seconds: connecting anew", self.settings.broker_deadline)
+                metrics.SILENCES.inc()
                 self._last_beat = time.time()
                 self._subscriber.reconnect()
             time.sleep(self.settings.broker_heartbeat)
 
+    def _measure(self, now: float, late: float) -> None:
+        metrics.LOOP_DELAY.set(late)
+        metrics.BEAT_AGE.set(now - self._last_beat)
+        metrics.CONNECTIONS.set(len(self.connections))
+        metrics.LAGGING.set(sum(1 for connection in self._streams() if connection.catch_up))
+
     def _turn_wheel(self) -> None:
         while True:
-            time.sleep(0.5)
+            begin = time.monotonic()
+            time.sleep(_TURN)
             now = time.time()
             try:
+                self._measure(now, late=time.monotonic() - begin - _TURN)
                 for count, connection in enumerate(self._wheel.turn(now), 1):
                     connection.tick(now)
                     if not count % _YIELD_EVERY:

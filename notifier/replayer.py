@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect
@@ -122,6 +123,7 @@ class Replayer:
             if not taken:
                 catch_up.drop()  # `on_drained` comes back
                 return
+            metrics.REPLAYED.inc(len(chunk))
             for _, name, entry in chunk:
                 catch_up.sent(name, entry)
         if not step.complete or not self._hears_all(connection):
@@ -134,6 +136,8 @@ class Replayer:
     def _introduce(self, connection: StreamConnection, step: Step) -> None:
         session, catch_up = connection.session, connection.catch_up
         assert catch_up is not None and session.identity is not None
+        if step.lost:
+            metrics.LOST.inc()
         if session.is_welcome:
             if step.lost:
                 connection.reply(frames.lost(step.lost))

@@ -42,6 +42,7 @@ class Answer(NamedTuple):
     status: int
     headers: http.client.HTTPMessage
     json: Any
+    text: str = ""
 
 
 class Service:
@@ -260,9 +261,11 @@ def _line(item: object) -> bytes:
 
 
 def _answer(response: http.client.HTTPResponse) -> Answer:
-    body = response.read()
-    assert b"Traceback" not in body, body
-    kind = response.headers.get_content_type()
+    text = response.read().decode()
+    assert "Traceback" not in text, text
+    kind, parsed = response.headers.get_content_type(), None
     if kind == NDJSON:
-        return Answer(response.status, response.headers, [json.loads(line) for line in body.splitlines()])
-    return Answer(response.status, response.headers, json.loads(body) if body and kind in (JSON, PROBLEM) else None)
+        parsed = [json.loads(line) for line in text.splitlines()]
+    elif text and kind in (JSON, PROBLEM):
+        parsed = json.loads(text)
+    return Answer(response.status, response.headers, parsed, text)

@@ -1,0 +1,51 @@
+"""Metrics: what this worker counts, in Prometheus's words.
+
+The workers of a service share a directory, and whichever of them is asked answers for all. gunicorn.conf.py makes the
+directory before they start; without one a worker answers for itself.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import REGISTRY
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+CONNECTIONS = Gauge("notifier_connections", "Open connections.", multiprocess_mode="livesum")
+LAGGING = Gauge(
+    "notifier_lagging_connections",
+    "Connections that are served from the log: they lag, resume, or their worker went deaf.",
+    multiprocess_mode="livesum",
+)
+PUBLICATIONS = Counter("notifier_publications", "Publications acknowledged.")
+PUBLISH_SECONDS = Histogram(
+    "notifier_publish_seconds",
+    "Time from a batch of publications to its answers.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+PUBLISH_FAILURES = Counter("notifier_publish_failures", "Batches of publications that met the broker out of reach.")
+DELIVERIES = Counter("notifier_deliveries", "Entries fanned out to live connections.")
+REPLAYED = Counter("notifier_replayed", "Entries sent from the log.")
+LOST = Counter("notifier_lost", "Times that a connection was told that something is gone for good.")
+GAPS = Counter("notifier_gaps", "Times that a channel's entry did not follow the one before.")
+DEAF = Counter("notifier_deaf", "Times that a worker's subscription to Redis was lost.")
+SILENCES = Counter("notifier_silences", "Times that a worker did not hear its own heartbeat in time.")
+BEAT_AGE = Gauge(
+    "notifier_heartbeat_age_seconds",
+    "Time since a worker last heard itself through Redis; the worst worker's.",
+    multiprocess_mode="livemax",
+)
+LOOP_DELAY = Gauge(
+    "notifier_event_loop_delay_seconds",
+    "How late a timer of half a second last was; the worst worker's.",
+    multiprocess_mode="livemax",
+)
+
+
+def exposition() -> bytes:
+    """Return all metrics of the service as text."""
+    registry = CollectorRegistry()
+    try:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    except ValueError:
+        registry = REGISTRY  # there is no shared directory
+    return generate_latest(registry)

@@ -1,0 +1,44 @@
+"""What the service says of itself, whichever worker is asked."""
+
+import os
+import re
+import signal
+
+from tests.e2e.test_delivery import children
+from tests.service import Service, eventually
+
+
+def metric(service: Service, name: str) -> float:
+    """Return the value of a metric without labels."""
+    text = service.request("GET", "/metrics").text
+    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+    assert found, text
+    return float(found[1])
+
+
+def test_all_workers_are_counted() -> None:
+    """Connections, publications and deliveries of all workers are summed; a worker that died counts no more."""
+    with Service(workers=2) as service:
+        clients = [service.client("alice") for _ in range(20)]
+        try:
+            for _ in range(10):
+                assert service.publish({"to": {"users": ["alice"]}, "title": "counted"}).status == 201
+            for client in clients:
+                client.receive("notification")
+            eventually(lambda: metric(service, "notifier_connections") == 20)
+            eventually(lambda: metric(service, "notifier_deliveries_total") == 200)
+            assert metric(service, "notifier_publications_total") == 10
+            assert metric(service, "notifier_heartbeat_age_seconds") < 20
+            for pid in children(service.pid):
+                os.kill(pid, signal.SIGKILL)
+            eventually(lambda: metric(service, "notifier_connections") == 0)
+            assert metric(service, "notifier_publications_total") == 10
+        finally:
+            for client in clients:
+                client.close()
+
+
+def test_ready_and_alive(service: Service) -> None:
+    """A worker that answers is alive, and ready when it hears what is published."""
+    assert service.request("GET", "/healthz").json == {"status": "ok"}
+    assert service.request("GET", "/readyz").json == {"status": "ready"}
