@@ -74,12 +74,13 @@ class Broker:
 
         Each batch is one publication; its answer is a list of `Appended`, or of the problem that it met. `records`
         are ids of notifications and the channels that they go to, to be kept for a recall; they are written first, so
-        that a crash in between leaves nothing that cannot be recalled.
+        that a crash in between leaves nothing that cannot be recalled. With `min_replicas`, what too few of them have
+        is not acknowledged.
         """
         batches = list(batches)
         commands = [self._record(id, channels) for id, channels in records]
         commands += [self._append_command(item) for batch in batches for item in batch]
-        replies = iter(self._carry_out(commands)[len(records) :])
+        replies = iter(self._carry_out(commands, self._settings.min_replicas)[len(records) :])
         return [[_appended(next(replies)) for _ in batch] for batch in batches]
 
     def recall(self, id: str, not_before: int) -> list[str]:
@@ -195,15 +196,26 @@ class Broker:
         age = max(self._settings.history_age(channel) for channel in channels)
         return pack("SET", self._key("notification", id), msgspec.json.encode(channels), "PX", age)
 
-    def _carry_out(self, commands: list[bytes]) -> list[Any]:
+    def _carry_out(self, commands: list[bytes], replicas: int = 0) -> list[Any]:
         """Execute commands that may be scripts; load the scripts again where Redis has forgotten them."""
-        replies = self._execute(commands)
+        replies = self._execute_everywhere(commands, replicas)
         forgotten = [index for index, reply in enumerate(replies) if _is_noscript(reply)]
         if forgotten:
-            scripts = [pack("SCRIPT", "LOAD", each.text) for each in (self._append, self._recall, self._claim)]
-            again = self._execute(scripts + [commands[index] for index in forgotten])[len(scripts) :]
-            for index, reply in zip(forgotten, again, strict=True):
+            scripts = [pack("SCRIPT", "LOAD", script.text) for script in (self._append, self._recall, self._claim)]
+            again = self._execute_everywhere(scripts + [commands[index] for index in forgotten], replicas)
+            for index, reply in zip(forgotten, again[len(scripts) :], strict=True):
                 replies[index] = reply
+        return replies
+
+    def _execute_everywhere(self, commands: list[bytes], replicas: int) -> list[Any]:
+        """Execute commands and wait until so many replicas have them."""
+        if not replicas or not commands:
+            return self._execute(commands)
+        patience = int(500 * self._settings.redis_timeout)  # ms: half of what the caller waits at most
+        # In one write with the commands: WAIT looks at what its own connection has written.
+        *replies, reached = self._execute([*commands, pack("WAIT", replicas, patience)])
+        if isinstance(reached, redis.RedisError) or reached < replicas:
+            raise unavailable(redis.RedisError(f"{reached} of {replicas} replicas have it"))
         return replies
 
     def _execute(self, commands: list[bytes], pipeline: Pipeline | None = None) -> list[Any]:

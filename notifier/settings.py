@@ -100,6 +100,9 @@ class Settings:
     )
     redis_prefix: str = _setting("n", "text", "What the names of all keys begin with.")
     redis_timeout: float = _setting(3.0, "seconds", "How long a command may take before 503 is answered.", float, 0.1)
+    min_replicas: int = _setting(
+        0, "replicas", "How many replicas must have a publication before it is acknowledged.", int, 0
+    )
     data_dir: Path = _setting(
         Path(".notifier"), "path", "Where the embedded Valkey and development mode keep their files.", Path
     )

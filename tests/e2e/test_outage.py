@@ -1,0 +1,153 @@
+"""Redis away, hung or short of replicas, workers that end: publishers are told, and nothing is missing afterwards."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from notifier.embedded import find_server
+from tests.service import Service, eventually
+
+FAST = {"broker_heartbeat": 0.3, "broker_deadline": 1.5, "redis_timeout": 1, "workers": 2}
+
+
+class Valkey:
+    """A server that a test may stop, kill and start again; its data are in an append-only file."""
+
+    def __init__(self, directory: Path, replica_of: int = 0) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._command = [find_server(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory)]
+        self._command += ["--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0"]
+        if replica_of:
+            self._command += ["--replicaof", f"127.0.0.1 {replica_of}"]
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        eventually(self._answers)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+        if number == signal.SIGKILL:
+            self.process.wait()
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(port=self.port) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def valkey(replica_of: int = 0) -> Iterator[Valkey]:
+    directory = Path(tempfile.mkdtemp(prefix="notifier-"))
+    server = Valkey(directory, replica_of)
+    try:
+        yield server
+    finally:
+        server.end()
+        shutil.rmtree(directory)
+
+
+def is_ready(service: Service) -> bool:
+    return service.request("GET", "/readyz").status == 200
+
+
+@pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
+def test_outage(fault: signal.Signals, user: str) -> None:
+    """While Redis is hung or dead, publishing answers 503 and readiness follows; afterwards nothing is missing."""
+    with valkey() as server, Service(redis_url=server.url, **FAST) as service:
+        note = {"to": {"users": [user]}, "title": "kept"}
+        with service.client(user) as client:
+            assert service.publish(note).status == 201
+            assert client.receive("notification")["notification"]["title"] == "kept"
+            server.signal(fault)
+            refused = service.publish(note | {"title": "refused"})
+            assert (refused.status, refused.json["code"]) == (503, "broker_unavailable")
+            assert int(refused.headers["Retry-After"]) > 0
+            eventually(lambda: not is_ready(service))
+            if fault == signal.SIGKILL:
+                server.start()
+            else:
+                server.signal(signal.SIGCONT)
+            eventually(lambda: service.publish(note | {"title": "after"}).status == 201)
+            titles = [client.receive("notification")["notification"]["title"]]
+            # What was refused may have been written all the same: a hung server carries out what it was sent.
+            if titles == ["refused"]:
+                titles = [client.receive("notification")["notification"]["title"]]
+            assert titles == ["after"]
+            eventually(lambda: is_ready(service))
+
+
+def test_a_subscription_that_was_cut(user: str) -> None:
+    """A worker whose subscription Redis has cut subscribes again, and sends what was published meanwhile."""
+    with valkey() as server, Service(redis_url=server.url, **FAST) as service, service.client(user) as client:
+        with redis.Redis(port=server.port) as control:
+            for number in range(20):
+                control.client_kill_filter(_type="pubsub")
+                assert service.publish({"to": {"users": [user]}, "data": number}).status == 201
+        assert [client.receive("notification")["notification"]["data"] for _ in range(20)] == list(range(20))
+
+
+def test_a_lost_script(user: str) -> None:
+    """Scripts that Redis has forgotten are loaded again by the publication that needs them."""
+    with valkey() as server, Service(redis_url=server.url, **FAST) as service:
+        with redis.Redis(port=server.port) as control:
+            control.script_flush()
+        assert service.publish({"to": {"users": [user]}, "title": "again"}).status == 201
+
+
+def test_replicas(user: str) -> None:
+    """With NOTIFIER_MIN_REPLICAS, a publication that too few replicas have is not acknowledged."""
+    with valkey() as server, Service(redis_url=server.url, min_replicas=1, **FAST) as service:
+        note = {"to": {"users": [user]}, "title": "safe"}
+        refused = service.publish(note)
+        assert (refused.status, refused.json["code"]) == (503, "broker_unavailable")
+        with valkey(replica_of=server.port):
+            eventually(lambda: service.publish(note).status == 201)
+
+
+def test_a_worker_that_dies(user: str) -> None:
+    """Clients of a worker that was killed resume elsewhere with nothing missing."""
+    with Service(**FAST) as service:
+        with service.client(user) as client:
+            cursor = client.welcome["cursor"]
+            for pid in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split():
+                if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(int(pid), signal.SIGKILL)
+            assert client.close_code() is None
+        eventually(lambda: service.publish({"to": {"users": [user]}, "title": "meanwhile"}).status == 201)
+        with service.client(user, since=cursor) as client:
+            assert client.receive("notification")["notification"]["title"] == "meanwhile"
+
+
+def test_reload(user: str) -> None:
+    """A reload tells every connection when to come back, and loses nothing."""
+    with Service(**FAST) as service:
+        clients = [service.client(user) for _ in range(20)]
+        cursor = clients[0].welcome["cursor"]
+        os.kill(service.pid, signal.SIGHUP)
+        drains = [client.receive("drain")["retry_after_ms"] for client in clients]
+        assert len(set(drains)) > 1, "all would come back at once"
+        assert [client.close_code() for client in clients] == [1012] * len(clients)
+        eventually(lambda: service.publish({"to": {"users": [user]}, "title": "reloaded"}).status == 201)
+        with service.client(user, since=cursor) as client:
+            assert client.receive("notification")["notification"]["title"] == "reloaded"
+            assert client.welcome["lost"] == []
