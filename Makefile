@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: run test style types bench clean
 
 run: $(VENV)/.run
-	NOTIFIER_DEV=1 $(BIN)/gunicorn wsgi:app
+	NOTIFIER_DEV=1 exec $(BIN)/gunicorn wsgi:app
 
 test: $(VENV)/.dev
 	tests/peers

@@ -11,13 +11,6 @@ import sys
 import tempfile
 from typing import Any
 
-
-# Shared by the workers, which inherit it. The library looks for it when it is imported; a reload keeps it.
-METRICS = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="notifier-metrics-")
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = METRICS
-
-import prometheus_client.multiprocess
-
 from notifier.development import provide_secrets
 from notifier.embedded import EmbeddedError, EmbeddedValkey
 from notifier.settings import SettingError, Settings
@@ -30,6 +23,13 @@ try:
     settings.require_secrets()
 except SettingError as error:
     sys.exit(f"Notifier cannot start. {error}")
+
+# Shared by the workers, which inherit it. The library looks for it when it is imported; a reload finds it again.
+METRICS, OURS = "PROMETHEUS_MULTIPROC_DIR", "notifier-metrics-"
+if METRICS not in os.environ:
+    os.environ[METRICS] = tempfile.mkdtemp(prefix=OURS)
+
+import prometheus_client.multiprocess
 
 bind = settings.bind
 workers = settings.workers
@@ -92,11 +92,12 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """Count the connections of a worker that has ended no more."""
-    prometheus_client.multiprocess.mark_process_dead(worker.pid, METRICS)
+    prometheus_client.multiprocess.mark_process_dead(worker.pid, os.environ[METRICS])
 
 
 def on_exit(server: Any) -> None:
     """Stop the embedded Valkey after the workers, and leave nothing behind."""
-    shutil.rmtree(METRICS, ignore_errors=True)
+    if os.path.basename(os.environ[METRICS]).startswith(OURS):
+        shutil.rmtree(os.environ[METRICS], ignore_errors=True)
     if hasattr(server, "valkey"):
         server.valkey.stop()

@@ -28,7 +28,7 @@ from notifier.node import Node
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
 from notifier.protocol.notification import Limits, Publication
-from notifier.settings import ApiKey
+from notifier.settings import SCOPES, ApiKey
 
 PUBLISH = "/v1/notifications"
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -80,8 +80,10 @@ class Api:
 
     def show(self, id: str) -> Response:
         """Tell where a notification went."""
-        self._authenticate(flask.request, "publish", "broadcast")
-        return _json_response(_encode({"id": id, "channels": self._channels_of(id)}))
+        key = self._authenticate(flask.request, *SCOPES)
+        found = self._channels_of(id)
+        _require_topics(key, found)
+        return _json_response(_encode({"id": id, "channels": found}))
 
     def recall(self, id: str) -> Response:
         """Take a notification back: open tabs remove it, clients that are away never see it."""
@@ -260,13 +262,18 @@ def _require_grants(key: ApiKey, names: list[str], scope: str = "publish") -> No
     Raises:
         Forbidden
     """
+    _require_topics(key, names)
+    for name in names:
+        needed = "broadcast" if name == channels.ALL else scope
+        if needed not in key.scopes:
+            raise Forbidden(f"The key {key.id} does not have the scope {needed}.")
+
+
+def _require_topics(key: ApiKey, names: list[str]) -> None:
     for name in names:
         topic = channels.topic_of(name)
         if topic is not None and not channels.grants(key.topics, topic):
             raise Forbidden(f"The key {key.id} does not grant the topic {topic}.")
-        needed = "broadcast" if name == channels.ALL else scope
-        if needed not in key.scopes:
-            raise Forbidden(f"The key {key.id} does not have the scope {needed}.")
 
 
 def _idempotency_key(request: Request, key: ApiKey) -> str:

@@ -88,6 +88,8 @@ class _Front:
 
 def _tell_id(response: Response) -> Response:
     response.headers["X-Request-Id"] = request.environ[_ID]
+    if request.endpoint == "static":
+        response.headers["Access-Control-Allow-Origin"] = "*"  # pages of any origin may import the client
     return response
 
 

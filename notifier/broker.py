@@ -152,16 +152,20 @@ class Broker:
 
     def beat(self, channel: str, node: str) -> None:
         """Let every worker hear that this one lives, and how late it is."""
-        time = self._execute([pack("TIME")])[0]
-        self._clock.observe(int(time[0]) * 1000 + int(time[1]) // 1000)
+        self._now()
         self._execute([pack("SPUBLISH", self.sharded(channel), f"{node} {self._clock.ms}")])
 
     def birth(self) -> Cursor:
         """Return when this database was first used. A cursor from before has lost everything."""
-        key = self._key("birth", "")
-        time = self._execute([pack("TIME")])[0]
-        now = int(time[0]) * 1000 + int(time[1]) // 1000
+        key, now = self._key("birth", ""), self._now()
         return Cursor(int(self._execute([pack("SET", key, now, "NX"), pack("GET", key)])[1]), 0)
+
+    def _now(self) -> int:
+        """Return the time of Redis in ms; the clock takes it over."""
+        seconds, microseconds = self._execute([pack("TIME")])[0]
+        now = int(seconds) * 1000 + int(microseconds) // 1000
+        self._clock.observe(now)
+        return now
 
     def sharded(self, channel: str) -> str:
         """Return the pub/sub channel that carries a channel."""
@@ -213,7 +217,7 @@ class Broker:
             return self._execute(commands)
         patience = int(500 * self._settings.redis_timeout)  # ms: half of what the caller waits at most
         # In one write with the commands: WAIT looks at what its own connection has written.
-        *replies, reached = self._execute([*commands, pack("WAIT", replicas, patience)])
+        *replies, reached = self._publishing.execute(commands, pack("WAIT", replicas, patience))
         if isinstance(reached, redis.RedisError) or reached < replicas:
             raise unavailable(redis.RedisError(f"{reached} of {replicas} replicas have it"))
         return replies

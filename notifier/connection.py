@@ -5,19 +5,18 @@ import time
 from typing import Protocol
 
 from notifier.errors import Disconnect, HeartbeatLost, ProtocolViolation, TooSlow, UnexpectedFault
-from notifier.protocol import websocket
-from notifier.protocol.frames import PING
+from notifier.protocol import frames, websocket
+from notifier.protocol.cursor import Cursor
 from notifier.protocol.replay import CatchUp
-from notifier.protocol.session import Action, Reply, SendPing, Session
+from notifier.protocol.session import Action, Reply, Session
 from notifier.protocol.websocket import Binary, Close, Decoder, Event, Ping, Text
 from notifier.transport import Transport
 
 logger = logging.getLogger(__name__)
 
 CLOSING_TIME = 5.0  # seconds that a peer has for its half of the closing handshake
+_MOST_OWED = 200  # answers that wait for the welcome
 _LONGEST_NAP = 60.0  # seconds between two ticks, well within a turn of the node's timer wheel
-# The frame is for the page, which sees no WebSocket pings; the WebSocket ping is answered by every library.
-_PING = websocket.encode(PING) + websocket.PING
 
 
 class Scheduler(Protocol):
@@ -179,12 +178,25 @@ class StreamConnection(Connection):
         self._lag_timeout = lag_timeout
 
     def reply(self, frame: bytes) -> None:
-        """Send a frame that answers the client.
+        """Send a frame that answers the client, but nothing before the welcome.
 
         Raises:
-            TooSlow: the client asks without reading the answers.
+            TooSlow: the client asks without reading or awaiting the answers.
         """
-        self.send(websocket.encode(frame))
+        if self.catch_up is None or self.session.is_welcome:
+            self.send(websocket.encode(frame))
+        elif len(self.catch_up.owed) < _MOST_OWED:
+            self.catch_up.owed.append(frame)
+        else:
+            raise TooSlow()
+
+    def ping(self, complete: Cursor) -> None:
+        """Ask for a sign of life, and give one.
+
+        The frame is for the page, which sees no WebSocket pings; the WebSocket ping is answered by every library.
+        """
+        frame = frames.ping(complete if self.catch_up is None else None)
+        self.transport.write(websocket.encode(frame) + websocket.PING)
 
     def on_drained(self) -> None:
         """Go on with what the connection has missed."""
@@ -217,8 +229,6 @@ class StreamConnection(Connection):
         match action:
             case Reply(frame):
                 self.reply(frame)
-            case SendPing():
-                self.transport.write(_PING)
             case _:
                 self._keeper.act(self, action)
 

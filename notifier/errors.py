@@ -282,12 +282,6 @@ class ProtocolViolation(Disconnect):
 
 
 class StreamForbidden(Disconnect):
-    """The identity may not have this connection."""
+    """The hello has another user's token than the request had."""
 
     close_code, reason = 4501, "forbidden"
-
-
-class Disconnected(Disconnect):
-    """An operator ended the connection."""
-
-    close_code, reason = 4502, "disconnected by an operator"

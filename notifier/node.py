@@ -19,7 +19,7 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.identity import Identity
 from notifier.protocol.replay import EPHEMERAL, CatchUp, Entry
-from notifier.protocol.session import Action, Attach, Join, Leave, Rules, Session
+from notifier.protocol.session import Action, Attach, Join, Leave, Rules, SendPing, Session
 from notifier.protocol.wheel import Wheel
 from notifier.replayer import Replayer, channels_of, encode_entry
 from notifier.settings import Settings
@@ -44,12 +44,13 @@ class Node:
         self.settings = settings
         self.name = secrets.token_hex(4)
         self.clock = Clock()
+        self._complete = Clock()  # everything up to here has been fanned out
         self.broker = Broker(settings, self.clock)
         self.intake = Intake(self.broker, self.clock, settings)
         self.connections: set[Connection] = set()
         self._hub: Hub[StreamConnection] = Hub()
         self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, self)
-        self._replayer = Replayer(self.broker, self._hub, self.clock, self.name, settings.heartbeat)
+        self._replayer = Replayer(self.broker, self._hub, self.clock, self._complete, self.name, settings.heartbeat)
         self._wheel: Wheel[Connection] = Wheel(time.time())
         self._limit = settings.connection_limit
         self._numbers = 0
@@ -69,6 +70,10 @@ class Node:
     def start(self) -> None:
         """Begin to listen, to replay and to keep time."""
         self._last_beat = time.time()
+        try:
+            self._birth = self.broker.birth()  # before the first connection comes
+        except BrokerUnavailable as error:
+            logger.warning("Redis cannot be reached yet: %s", error.detail)
         self._subscriber.start()
         self._replayer.start()
         for run in (self._turn_wheel, self._beat):
@@ -81,11 +86,15 @@ class Node:
         return self._hears and not self._draining and time.time() < deadline
 
     def require_room(self) -> None:
-        """Refuse a connection that is too many.
+        """Refuse a connection that is too many, or too early.
 
         Raises:
             TooManyConnections: this worker is full, or drains.
+            BrokerUnavailable: this worker has not reached Redis yet, so it cannot tell a cursor of today from one
+                of another database.
         """
+        if not self._birth.ms:
+            raise BrokerUnavailable("This worker has yet to reach Redis.", retry_after=1)
         if self._draining or len(self.connections) >= self._limit:
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
@@ -150,6 +159,8 @@ class Node:
                 self._join(connection, action)
             case Leave():
                 self._leave(connection, action)
+            case SendPing():
+                connection.ping(self._complete.cursor)
 
     def left(self, connection: Connection) -> None:
         """Forget a connection that ends."""
@@ -166,7 +177,17 @@ class Node:
     # What the subscriber tells its listener.
 
     def wanted(self) -> list[str]:
-        """Return all channels that are to be heard."""
+        """Return all channels that are to be heard.
+
+        This worker has a new connection to Redis, perhaps to another database: nothing is heard before it is known
+        since when there is one, and what time it is.
+        """
+        before, self._birth = self._birth, self.broker.birth()
+        if before.ms and before != self._birth:
+            logger.warning("Redis has lost its data: every client is told")
+            for connection in self._streams():
+                if connection.catch_up:
+                    connection.catch_up.lost = channels_of(connection)
         return [NODES, *(channel.name for channel in self._hub.channels())]
 
     def deaf(self) -> None:
@@ -193,20 +214,22 @@ class Node:
     def heard(self, messages: list[tuple[str, bytes]]) -> None:
         """Fan out what came, channel by channel, so that each connection gets one write."""
         groups: dict[str, list[Entry]] = defaultdict(list)
-        opened = 0
+        opened = newest = 0
         for name, message in messages:
             if name == NODES:
-                self._hear_beat(message)
+                newest = max(newest, self._hear_beat(message))
                 continue
             entry = Entry(*message.split(b" ", 3))
             ms = int(entry.id.partition(b"-")[0])
             self.clock.observe(ms)
+            newest = max(newest, ms)
             if ms > opened + _WINDOW:
                 self._fan_out_all(groups)
                 groups.clear()
                 opened = ms
             groups[name].append(entry)
         self._fan_out_all(groups)
+        self._complete.observe(newest)
 
     def _open(self, connection: Connection, early: bytes) -> None:
         self.connections.add(connection)
@@ -218,7 +241,7 @@ class Node:
     def _attach(self, connection: StreamConnection, attach: Attach) -> None:
         names = channels_of(connection)
         catch_up = CatchUp(dict.fromkeys(names), self.settings.max_backlog_bytes)
-        catch_up.refused = attach.refused
+        catch_up.owed += map(frames.error, attach.refused)
         connection.catch_up = catch_up
         if attach.since:
             self._resume(catch_up, names, attach.since)
@@ -242,10 +265,7 @@ class Node:
             self._hub.leave(name, connection, time.time())
             if connection.catch_up:
                 connection.catch_up.forget(name)
-        if connection.catch_up and not connection.session.is_welcome:
-            connection.catch_up.confirmations.append(leave.ref)  # nothing comes before the welcome
-        else:
-            connection.reply(frames.ok(leave.ref, connection.session.topics, self.clock.cursor))
+        connection.reply(frames.ok(leave.ref, connection.session.topics))
         if connection.catch_up:
             self._replayer.put(connection)  # it may have waited for what it left
 
@@ -323,18 +343,18 @@ class Node:
             if isinstance(connection, StreamConnection) and connection.session.identity
         ]
 
-    def _hear_beat(self, message: bytes) -> None:
+    def _hear_beat(self, message: bytes) -> int:
+        """Note who lives, and return what time it is there, in ms."""
         name, ms = message.split()
         self.clock.observe(int(ms))
         if name.decode() == self.name:
             self._last_beat = time.time()
+        return int(ms)
 
     def _beat(self) -> None:
         """Speak to itself through Redis, and take silence for deafness."""
         while not self._draining:
             try:
-                if self._birth == BEGINNING:
-                    self._birth = self.broker.birth()
                 self.broker.beat(NODES, self.name)
             except BrokerUnavailable as error:
                 logger.warning("The heartbeat failed: %s", error.detail)

@@ -32,10 +32,19 @@ _PAUSE = 0.5  # seconds before another round after the broker failed
 class Replayer:
     """One thread that turns connections with a `CatchUp` into live ones."""
 
-    def __init__(self, broker: Broker, hub: Hub[StreamConnection], clock: Clock, name: str, heartbeat: float) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        hub: Hub[StreamConnection],
+        clock: Clock,
+        complete: Clock,
+        name: str,
+        heartbeat: float,
+    ) -> None:
         self._broker = broker
         self._hub = hub
         self._clock = clock
+        self._complete = complete
         self._name = name
         self._heartbeat = heartbeat
         self._queue: dict[StreamConnection, None] = {}
@@ -131,7 +140,9 @@ class Replayer:
             return
         connection.catch_up = None
         for ref in catch_up.confirmations:
-            connection.reply(frames.ok(ref, connection.session.topics, self._clock.cursor))
+            connection.reply(frames.ok(ref, connection.session.topics))
+        if catch_up.resumed:
+            connection.reply(frames.ping(self._complete.cursor))  # it may come back from here
 
     def _introduce(self, connection: StreamConnection, step: Step) -> None:
         session, catch_up = connection.session, connection.catch_up
@@ -144,10 +155,11 @@ class Replayer:
             return
         id = f"{self._name}-{connection.number}"
         cursor, heartbeat = self._clock.cursor, int(self._heartbeat)
-        connection.reply(frames.welcome(id, session.identity.user, session.topics, cursor, heartbeat, step.lost))
+        welcome = frames.welcome(id, session.identity.user, session.topics, cursor, heartbeat, step.lost)
+        connection.send(websocket.encode(welcome))
         session.welcomed()
-        for problem in catch_up.refused:
-            connection.reply(frames.error(problem))
+        for frame in catch_up.owed:
+            connection.reply(frame)
 
     def _can_serve(self, connection: StreamConnection) -> bool:
         return (

@@ -83,6 +83,8 @@ def _restricted_keys(text: str) -> tuple[ApiKey, ...]:
 
 
 def _restricted_key(id: str, secret: str, scopes: list[str] | None = None, topics: list[str] | None = None) -> ApiKey:
+    if not all(isinstance(names, list | None) for names in (scopes, topics)):
+        raise ValueError("has scopes or topics that are no list")
     chosen = frozenset(SCOPES if scopes is None else scopes)
     if chosen - frozenset(SCOPES):
         raise ValueError(f"has an unknown scope; there are {', '.join(SCOPES)}")

@@ -59,11 +59,10 @@ def create_stream(node: Node) -> Blueprint:
     """Return the routes."""
     stream, sock, blueprint = Stream(node), flask_sock.Sock(), Blueprint("stream", __name__)
     blueprint.before_request(stream.check)
-    sock.route("/v1/stream", bp=blueprint, endpoint="stream")(_safe(stream.serve))
-    if node.settings.echo:
-        sock.route("/v1/echo", bp=blueprint, endpoint="echo")(_safe(stream.serve_echo))
-    for path in ("/v1/stream", "/v1/echo"):
-        blueprint.get(path, endpoint=f"plain {path[4:]}")(upgrade_required)
+    views = {"stream": stream.serve, "echo": stream.serve_echo} if node.settings.echo else {"stream": stream.serve}
+    for name, view in views.items():
+        sock.route(f"/v1/{name}", bp=blueprint, endpoint=name)(_safe(view))
+        blueprint.get(f"/v1/{name}", endpoint=f"plain {name}")(upgrade_required)
     return blueprint
 
 

@@ -128,13 +128,16 @@ class Pipeline:
         self._free = list(wires)
         self._waiting: list[_Job] = []
 
-    def execute(self, commands: list[bytes]) -> list[Any]:
+    def execute(self, commands: list[bytes], trailer: bytes | None = None) -> list[Any]:
         """Carry out packed commands and return one reply for each. An error of Redis is a reply.
+
+        A trailer is one more command, with one more reply. Jobs that go out together have one between them, so that
+        a trailer that waits lets nobody wait twice. All callers of a pipeline use the same.
 
         Raises:
             BrokerUnavailable: some or all of them may not have been carried out.
         """
-        job = _Job(commands)
+        job = _Job(commands, trailer)
         self._waiting.append(job)
         while not job.taken and not self._free:
             job.wait()
@@ -152,9 +155,14 @@ class Pipeline:
         for job in jobs:
             job.taken = True
         try:
-            replies = iter(wire.exchange([command for job in jobs for command in job.commands]))
+            commands = [command for job in jobs for command in job.commands]
+            trailer = next((job.trailer for job in jobs if job.trailer), None)
+            replies = wire.exchange([*commands, trailer] if trailer else commands)
+            ordered = iter(replies)
             for job in jobs:
-                job.replies = [next(replies) for _ in job.commands]
+                job.replies = [next(ordered) for _ in job.commands]
+                if job.trailer:
+                    job.replies.append(replies[-1])
         except BaseException as error:  # also the end of the leader's own thread: the others must not wait for ever
             wire.close()
             # Those who came meanwhile would only wait for the same timeout once more.
@@ -175,10 +183,11 @@ class Pipeline:
 class _Job:
     """The commands of one caller, and what became of them. `taken`: somebody carries it out."""
 
-    __slots__ = ("_asleep", "commands", "done", "error", "replies", "taken")
+    __slots__ = ("_asleep", "commands", "done", "error", "replies", "taken", "trailer")
 
-    def __init__(self, commands: list[bytes]) -> None:
+    def __init__(self, commands: list[bytes], trailer: bytes | None) -> None:
         self.commands = commands
+        self.trailer = trailer
         self.replies: list[Any] = []
         self.error: BrokerUnavailable | None = None
         self.taken = False

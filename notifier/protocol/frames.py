@@ -120,9 +120,9 @@ def lost(channels: list[str]) -> bytes:
     return _encode({"type": "lost", "channels": channels})
 
 
-def ok(ref: str | None, topics: tuple[str, ...], cursor: Cursor) -> bytes:
+def ok(ref: str | None, topics: tuple[str, ...]) -> bytes:
     """Return the answer to a frame that was carried out."""
-    return _encode(_with_ref("ok", ref) | {"topics": topics, "cursor": str(cursor)})
+    return _encode(_with_ref("ok", ref) | {"topics": topics})
 
 
 def error(problem: Problem) -> bytes:
@@ -141,7 +141,9 @@ def drain(retry_after_ms: int) -> bytes:
     return _encode({"type": "drain", "retry_after_ms": retry_after_ms})
 
 
-PING = _encode({"type": "ping"})
+def ping(cursor: Cursor | None) -> bytes:
+    """Return the sign of life, with the cursor up to which everything has been sent, where that is so."""
+    return _encode({"type": "ping"} if cursor is None else {"type": "ping", "cursor": str(cursor)})
 
 
 def _with_ref(type: str, ref: str | None) -> dict[str, Any]:

@@ -13,8 +13,12 @@ from notifier.protocol import channel
 ALGORITHM = "HS256"
 MAX_GRANTS = 100  # patterns in a token; more is a design that wants a wildcard
 _END_OF_TIME = 2**53  # seconds: beyond it a number is a mistake, or not exact
-# The expiry is compared with `now` below, because a pure function reads no clock.
-_OPTIONS: Any = {"require": ["sub", "exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+# Times are compared with `now` below, because a pure function reads no clock. An audience is the backend's business:
+# whoever has the secret means this service.
+_OPTIONS: Any = {
+    "require": ["sub", "exp"],
+    **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud"), False),
+}
 
 
 class Identity(NamedTuple):

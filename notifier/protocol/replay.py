@@ -7,7 +7,6 @@ the log has no more, both are sent as one sequence without gap or duplicate, and
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from notifier.errors import Problem
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 
@@ -59,12 +58,12 @@ class CatchUp:
     dropped and read from the log again.
     """
 
-    __slots__ = ("_aside", "_max_aside", "_since", "_size", "confirmations", "lost", "positions", "refused")
+    __slots__ = ("_aside", "_max_aside", "_since", "_size", "confirmations", "lost", "owed", "positions")
 
     def __init__(self, positions: dict[str, Cursor | None], max_aside: int) -> None:
         self.positions = positions
         self.lost: list[str] = []  # known to be gone before the log was read
-        self.refused: tuple[Problem, ...] = ()  # to be answered after the welcome
+        self.owed: list[bytes] = []  # frames to be sent after the welcome
         self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
         self._since: dict[str, Cursor] = {}
         self._max_aside = max_aside
@@ -76,6 +75,11 @@ class CatchUp:
         for name in channels:
             self.positions[name] = since.earlier(overlap)
             self._since[name] = since
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it began with a cursor of the client."""
+        return bool(self._since)
 
     def forget(self, channel: str) -> None:
         """Leave a channel."""

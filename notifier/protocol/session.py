@@ -14,6 +14,7 @@ from notifier.errors import (
     Overloaded,
     Problem,
     ProtocolViolation,
+    StreamForbidden,
     TokenExpired,
     TokenRefused,
     TooManySubscriptions,
@@ -161,9 +162,12 @@ class Session:
         since = frames.decode_since(frame.since)
         if frame.token is not None:
             try:
-                self.identity = self._rules.verify(frame.token, now)
+                identity = self._rules.verify(frame.token, now)
             except (InvalidToken, TokenExpired) as problem:
                 raise TokenRefused(problem.detail[:100]) from problem
+            if self.identity and identity.user != self.identity.user:
+                raise StreamForbidden("the token is another user's than the request's")
+            self.identity = identity
         if self.identity is None:
             raise TokenRefused("no token")
         asked = tuple(sys.intern(topic) for topic in dict.fromkeys(frame.topics))

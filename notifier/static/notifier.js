@@ -3,7 +3,7 @@
  *
  *     const notifier = new Notifier({ getToken: () => fetch("/my-token").then((answer) => answer.text()) });
  *     notifier.on("notification", (notification, { channel, replay }) => show(notification));
- *     notifier.on("lost", () => location.reload());
+ *     notifier.on("lost", ({ channels }) => loadAnew(channels));
  *     notifier.connect();
  *
  * docs/protocol.md has the wire protocol.
@@ -194,6 +194,8 @@ export class Notifier {
         return this.#emit("error", { ...frame.problem, topic: link.asked.get(frame.ref)?.topic });
       case "expiring":
         return this.#refreshToken(link);
+      case "ping":
+        return this.#reached(frame.cursor);
       case "drain":
         link.comeBackIn = frame.retry_after_ms;
     }
@@ -232,7 +234,11 @@ export class Notifier {
   // A topic's own replay may run ahead of the other channels' one, so it does not count until its `ok`.
   #advance({ channel, cursor }) {
     const owed = channel.startsWith("topic:") && this.#topics.get(channel.slice("topic:".length))?.since;
-    if (!owed && (!this.#cursor || compareCursors(cursor, this.#cursor) > 0)) this.#keepCursor(cursor);
+    if (!owed) this.#reached(cursor);
+  }
+
+  #reached(cursor) {
+    if (cursor && (!this.#cursor || compareCursors(cursor, this.#cursor) > 0)) this.#keepCursor(cursor);
   }
 
   #keepCursor(cursor) {

@@ -1,0 +1,156 @@
+"""The documentation says what the code does: settings, errors, routes, requirements, commands and links."""
+
+import re
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from notifier import errors
+from notifier.app import create_app
+from notifier.protocol.notification import MAX_TEXT, MAX_TTL
+from notifier.settings import PREFIX, ApiKey, Settings
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md"), *(ROOT / "examples").glob("**/*.md")])
+HTTP_API = (DOCS / "http-api.md").read_text()
+PROBLEMS = sorted(errors.Problem.__subclasses__(), key=lambda kind: kind.code)
+DISCONNECTS = sorted(errors.Disconnect.__subclasses__(), key=lambda kind: kind.close_code)
+
+
+@pytest.fixture(scope="module")
+def app() -> Flask:
+    """The application in development mode, which has all routes; nothing of it is started."""
+    return create_app(
+        Settings(
+            redis_url="redis://localhost",
+            dev=True,
+            api_keys=(ApiKey("docs", "a-key-that-nobody-uses"),),
+            token_secrets=("a-secret-that-nobody-uses-to-sign-anything",),
+        )
+    )
+
+
+def rows(page: str) -> list[list[str]]:
+    """Return the cells of all rows of a page's tables, without code marks."""
+    lines = (DOCS / page).read_text().splitlines()
+    return [[cell.strip(" `") for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+
+
+def shown(item: Field[Any]) -> str:
+    """Return a setting's default as the table shows it."""
+    default = item.default
+    if item.name == "workers":
+        return "the cores"
+    if isinstance(default, bool):
+        return str(int(default))
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "none" if default in ("", ()) else str(default)
+
+
+def test_settings() -> None:
+    """The tables of settings have every field of the dataclass in its order, with its default and its unit."""
+    documented = [row[:3] for row in rows("settings.md") if row[0].startswith(PREFIX)]
+    assert documented == [[PREFIX + item.name.upper(), shown(item), item.metadata["unit"]] for item in fields(Settings)]
+
+
+def test_problems() -> None:
+    """The table of problems has every code with its status, and no others."""
+    documented = [row[:2] for row in rows("errors.md") if row[1].isdecimal()]
+    assert sorted(documented) == [[kind.code, str(kind.status)] for kind in PROBLEMS]
+
+
+def test_close_codes() -> None:
+    """The table of close codes has every code with its reason, in order, and no others."""
+    documented = [row[:2] for row in rows("errors.md") if row[0].isdecimal()]
+    assert documented == [[str(kind.close_code), kind.reason] for kind in DISCONNECTS]
+
+
+def test_close_codes_of_protocol() -> None:
+    """The protocol explains every code with which the service closes a connection."""
+    documented = {code for row in rows("protocol.md") for code in row[0].split(", ") if code.isdecimal()}
+    assert {str(kind.close_code) for kind in DISCONNECTS} <= documented
+
+
+def test_error_page(app: Flask) -> None:
+    """The page that the type of a problem leads to has every problem, under its code, and every close code."""
+    page = app.test_client().get("/docs/errors").text
+    for kind in PROBLEMS:
+        assert f'<tr id="{kind.code}"><td><code>{kind.code}</code></td><td>{kind.status}</td>' in page
+    for disconnect in DISCONNECTS:
+        assert f"<td>{disconnect.close_code}</td><td>{disconnect.reason}</td>" in page
+
+
+def test_routes(app: Flask) -> None:
+    """The HTTP API's table has every route with its methods, and no others."""
+    routes = set()
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        routes |= {f"{method} {path}" for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
+    documented = [row[0] for row in rows("http-api.md") if re.match(r"[A-Z]+ /", row[0])]
+    assert sorted(documented) == sorted(routes)
+
+
+def test_metrics(app: Flask) -> None:
+    """The HTTP API explains every metric, and no others."""
+    exposed = re.findall(r"^# HELP (notifier_\w+)", app.test_client().get("/metrics").text, re.MULTILINE)
+    documented = [row[0] for row in rows("http-api.md") if row[0].startswith("notifier_")]
+    assert sorted(documented) == sorted(name for name in exposed if not name.endswith("_created"))
+
+
+@pytest.mark.parametrize("member", MAX_TEXT)
+def test_limits_of_texts(member: str) -> None:
+    """The HTTP API names the longest text of a member."""
+    [limits] = [row[2] for row in rows("http-api.md") if row[:2] == [member, "string"]]
+    assert f"{MAX_TEXT[member]:,} characters" in limits
+
+
+def test_limits_of_numbers() -> None:
+    """The HTTP API names the longest ttl and the default limits of a publication."""
+    limits = (
+        f"1 to {MAX_TTL:,} seconds",
+        f"at most {Settings.max_notification_bytes:,} bytes",
+        f"at most {Settings.max_users:,} users and {Settings.max_topics:,} topics",
+        f"at most {Settings.max_batch_bytes:,} bytes",
+    )
+    text = " ".join(HTTP_API.split())
+    assert [limit for limit in limits if limit not in text] == []
+
+
+def test_requirements() -> None:
+    """Every requirement has a reason, in the order of the files, and no reason is left of one that went."""
+    files = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    required = [line.partition("==")[0] for line in lines if re.match(r"\w", line)]
+    assert [row[0] for row in rows("dependencies.md") if row[0] not in ("requirement", "---")] == required
+
+
+def test_make_targets() -> None:
+    """The make targets that the documentation names exist."""
+    [phony] = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = {target for page in PAGES for target in re.findall(r"(?:`|^)make (\w+)", page.read_text(), re.MULTILINE)}
+    assert {"run", "test"} <= named <= set(phony.split())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page: Path) -> None:
+    """Relative links lead to files of the repository, and their fragments to headings."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, fragment = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" in link:
+            continue
+        if not target.exists() or (fragment and fragment not in headings(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def headings(page: Path) -> set[str]:
+    """Return the fragments of a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
