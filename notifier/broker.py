@@ -64,6 +64,8 @@ class Broker:
         self._append = _Script("append")
         self._recall = _Script("recall")
         self._claim = _Script("claim")
+        self._raise = _Script("raise")
+        self._scripts = (self._append, self._recall, self._claim, self._raise)
         # On two wires this worker prepares one batch while Redis carries out the other.
         self._publishing = Pipeline(*(self._wire(self._greet) for _ in range(2)))
         # Reads of long histories do not hold up publications.
@@ -143,12 +145,18 @@ class Broker:
             )
         ]
 
-    def marks(self, channels: list[str]) -> list[Cursor]:
-        """Return the last entry of each channel's log."""
-        commands = [pack("HGET", self._of(channel, "meta"), "logged") for channel in channels]
-        marks = [cursor.parse(reply) if reply else BEGINNING for reply in self._execute(commands, self._reading)]
-        self._clock.observe(max((mark.ms for mark in marks), default=0))
+    def marks(self, channels: list[str]) -> list[tuple[Cursor, Cursor]]:
+        """Return of each channel's log the last entry, and the highest one that fell out of it."""
+        commands = [pack("HMGET", self._of(channel, "meta"), "logged", "floor") for channel in channels]
+        marks = [_cursors(_refuse_error(reply)) for reply in self._execute(commands, self._reading)]
+        self._clock.observe(max((logged.ms for logged, _ in marks), default=0))
         return marks
+
+    def note_regression(self, seen: list[tuple[str, Cursor]]) -> None:
+        """Let whoever resumes from before these entries be told that something is gone: they no longer exist."""
+        self._carry_out(
+            [self._raise.command((self._of(channel, "meta"),), (str(last), _META_OUTLIVES)) for channel, last in seen]
+        )
 
     def beat(self, channel: str, node: str) -> None:
         """Let every worker hear that this one lives, and how late it is."""
@@ -175,8 +183,7 @@ class Broker:
         return Wire(self._settings.redis_url, self._settings.redis_timeout, greet)
 
     def _greet(self, wire: Wire) -> None:
-        scripts = (self._append, self._recall, self._claim)
-        wire.exchange([pack("SCRIPT", "LOAD", script.text) for script in scripts])
+        wire.exchange([pack("SCRIPT", "LOAD", script.text) for script in self._scripts])
 
     def _append_command(self, item: Append) -> bytes:
         base, settings = self.sharded(item.channel), self._settings
@@ -205,7 +212,7 @@ class Broker:
         replies = self._execute_everywhere(commands, replicas)
         forgotten = [index for index, reply in enumerate(replies) if _is_noscript(reply)]
         if forgotten:
-            scripts = [pack("SCRIPT", "LOAD", script.text) for script in (self._append, self._recall, self._claim)]
+            scripts = [pack("SCRIPT", "LOAD", script.text) for script in self._scripts]
             again = self._execute_everywhere(scripts + [commands[index] for index in forgotten], replicas)
             for index, reply in zip(forgotten, again[len(scripts) :], strict=True):
                 replies[index] = reply
@@ -266,10 +273,15 @@ def _claim(reply: Any) -> Claim:
     return Claim(outcome.decode(), answer=rest[0] if rest else b"")
 
 
+def _cursors(values: list[bytes | None]) -> tuple[Cursor, Cursor]:
+    first, second = (cursor.parse(value) if value else BEGINNING for value in values)
+    return first, second
+
+
 def _page(meta: Any, exists: Any, entries: Any, now: int, age: int) -> Page:
     for reply in (meta, exists, entries):
         _refuse_error(reply)
-    floor, logged = (cursor.parse(value) if value else BEGINNING for value in meta)
+    floor, logged = _cursors(meta)
     if not exists:
         # The log has expired as a whole; and where nothing is known at all, nothing is known to be kept.
         floor = logged or Cursor(max(now - age - _META_OUTLIVES, 0), 0)

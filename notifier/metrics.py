@@ -27,6 +27,7 @@ DELIVERIES = Counter("notifier_deliveries", "Entries fanned out to live connecti
 REPLAYED = Counter("notifier_replayed", "Entries sent from the log.")
 LOST = Counter("notifier_lost", "Times that a connection was told that something is gone for good.")
 GAPS = Counter("notifier_gaps", "Times that a channel's entry did not follow the one before.")
+REGRESSIONS = Counter("notifier_regressions", "Times that a channel's log had lost entries that were seen.")
 DEAF = Counter("notifier_deaf", "Times that a worker's subscription to Redis was lost.")
 SILENCES = Counter("notifier_silences", "Times that a worker did not hear its own heartbeat in time.")
 BEAT_AGE = Gauge(

@@ -203,10 +203,12 @@ class Node:
         """Begin with channels that are heard from now on: learn what their logs have, and serve who waits."""
         self._hears = self._hears or NODES in names
         fresh = [name for name in names if (channel := self._hub.get(name)) and not channel.confirmed]
-        for name, last in zip(fresh, self.broker.marks(fresh), strict=True):
+        marks = dict(zip(fresh, self.broker.marks(fresh), strict=True))
+        self._notice_regression(marks)
+        for name, mark in marks.items():
             channel = self._hub.get(name)
             if channel is not None:
-                channel.confirm(last)
+                channel.confirm(max(mark))  # whoever is before the floor has to be told
                 for connection in list(channel.connections):
                     if connection.catch_up:
                         self._replayer.put(connection)
@@ -335,6 +337,15 @@ class Node:
             for connection in channel.connections:
                 self._fall_behind(connection)
                 self._replayer.put(connection)
+
+    def _notice_regression(self, marks: dict[str, tuple[Cursor, Cursor]]) -> None:
+        """Compare what logs have with what was seen of them: after a failover they may have less."""
+        seen = {name: channel.last for name in marks if (channel := self._hub.get(name))}
+        gone = [(name, last) for name, last in seen.items() if max(marks[name]) < last]
+        if gone:
+            metrics.REGRESSIONS.inc(len(gone))
+            logger.warning("%d channels have lost their last entries in Redis", len(gone))
+            self.broker.note_regression(gone)
 
     def _streams(self) -> list[StreamConnection]:
         return [

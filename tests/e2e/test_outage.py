@@ -151,3 +151,24 @@ def test_reload(user: str) -> None:
         with service.client(user, since=cursor) as client:
             assert client.receive("notification")["notification"]["title"] == "reloaded"
             assert client.welcome["lost"] == []
+
+
+def test_a_log_that_lost_its_end(user: str) -> None:
+    """After a failover that lost what was acknowledged, who was away is told; with a new database everybody is."""
+    with valkey() as server, Service(redis_url=server.url, replay_overlap=0, **FAST) as service:
+        channel, key = f"user:{user}", f"n:{{user:{user}}}"
+        with service.client(user) as client, redis.Redis(port=server.port) as control:
+            first = service.publish({"to": {"users": [user]}, "title": "kept"}).json["channels"][0]["cursor"]
+            meta = control.hget(f"{key}:meta", "logged")
+            last = service.publish({"to": {"users": [user]}, "title": "lost"}).json["channels"][0]["cursor"]
+            assert [client.receive("notification")["cursor"] for _ in range(2)] == [first, last]
+            control.xdel(f"{key}:log", last)
+            control.hset(f"{key}:meta", "logged", meta)
+            control.client_kill_filter(_type="pubsub")
+            eventually(lambda: control.hget(f"{key}:meta", "floor") == last.encode())
+        with service.client(user, since=first) as client:
+            assert client.welcome["lost"] == [channel]
+        with service.client(user) as client, redis.Redis(port=server.port) as control:
+            control.flushall()
+            control.client_kill_filter(_type="pubsub")
+            assert client.receive("lost")["channels"] == [channel, "all"]
