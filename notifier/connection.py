@@ -86,6 +86,10 @@ class Connection:
             self._tick(now)
         except Disconnect as disconnect:
             self.close(disconnect)
+        except Exception:
+            # One connection's fault must not keep the others from their tick.
+            logger.exception("A connection failed")
+            self.close(UnexpectedFault())
         else:
             self._schedule(self._next_tick())
 

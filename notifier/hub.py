@@ -56,15 +56,20 @@ class Hub(Generic[Member]):
         """Return all channels."""
         return list(self._channels.values())
 
-    def join(self, name: str, member: Member) -> tuple[Channel[Member], bool]:
-        """Let a member hear a channel; the flag says whether the channel is new here."""
+    def members(self, name: str) -> list[Member]:
+        """Return who hears a channel."""
+        channel = self._channels.get(name)
+        return list(channel.connections) if channel else []
+
+    def join(self, name: str, member: Member) -> bool:
+        """Let a member hear a channel; return whether the channel is new here."""
         channel = self._channels.get(name)
         new = channel is None
         if channel is None:
             channel = self._channels[name] = Channel(name)
         self._idle.pop(name, None)
         channel.connections[member] = None
-        return channel, new
+        return new
 
     def leave(self, name: str, member: Member, now: float) -> None:
         """Let a member hear a channel no more."""

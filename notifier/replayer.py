@@ -17,10 +17,11 @@ from notifier.connection import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect
 from notifier.hub import Hub
 from notifier.protocol import channel as channels
-from notifier.protocol import frames, websocket
+from notifier.protocol import cursor, frames, websocket
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.replay import REMOVED, Entry, Page, Step
+from notifier.protocol.replay import REMOVED, CatchUp, Entry, Page, Step
+from notifier.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -32,21 +33,13 @@ _PAUSE = 0.5  # seconds before another round after the broker failed
 class Replayer:
     """One thread that turns connections with a `CatchUp` into live ones."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        hub: Hub[StreamConnection],
-        clock: Clock,
-        complete: Clock,
-        name: str,
-        heartbeat: float,
-    ) -> None:
+    def __init__(self, settings: Settings, broker: Broker, hub: Hub[StreamConnection], clock: Clock, name: str) -> None:
+        self._settings = settings
         self._broker = broker
         self._hub = hub
         self._clock = clock
-        self._complete = complete
         self._name = name
-        self._heartbeat = heartbeat
+        self.complete = Clock()  # everything up to here has been fanned out
         self._queue: dict[StreamConnection, None] = {}
         self._filled = threading.Event()
 
@@ -59,6 +52,26 @@ class Replayer:
         if self._hears_all(connection):
             self._queue[connection] = None
             self._filled.set()
+
+    @property
+    def lagging(self) -> int:
+        """How many connections are not live."""
+        return sum(1 for connection in self._hub.members(channels.ALL) if connection.catch_up)
+
+    def caught_up(self, connection: StreamConnection) -> CatchUp:
+        """Return the catch-up of a connection that has been sent all that was fanned out."""
+        positions: dict[str, Cursor | None] = {}
+        for name in channels_of(connection):
+            channel = self._hub.get(name)
+            if channel and connection in channel.connections:
+                positions[name] = cursor.parse(channel.delivered)
+        return CatchUp(positions, self._settings.max_backlog_bytes)
+
+    def fall_behind(self, connection: StreamConnection) -> None:
+        """Let a connection be served from the log, from what it was sent last."""
+        if connection.catch_up is None:
+            connection.catch_up = self.caught_up(connection)
+        connection.catch_up.drop()
 
     def _run(self) -> None:
         while True:
@@ -142,7 +155,7 @@ class Replayer:
         for ref in catch_up.confirmations:
             connection.reply(frames.ok(ref, connection.session.topics))
         if catch_up.resumed:
-            connection.reply(frames.ping(self._complete.cursor))  # it may come back from here
+            connection.reply(frames.ping(self.complete.cursor))  # it may come back from here
 
     def _introduce(self, connection: StreamConnection, step: Step) -> None:
         session, catch_up = connection.session, connection.catch_up
@@ -154,8 +167,8 @@ class Replayer:
                 connection.reply(frames.lost(step.lost))
             return
         id = f"{self._name}-{connection.number}"
-        cursor, heartbeat = self._clock.cursor, int(self._heartbeat)
-        welcome = frames.welcome(id, session.identity.user, session.topics, cursor, heartbeat, step.lost)
+        now, heartbeat = self._clock.cursor, int(self._settings.heartbeat)
+        welcome = frames.welcome(id, session.identity.user, session.topics, now, heartbeat, step.lost)
         connection.send(websocket.encode(welcome))
         session.welcomed()
         for frame in catch_up.owed:

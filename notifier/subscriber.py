@@ -97,9 +97,10 @@ class Subscriber:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _subscribe_all(self) -> None:
-        self._to_subscribe, self._to_unsubscribe = [], []
+        wanted = self._listener.wanted()
+        self._to_subscribe, self._to_unsubscribe = [], []  # all that is wanted now is in that list
         self._open = True
-        self._send("SSUBSCRIBE", self._listener.wanted())
+        self._send("SSUBSCRIBE", wanted)
 
     def _reconcile(self) -> None:
         while not self._stopped:

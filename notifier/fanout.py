@@ -1,0 +1,240 @@
+"""Fan out: from what Redis carries to every connection of a channel, and the certainty of hearing it."""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+
+from notifier import metrics
+from notifier.broker import Broker
+from notifier.connection import StreamConnection
+from notifier.errors import BrokerUnavailable
+from notifier.hub import Channel, Hub
+from notifier.protocol import channel as channels
+from notifier.protocol import cursor
+from notifier.protocol.clock import Clock
+from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.replay import EPHEMERAL, Entry
+from notifier.replayer import Replayer, channels_of, encode_entry
+from notifier.settings import Settings
+from notifier.subscriber import Subscriber
+
+logger = logging.getLogger(__name__)
+
+NODES = "nodes"  # the channel on which nodes hear themselves and each other
+YIELD_EVERY = 200  # writes, about half a millisecond: HTTP has its turn in between
+_WRITE = 65536  # bytes of frames joined into one write
+_LINGER = 10.0  # seconds that a channel stays subscribed after its last connection: people reload pages
+_WINDOW = 1000  # ms: entries of several channels may change places within it, well inside the replay overlap
+
+
+class FanOut:
+    """Subscribes to what the hub's connections hear, and is the listener of that subscription.
+
+    `birth` is since when the database exists, unknown until Redis was first reached; `complete` is up to when
+    everything has been fanned out.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        hub: Hub[StreamConnection],
+        replayer: Replayer,
+        clock: Clock,
+        name: str,
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._hub = hub
+        self._replayer = replayer
+        self._clock = clock
+        self._name = name
+        self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, self)
+        self._hears = False
+        self._last_beat = 0.0  # Unix seconds when this worker last heard itself
+        self.birth = BEGINNING
+        self.complete = replayer.complete
+
+    def start(self) -> None:
+        """Begin to hear, in threads of its own."""
+        self._last_beat = time.time()
+        try:
+            self.birth = self._broker.birth()  # before the first connection comes
+        except BrokerUnavailable as error:
+            logger.warning("Redis cannot be reached yet: %s", error.detail)
+        self._subscriber.start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Hear no more."""
+        self._subscriber.stop()
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether this worker hears what is published."""
+        return self._hears and self.beat_age < self._settings.broker_deadline
+
+    @property
+    def beat_age(self) -> float:
+        """How long ago this worker last heard itself, in seconds."""
+        return time.time() - self._last_beat
+
+    def join(self, name: str, connection: StreamConnection) -> None:
+        """Let a connection hear a channel."""
+        if self._hub.join(name, connection):
+            self._subscriber.subscribe(name)
+
+    def leave(self, name: str, connection: StreamConnection) -> None:
+        """Let a connection hear a channel no more."""
+        self._hub.leave(name, connection, time.time())
+
+    def forget_idle(self) -> None:
+        """Give up the channels that nobody has heard for a while."""
+        for name in self._hub.forget_idle(time.time() - _LINGER):
+            self._subscriber.unsubscribe(name)
+
+    # What the subscriber tells its listener.
+
+    def wanted(self) -> list[str]:
+        """Return all channels that are to be heard.
+
+        This worker has a new connection to Redis, perhaps to another database: nothing is heard before it is known
+        since when there is one, and what time it is.
+        """
+        before, self.birth = self.birth, self._broker.birth()
+        if before.ms and before != self.birth:
+            logger.warning("Redis has lost its data: every client is told")
+            for connection in self._hub.members(channels.ALL):
+                if connection.catch_up:
+                    connection.catch_up.lost = channels_of(connection)
+        return [NODES, *(channel.name for channel in self._hub.channels())]
+
+    def deaf(self) -> None:
+        """Put everybody behind: what is published from now on is read from the log, in order over all channels."""
+        metrics.DEAF.inc()
+        self._hears = False
+        for channel in self._hub.channels():
+            channel.confirmed = False
+        for connection in self._hub.members(channels.ALL):
+            self._replayer.fall_behind(connection)
+
+    def confirmed(self, names: list[str]) -> None:
+        """Begin with channels that are heard from now on: learn what their logs have, and serve who waits."""
+        self._hears = self._hears or NODES in names
+        fresh = [name for name in names if (channel := self._hub.get(name)) and not channel.confirmed]
+        marks = dict(zip(fresh, self._broker.marks(fresh), strict=True))
+        self._notice_regression(marks)
+        for name, mark in marks.items():
+            channel = self._hub.get(name)
+            if channel is not None:
+                channel.confirm(max(mark))  # whoever is before the floor has to be told
+                for connection in list(channel.connections):
+                    if connection.catch_up:
+                        self._replayer.put(connection)
+
+    def heard(self, messages: list[tuple[str, bytes]]) -> None:
+        """Fan out what came, channel by channel, so that each connection gets one write."""
+        groups: dict[str, list[Entry]] = defaultdict(list)
+        opened = newest = 0
+        for name, message in messages:
+            if name == NODES:
+                newest = max(newest, self._hear_beat(message))
+                continue
+            entry = Entry(*message.split(b" ", 3))
+            ms = int(entry.id.partition(b"-")[0])
+            self._clock.observe(ms)
+            newest = max(newest, ms)
+            if ms > opened + _WINDOW:
+                self._fan_out_all(groups)
+                groups.clear()
+                opened = ms
+            groups[name].append(entry)
+        self._fan_out_all(groups)
+        self.complete.observe(newest)
+
+    def _fan_out_all(self, groups: dict[str, list[Entry]]) -> None:
+        for name, entries in groups.items():
+            channel = self._hub.get(name)
+            if channel is not None:
+                self._fan_out(channel, entries)
+
+    def _fan_out(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
+        self._notice_gap(channel, entries)
+        writes = _join_frames(channel.name, entries)
+        connections = list(channel.connections)
+        metrics.DELIVERIES.inc(len(entries) * len(connections))
+        for start in range(0, len(connections), YIELD_EVERY):
+            if start:
+                time.sleep(0)
+            for connection in connections[start : start + YIELD_EVERY]:
+                if connection.catch_up is not None:
+                    connection.catch_up.hear(channel.name, entries)
+                    continue
+                for data in writes:
+                    if not connection.transport.write(data):
+                        self._replayer.fall_behind(connection)
+                        break
+        channel.delivered = channel.seen
+
+    def _notice_gap(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
+        """Compare what each entry says came before it with what was seen: the log has what is between."""
+        gap = False
+        for entry in entries:
+            if entry.previous != channel.seen and cursor.parse(entry.previous) > channel.last:
+                gap = True
+            if entry.kind != EPHEMERAL and (entry.previous == channel.seen or cursor.parse(entry.id) > channel.last):
+                channel.seen = entry.id
+        if gap and channel.confirmed:
+            metrics.GAPS.inc()
+            logger.warning("Channel %s had a gap; it is served from the log", channel.name)
+            for connection in channel.connections:
+                self._replayer.fall_behind(connection)
+                self._replayer.put(connection)
+
+    def _notice_regression(self, marks: dict[str, tuple[Cursor, Cursor]]) -> None:
+        """Compare what logs have with what was seen of them: after a failover they may have less."""
+        seen = {name: channel.last for name in marks if (channel := self._hub.get(name))}
+        gone = [(name, last) for name, last in seen.items() if max(marks[name]) < last]
+        if gone:
+            metrics.REGRESSIONS.inc(len(gone))
+            logger.warning("%d channels have lost their last entries in Redis", len(gone))
+            self._broker.note_regression(gone)
+
+    def _hear_beat(self, message: bytes) -> int:
+        """Note who lives, and return what time it is there, in ms."""
+        name, ms = message.split()
+        self._clock.observe(int(ms))
+        if name.decode() == self._name:
+            self._last_beat = time.time()
+        return int(ms)
+
+    def _beat(self) -> None:
+        """Speak to itself through Redis, and take silence for deafness."""
+        while True:
+            try:
+                self._broker.beat(NODES, self._name)
+            except BrokerUnavailable as error:
+                logger.warning("The heartbeat failed: %s", error.detail)
+            except Exception:
+                logger.exception("The heartbeat failed")
+            if self.beat_age > self._settings.broker_deadline:
+                logger.warning("Nothing was heard for %s seconds: connecting anew", self._settings.broker_deadline)
+                metrics.SILENCES.inc()
+                self._last_beat = time.time()
+                self._subscriber.reconnect()
+            time.sleep(self._settings.broker_heartbeat)
+
+
+def _join_frames(channel: str, entries: list[Entry]) -> list[bytes]:
+    """Return the frames of entries, each built once, joined into few writes."""
+    writes: list[list[bytes]] = []
+    size = _WRITE
+    for entry in entries:
+        frame = encode_entry(channel, entry, replay=False)
+        if size + len(frame) > _WRITE:
+            writes.append([])
+            size = 0
+        writes[-1].append(frame)
+        size += len(frame)
+    return [b"".join(frames) for frames in writes]
