@@ -16,7 +16,7 @@ from notifier.errors import Problem
 from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.replay import REMOVED, Entry, Page
+from notifier.protocol.replay import EXPIRED, REMOVED, Entry, Page
 from notifier.settings import Settings
 from notifier.wire import Pipeline, Wire, pack, unavailable
 
@@ -90,7 +90,7 @@ class Broker:
 
         `not_before` is a time in ms that is not later than any of its entries.
         """
-        record = self._execute([pack("GET", self._key("notification", id))])[0]
+        record = self._ask("GET", self._key("notification", id))
         channels: list[str] = msgspec.json.decode(record) if record else []
         commands = []
         for channel in channels:
@@ -100,12 +100,12 @@ class Broker:
         for reply in self._carry_out(commands):
             _refuse_error(reply)
         # Last, so that a recall that was cut off can be repeated.
-        self._execute([pack("DEL", self._key("notification", id))])
+        self._ask("DEL", self._key("notification", id))
         return channels
 
     def find(self, id: str) -> list[str] | None:
         """Return the channels that a notification went to, or None if there is no such notification (any more)."""
-        record = self._execute([pack("GET", self._key("notification", id))])[0]
+        record = self._ask("GET", self._key("notification", id))
         return msgspec.json.decode(record, type=list[str]) if record else None
 
     def claim(self, keys: list[tuple[str, str, str, float]]) -> list[Claim]:
@@ -123,11 +123,11 @@ class Broker:
 
     def answer(self, answers: list[tuple[str, bytes]]) -> None:
         """Keep the answers of idempotent requests."""
-        self._execute([pack("HSET", self._key("idempotency", name), "answer", text) for name, text in answers])
+        self._tell([pack("HSET", self._key("idempotency", name), "answer", text) for name, text in answers])
 
     def release(self, names: list[str]) -> None:
         """Let requests that failed be tried again at once."""
-        self._execute([pack("HSET", self._key("idempotency", name), "lease", 0) for name in names])
+        self._tell([pack("HSET", self._key("idempotency", name), "lease", 0) for name in names])
 
     def read(self, positions: list[tuple[str, Cursor]], now: int) -> list[Page]:
         """Return what each channel's log has after a position. `now` is in Unix ms."""
@@ -154,26 +154,33 @@ class Broker:
 
     def note_regression(self, seen: list[tuple[str, Cursor]]) -> None:
         """Let whoever resumes from before these entries be told that something is gone: they no longer exist."""
-        self._carry_out(
+        for reply in self._carry_out(
             [self._raise.command((self._of(channel, "meta"),), (str(last), _META_OUTLIVES)) for channel, last in seen]
-        )
+        ):
+            _refuse_error(reply)
 
     def beat(self, channel: str, node: str) -> None:
         """Let every worker hear that this one lives, and how late it is."""
         self._now()
-        self._execute([pack("SPUBLISH", self.sharded(channel), f"{node} {self._clock.ms}")])
+        self._ask("SPUBLISH", self.sharded(channel), f"{node} {self._clock.ms}")
 
     def birth(self) -> Cursor:
         """Return when this database was first used. A cursor from before has lost everything."""
         key, now = self._key("birth", ""), self._now()
-        return Cursor(int(self._execute([pack("SET", key, now, "NX"), pack("GET", key)])[1]), 0)
+        self._ask("SET", key, now, "NX")
+        return Cursor(int(self._ask("GET", key)), 0)
 
     def _now(self) -> int:
         """Return the time of Redis in ms; the clock takes it over."""
-        seconds, microseconds = self._execute([pack("TIME")])[0]
+        seconds, microseconds = self._ask("TIME")
         now = int(seconds) * 1000 + int(microseconds) // 1000
         self._clock.observe(now)
         return now
+
+    def close(self) -> None:
+        """Close all connections to Redis; the next call opens them again."""
+        self._publishing.close()
+        self._reading.close()
 
     def sharded(self, channel: str) -> str:
         """Return the pub/sub channel that carries a channel."""
@@ -228,6 +235,15 @@ class Broker:
         if isinstance(reached, redis.RedisError) or reached < replicas:
             raise unavailable(redis.RedisError(f"{reached} of {replicas} replicas have it"))
         return replies
+
+    def _ask(self, *words: str | bytes | float) -> Any:
+        """Return the reply to one command."""
+        return _refuse_error(self._publishing.execute([pack(*words)])[0])
+
+    def _tell(self, commands: list[bytes]) -> None:
+        """Carry out commands whose replies say nothing."""
+        for reply in self._execute(commands):
+            _refuse_error(reply)
 
     def _execute(self, commands: list[bytes], pipeline: Pipeline | None = None) -> list[Any]:
         return (pipeline or self._publishing).execute(commands) if commands else []
@@ -284,11 +300,14 @@ def _page(meta: Any, exists: Any, entries: Any, now: int, age: int) -> Page:
     floor, logged = _cursors(meta)
     if not exists:
         # The log has expired as a whole; and where nothing is known at all, nothing is known to be kept.
-        floor = logged or Cursor(max(now - age - _META_OUTLIVES, 0), 0)
-    found = [Entry(id, b"", fields[0], fields[1]) for id, fields in entries if not _expired(fields, now)]
-    return Page(found, len(entries) < PAGE, floor)
+        floor = max(floor, logged)
+        if floor == BEGINNING:
+            floor = Cursor(max(now - age - _META_OUTLIVES, 0), 0)
+    return Page([_entry(id, fields, now) for id, fields in entries], len(entries) < PAGE, floor)
 
 
-def _expired(fields: list[bytes], now: int) -> bool:
+def _entry(id: bytes, fields: list[bytes], now: int) -> Entry:
     options = dict(zip(fields[2::2], fields[3::2], strict=True))
-    return int(options.get(b"x", now + 1)) <= now
+    if int(options.get(b"x", now + 1)) <= now:
+        return Entry(id, b"", EXPIRED, b"")
+    return Entry(id, b"", fields[0], fields[1])

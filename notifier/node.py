@@ -126,6 +126,7 @@ class Node:
         while any(connection.transport.is_open for connection in connections) and time.time() < deadline:
             time.sleep(0.05)
         self._fan_out.stop()
+        self.broker.close()
 
     # What connections ask of their keeper.
 

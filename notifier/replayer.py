@@ -20,7 +20,7 @@ from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames, websocket
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.replay import REMOVED, CatchUp, Entry, Page, Step
+from notifier.protocol.replay import EXPIRED, REMOVED, CatchUp, Entry, Page, Step
 from notifier.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -98,8 +98,16 @@ class Replayer:
 
     def _round(self, batch: list[StreamConnection]) -> None:
         wanted = {connection: self._positions(connection) for connection in batch}
-        reads = list({read: None for positions in wanted.values() for read in positions.items()})
-        pages = dict(zip(reads, self._broker.read(reads, int(time.time() * 1000)), strict=True)) if reads else {}
+        # In order, and each once; where a log has nothing more it is not read.
+        reads = list(
+            {
+                (name, position): None
+                for positions in wanted.values()
+                for name, position in positions.items()
+                if position < self._hub[name].last
+            }
+        )
+        pages = dict(zip(reads, self._broker.read(reads, int(time.time() * 1000)), strict=True))
         encode = _Encoder()
         for connection, positions in wanted.items():
             try:
@@ -110,18 +118,14 @@ class Replayer:
                 time.sleep(0)  # others have their turn
 
     def _positions(self, connection: StreamConnection) -> dict[str, Cursor]:
-        """Return from where each channel must be read, and put live entries aside from now on."""
+        """Return what was sent last of each channel, and put live entries aside from now on."""
         catch_up = connection.catch_up
         assert catch_up is not None
         catch_up.begin()
-        reads = {}
         for name, position in catch_up.positions.items():
-            last = self._hub[name].last
             if position is None:
-                catch_up.positions[name] = last
-            elif position < last:
-                reads[name] = position
-        return reads
+                catch_up.positions[name] = self._hub[name].last
+        return {name: position for name, position in catch_up.positions.items() if position is not None}
 
     def _serve(
         self,
@@ -133,10 +137,10 @@ class Replayer:
         catch_up = connection.catch_up
         if not connection.is_open or catch_up is None:
             return
-        if any(catch_up.positions.get(name) != position for name, position in positions.items()):
-            self.put(connection)  # it left a topic, or asked for it once more, while the log was read
+        if catch_up.positions != positions:
+            self.put(connection)  # it joined or left a topic, or asked for it once more, while the log was read
             return
-        step = catch_up.join({name: pages[name, position] for name, position in positions.items()})
+        step = catch_up.join({read[0]: pages[read] for read in positions.items() if read in pages})
         self._introduce(connection, step)
         for chunk in _chunks(step.entries, encode):
             taken = not connection.transport.blocked_since and connection.transport.write(
@@ -211,7 +215,9 @@ def channels_of(connection: StreamConnection) -> list[str]:
 
 
 def encode_entry(channel: str, entry: Entry, replay: bool) -> bytes:
-    """Return an entry as it goes out on a WebSocket."""
+    """Return an entry as it goes out on a WebSocket; nothing, where it has expired."""
+    if entry.kind == EXPIRED:
+        return b""
     if entry.kind == REMOVED:
         return websocket.encode(frames.removed(channel, entry.id, entry.body))
     return websocket.encode(frames.notification(channel, entry.id, entry.body, replay))

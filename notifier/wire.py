@@ -6,6 +6,7 @@ what hiredis takes.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -125,8 +126,9 @@ class Pipeline:
     """
 
     def __init__(self, *wires: Wire) -> None:
+        self._lock = threading.Lock()  # of the two below
         self._free = list(wires)
-        self._waiting: list[_Job] = []
+        self._waiting: deque[_Job] = deque()
 
     def execute(self, commands: list[bytes], trailer: bytes | None = None) -> list[Any]:
         """Carry out packed commands and return one reply for each. An error of Redis is a reply.
@@ -138,22 +140,26 @@ class Pipeline:
             BrokerUnavailable: some or all of them may not have been carried out.
         """
         job = _Job(commands, trailer)
-        self._waiting.append(job)
-        while not job.taken and not self._free:
+        with self._lock:
+            if self._free:
+                job.wire = self._free.pop()
+            else:
+                self._waiting.append(job)
+        if job.wire is None:
             job.wait()
-        if not job.taken:
-            self._lead()
-        elif not job.done:
-            job.wait()
+        if job.wire is not None:
+            self._lead(job, job.wire)
         if job.error:
             raise BrokerUnavailable(job.error.detail, retry_after=RETRY_AFTER) from job.error
         return job.replies
 
-    def _lead(self) -> None:
-        wire = self._free.pop()
-        jobs, self._waiting = self._waiting, []
-        for job in jobs:
-            job.taken = True
+    def close(self) -> None:
+        """Close the wires that nobody uses now; the next caller opens them again."""
+        for wire in self._free:
+            wire.close()
+
+    def _lead(self, leader: "_Job", wire: Wire) -> None:
+        jobs = [leader, *self._take_waiting()]
         try:
             commands = [command for job in jobs for command in job.commands]
             trailer = next((job.trailer for job in jobs if job.trailer), None)
@@ -166,43 +172,53 @@ class Pipeline:
         except BaseException as error:  # also the end of the leader's own thread: the others must not wait for ever
             wire.close()
             # Those who came meanwhile would only wait for the same timeout once more.
-            jobs, self._waiting = jobs + self._waiting, []
+            jobs += self._take_waiting()
             for job in jobs:
-                job.taken, job.error = True, unavailable(error)
+                job.error = unavailable(error)
             if not isinstance(error, BrokerUnavailable):
                 raise
         finally:
-            self._free.append(wire)
-            for job in jobs:
-                job.done = True
+            self._hand_over(wire)
+            for job in jobs[1:]:
                 job.wake()
-            if self._waiting:
-                self._waiting[0].wake()
+
+    def _take_waiting(self) -> list["_Job"]:
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+        return list(waiting)
+
+    def _hand_over(self, wire: Wire) -> None:
+        """Let the first who waits lead, or leave the wire to whoever comes."""
+        with self._lock:
+            if not self._waiting:
+                self._free.append(wire)
+                return
+            leader = self._waiting.popleft()
+        leader.wire = wire
+        leader.wake()
 
 
 class _Job:
-    """The commands of one caller, and what became of them. `taken`: somebody carries it out."""
+    """The commands of one caller, and what became of them. One that is given a wire leads."""
 
-    __slots__ = ("_asleep", "commands", "done", "error", "replies", "taken", "trailer")
+    __slots__ = ("_asleep", "commands", "error", "replies", "trailer", "wire")
 
     def __init__(self, commands: list[bytes], trailer: bytes | None) -> None:
         self.commands = commands
         self.trailer = trailer
         self.replies: list[Any] = []
         self.error: BrokerUnavailable | None = None
-        self.taken = False
-        self.done = False
+        self.wire: Wire | None = None
         self._asleep = threading.Lock()
         self._asleep.acquire()
 
     def wait(self) -> None:
-        """Wait until woken: done, or to lead."""
+        """Wait until woken, which happens once."""
         self._asleep.acquire()
 
     def wake(self) -> None:
         """Wake who waits, or will."""
-        if self._asleep.locked():
-            self._asleep.release()
+        self._asleep.release()
 
 
 def unavailable(error: BaseException) -> BrokerUnavailable:

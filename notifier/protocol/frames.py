@@ -1,5 +1,6 @@
 """Frames: the JSON objects of the stream, as `docs/protocol.md` describes them."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -153,8 +154,8 @@ def _with_ref(type: str, ref: str | None) -> dict[str, Any]:
 def _ref_of(text: str) -> str | None:
     """Return the ref of a frame that is not valid, so that its sender knows which one it was."""
     try:
-        members = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+        members = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ProtocolViolation("not JSON") from error
     if not isinstance(members, dict):
         raise ProtocolViolation("not a JSON object")

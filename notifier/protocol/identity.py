@@ -49,7 +49,8 @@ def verify(token: str, secrets: tuple[str, ...], now: float) -> Identity:
         raise InvalidToken("The claim exp is not a time in seconds.")
     if not expires > now:
         raise TokenExpired()
-    if isinstance(claims.get("nbf"), int | float) and claims["nbf"] > now:
+    not_before = claims.get("nbf", 0)
+    if not isinstance(not_before, int | float) or not not_before <= now:
         raise InvalidToken("The token is not valid yet.")
     return Identity(user, float(expires), _grants(claims, "topics"), _grants(claims, "publish"))
 

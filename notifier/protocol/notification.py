@@ -5,6 +5,7 @@ came, from the request over Redis to the sockets.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ SEVERITIES = ("info", "success", "warning", "error", "critical")
 RETAINS = ("inbox", "history", "none")
 MAX_TTL = 365 * 86400  # seconds
 MAX_TEXT = {"type": 128, "title": 1024, "body": 32768, "action_url": 2048, "collapse_key": 128}  # characters
-ID_LENGTH = 36
+_ID = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 
 
 class Limits(NamedTuple):
@@ -102,13 +103,8 @@ def new_id(ms: int, random: bytes) -> str:
 
 def time_of(id: str) -> int | None:
     """Return the milliseconds that a notification's id begins with, or None if it is no such id."""
-    digits = id.replace("-", "")
-    if len(id) != ID_LENGTH or len(digits) != 32 or digits[12] != "7":
-        return None
-    try:
-        return int(digits, 16) >> 80
-    except ValueError:
-        return None
+    found = _ID.match(id)
+    return int(found[1] + found[2], 16) if found else None
 
 
 @functools.lru_cache(maxsize=64)  # a batch has one time of creation

@@ -10,12 +10,9 @@ from typing import NamedTuple
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 
-NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = (
-    b"i",
-    b"h",
-    b"e",
-    b"r",
-)  # kinds of entries, as scripts/append.lua writes
+# Kinds of entries, as scripts/append.lua writes them.
+NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = b"i", b"h", b"e", b"r"
+EXPIRED = b"x"  # what was read from the log too late to be sent
 
 
 class Entry(NamedTuple):

@@ -16,6 +16,9 @@
 local channel, log, meta, collapse, mark = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local kind, body = ARGV[1], ARGV[2]
 local keep_mark = tonumber(ARGV[9])
+local age = tonumber(ARGV[5])
+local every = math.min(age / 10, 3600000) -- ms between two times that the keys are looked after
+local lifetime = string.format('%.0f', age + every)
 
 if keep_mark > 0 then
   local id = redis.call('GET', mark)
@@ -66,31 +69,39 @@ else
     local replaced = redis.call('HGET', collapse, ARGV[6])
     if replaced then redis.call('XDEL', log, replaced) end
     redis.call('HSET', collapse, ARGV[6], id)
+    if redis.call('HLEN', collapse) == 1 then redis.call('PEXPIRE', collapse, lifetime) end
   end
   redis.call(unpack(entry))
   redis.call('HSET', meta, 'last', id, 'logged', id)
-  local excess = redis.call('XLEN', log) - tonumber(ARGV[4])
-  if excess > 0 then
+  local length = redis.call('XLEN', log)
+  local excess = length - tonumber(ARGV[4])
+  if length == 1 then
+    redis.call('PEXPIRE', log, lifetime)
+    -- Is it the first one ever, or did the log expire as a whole? One that was emptied by recalls counts on.
+    local info = redis.call('XINFO', 'STREAM', log)
+    for i = 1, #info, 2 do
+      if info[i] == 'entries-added' and info[i + 1] == 1 and state[2] then
+        redis.call('HSET', meta, 'floor', previous)
+      end
+    end
+  elseif excess > 0 then
     fall_out(redis.call('XRANGE', log, '-', '+', 'COUNT', excess))
     redis.call('XTRIM', log, 'MAXLEN', ARGV[4])
   end
 end
 
 -- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive.
-local age = tonumber(ARGV[5])
-local every = math.min(age / 10, 3600000)
 if not state[3] or now - tonumber(state[3]) > every then
-  local oldest = string.format('%.0f', now - age)
+  local oldest, from = string.format('%.0f', now - age), '-'
   repeat
-    local old = redis.call('XRANGE', log, '-', '(' .. oldest, 'COUNT', 100)
-    if #old > 0 then
-      fall_out(old)
-      redis.call('XTRIM', log, 'MINID', '(' .. old[#old][1])
-    end
+    local old = redis.call('XRANGE', log, from, '(' .. oldest, 'COUNT', 100)
+    fall_out(old)
+    if #old > 0 then from = '(' .. old[#old][1] end
   until #old < 100
+  redis.call('XTRIM', log, 'MINID', oldest)
   redis.call('HSET', meta, 'kept', string.format('%.0f', now))
-  redis.call('PEXPIRE', log, string.format('%.0f', age + every))
-  redis.call('PEXPIRE', collapse, string.format('%.0f', age + every))
+  redis.call('PEXPIRE', log, lifetime)
+  redis.call('PEXPIRE', collapse, lifetime)
   redis.call('PEXPIRE', meta, string.format('%.0f', age + every + tonumber(ARGV[8])))
 end
 
