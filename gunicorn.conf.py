@@ -9,6 +9,8 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
+import time
 from typing import Any
 
 from notifier.development import provide_secrets
@@ -34,8 +36,8 @@ import prometheus_client.multiprocess
 bind = settings.bind
 workers = settings.workers
 worker_class = "gevent"
-worker_connections = 1000  # requests at a time; handed-off connections do not count
-keepalive = 75
+worker_connections = 4000  # idle and busy HTTP connections; those that were handed off do not count
+keepalive = 20  # seconds; also how long a request's head may take
 timeout = 60
 graceful_timeout = int(settings.drain_timeout) + 5  # at this mark gunicorn kills
 max_requests = 0  # a worker that restarts after so many requests would drop all its connections
@@ -82,10 +84,18 @@ def post_worker_init(worker: Any) -> None:
         format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
     worker.wsgi.extensions["notifier"].start()
+    threading.Thread(target=drain_when_told, args=(worker,), name="drain", daemon=True).start()
+
+
+def drain_when_told(worker: Any) -> None:
+    """Send the connections away as soon as the worker is to end: gunicorn first waits for requests, then kills."""
+    while worker.alive:
+        time.sleep(0.2)
+    worker.wsgi.extensions["notifier"].drain()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Send the worker's connections away."""
+    """Let the worker's connections go first."""
     if hasattr(worker, "wsgi"):
         worker.wsgi.extensions["notifier"].drain()
 

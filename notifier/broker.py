@@ -20,7 +20,8 @@ from notifier.protocol.replay import EXPIRED, REMOVED, Entry, Page
 from notifier.settings import Settings
 from notifier.wire import Pipeline, Wire, pack, unavailable
 
-PAGE = 100  # entries per read of a channel: a page of long notifications stays below a few MB
+PAGE = 100  # entries per read of a channel
+_PAGES_BYTES, _LEAST_PAGE, _LONGEST_PAGE = 1 << 20, 4096, 65536  # of all pages of a read, and of each
 _META_OUTLIVES = 30 * 86400 * 1000  # ms: so long a client that was away can be told what it lost
 
 
@@ -65,11 +66,12 @@ class Broker:
         self._recall = _Script("recall")
         self._claim = _Script("claim")
         self._raise = _Script("raise")
-        self._scripts = (self._append, self._recall, self._claim, self._raise)
+        self._read = _Script("read")
+        self._scripts = (self._append, self._recall, self._claim, self._raise, self._read)
         # On two wires this worker prepares one batch while Redis carries out the other.
         self._publishing = Pipeline(*(self._wire(self._greet) for _ in range(2)))
         # Reads of long histories do not hold up publications.
-        self._reading = Pipeline(self._wire())
+        self._reading = Pipeline(self._wire(self._greet))
 
     def append(self, batches: Iterable[list[Append]], records: list[tuple[str, list[str]]]) -> list[list[Any]]:
         """Append entries and carry them to the workers.
@@ -129,28 +131,32 @@ class Broker:
         """Let requests that failed be tried again at once."""
         self._tell([pack("HSET", self._key("idempotency", name), "lease", 0) for name in names])
 
-    def read(self, positions: list[tuple[str, Cursor]], now: int) -> list[Page]:
-        """Return what each channel's log has after a position. `now` is in Unix ms."""
-        commands = []
-        for channel, position in positions:
-            log = self._of(channel, "log")
-            commands.append(pack("HMGET", self._of(channel, "meta"), "floor", "logged"))
-            commands.append(pack("EXISTS", log))
-            commands.append(pack("XRANGE", log, f"({position}", "+", "COUNT", PAGE))
-        replies = self._execute(commands, self._reading)
-        return [
-            _page(meta, exists, entries, now, self._settings.history_age(channel))
-            for (channel, _), meta, exists, entries in zip(
-                positions, replies[::3], replies[1::3], replies[2::3], strict=True
-            )
-        ]
+    def read(self, positions: list[tuple[str, Cursor]], now: int) -> list[Page | Problem]:
+        """Return what each channel's log has after a position, or why it cannot be read. `now` is in Unix ms.
 
-    def marks(self, channels: list[str]) -> list[tuple[Cursor, Cursor]]:
-        """Return of each channel's log the last entry, and the highest one that fell out of it."""
+        Pages are small where many are read: who reads slowly is sent little of them, and reads the rest again.
+        """
+        if not positions:
+            return []
+        budget = min(max(_PAGES_BYTES // len(positions), _LEAST_PAGE), _LONGEST_PAGE)
+        commands = [
+            self._read.command((self._of(channel, "log"), self._of(channel, "meta")), (str(position), PAGE, budget))
+            for channel, position in positions
+        ]
+        replies = self._carry_out(commands, pipeline=self._reading)
+        return [unavailable(reply) if isinstance(reply, redis.RedisError) else _page(reply, now) for reply in replies]
+
+    def remembers(self, channel: str) -> int:
+        """Return for how long it is known what a channel has lost, in ms."""
+        return self._settings.history_age(channel) + _META_OUTLIVES
+
+    def marks(self, channels: list[str]) -> list[tuple[Cursor, Cursor] | Problem]:
+        """Return of each channel's log the last entry and the highest one that fell out of it, or a problem."""
         commands = [pack("HMGET", self._of(channel, "meta"), "logged", "floor") for channel in channels]
-        marks = [_cursors(_refuse_error(reply)) for reply in self._execute(commands, self._reading)]
-        self._clock.observe(max((logged.ms for logged, _ in marks), default=0))
-        return marks
+        return [
+            unavailable(reply) if isinstance(reply, redis.RedisError) else _cursors(reply)
+            for reply in self._execute(commands, self._reading)
+        ]
 
     def note_regression(self, seen: list[tuple[str, Cursor]]) -> None:
         """Let whoever resumes from before these entries be told that something is gone: they no longer exist."""
@@ -160,7 +166,7 @@ class Broker:
             _refuse_error(reply)
 
     def beat(self, channel: str, node: str) -> None:
-        """Let every worker hear that this one lives, and how late it is."""
+        """Let every worker hear that this one lives, and what time it is."""
         self._now()
         self._ask("SPUBLISH", self.sharded(channel), f"{node} {self._clock.ms}")
 
@@ -211,27 +217,30 @@ class Broker:
         )
 
     def _record(self, id: str, channels: list[str]) -> bytes:
-        age = max(self._settings.history_age(channel) for channel in channels)
+        age = max(map(self._settings.history_age, channels))
         return pack("SET", self._key("notification", id), msgspec.json.encode(channels), "PX", age)
 
-    def _carry_out(self, commands: list[bytes], replicas: int = 0) -> list[Any]:
+    def _carry_out(self, commands: list[bytes], replicas: int = 0, pipeline: Pipeline | None = None) -> list[Any]:
         """Execute commands that may be scripts; load the scripts again where Redis has forgotten them."""
-        replies = self._execute_everywhere(commands, replicas)
+        replies = self._execute(commands, pipeline, replicas)
         forgotten = [index for index, reply in enumerate(replies) if _is_noscript(reply)]
         if forgotten:
             scripts = [pack("SCRIPT", "LOAD", script.text) for script in self._scripts]
-            again = self._execute_everywhere(scripts + [commands[index] for index in forgotten], replicas)
+            again = self._execute(scripts + [commands[index] for index in forgotten], pipeline, replicas)
             for index, reply in zip(forgotten, again[len(scripts) :], strict=True):
                 replies[index] = reply
         return replies
 
-    def _execute_everywhere(self, commands: list[bytes], replicas: int) -> list[Any]:
-        """Execute commands and wait until so many replicas have them."""
-        if not replicas or not commands:
-            return self._execute(commands)
+    def _execute(self, commands: list[bytes], pipeline: Pipeline | None = None, replicas: int = 0) -> list[Any]:
+        """Execute commands, and wait until so many replicas have them."""
+        if not commands:
+            return []
+        pipeline = pipeline or self._publishing
+        if not replicas:
+            return pipeline.execute(commands)
         patience = int(500 * self._settings.redis_timeout)  # ms: half of what the caller waits at most
         # In one write with the commands: WAIT looks at what its own connection has written.
-        *replies, reached = self._publishing.execute(commands, pack("WAIT", replicas, patience))
+        *replies, reached = pipeline.execute(commands, pack("WAIT", replicas, patience))
         if isinstance(reached, redis.RedisError) or reached < replicas:
             raise unavailable(redis.RedisError(f"{reached} of {replicas} replicas have it"))
         return replies
@@ -244,9 +253,6 @@ class Broker:
         """Carry out commands whose replies say nothing."""
         for reply in self._execute(commands):
             _refuse_error(reply)
-
-    def _execute(self, commands: list[bytes], pipeline: Pipeline | None = None) -> list[Any]:
-        return (pipeline or self._publishing).execute(commands) if commands else []
 
     def _of(self, channel: str, what: str) -> str:
         return f"{self.sharded(channel)}:{what}"
@@ -294,16 +300,12 @@ def _cursors(values: list[bytes | None]) -> tuple[Cursor, Cursor]:
     return first, second
 
 
-def _page(meta: Any, exists: Any, entries: Any, now: int, age: int) -> Page:
-    for reply in (meta, exists, entries):
-        _refuse_error(reply)
+def _page(reply: Any, now: int) -> Page:
+    *meta, exists, complete, entries = reply
     floor, logged = _cursors(meta)
     if not exists:
-        # The log has expired as a whole; and where nothing is known at all, nothing is known to be kept.
-        floor = max(floor, logged)
-        if floor == BEGINNING:
-            floor = Cursor(max(now - age - _META_OUTLIVES, 0), 0)
-    return Page([_entry(id, fields, now) for id, fields in entries], len(entries) < PAGE, floor)
+        floor = max(floor, logged)  # it has expired as a whole
+    return Page([_entry(id, fields, now) for id, fields in entries], bool(complete), floor)
 
 
 def _entry(id: bytes, fields: list[bytes], now: int) -> Entry:

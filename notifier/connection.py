@@ -5,7 +5,7 @@ import time
 from typing import Protocol
 
 from notifier.errors import Disconnect, HeartbeatLost, ProtocolViolation, TooSlow, UnexpectedFault
-from notifier.protocol import frames, websocket
+from notifier.protocol import channel, frames, websocket
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.replay import CatchUp
 from notifier.protocol.session import Action, Reply, Session
@@ -33,7 +33,10 @@ class Keeper(Scheduler, Protocol):
         """Carry out what the session asks for."""
 
     def left(self, connection: "Connection") -> None:
-        """Forget a connection that ends."""
+        """Send a connection nothing more: it ends."""
+
+    def gone(self, connection: "Connection") -> None:
+        """Forget a connection whose transport is closed."""
 
     def drained(self, connection: "StreamConnection") -> None:
         """Go on with a connection that reads again."""
@@ -80,7 +83,7 @@ class Connection:
         if now < self._tick_at:
             return  # scheduled before a nearer time was, which has come since
         if self._closing_by:
-            self.transport.abort()
+            self._abort()
             return
         try:
             self._tick(now)
@@ -125,6 +128,11 @@ class Connection:
         if not self._closing_by:
             self._closing_by = 1.0
             self._keeper.left(self)
+        self._keeper.gone(self)
+
+    def _abort(self) -> None:
+        self.transport.abort()
+        self._keeper.gone(self)
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -145,7 +153,7 @@ class Connection:
             self.transport.finish()
             self._schedule(self._closing_by)
         else:
-            self.transport.abort()  # it does not read: no goodbye would reach it
+            self._abort()  # it does not read: no goodbye would reach it
 
     def _receive(self, message: Text | Binary) -> None:
         raise NotImplementedError
@@ -180,6 +188,15 @@ class StreamConnection(Connection):
         self.number = number
         self.catch_up: CatchUp | None = None
         self._lag_timeout = lag_timeout
+
+    @property
+    def channels(self) -> list[str]:
+        """What it hears: its user, everybody, and its topics. Nothing before the hello."""
+        identity = self.session.identity
+        if identity is None:
+            return []
+        topics = [channel.of_topic(topic) for topic in self.session.topics]
+        return [channel.of_user(identity.user), channel.ALL, *topics]
 
     def reply(self, frame: bytes) -> None:
         """Send a frame that answers the client, but nothing before the welcome.

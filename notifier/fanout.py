@@ -8,14 +8,14 @@ from collections import defaultdict
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import StreamConnection
-from notifier.errors import BrokerUnavailable
+from notifier.errors import BrokerUnavailable, Problem
 from notifier.hub import Channel, Hub
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.replay import EPHEMERAL, Entry
-from notifier.replayer import Replayer, channels_of, encode_entry
+from notifier.replayer import Replayer, encode_entry
 from notifier.settings import Settings
 from notifier.subscriber import Subscriber
 
@@ -102,12 +102,7 @@ class FanOut:
         This worker has a new connection to Redis, perhaps to another database: nothing is heard before it is known
         since when there is one, and what time it is.
         """
-        before, self.birth = self.birth, self._broker.birth()
-        if before.ms and before != self.birth:
-            logger.warning("Redis has lost its data: every client is told")
-            for connection in self._hub.members(channels.ALL):
-                if connection.catch_up:
-                    connection.catch_up.lost = channels_of(connection)
+        self._look_at_birth()
         return [NODES, *(channel.name for channel in self._hub.channels())]
 
     def deaf(self) -> None:
@@ -124,11 +119,14 @@ class FanOut:
         self._hears = self._hears or NODES in names
         fresh = [name for name in names if (channel := self._hub.get(name)) and not channel.confirmed]
         marks = dict(zip(fresh, self._broker.marks(fresh), strict=True))
-        self._notice_regression(marks)
-        for name, mark in marks.items():
+        readable = {name: mark for name, mark in marks.items() if not isinstance(mark, Problem)}
+        self._notice_regression(readable)
+        for name in marks:
             channel = self._hub.get(name)
             if channel is not None:
-                channel.confirm(max(mark))  # whoever is before the floor has to be told
+                # Whoever is before the floor has to be told. A log that cannot be read is met when it is.
+                channel.confirm(max(readable.get(name, (BEGINNING,))))
+                self._clock.observe(channel.last.ms)
                 for connection in list(channel.connections):
                     if connection.catch_up:
                         self._replayer.put(connection)
@@ -141,8 +139,12 @@ class FanOut:
             if name == NODES:
                 newest = max(newest, self._hear_beat(message))
                 continue
-            entry = Entry(*message.split(b" ", 3))
-            ms = int(entry.id.partition(b"-")[0])
+            try:
+                entry = Entry(*message.split(b" ", 3))
+                ms = cursor.parse(entry.id).ms
+            except (TypeError, ValueError):
+                logger.warning("Something that is no entry was published to %s", name)
+                continue
             self._clock.observe(ms)
             newest = max(newest, ms)
             if ms > opened + _WINDOW:
@@ -163,11 +165,14 @@ class FanOut:
         self._notice_gap(channel, entries)
         writes = _join_frames(channel.name, entries)
         connections = list(channel.connections)
+        members = channel.connections
         metrics.DELIVERIES.inc(len(entries) * len(connections))
         for start in range(0, len(connections), YIELD_EVERY):
             if start:
                 time.sleep(0)
             for connection in connections[start : start + YIELD_EVERY]:
+                if start and connection not in members:
+                    continue  # it has left meanwhile
                 if connection.catch_up is not None:
                     connection.catch_up.hear(channel.name, entries)
                     continue
@@ -183,6 +188,7 @@ class FanOut:
         for entry in entries:
             if entry.previous != channel.seen and cursor.parse(entry.previous) > channel.last:
                 gap = True
+                channel.seen = entry.previous  # the log has it, and what is before it
             if entry.kind != EPHEMERAL and (entry.previous == channel.seen or cursor.parse(entry.id) > channel.last):
                 channel.seen = entry.id
         if gap and channel.confirmed:
@@ -201,6 +207,18 @@ class FanOut:
             logger.warning("%d channels have lost their last entries in Redis", len(gone))
             self._broker.note_regression(gone)
 
+    def _look_at_birth(self) -> None:
+        """Learn since when the database exists. Is it another one, then everybody has lost everything."""
+        before, self.birth = self.birth, self._broker.birth()
+        if not before.ms or before == self.birth:
+            return
+        logger.warning("Redis has lost its data: every client is told")
+        for connection in self._hub.members(channels.ALL):
+            self._replayer.fall_behind(connection)
+            if connection.catch_up:
+                connection.catch_up.lost = connection.channels
+            self._replayer.put(connection)
+
     def _hear_beat(self, message: bytes) -> int:
         """Note who lives, and return what time it is there, in ms."""
         name, ms = message.split()
@@ -213,6 +231,7 @@ class FanOut:
         """Speak to itself through Redis, and take silence for deafness."""
         while True:
             try:
+                self._look_at_birth()
                 self._broker.beat(NODES, self._name)
             except BrokerUnavailable as error:
                 logger.warning("The heartbeat failed: %s", error.detail)

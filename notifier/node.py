@@ -9,7 +9,7 @@ import time
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import Connection, EchoConnection, StreamConnection
-from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections
+from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections, TooSlow
 from notifier.fanout import YIELD_EVERY, FanOut
 from notifier.hub import Hub
 from notifier.intake import Intake
@@ -21,13 +21,14 @@ from notifier.protocol.identity import Identity
 from notifier.protocol.replay import CatchUp
 from notifier.protocol.session import Action, Attach, Join, Leave, Rules, SendPing, Session
 from notifier.protocol.wheel import Wheel
-from notifier.replayer import Replayer, channels_of
+from notifier.replayer import Replayer
 from notifier.settings import Settings
 from notifier.transport import Transport
 
 logger = logging.getLogger(__name__)
 
 _TURN = 0.5  # seconds between two looks at the timer wheel
+_MOST_JOINING = 200  # subscriptions of a connection that have yet to be confirmed
 _AHEAD = 60_000  # ms that a cursor may be ahead of this worker's clock before it is from another database
 
 
@@ -48,6 +49,7 @@ class Node:
         self._limit = settings.connection_limit
         self._numbers = 0
         self._draining = False
+        self._drain = threading.Lock()
         self._rules = Rules(
             self._verify,
             settings.hello_timeout,
@@ -109,8 +111,16 @@ class Node:
         return self._verify(token, time.time())
 
     def drain(self) -> None:
-        """Send every connection away, spread over the drain timeout, and wait until they have gone."""
-        self._draining = True
+        """Send every connection away, spread over the drain timeout, and wait until they have gone.
+
+        Whoever asks a second time waits for the first.
+        """
+        with self._drain:
+            if not self._draining:
+                self._draining = True
+                self._send_away()
+
+    def _send_away(self) -> None:
         timeout = self.settings.drain_timeout
         connections = list(self.connections)
         random.shuffle(connections)
@@ -147,11 +157,14 @@ class Node:
                 connection.ping(self._fan_out.complete.cursor)
 
     def left(self, connection: Connection) -> None:
-        """Forget a connection that ends."""
-        self.connections.discard(connection)
+        """Send a connection nothing more: it ends."""
         if isinstance(connection, StreamConnection):
-            for name in channels_of(connection):
+            for name in connection.channels:
                 self._fan_out.leave(name, connection)
+
+    def gone(self, connection: Connection) -> None:
+        """Forget a connection whose transport is closed."""
+        self.connections.discard(connection)
 
     def drained(self, connection: StreamConnection) -> None:
         """Go on with a connection that reads again."""
@@ -165,7 +178,7 @@ class Node:
         return identity.verify(token, self.settings.token_secrets, now)
 
     def _attach(self, connection: StreamConnection, attach: Attach) -> None:
-        names = channels_of(connection)
+        names = connection.channels
         catch_up = CatchUp(dict.fromkeys(names), self.settings.max_backlog_bytes)
         catch_up.owed += map(frames.error, attach.refused)
         connection.catch_up = catch_up
@@ -178,6 +191,8 @@ class Node:
     def _join(self, connection: StreamConnection, join: Join) -> None:
         name = channels.of_topic(join.topic)
         catch_up = connection.catch_up = connection.catch_up or self._replayer.caught_up(connection)
+        if len(catch_up.confirmations) >= _MOST_JOINING:
+            raise TooSlow()
         catch_up.confirmations.append(join.ref)
         catch_up.positions.setdefault(name, None)
         if join.since:
@@ -197,11 +212,13 @@ class Node:
 
     def _resume(self, catch_up: CatchUp, names: list[str], since: Cursor) -> None:
         """Let channels be replayed from a cursor on; one that this database cannot know has lost everything."""
-        known = self._fan_out.birth <= since and since.ms <= self._clock.ms + _AHEAD
-        if not known:
+        from_ahead = since.ms > self._clock.ms + _AHEAD
+        if from_ahead or since < self._fan_out.birth:
             catch_up.lost += names
-        overlap = int(1000 * self.settings.replay_overlap)
-        catch_up.resume(names, since if since.ms <= self._clock.ms + _AHEAD else BEGINNING, overlap)
+        else:
+            now = self._clock.ms
+            catch_up.lost += [name for name in names if since.ms < now - self.broker.remembers(name)]
+        catch_up.resume(names, BEGINNING if from_ahead else since, int(1000 * self.settings.replay_overlap))
 
     def _turn_wheel(self) -> None:
         while True:

@@ -9,12 +9,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import StreamConnection
-from notifier.errors import BrokerUnavailable, Disconnect
+from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem
 from notifier.hub import Hub
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames, websocket
@@ -49,7 +49,7 @@ class Replayer:
 
     def put(self, connection: StreamConnection) -> None:
         """Serve a connection, once this worker hears all of its channels."""
-        if self._hears_all(connection):
+        if connection.is_open and self._hears_all(connection):
             self._queue[connection] = None
             self._filled.set()
 
@@ -61,7 +61,7 @@ class Replayer:
     def caught_up(self, connection: StreamConnection) -> CatchUp:
         """Return the catch-up of a connection that has been sent all that was fanned out."""
         positions: dict[str, Cursor | None] = {}
-        for name in channels_of(connection):
+        for name in connection.channels:
             channel = self._hub.get(name)
             if channel and connection in channel.connections:
                 positions[name] = cursor.parse(channel.delivered)
@@ -98,15 +98,8 @@ class Replayer:
 
     def _round(self, batch: list[StreamConnection]) -> None:
         wanted = {connection: self._positions(connection) for connection in batch}
-        # In order, and each once; where a log has nothing more it is not read.
-        reads = list(
-            {
-                (name, position): None
-                for positions in wanted.values()
-                for name, position in positions.items()
-                if position < self._hub[name].last
-            }
-        )
+        # Each once, in order.
+        reads = list(dict.fromkeys(read for positions in wanted.values() for read in self._reads(positions)))
         pages = dict(zip(reads, self._broker.read(reads, int(time.time() * 1000)), strict=True))
         encode = _Encoder()
         for connection, positions in wanted.items():
@@ -127,11 +120,20 @@ class Replayer:
                 catch_up.positions[name] = self._hub[name].last
         return {name: position for name, position in catch_up.positions.items() if position is not None}
 
+    def _reads(self, positions: dict[str, Cursor]) -> list[tuple[str, Cursor]]:
+        """Return what has to be read: nothing, where no log has more than was sent as far as this worker has heard.
+
+        Else all: should it not have heard of an entry, because it went deaf and does not know yet, then what is read
+        from other channels would move the client's cursor past it.
+        """
+        missed = any(position < self._hub[name].last for name, position in positions.items())
+        return list(positions.items()) if missed else []
+
     def _serve(
         self,
         connection: StreamConnection,
         positions: dict[str, Cursor],
-        pages: dict[tuple[str, Cursor], Page],
+        pages: dict[tuple[str, Cursor], Page | Problem],
         encode: "_Encoder",
     ) -> None:
         catch_up = connection.catch_up
@@ -140,7 +142,12 @@ class Replayer:
         if catch_up.positions != positions:
             self.put(connection)  # it joined or left a topic, or asked for it once more, while the log was read
             return
-        step = catch_up.join({read[0]: pages[read] for read in positions.items() if read in pages})
+        found = {read[0]: pages[read] for read in positions.items() if read in pages}
+        readable = {name: page for name, page in found.items() if isinstance(page, Page)}
+        if len(readable) < len(found):
+            logger.error("The log of %s cannot be read", ", ".join(found.keys() - readable.keys()))
+            raise Overloaded("a log cannot be read")
+        step = catch_up.join(readable)
         self._introduce(connection, step)
         for chunk in _chunks(step.entries, encode):
             taken = not connection.transport.blocked_since and connection.transport.write(
@@ -187,7 +194,8 @@ class Replayer:
         )
 
     def _hears_all(self, connection: StreamConnection) -> bool:
-        return all(self._hub[name].confirmed for name in channels_of(connection))
+        heard = (self._hub.get(name) for name in connection.channels)
+        return all(channel is not None and channel.confirmed for channel in heard)
 
 
 class _Encoder:
@@ -205,15 +213,6 @@ class _Encoder:
         return frame
 
 
-def channels_of(connection: StreamConnection) -> list[str]:
-    """Return what a connection hears: its user, everybody, and its topics."""
-    identity = connection.session.identity
-    if identity is None:
-        return []
-    topics = [channels.of_topic(topic) for topic in connection.session.topics]
-    return [channels.of_user(identity.user), channels.ALL, *topics]
-
-
 def encode_entry(channel: str, entry: Entry, replay: bool) -> bytes:
     """Return an entry as it goes out on a WebSocket; nothing, where it has expired."""
     if entry.kind == EXPIRED:
@@ -225,14 +224,16 @@ def encode_entry(channel: str, entry: Entry, replay: bool) -> bytes:
 
 def _chunks(
     entries: list[tuple[str, Entry]], encode: Callable[[str, Entry], bytes]
-) -> list[list[tuple[bytes, str, Entry]]]:
-    chunks: list[list[tuple[bytes, str, Entry]]] = []
-    size = _CHUNK
+) -> Iterator[list[tuple[bytes, str, Entry]]]:
+    """Yield entries with their frames, as many at a time as make a write; what is not asked for is not encoded."""
+    chunk: list[tuple[bytes, str, Entry]] = []
+    size = 0
     for name, entry in entries:
         frame = encode(name, entry)
-        if size + len(frame) > _CHUNK:
-            chunks.append([])
-            size = 0
-        chunks[-1].append((frame, name, entry))
+        if chunk and size + len(frame) > _CHUNK:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append((frame, name, entry))
         size += len(frame)
-    return chunks
+    if chunk:
+        yield chunk

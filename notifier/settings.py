@@ -5,6 +5,7 @@ two. The variable of a field is `NOTIFIER_` and the field's name in capitals.
 """
 
 import json
+import math
 import os
 import resource
 from collections.abc import Callable, Mapping
@@ -83,8 +84,9 @@ def _restricted_keys(text: str) -> tuple[ApiKey, ...]:
 
 
 def _restricted_key(id: str, secret: str, scopes: list[str] | None = None, topics: list[str] | None = None) -> ApiKey:
-    if not all(isinstance(names, list | None) for names in (scopes, topics)):
-        raise ValueError("has scopes or topics that are no list")
+    for names in (scopes, topics):
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise ValueError("has scopes or topics that are no list of names")
     chosen = frozenset(SCOPES if scopes is None else scopes)
     if chosen - frozenset(SCOPES):
         raise ValueError(f"has an unknown scope; there are {', '.join(SCOPES)}")
@@ -229,6 +231,6 @@ def _read(variable: str, text: str, metadata: Mapping[str, Any]) -> Any:
         reason = f"must be {kinds[metadata['read']]}" if metadata["read"] in kinds else str(error)
         raise SettingError(f"{variable} {reason}. {metadata['help']}") from error
     least = metadata["least"]
-    if least is not None and not value >= least:
+    if least is not None and not least <= value < math.inf:
         raise SettingError(f"{variable} must be at least {least:g} ({metadata['unit']}). {metadata['help']}")
     return value

@@ -80,9 +80,9 @@ class Subscriber:
             try:
                 self._wire.connect()
                 self._subscribe_all()
-                pause = _FIRST_PAUSE
                 while True:
                     self._take(self._wire.receive())
+                    pause = _FIRST_PAUSE
             except BrokerUnavailable as error:
                 if not self._stopped:
                     logger.warning("The subscriber lost Redis: %s", error.detail)

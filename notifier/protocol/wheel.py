@@ -24,6 +24,8 @@ class Wheel(Generic[Item]):
     def turn(self, now: float) -> list[Item]:
         """Return the items whose second has come since the last turn."""
         due: list[Item] = []
+        # After a jump back, what waits comes up within one turn of the wheel.
+        self._turned = min(self._turned, int(now))
         # After a jump of the clock every slot comes up once.
         for second in range(max(self._turned + 1, int(now) - len(self._slots) + 1), int(now) + 1):
             slot = second % len(self._slots)

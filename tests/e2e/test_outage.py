@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from notifier.embedded import find_server
+from tests.e2e.test_delivery import children
 from tests.service import Service, eventually
 
 FAST = {"broker_heartbeat": 0.3, "broker_deadline": 1.5, "redis_timeout": 1, "workers": 2}
@@ -129,9 +130,8 @@ def test_a_worker_that_dies(user: str) -> None:
     with Service(**FAST) as service:
         with service.client(user) as client:
             cursor = client.welcome["cursor"]
-            for pid in Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split():
-                if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(int(pid), signal.SIGKILL)
+            for pid in children(service.pid):
+                os.kill(pid, signal.SIGKILL)
             assert client.close_code() is None
         eventually(lambda: service.publish({"to": {"users": [user]}, "title": "meanwhile"}).status == 201)
         with service.client(user, since=cursor) as client:
@@ -142,11 +142,12 @@ def test_reload(user: str) -> None:
     """A reload tells every connection when to come back, and loses nothing."""
     with Service(**FAST) as service:
         clients = [service.client(user) for _ in range(20)]
-        cursor = clients[0].welcome["cursor"]
+        cursor, workers = clients[0].welcome["cursor"], children(service.pid)
         os.kill(service.pid, signal.SIGHUP)
         drains = [client.receive("drain")["retry_after_ms"] for client in clients]
         assert len(set(drains)) > 1, "all would come back at once"
         assert [client.close_code() for client in clients] == [1012] * len(clients)
+        eventually(lambda: not set(workers) & set(children(service.pid)))
         eventually(lambda: service.publish({"to": {"users": [user]}, "title": "reloaded"}).status == 201)
         with service.client(user, since=cursor) as client:
             assert client.receive("notification")["notification"]["title"] == "reloaded"

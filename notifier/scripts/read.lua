@@ -1,0 +1,23 @@
+-- Read what a log has after a position, as much as fits.
+--
+-- KEYS  1 the log (stream)   2 meta (hash: floor, logged)
+-- ARGV  1 the position   2 most entries   3 bytes after which no more are read
+-- Answer  {floor or false, logged or false, 1 if the log exists, 1 if it has no more, entries}
+
+local log, meta = KEYS[1], KEYS[2]
+local most, budget = tonumber(ARGV[2]), tonumber(ARGV[3])
+local state = redis.call('HMGET', meta, 'floor', 'logged')
+local found, from, complete = {}, '(' .. ARGV[1], 0
+
+repeat
+  local step = math.min(10, most - #found)
+  local entries = redis.call('XRANGE', log, from, '+', 'COUNT', step)
+  for _, entry in ipairs(entries) do
+    found[#found + 1] = entry
+    budget = budget - #entry[2][2]
+    from = '(' .. entry[1]
+  end
+  if #entries < step then complete = 1 end
+until complete == 1 or budget <= 0 or #found >= most
+
+return {state[1], state[2], redis.call('EXISTS', log), complete, found}
