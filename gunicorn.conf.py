@@ -4,6 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()  # before anything else: an unpatched redis would block a worker in its retries
 
+import atexit
 import logging
 import os
 import shutil
@@ -53,14 +54,24 @@ def on_starting(server: Any) -> None:
             "Notifier cannot start. TLS is the proxy's job: a socket that gunicorn has wrapped cannot be handed "
             "off. Start it without a certificate and let nginx, Caddy or HAProxy terminate TLS."
         )
+    if os.path.basename(os.environ[METRICS]).startswith(OURS):
+        at_exit(lambda: shutil.rmtree(os.environ[METRICS], ignore_errors=True))
     if settings.redis_url:
         return
-    server.valkey = EmbeddedValkey(settings.data_dir)
+    valkey = EmbeddedValkey(settings.data_dir)
     try:
-        server.valkey.start()
+        valkey.start()
     except EmbeddedError as error:
         sys.exit(f"Notifier cannot start. {error}")
-    os.environ["NOTIFIER_REDIS_URL"] = server.valkey.url  # inherited by the workers
+    os.environ["NOTIFIER_REDIS_URL"] = valkey.url  # inherited by the workers
+    at_exit(valkey.stop)
+    threading.Thread(target=valkey.watch, name="valkey", daemon=True).start()
+
+
+def at_exit(clean_up: Any) -> None:
+    """Do something when the master ends, however it ends; its workers inherit this, and do nothing."""
+    master = os.getpid()
+    atexit.register(lambda: clean_up() if os.getpid() == master else None)
 
 
 def when_ready(server: Any) -> None:
@@ -103,11 +114,3 @@ def worker_exit(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Count the connections of a worker that has ended no more."""
     prometheus_client.multiprocess.mark_process_dead(worker.pid, os.environ[METRICS])
-
-
-def on_exit(server: Any) -> None:
-    """Stop the embedded Valkey after the workers, and leave nothing behind."""
-    if os.path.basename(os.environ[METRICS]).startswith(OURS):
-        shutil.rmtree(os.environ[METRICS], ignore_errors=True)
-    if hasattr(server, "valkey"):
-        server.valkey.stop()

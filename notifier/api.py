@@ -2,6 +2,7 @@
 
 import hmac
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -33,7 +34,7 @@ from notifier.settings import SCOPES, ApiKey
 PUBLISH = "/v1/notifications"
 JSON, NDJSON = "application/json", "application/x-ndjson"
 MAX_KEY = 255  # characters of an Idempotency-Key
-_BATCH = 256  # lines published together: a few milliseconds, then others have their turn
+_BATCH = 256  # appends published together: a few milliseconds, then others have their turn
 _READ = 65536  # bytes per read of a body
 
 _encode = msgspec.json.Encoder().encode
@@ -117,14 +118,12 @@ class Api:
     def _publish_lines(self, request: Request, key: ApiKey) -> Iterator[bytes]:
         """Yield an answer for each line; a bad line does not fail the others."""
         name = _idempotency_key(request, key)
-        lines = ((number, line) for number, line in enumerate(self._lines(request), 1) if line)
         failure: Problem | None = None
-        while batch := list(itertools.islice(lines, _BATCH)):
-            parsed = [self._parse_line(key, line) for _, line in batch]
+        for batch in self._batches(request, key):
             posts = [
                 Post(publication, line, f"{name}:{number}" if name else "")
-                for (number, line), publication in zip(batch, parsed, strict=True)
-                if isinstance(publication, Publication) and isinstance(line, bytes)
+                for number, line, publication in batch
+                if isinstance(publication, Publication)
             ]
             answers: Iterator[Answer | Problem | None] = itertools.repeat(failure)
             if failure is None:
@@ -133,8 +132,31 @@ class Api:
                 except BrokerUnavailable as problem:
                     # The lines behind would only wait for the same timeout, each batch again.
                     answers, failure = itertools.repeat(problem), problem
-            for (number, _), publication in zip(batch, parsed, strict=True):
+            for number, _, publication in batch:
                 yield _answer_line(number, publication if isinstance(publication, Problem) else next(answers))
+            time.sleep(0)  # others have their turn, also where no line was worth a word with Redis
+
+    def _batches(self, request: Request, key: ApiKey) -> Iterator[list[tuple[int, bytes, Publication | Problem]]]:
+        """Yield lines with what they say, as many at a time as are published together."""
+        batch: list[tuple[int, bytes, Publication | Problem]] = []
+        weight = 0
+        for number, line in enumerate(self._lines(request), 1):
+            if number > self._settings.max_batch_lines:
+                batch.append((number, b"", BodyTooLarge(f"At most {self._settings.max_batch_lines} lines.")))
+                break
+            if not number % _BATCH:
+                time.sleep(0)
+            if not line:
+                continue
+            said = self._parse_line(key, line)
+            batch.append((number, line if isinstance(line, bytes) else b"", said))
+            # An append takes the time of a line, and its body goes out once for each.
+            weight += 1 if isinstance(said, Problem) else len(said.channels) * (1 + len(said.members) // 4096)
+            if weight >= _BATCH:
+                yield batch
+                batch, weight = [], 0
+        if batch:
+            yield batch
 
     def _parse_line(self, key: ApiKey, line: bytes | Problem) -> Publication | Problem:
         if isinstance(line, Problem):

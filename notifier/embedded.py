@@ -6,13 +6,16 @@ is found again by its socket.
 """
 
 import contextlib
+import fcntl
 import importlib.util
 import logging
+import os
 import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import TextIO
 
 import redis
 
@@ -34,6 +37,8 @@ class EmbeddedValkey:
         self._dir = data_dir.resolve()
         self._socket = self._dir / "valkey.sock"
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock: TextIO | None = None
+        self._stopped = False
 
     @property
     def url(self) -> str:
@@ -47,6 +52,7 @@ class EmbeddedValkey:
             EmbeddedError: there is no usable server, or it does not start.
         """
         self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock_directory()
         if len(str(self._socket).encode()) > _LONGEST_PATH:
             raise EmbeddedError(
                 f"The path {self._socket} is too long for a Unix socket: set NOTIFIER_DATA_DIR to a shorter one."
@@ -69,13 +75,48 @@ class EmbeddedValkey:
             time.sleep(0.02)
         logger.info("Started the embedded Valkey at %s", self._socket)
 
+    def watch(self) -> None:
+        """Start the server again whenever it ends, until `stop`.
+
+        Under gevent a worker that is forked off has a copy of the thread that runs this: it goes round idly, because
+        a copy that ends confuses `threading`.
+        """
+        master = os.getpid()
+        while not self._stopped:
+            time.sleep(0.5)
+            if os.getpid() == master and self._process and self._process.poll() is not None:
+                logger.error("The embedded Valkey has ended; it is started again")
+                with contextlib.suppress(EmbeddedError):
+                    self.start()
+
     def stop(self) -> None:
         """Stop the server; its data stays."""
+        self._stopped = True
         with contextlib.suppress(redis.RedisError), self._client() as client:
             client.shutdown(nosave=True)  # the append-only file has everything
         if self._process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def _lock_directory(self) -> None:
+        """Let no other service use the directory: it would stop a server that is not its own.
+
+        The lock lasts as long as this process and its workers.
+        """
+        if self._lock:
+            return
+        lock = (self._dir / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise EmbeddedError(
+                f"Another service uses {self._dir}: set NOTIFIER_DATA_DIR to another one, or NOTIFIER_REDIS_URL."
+            ) from error
+        self._lock = lock
 
     def _options(self, log: Path) -> list[str]:
         options = {

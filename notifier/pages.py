@@ -1,6 +1,8 @@
 """Pages for people: the errors' page, and in development mode the demo."""
 
+import re
 import time
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, jsonify, render_template, request, url_for
 
@@ -10,6 +12,7 @@ from notifier.protocol import identity
 
 USERS = ("alice", "bob")
 TOPIC = "orders"
+_ADDRESS = re.compile(r"[\d.]+\Z|[\da-f:]*:[\da-f:.]*\Z")  # IPv4 or IPv6
 _TOKEN_AGE = 3600  # seconds
 
 
@@ -42,6 +45,7 @@ class Demo:
 
     def show(self) -> str:
         """Show the page."""
+        _require_local_name()
         return render_template(
             "demo.html",
             users=[{"name": user, "token_url": url_for(".token", user=user)} for user in USERS],
@@ -51,11 +55,19 @@ class Demo:
 
     def token(self) -> Response:
         """Give out a token for one of the demo's users, as a backend would for its own."""
+        _require_local_name()
         user = request.args.get("user", "")
         if user not in USERS:
             abort(404)
         secret, expires = self._settings.token_secrets[0], time.time() + _TOKEN_AGE
         return jsonify(token=identity.sign(user, secret, expires, (TOPIC,), (TOPIC,)))
+
+
+def _require_local_name() -> None:
+    """Refuse a request by another name: a foreign page may have let its own name point here, to read the key."""
+    host = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").hostname or ""
+    if host != "localhost" and not host.endswith(".localhost") and not _ADDRESS.match(host):
+        abort(404)
 
 
 def _protect(response: Response) -> Response:

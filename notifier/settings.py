@@ -123,6 +123,7 @@ class Settings:
     )
     max_notification_bytes: int = _setting(65536, "bytes", "Longest notification, as posted.", int, 256)
     max_batch_bytes: int = _setting(16777216, "bytes", "Longest NDJSON body.", int, 1024)
+    max_batch_lines: int = _setting(50000, "lines", "Most lines of an NDJSON body.", int, 1)
     max_users: int = _setting(1000, "users", "Most users that one publication may name.", int, 1)
     max_topics: int = _setting(100, "topics", "Most topics that one publication may name.", int, 1)
     max_history: int = _setting(1000, "notifications", "Most notifications kept per channel.", int, 1)

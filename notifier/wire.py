@@ -5,6 +5,7 @@ because a command through redis-py's client costs a hundred microseconds under g
 what hiredis takes.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ import redis
 from notifier.errors import BrokerUnavailable
 
 _READ = 262144  # bytes per read: a burst of publications comes in one go
+_LONGEST_WRITE = 2000  # commands, about: what Redis carries out in a few dozen milliseconds
 RETRY_AFTER = 2  # seconds, told to whoever met a broker out of reach
 
 
@@ -159,7 +161,7 @@ class Pipeline:
             wire.close()
 
     def _lead(self, leader: "_Job", wire: Wire) -> None:
-        jobs = [leader, *self._take_waiting()]
+        jobs = [leader, *self._take_waiting(_LONGEST_WRITE)]
         try:
             commands = [command for job in jobs for command in job.commands]
             trailer = next((job.trailer for job in jobs if job.trailer), None)
@@ -182,10 +184,14 @@ class Pipeline:
             for job in jobs[1:]:
                 job.wake()
 
-    def _take_waiting(self) -> list["_Job"]:
+    def _take_waiting(self, most: float = math.inf) -> list["_Job"]:
+        """Take those who wait, first come first, until their commands are so many."""
+        taken: list[_Job] = []
         with self._lock:
-            waiting, self._waiting = self._waiting, deque()
-        return list(waiting)
+            while self._waiting and most > 0:
+                taken.append(self._waiting.popleft())
+                most -= len(taken[-1].commands)
+        return taken
 
     def _hand_over(self, wire: Wire) -> None:
         """Let the first who waits lead, or leave the wire to whoever comes."""

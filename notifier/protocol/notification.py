@@ -16,6 +16,7 @@ from msgspec import Raw
 from notifier.errors import BodyTooLarge, Fault, InvalidNotification, MalformedJson
 from notifier.protocol import channel
 
+_MOST_FAULTS = 50  # a body that has more is not read by anybody
 SEVERITIES = ("info", "success", "warning", "error", "critical")
 RETAINS = ("inbox", "history", "none")
 MAX_TTL = 365 * 86400  # seconds
@@ -179,7 +180,8 @@ class _Reader:
 
     def fault(self, code: str, detail: str, *path: str | int) -> None:
         """Note what is wrong."""
-        self.faults.append(Fault(_pointer(*path), code, detail))
+        if len(self.faults) < _MOST_FAULTS:
+            self.faults.append(Fault(_pointer(*path), code, detail))
 
     def _channels(self, raw: Raw) -> list[str]:
         to: dict[str, Raw] | None = self._decode(_decode_members, raw, "an object", "to")

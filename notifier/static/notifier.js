@@ -18,6 +18,8 @@ const TOKEN_REFUSED = 4001;
 const OVERLOADED = 4004;
 const STAY_AWAY = [1002, 1007, 1009]; // it would happen again
 
+const REMEMBERED = 2_000; // ids: a resumed stream repeats two seconds
+
 // All times are in milliseconds.
 const FIRST_RETRY = 1_000;
 const LAST_RETRY = 30_000;
@@ -25,7 +27,6 @@ const STABLE_AFTER = 30_000; // else who is accepted and dropped at once would t
 const ANSWER_WITHIN = 30_000; // getToken, the handshake and the welcome, each
 const EXPIRES_SOON = 5_000;
 const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
-const REMEMBERED = 2_000; // a resumed stream repeats two seconds
 
 /**
  * Events, for `on(event, callback)`:

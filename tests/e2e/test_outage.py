@@ -173,3 +173,26 @@ def test_a_log_that_lost_its_end(user: str) -> None:
             control.flushall()
             control.client_kill_filter(_type="pubsub")
             assert client.receive("lost")["channels"] == [channel, "all"]
+
+
+def test_the_embedded_valkey_is_watched(user: str) -> None:
+    """An embedded Valkey that was killed is started again by itself, and has kept everything."""
+    with Service(**FAST) as service, redis.Redis(unix_socket_path=str(service.directory / "valkey.sock")) as control:
+        with service.client(user) as client:
+            cursor = client.welcome["cursor"]
+            assert service.publish({"to": {"users": [user]}, "title": "kept"}).status == 201
+            os.kill(control.info("server")["process_id"], signal.SIGKILL)
+            eventually(lambda: service.publish({"to": {"users": [user]}, "title": "after"}).status == 201)
+        with service.client(user, since=cursor) as client:
+            titles = [client.receive("notification")["notification"]["title"] for _ in range(2)]
+            assert titles == ["kept", "after"]
+
+
+def test_one_directory_one_service() -> None:
+    """A second service on the same data directory does not start, and does no harm to the first."""
+    with Service(**FAST) as service:
+        second = Service(**FAST, data_dir=service.directory)
+        with pytest.raises(AssertionError, match="Another service uses"):
+            second.start()
+        shutil.rmtree(second.directory)
+        assert service.publish({"to": {"users": ["alice"]}, "title": "still there"}).status == 201
