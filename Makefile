@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test style types bench clean
+.PHONY: run test style types bench chaos clean
 
 run: $(VENV)/.run
 	NOTIFIER_DEV=1 exec $(BIN)/gunicorn wsgi:app
@@ -22,6 +22,9 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m chaos.run
 
 clean:
 	rm -rf $(VENV) .notifier .build build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -51,12 +51,12 @@ class EmbeddedValkey:
         Raises:
             EmbeddedError: there is no usable server, or it does not start.
         """
-        self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock_directory()
         if len(str(self._socket).encode()) > _LONGEST_PATH:
             raise EmbeddedError(
                 f"The path {self._socket} is too long for a Unix socket: set NOTIFIER_DATA_DIR to a shorter one."
             )
+        self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock_directory()
         if self._answers():
             logger.info("Found the embedded Valkey at %s", self._socket)
             return

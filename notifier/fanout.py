@@ -176,11 +176,20 @@ class FanOut:
                 if connection.catch_up is not None:
                     connection.catch_up.hear(channel.name, entries)
                     continue
-                for data in writes:
-                    if not connection.transport.write(data):
-                        self._replayer.fall_behind(connection)
-                        break
+                self._write(connection, channel, writes)
         channel.delivered = channel.seen
+
+    def _write(
+        self, connection: StreamConnection, channel: Channel[StreamConnection], writes: list[tuple[bytes, bytes]]
+    ) -> None:
+        taken = b""
+        for data, last in writes:
+            if not connection.transport.write(data):
+                self._replayer.fall_behind(connection)
+                if taken and connection.catch_up:
+                    connection.catch_up.positions[channel.name] = cursor.parse(taken)
+                return
+            taken = last
 
     def _notice_gap(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
         """Compare what each entry says came before it with what was seen: the log has what is between."""
@@ -245,15 +254,17 @@ class FanOut:
             time.sleep(self._settings.broker_heartbeat)
 
 
-def _join_frames(channel: str, entries: list[Entry]) -> list[bytes]:
-    """Return the frames of entries, each built once, joined into few writes."""
-    writes: list[list[bytes]] = []
+def _join_frames(channel: str, entries: list[Entry]) -> list[tuple[bytes, bytes]]:
+    """Return the frames of entries, each built once, joined into few writes, each with the id of its last entry."""
+    writes: list[tuple[list[bytes], bytes]] = []
     size = _WRITE
     for entry in entries:
         frame = encode_entry(channel, entry, replay=False)
         if size + len(frame) > _WRITE:
-            writes.append([])
+            writes.append(([], entry.id))
             size = 0
-        writes[-1].append(frame)
+        frames, _ = writes[-1]
+        frames.append(frame)
+        writes[-1] = (frames, entry.id)
         size += len(frame)
-    return [b"".join(frames) for frames in writes]
+    return [(b"".join(frames), last) for frames, last in writes]

@@ -44,6 +44,7 @@ class Subscriber:
         self._prefix = prefix
         self._listener = listener
         self._open = False
+        self._connects = 0  # how many times it has connected
         self._stopped = False
         self._to_subscribe: list[str] = []
         self._to_unsubscribe: list[str] = []
@@ -100,7 +101,8 @@ class Subscriber:
         wanted = self._listener.wanted()
         self._to_subscribe, self._to_unsubscribe = [], []  # all that is wanted now is in that list
         self._open = True
-        self._send("SSUBSCRIBE", wanted)
+        self._connects += 1
+        self._send("SSUBSCRIBE", wanted, self._connects)
 
     def _reconcile(self) -> None:
         while not self._stopped:
@@ -108,18 +110,22 @@ class Subscriber:
             self._changed.clear()
             if not self._open:
                 continue  # whoever connects asks for all that is wanted
+            connect = self._connects
             asked, self._to_subscribe = self._to_subscribe, []
             given_up, self._to_unsubscribe = self._to_unsubscribe, []
             try:
-                self._send("SUNSUBSCRIBE", given_up)
-                self._send("SSUBSCRIBE", asked)
+                self._send("SUNSUBSCRIBE", given_up, connect)
+                self._send("SSUBSCRIBE", asked, connect)
             except BrokerUnavailable:
                 continue  # the listening thread meets the same and connects anew
 
-    def _send(self, command: str, channels: list[str]) -> None:
+    def _send(self, command: str, channels: list[str], connect: int) -> None:
+        """Send a command on the connection it was meant for; on a later one it would be out of order."""
         for start in range(0, len(channels), _BATCH):
             batch = channels[start : start + _BATCH]
             with self._sending:
+                if connect != self._connects:
+                    return
                 self._wire.send([pack(command, *(f"{self._prefix}:{{{channel}}}" for channel in batch))])
 
     def _take(self, replies: list[Any]) -> None:

@@ -94,7 +94,7 @@ end
 if not state[3] or now - tonumber(state[3]) > every then
   local oldest, from = string.format('%.0f', now - age), '-'
   repeat
-    local old = redis.call('XRANGE', log, from, '(' .. oldest, 'COUNT', 100)
+    local old = redis.call('XRANGE', log, from, '(' .. oldest .. '-0', 'COUNT', 100)
     fall_out(old)
     if #old > 0 then from = '(' .. old[#old][1] end
   until #old < 100

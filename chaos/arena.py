@@ -1,0 +1,261 @@
+"""The arena: one run from the first process to the last, with everybody in it."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from chaos import browsers, oracle
+from chaos.browsers import Browser, Node
+from chaos.clients import Client
+from chaos.oracle import Violation
+from chaos.processes import Service, Valkey
+from chaos.proxy import Proxy
+from chaos.publishers import Ledger, Publisher
+from chaos.witness import Journal
+
+Fault = Callable[["Arena", random.Random], Awaitable[None]]
+
+_WORKERS = 3
+_BACKENDS = 8  # publishers that work beside each other
+_BROWSERS = 6
+_CONNECT_WITHIN = 25.0  # seconds, once all faults are healed
+_ARRIVE_WITHIN = 10.0  # seconds from one notification to the next, once everybody is connected
+_SETTLE_WITHIN = 60.0  # seconds: a slow reader has much to read
+_SETTINGS = {
+    "workers": _WORKERS,
+    "broker_heartbeat": 0.5,
+    "broker_deadline": 2,
+    "redis_timeout": 2,
+    "heartbeat": 2,
+    "hello_timeout": 4,
+    "attach_timeout": 4,
+    "lag_timeout": 5,
+    "drain_timeout": 2,
+    "idempotency_lease": 1,
+    "expiry_notice": 3,
+    "max_history": 100_000,
+    "send_buffer_bytes": 8192,
+    "max_backlog_bytes": 16384,
+}
+_SHORT_TOKEN = 6  # seconds
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Which faults come, in lanes that run beside each other; which settings differ; how much is published.
+
+    There are so many users and half as many topics as `names`; a publisher waits `pause` seconds on average. With
+    `follow_up`, every channel has a last notification of its own. If `bounded`, clients may be told that something
+    is lost.
+    """
+
+    lanes: tuple[tuple[Fault, ...], ...]
+    settings: dict[str, object] = field(default_factory=dict)
+    seconds: float = 20.0
+    names: int = 16
+    pause: float = 0.1
+    follow_up: bool = False
+    bounded: bool = False
+
+
+class Arena:
+    """Everybody in a run: `async with Arena(...) as arena: await arena.run()`."""
+
+    def __init__(self, scenario: Scenario, seed: int, seconds: float, clients: int) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.seconds = seconds
+        self.users = [f"u{number}" for number in range(scenario.names)]
+        self.topics = [f"t{number}" for number in range(scenario.names // 2)]
+        self.journal = Journal()
+        self.ledger = Ledger()
+        self.valkey = Valkey()
+        rng = self._rng("proxies")
+        self.broker_proxy = Proxy(self.valkey.dial, rng)
+        self.client_proxy = Proxy(self._dial_service, rng)
+        self.node = Node()
+        self.clients: list[Client] = []
+        self.browsers: list[Browser] = []
+        self.away: set[Client | Browser] = set()
+        self.struck: Counter[str] = Counter()
+        self.tracebacks = 0
+        self._number = clients
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failures: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(client.stop() for client in self.clients))
+        await self.node.stop()
+        await self.client_proxy.stop()
+        try:
+            if hasattr(self, "service"):
+                self.valkey.thaw()
+                self.broker_proxy.heal()
+                self.log = self.service.log
+                await asyncio.to_thread(self.service.remove)
+        finally:
+            await self.broker_proxy.stop()
+            self.valkey.remove()
+
+    async def run(self) -> list[Violation]:
+        """Publish and strike for the time of the run, heal, wait for what is owed, and judge."""
+        self.ends = time.monotonic() + self.seconds
+        backends = [asyncio.create_task(self.publisher.run(number, self.scenario.pause)) for number in range(_BACKENDS)]
+        self._tasks.update(backends)
+        lanes = [self._lane(number, lane) for number, lane in enumerate(self.scenario.lanes)]
+        await asyncio.gather(*lanes)
+        await asyncio.gather(*self._tasks.difference(backends))
+        self.journal.note("run", "all faults are healed")
+        self.publisher.stopped.set()
+        await asyncio.gather(*backends)
+        await self._settle()
+        self.tracebacks = self.service.tracebacks()
+        everybody = [*self.clients, *self.browsers]
+        return [
+            *(Violation("run", None, text) for text in (*self._failures, *self.ledger.complaints)),
+            *oracle.judge(self.ledger, everybody, int(str((_SETTINGS | self.scenario.settings)["max_history"]))),
+        ]
+
+    # What faults use.
+
+    def strike(self, fault: str, what: str = "") -> int:
+        """Note a fault, and return how many of its kind there have been."""
+        self.struck[fault] += 1
+        self.journal.note(fault, what or fault.replace("_", " "))
+        return self.struck[fault]
+
+    def some(self, rng: random.Random) -> list[Client | Browser]:
+        """Return some clients that are not away."""
+        present = [client for client in (*self.clients, *self.browsers) if client not in self.away]
+        return rng.sample(present, rng.randint(1, max(len(present) // 3, 1)))
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the faults; the run waits for it."""
+        self._tasks.add(asyncio.create_task(work))
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the faults end."""
+        return max(self.ends - time.monotonic(), 0)
+
+    def add_client(self, rng: random.Random) -> None:
+        """Let one more client come."""
+        number = len(self.clients)
+        user = self.users[number % len(self.users)]
+        topics = rng.sample(self.topics, rng.randint(0, min(3, len(self.topics))))
+        is_slow, is_direct = number % 6 == 5, number % 3 == 2
+        expires_in = _SHORT_TOKEN if number % 5 == 4 else 3600
+        client = Client(
+            f"client {number}",
+            user,
+            topics,
+            self.journal,
+            port=self.service.port if is_slow or is_direct else self.client_proxy.port,
+            token=lambda: self.service.token(user, topics, expires_in),
+            rng=self._rng(f"client {number}"),
+            receive_buffer=16384 if is_slow else 0,
+        )
+        self.clients.append(client)
+        client.start()
+
+    # The run.
+
+    async def _start(self) -> None:
+        await self.valkey.start()
+        await self.broker_proxy.start()
+        url = f"redis://127.0.0.1:{self.broker_proxy.port}"
+        self.service = Service(**(_SETTINGS | self.scenario.settings | {"redis_url": url}))
+        await asyncio.to_thread(self.service.start)
+        await self.client_proxy.start()
+        self.publisher = Publisher(
+            self.ledger,
+            port=self.service.port,
+            api_key=self.service.api_key,
+            users=self.users,
+            topics=self.topics,
+            seed=self.seed,
+        )
+        rng = self._rng("clients")
+        for _ in range(self._number):
+            self.add_client(rng)
+        if not browsers.missing():
+            await self.node.start(self.client_proxy.port)
+            for number in range(_BROWSERS):
+                topics = rng.sample(self.topics, 2)
+                user = self.users[number % len(self.users)]
+                token = self.service.token(user, topics)
+                browser = Browser(f"browser {number}", user, topics, self.journal, self.node, token)
+                self.browsers.append(browser)
+                browser.start()
+        await self._until(self._all_connected, _CONNECT_WITHIN, "not everybody could connect at first")
+
+    async def _lane(self, number: int, faults: tuple[Fault, ...]) -> None:
+        """Strike with one fault after another, each as often as any other."""
+        rng = self._rng(f"lane {number}")
+        deck: list[Fault] = []
+        while self.seconds_left():
+            await asyncio.sleep(min(rng.uniform(0.2, 2), self.seconds_left()))
+            deck = deck or rng.sample(faults, len(faults))
+            fault = deck.pop()
+            try:
+                await fault(self, rng)
+            except Exception as error:
+                # What a fault meets is a finding: a service that does not end, or does not start.
+                self._failures.append(f"{fault.__name__}: {type(error).__name__}: {str(error)[:2000]}")
+
+    async def _settle(self) -> None:
+        """Wait until everybody is connected, and then until everybody has what it is owed."""
+        self.broker_proxy.heal()
+        for link in self.broker_proxy.links:
+            link.swallow = 0
+        if not await self._until(self._all_connected, _CONNECT_WITHIN, "not everybody came back"):
+            return
+        await self.publisher.burst({"all": True}, 1, 40, "sentinel")
+        if self.scenario.follow_up:
+            await self.publisher.burst({"users": self.users, "topics": self.topics}, 1, 40, "follow-up")
+        end = time.monotonic() + _SETTLE_WITHIN
+        while time.monotonic() < end and await self._gains():
+            pass
+
+    async def _gains(self) -> bool:
+        """Wait for a client that is still owed something; return whether it was given more."""
+        everybody = [*self.clients, *self.browsers]
+        owed = [each for each in everybody if oracle.missing(self.ledger, each)]
+        had = [len(each.callbacks) for each in owed]
+        return bool(owed) and await self._until(
+            lambda: any(len(each.callbacks) > count for each, count in zip(owed, had, strict=True)), _ARRIVE_WITHIN
+        )
+
+    def _all_connected(self) -> bool:
+        return all(client.is_connected for client in (*self.clients, *self.browsers))
+
+    async def _until(self, condition: Callable[[], bool], seconds: float, otherwise: str = "") -> bool:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                absent = [each.name for each in (*self.clients, *self.browsers) if not each.is_connected]
+                if otherwise:
+                    self._failures.append(f"{otherwise}: {', '.join(absent)}")
+                return False
+            await asyncio.sleep(0.1)
+        return True
+
+    async def _dial_service(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.service.port)
+
+    def _rng(self, whose: str) -> random.Random:
+        return random.Random(f"{self.seed} {whose}")

@@ -1,0 +1,257 @@
+"""Faults: what goes wrong in a run. Each heals what it broke before it ends, or breaks what heals by itself."""
+
+import asyncio
+import random
+
+from chaos.arena import Arena
+
+_NORMAL_BUFFER = "pubsub 33554432 8388608 60"  # Valkey's default
+_SMALL_BUFFER = "pubsub 32768 16384 1"
+
+
+# Of the service.
+
+
+async def kill_worker(arena: Arena, rng: random.Random) -> None:
+    """Kill one worker."""
+    workers = arena.service.workers()
+    if workers:
+        pid = rng.choice(workers)
+        arena.strike("kill_worker", f"worker {pid} is killed")
+        arena.service.kill_worker(pid)
+    await asyncio.sleep(rng.uniform(0.5, 1.5))
+
+
+async def reload(arena: Arena, rng: random.Random) -> None:
+    """Replace all workers by new ones."""
+    arena.strike("reload", "all workers are replaced")
+    arena.service.reload()
+    await asyncio.sleep(rng.uniform(2, 4))
+
+
+async def restart(arena: Arena, rng: random.Random) -> None:
+    """End the whole service, and start it again."""
+    arena.strike("restart", "the service ends")
+    await asyncio.to_thread(arena.service.stop)
+    arena.journal.note("restart", "the service has ended")
+    await asyncio.sleep(rng.uniform(0, 1))
+    await asyncio.to_thread(arena.service.start)
+    arena.journal.note("restart", "the service is ready")
+
+
+# Of Valkey.
+
+
+async def kill_valkey(arena: Arena, rng: random.Random) -> None:
+    """Kill Valkey, and start it again with its append-only file."""
+    arena.strike("kill_valkey", "Valkey is killed")
+    arena.valkey.kill()
+    try:
+        await asyncio.sleep(rng.uniform(0, 2.5))
+    finally:
+        await arena.valkey.start()
+    arena.journal.note("kill_valkey", "Valkey is back")
+
+
+async def freeze_valkey(arena: Arena, rng: random.Random) -> None:
+    """Stop Valkey for a while, with its sockets open."""
+    await _freeze(arena, rng.uniform(0.3, 4))
+
+
+async def freeze_valkey_for_long(arena: Arena, rng: random.Random) -> None:
+    """Stop Valkey for longer than a worker waits until it connects anew."""
+    await _freeze(arena, rng.uniform(13, 18))
+    await asyncio.sleep(2)
+
+
+async def _freeze(arena: Arena, seconds: float) -> None:
+    arena.strike("freeze_valkey", f"Valkey freezes for {seconds:.1f} s")
+    arena.valkey.freeze()
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        arena.valkey.thaw()
+    arena.journal.note("freeze_valkey", "Valkey goes on")
+
+
+async def kill_subscribers(arena: Arena, rng: random.Random) -> None:
+    """Let Valkey close the connection on which each worker hears what is published."""
+    arena.strike("kill_subscribers", "Valkey closes all subscribers")
+    await arena.valkey.command("CLIENT", "KILL", "TYPE", "pubsub")
+
+
+async def overflow(arena: Arena, rng: random.Random) -> None:
+    """Publish more at once than Valkey may hold for a subscriber."""
+    arena.strike("overflow", "a burst, with small output buffers")
+    await arena.valkey.command("CONFIG", "SET", "client-output-buffer-limit", _SMALL_BUFFER)
+    try:
+        await burst(arena, rng)
+    finally:
+        await arena.valkey.command("CONFIG", "SET", "client-output-buffer-limit", _NORMAL_BUFFER)
+
+
+async def burst(arena: Arena, rng: random.Random) -> None:
+    """Publish more at once than any buffer of a worker holds."""
+    to = {"topics": [rng.choice(arena.topics)]} if rng.random() < 0.7 else {"users": [rng.choice(arena.users)]}
+    count = rng.randint(100, 300)
+    name = arena.strike("burst", f"a burst of {count} to {to}")
+    await arena.publisher.burst(to, count, rng.choice((100, 2000)), f"burst {name}")
+
+
+# Of the network between the service and Valkey.
+
+
+async def silence_subscriber(arena: Arena, rng: random.Random) -> None:
+    """Let a worker's subscriber be connected to nothing: no byte comes, and no end."""
+    links = arena.broker_proxy.subscribers()
+    for link in rng.sample(links, min(len(links), rng.randint(1, 3))):
+        arena.strike("silence_subscriber", "a subscriber is silently dead")
+        link.die()
+    await asyncio.sleep(rng.uniform(1, 4))
+
+
+async def hold_broker(arena: Arena, rng: random.Random) -> None:
+    """Let nothing through between the service and Valkey, then all that was held back."""
+    arena.strike("hold_broker", "nothing passes between service and Valkey")
+    for link in list(arena.broker_proxy.links):
+        link.flows.clear()
+    arena.broker_proxy.ignores = rng.random() < 0.5
+    try:
+        await asyncio.sleep(rng.uniform(0.5, 3.5))
+    finally:
+        arena.broker_proxy.heal()
+    arena.journal.note("hold_broker", "all passes again")
+
+
+async def delay_broker(arena: Arena, rng: random.Random) -> None:
+    """Slow down everything between the service and Valkey, in small pieces."""
+    arena.broker_proxy.delay = rng.uniform(0.01, 0.3)
+    arena.broker_proxy.piece = rng.choice((500, 65536))
+    arena.strike("delay_broker", f"Valkey is up to {arena.broker_proxy.delay:.2f} s away")
+    try:
+        await asyncio.sleep(rng.uniform(1, 4))
+    finally:
+        arena.broker_proxy.heal()
+    arena.journal.note("delay_broker", "Valkey is near again")
+
+
+async def cut_broker(arena: Arena, rng: random.Random) -> None:
+    """Cut some connections to Valkey."""
+    links = list(arena.broker_proxy.links)
+    cut = rng.sample(links, rng.randint(0, len(links)))
+    arena.strike("cut_broker", f"{len(cut)} of {len(links)} connections to Valkey are cut")
+    for link in cut:
+        link.cut()
+
+
+async def swallow(arena: Arena, rng: random.Random) -> None:
+    """Let a subscriber miss a few published entries, with nothing to tell it."""
+    links = arena.broker_proxy.subscribers()
+    for link in rng.sample(links, min(len(links), 2)):
+        link.swallow += rng.randint(1, 3)
+        arena.strike("swallow", f"a subscriber misses {link.swallow} entries")
+    await asyncio.sleep(rng.uniform(0.2, 1))
+
+
+# Of the clients, and of the network between them and the service.
+
+
+async def cut_clients(arena: Arena, rng: random.Random) -> None:
+    """Let some clients lose their sockets."""
+    arena.strike("cut_clients")
+    for client in arena.some(rng):
+        client.cut()
+
+
+async def leave(arena: Arena, rng: random.Random) -> None:
+    """Let some clients go away for a while, at times for longer than a worker keeps their channels."""
+    seconds = rng.choice((0.1, 1, 3, 11))
+    arena.strike("leave", f"some go away for {seconds} s")
+    clients = [client for client in arena.some(rng) if client not in arena.away]
+    arena.away.update(clients)
+    for client in clients:
+        await client.leave()
+
+    async def come_back() -> None:
+        await asyncio.sleep(min(seconds, arena.seconds_left()))
+        for client in clients:
+            client.come_back()
+            arena.away.discard(client)
+
+    arena.later(come_back())
+
+
+async def arrive(arena: Arena, rng: random.Random) -> None:
+    """Let new clients come, who have no cursor."""
+    arena.strike("arrive", "new clients come")
+    for _ in range(2):
+        arena.add_client(rng)
+
+
+async def read_slowly(arena: Arena, rng: random.Random) -> None:
+    """Let some clients stop reading for a while."""
+    clients = [client for client in arena.clients if client.receive_buffer]
+    seconds = rng.uniform(0.5, 4)
+    arena.strike("read_slowly", f"some do not read for {seconds:.1f} s")
+    for client in clients:
+        client.note("stops reading")
+        client.reads.clear()
+    try:
+        await burst(arena, rng)
+        await asyncio.sleep(seconds)
+    finally:
+        for client in clients:
+            client.note("reads again")
+            client.reads.set()
+
+
+async def wander(arena: Arena, rng: random.Random) -> None:
+    """Let clients leave topics, and come back with a cursor."""
+    arena.strike("wander", "some leave topics for a while")
+    for client in arena.some(rng):
+        if client.topics:
+            arena.later(client.wander(list(client.topics), min(rng.uniform(0, 2), arena.seconds_left())))
+    await asyncio.sleep(rng.uniform(0, 0.5))
+
+
+async def hold_clients(arena: Arena, rng: random.Random) -> None:
+    """Let nothing through between some clients and the service, then all that was held back."""
+    arena.strike("hold_clients", "nothing passes between some clients and the service")
+    for link in list(arena.client_proxy.links):
+        if rng.random() < 0.4:
+            link.flows.clear()
+    try:
+        await asyncio.sleep(rng.uniform(0.5, 6))
+    finally:
+        arena.client_proxy.heal()
+
+
+async def delay_clients(arena: Arena, rng: random.Random) -> None:
+    """Slow down everything between clients and service, in small pieces."""
+    arena.client_proxy.delay = rng.uniform(0.01, 0.2)
+    arena.client_proxy.piece = rng.choice((100, 1000, 65536))
+    arena.strike("delay_clients", f"the service is up to {arena.client_proxy.delay:.2f} s away")
+    try:
+        await asyncio.sleep(rng.uniform(1, 3))
+    finally:
+        arena.client_proxy.heal()
+
+
+async def half_close_clients(arena: Arena, rng: random.Random) -> None:
+    """End some clients' direction only."""
+    arena.strike("half_close_clients")
+    for link in list(arena.client_proxy.links):
+        if rng.random() < 0.3:
+            link.half_close()
+
+
+async def refuse_clients(arena: Arena, rng: random.Random) -> None:
+    """Cut all clients of the proxy, and let none come back for a while."""
+    arena.strike("refuse_clients")
+    arena.client_proxy.refuses = True
+    for link in list(arena.client_proxy.links):
+        link.cut()
+    try:
+        await asyncio.sleep(rng.uniform(0.2, 2))
+    finally:
+        arena.client_proxy.heal()

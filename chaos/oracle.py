@@ -1,0 +1,181 @@
+"""The oracle: what each client was owed, and whether its callbacks were given that, once and in order."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from chaos.publishers import Ledger, Publication
+from chaos.witness import Callback, Cursor, Loss, Witness
+
+_OVERLAP = 2000  # ms: so far ids of different channels may run backwards
+
+
+class Violation(NamedTuple):
+    """A promise that was not kept. `since` and `until` frame the time in which it went wrong, in monotonic seconds."""
+
+    kind: str
+    witness: Witness | None
+    text: str
+    channel: str = ""
+    publication: Publication | None = None
+    since: float = 0.0
+    until: float = 0.0
+
+
+def judge(ledger: Ledger, witnesses: Iterable[Witness], max_history: int) -> list[Violation]:
+    """Return every violation."""
+    violations = []
+    for witness in witnesses:
+        violations += [Violation("complaint", witness, text) for text in witness.complaints]
+        violations += [_hole(witness, publication) for publication in missing(ledger, witness)]
+        violations += _wrong(ledger, witness)
+        violations += _twice(witness)
+        violations += _disorder(ledger, witness)
+        violations += _false_alarms(ledger, witness, max_history)
+    return violations
+
+
+def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
+    """Return what a client was owed, has not got, and was not told to be lost."""
+    got = {callback.key for callback in witness.callbacks}
+    return [
+        publication
+        for publication in ledger.acknowledged()
+        if publication.retained
+        and publication.key not in got
+        and (owed := _owed(witness, publication))
+        and not all(_told(witness, channel, cursor) for channel, cursor in owed)
+    ]
+
+
+def is_early(witness: Witness, callback: Callback) -> bool:
+    """Tell whether it is from before the client came: the overlap of a later replay has it, and it is not owed."""
+    entitled = witness.entitled.get(callback.channel)
+    return entitled is None or callback.cursor[0] <= entitled[0]
+
+
+def _owed(witness: Witness, publication: Publication) -> list[tuple[str, Cursor]]:
+    return [
+        (channel, cursor)
+        for channel, cursor in publication.cursors.items()
+        # From the next millisecond on: a cursor of `welcome` has no sequence.
+        if channel in witness.channels and (entitled := witness.entitled.get(channel)) and cursor[0] > entitled[0]
+    ]
+
+
+def _told(witness: Witness, channel: str, cursor: Cursor) -> bool:
+    """Tell whether the client was told that the channel lost something, where this entry would have been."""
+    before, after = _neighbours(witness, channel, cursor)
+    start = before[0] + 1 if before else 0
+    end = after[0] if after else len(witness.callbacks)
+    return any(channel in loss.channels and start <= loss.after <= end for loss in witness.losses)
+
+
+def _neighbours(
+    witness: Witness, channel: str, cursor: Cursor
+) -> tuple[tuple[int, Callback] | None, tuple[int, Callback] | None]:
+    """Return the callbacks of a channel around a cursor, with their places."""
+    before = after = None
+    for place, callback in enumerate(witness.callbacks):
+        if callback.channel != channel:
+            continue
+        if callback.cursor < cursor:
+            before = place, callback
+        elif after is None and callback.cursor > cursor:
+            after = place, callback
+    return before, after
+
+
+def _hole(witness: Witness, publication: Publication) -> Violation:
+    [(channel, cursor), *_] = _owed(witness, publication)
+    before, after = _neighbours(witness, channel, cursor)
+    text = f"{publication.key} in {channel} at {_text(cursor)} never came"
+    since = min(publication.attempts[0][0], before[1].at if before else publication.attempts[0][0])
+    until = max(publication.acknowledged, after[1].at if after else 0)
+    return Violation("missing", witness, text, channel, publication, since, until)
+
+
+def _wrong(ledger: Ledger, witness: Witness) -> list[Violation]:
+    """Find what was never published like this, or not to this client."""
+    violations = []
+    for callback in witness.callbacks:
+        publication = ledger.publications.get(callback.key)
+        at = callback.at
+        if publication is None or callback.channel not in publication.channels:
+            text = f"{callback.key or callback.id} in {callback.channel} was never published there"
+        elif callback.channel not in witness.channels:
+            text = f"{callback.key} in {callback.channel} is not for {witness.user} with {witness.topics}"
+        elif publication.acknowledged and (
+            callback.id != publication.id or callback.cursor != publication.cursors[callback.channel]
+        ):
+            cursor = _text(publication.cursors[callback.channel])
+            text = f"{callback.key} came as {callback.id} {_text(callback.cursor)}, not {publication.id} {cursor}"
+        else:
+            continue
+        violations.append(Violation("wrong", witness, text, callback.channel, publication, at, at))
+    return violations
+
+
+def _twice(witness: Witness) -> list[Violation]:
+    seen: dict[str, Callback] = {}
+    violations = []
+    for callback in witness.callbacks:
+        first = seen.setdefault(callback.key, callback)
+        if first is not callback:
+            text = (
+                f"{callback.key} came twice: {first.channel} {_text(first.cursor)}, "
+                f"{callback.channel} {_text(callback.cursor)}"
+            )
+            violations.append(Violation("twice", witness, text, callback.channel, None, first.at, callback.at))
+    return violations
+
+
+def is_ephemeral(ledger: Ledger, callback: Callback) -> bool:
+    """Tell whether it is in no log: it may come behind what a replay had of the log already."""
+    publication = ledger.publications.get(callback.key)
+    return publication is not None and not publication.retained
+
+
+def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
+    violations = []
+    highest: dict[str, Callback] = {}
+    highest_ms = 0
+    for callback in witness.callbacks:
+        if is_early(witness, callback) or is_ephemeral(ledger, callback):
+            continue
+        last = highest.get(callback.channel)
+        if last and callback.cursor <= last.cursor:
+            text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {_text(last.cursor)}"
+            violations.append(Violation("disorder", witness, text, callback.channel, None, last.at, callback.at))
+        else:
+            highest[callback.channel] = callback
+        if callback.cursor[0] < highest_ms - _OVERLAP and not witness.wanders:
+            text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {highest_ms}"
+            violations.append(Violation("far back", witness, text, callback.channel, None, callback.at, callback.at))
+        highest_ms = max(highest_ms, callback.cursor[0])
+    return violations
+
+
+def _false_alarms(ledger: Ledger, witness: Witness, max_history: int) -> list[Violation]:
+    """Find where a client was told of a loss that the bound of the history does not explain."""
+    return [
+        Violation("false alarm", witness, f"{channel} was said to have lost something", channel, None, loss.at, loss.at)
+        for loss in witness.losses
+        for channel in loss.channels
+        if not _exceeded(ledger, channel, loss, max_history)
+    ]
+
+
+def _exceeded(ledger: Ledger, channel: str, loss: Loss, max_history: int) -> bool:
+    """Tell whether the history may have been exceeded between the client's cursor and the loss."""
+    count = sum(
+        channel in publication.channels
+        and publication.retained
+        and publication.attempts_began_before(loss.at)
+        and publication.cursors.get(channel, (1 << 62, 0)) > loss.since
+        for publication in ledger.publications.values()
+    )
+    return count > max_history
+
+
+def _text(cursor: Cursor) -> str:
+    return f"{cursor[0]}-{cursor[1]}"

@@ -1,0 +1,170 @@
+"""Publishers: they try again until they are acknowledged, and the ledger has what they were told."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from chaos.witness import Cursor, cursor_of
+
+_ANSWER_WITHIN = 5.0  # seconds
+_GIVE_UP = 40.0  # seconds: longer than any fault
+
+
+@dataclass
+class Publication:
+    """One notification as its publisher meant it. `cursors` is by channel, once it is acknowledged."""
+
+    key: str
+    channels: list[str]
+    retained: bool = True
+    attempts: list[tuple[float, str]] = field(default_factory=list)  # when, and what came of it
+    acknowledged: float = 0.0
+    id: str = ""
+    cursors: dict[str, Cursor] = field(default_factory=dict)
+
+    def attempts_began_before(self, at: float) -> bool:
+        """Tell whether it was posted before a time."""
+        return bool(self.attempts) and self.attempts[0][0] < at
+
+
+class Ledger:
+    """All publications, by their keys."""
+
+    def __init__(self) -> None:
+        self.publications: dict[str, Publication] = {}
+        self.complaints: list[str] = []
+
+    def acknowledged(self) -> list[Publication]:
+        """Return the publications that were answered with 201."""
+        return [each for each in self.publications.values() if each.acknowledged]
+
+    def acknowledge(self, publication: Publication, answer: dict[str, Any]) -> None:
+        """Note an answer. A retry must be answered with the same."""
+        cursors = {each["channel"]: cursor_of(each["cursor"]) for each in answer["channels"]}
+        if publication.acknowledged and (publication.id, publication.cursors) != (answer["id"], cursors):
+            self.complaints.append(f"{publication.key} was acknowledged twice, differently")
+        if set(cursors) != set(publication.channels):
+            self.complaints.append(f"{publication.key} went to {sorted(cursors)}, not to {publication.channels}")
+        publication.acknowledged = publication.acknowledged or time.monotonic()
+        publication.id, publication.cursors = answer["id"], cursors
+
+
+class Publisher:
+    """Publishes for the run: each of `run`'s callers is one backend that publishes one request after another."""
+
+    def __init__(
+        self, ledger: Ledger, *, port: int, api_key: str, users: list[str], topics: list[str], seed: int
+    ) -> None:
+        self.ledger = ledger
+        self.stopped = asyncio.Event()
+        self._url = f"http://127.0.0.1:{port}/v1/notifications"
+        self._authorization = {"Authorization": f"Bearer {api_key}"}
+        self._users, self._topics = users, topics
+        self._seed = seed
+
+    async def run(self, number: int, pause: float) -> None:
+        """Publish until stopped, with a pause of so many seconds on average, from numbered key to numbered key."""
+        rng = random.Random(f"{self._seed} publisher {number}")
+        keys = (f"{number}.{count}" for count in range(1_000_000))
+        async with self._session() as session:
+            while not self.stopped.is_set():
+                await asyncio.sleep(rng.uniform(0, 2 * pause))  # the pace of the load
+                count = rng.randint(2, 20) if rng.random() < 0.1 else 1
+                drafts = [_draft(next(keys), self._address(rng), rng) for _ in range(count)]
+                await self._publish(session, drafts, rng, keyed=rng.random() < 0.8)
+
+    async def burst(self, to: dict[str, Any], count: int, size: int, name: str) -> None:
+        """Publish many at once."""
+        async with self._session() as session:
+            rng = random.Random(f"{self._seed} {name}")
+            drafts = [_draft(f"{name}.{number}", to, rng, size) for number in range(count)]
+            await self._publish(session, drafts, rng, keyed=True)
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            headers=self._authorization, timeout=aiohttp.ClientTimeout(_ANSWER_WITHIN), trust_env=False
+        )
+
+    def _address(self, rng: random.Random) -> dict[str, Any]:
+        kind = rng.random()
+        if kind < 0.45:
+            return {"users": [rng.choice(self._users)]}
+        if kind < 0.60:
+            return {"users": rng.sample(self._users, min(3, len(self._users)))}
+        if kind < 0.85:
+            return {"topics": [rng.choice(self._topics)]}
+        if kind < 0.95:
+            return {"users": [rng.choice(self._users)], "topics": rng.sample(self._topics, min(2, len(self._topics)))}
+        return {"all": True}
+
+    async def _publish(
+        self, session: aiohttp.ClientSession, drafts: list["_Draft"], rng: random.Random, keyed: bool
+    ) -> None:
+        publications = [draft.publication for draft in drafts]
+        for publication in publications:
+            self.ledger.publications[publication.key] = publication
+        headers = {"Content-Type": "application/json" if len(drafts) == 1 else "application/x-ndjson"}
+        if keyed:
+            headers["Idempotency-Key"] = publications[0].key
+        body = b"".join(draft.line for draft in drafts)
+        begun = time.monotonic()
+        while not all(publication.acknowledged for publication in publications):
+            started = time.monotonic()
+            for publication in publications:
+                publication.attempts.append((started, "asked"))
+            outcome = await self._attempt(session, publications, body, headers)
+            for publication in publications:
+                publication.attempts[-1] = (started, outcome)
+            if not keyed:
+                return  # without a key, to try again might publish it twice
+            if time.monotonic() - begun > _GIVE_UP:
+                self.ledger.complaints.append(f"{publications[0].key} was not acknowledged in {_GIVE_UP} s: {outcome}")
+                return
+            if outcome != "201":
+                await asyncio.sleep(rng.uniform(0.05, 0.3))  # an impatient publisher
+
+    async def _attempt(
+        self, session: aiohttp.ClientSession, publications: list[Publication], body: bytes, headers: dict[str, str]
+    ) -> str:
+        try:
+            async with session.post(self._url, data=body, headers=headers) as response:
+                status, text = response.status, await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return type(error).__name__
+        if len(publications) == 1:
+            answers: Iterator[dict[str, Any]] = iter([{"status": status} | json.loads(text)] if text else [])
+        else:
+            answers = (json.loads(line) for line in text.splitlines()) if status == 200 else iter(())
+        statuses = {status} if len(publications) == 1 or status != 200 else set()
+        for publication, answer in zip(publications, answers, strict=False):
+            statuses.add(answer["status"])
+            if answer["status"] == 201:
+                self.ledger.acknowledge(publication, answer)
+        self.ledger.complaints += [
+            f"{publications[0].key} was answered with {each}: {text[:200]!r}"
+            for each in statuses
+            if each < 500 and each not in (200, 201, 409)
+        ]
+        return ", ".join(map(str, sorted(statuses)))
+
+
+@dataclass
+class _Draft:
+    publication: Publication
+    line: bytes
+
+
+def _draft(key: str, to: dict[str, Any], rng: random.Random, size: int = 0) -> _Draft:
+    retained = rng.random() > 0.05 or size > 0
+    size = size or (2000 if rng.random() < 0.05 else 40)
+    body = {"to": to, "data": {"key": key}, "body": "x" * size, "retain": "history" if retained else "none"}
+    channels = [f"user:{user}" for user in to.get("users", ())]
+    channels += [f"topic:{topic}" for topic in to.get("topics", ())]
+    channels += ["all"] if to.get("all") else []
+    return _Draft(Publication(key, channels, retained), json.dumps(body).encode() + b"\n")

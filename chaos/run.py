@@ -1,0 +1,108 @@
+"""Break everything, and prove that nothing was lost in silence.
+
+Usage: `python -m chaos.run [--seeds 1-20] [--seconds N] [--scenario NAME] [--clients N]`. Each seed is one run: real
+clients and publishers, a real service and a real Valkey, and faults that the seed chooses. Exit code 1 means that a
+promise was broken; the output tells the shortest story of it, and `--seeds` with its seed tries the same faults again.
+"""
+
+import argparse
+import asyncio
+import logging
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from chaos import browsers, oracle, story
+from chaos.arena import Arena
+from chaos.oracle import Violation
+from chaos.scenarios import SCENARIOS
+
+_STORIES = 3  # per run: one hole often has many victims
+
+
+def main() -> int:
+    """Run the seeds that were asked for and return the exit code."""
+    options = _arguments()
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    if browsers.missing():
+        print(f"Without {browsers.missing()}, no client runs the browser's library.")
+    broken: dict[str, Counter[str]] = {}
+    struck: Counter[str] = Counter()
+    for seed in options.seeds:
+        name = options.scenario or _scenario_of(seed)
+        violations, faults = run(seed, name, options.seconds, options.clients, options.keep)
+        struck += faults
+        if violations:
+            broken[f"{name}, seed {seed}"] = Counter(violation.kind for violation in violations)
+    print(f"\n{len(options.seeds)} runs, {len(broken)} broke a promise. Faults: {_counts(struck)}.")
+    for label, kinds in broken.items():
+        print(f"  {label}: {_counts(kinds)}")
+    return 1 if broken else 0
+
+
+def run(
+    seed: int, name: str, seconds: float | None = None, clients: int = 36, keep: Path | None = None
+) -> tuple[list[Violation], Counter[str]]:
+    """Run one seed and print what came of it. Returns what broke, and the faults that struck."""
+    began = time.monotonic()
+    scenario = SCENARIOS[name]
+    arena = Arena(scenario, seed, seconds or scenario.seconds, clients)
+    violations = asyncio.run(_run(arena))
+    everybody = [*arena.clients, *arena.browsers]
+    figures = {
+        "acknowledged": len(arena.ledger.acknowledged()),
+        "deliveries": sum(len(each.callbacks) for each in everybody),
+        "replayed": sum(each.replayed for each in everybody),
+        "reconnects": sum(max(each.connections - 1, 0) for each in everybody),
+        "losses told": sum(len(each.losses) for each in everybody),
+        "early": sum(oracle.is_early(each, callback) for each in everybody for callback in each.callbacks),
+        "tracebacks logged": arena.tracebacks,
+    }
+    verdict = f"BROKEN: {_counts(Counter(each.kind for each in violations))}" if violations else "ok"
+    said = ", ".join(f"{count:,} {what}" for what, count in figures.items() if count)
+    print(
+        f"seed {seed} {name}: {verdict}; {said}; {time.monotonic() - began:.0f} s; {_counts(arena.struck)}", flush=True
+    )
+    for violation in sorted(violations, key=lambda each: each.since)[:_STORIES]:
+        print(story.tell(violation, arena.journal), flush=True)
+    if keep and (violations or arena.tracebacks):
+        keep.mkdir(parents=True, exist_ok=True)
+        (keep / f"{name}-{seed}.log").write_text(arena.log)
+        lines = (f"{each.at - arena.journal.start:8.3f}  {each.who:20} {each.what}" for each in arena.journal.moments)
+        (keep / f"{name}-{seed}.journal").write_text("\n".join(lines))
+    return violations, arena.struck
+
+
+async def _run(arena: Arena) -> list[Violation]:
+    async with arena:
+        return await arena.run()
+
+
+def _scenario_of(seed: int) -> str:
+    """Spread the seeds over the scenarios; every other run is mixed."""
+    others = [name for name in SCENARIOS if name != "mixed"]
+    return "mixed" if seed % 2 else others[seed // 2 % len(others)]
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m chaos.run", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=_seeds, default=range(1, 21), metavar="1-20", help="a number, or a range")
+    parser.add_argument("--seconds", type=float, help="how long faults come, per run")
+    parser.add_argument("--scenario", choices=SCENARIOS, help="for all seeds; else each seed has its own")
+    parser.add_argument("--clients", type=int, default=36, help="beside those that run the browser's library")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep the log and the journal of bad runs")
+    return parser.parse_args()
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Stories: the shortest account of a violation, in time order."""
+
+from chaos.oracle import Violation
+from chaos.witness import Callback, Journal, Moment
+
+_MARGIN = 3.0  # seconds told before and after the hole
+_MOST = 60  # lines
+
+
+def tell(violation: Violation, journal: Journal) -> str:
+    """Return what was expected, and what happened to the client and to everything around it meanwhile."""
+    witness = violation.witness
+    lines = [f"{violation.kind}: {witness.name + ': ' if witness else ''}{violation.text}"]
+    if witness is None or not violation.until:
+        return lines[0]
+    lines.append(f"  it hears {', '.join(sorted(witness.channels))}")
+    since, until = violation.since - _MARGIN, violation.until + _MARGIN
+    moments = [
+        moment
+        for moment in journal.moments
+        if since <= moment.at <= until and (moment.who == witness.name or not moment.who.startswith(_OTHERS))
+    ]
+    earlier = [moment for moment in journal.moments if moment.who == witness.name and moment.at < since]
+    moments += earlier[-2:]  # the connection that it had then
+    moments += _publication(violation) + _callbacks(violation)
+    moments.sort()
+    if len(moments) > _MOST:
+        half = _MOST // 2
+        skipped = Moment(moments[half].at, "...", f"{len(moments) - 2 * half} more")
+        moments = [*moments[:half], skipped, *moments[-half:]]
+    return "\n".join([*lines, *(f"  {each.at - journal.start:8.3f}  {each.who:20} {each.what}" for each in moments)])
+
+
+_OTHERS = ("client ", "browser ")
+
+
+def _publication(violation: Violation) -> list[Moment]:
+    publication = violation.publication
+    if publication is None:
+        return []
+    moments = [Moment(at, "publisher", f"{publication.key}: {outcome}") for at, outcome in publication.attempts]
+    if publication.acknowledged:
+        cursors = ", ".join(f"{name} {ms}-{seq}" for name, (ms, seq) in publication.cursors.items())
+        moments.append(Moment(publication.acknowledged, "publisher", f"{publication.key} acknowledged: {cursors}"))
+    return moments
+
+
+def _callbacks(violation: Violation) -> list[Moment]:
+    """Return the callbacks around the hole: of its channel, the last two before and the first two after."""
+    witness = violation.witness
+    assert witness
+    near = [callback for callback in witness.callbacks if callback.channel == violation.channel]
+    before = [callback for callback in near if callback.at <= violation.since][-2:]
+    during = [callback for callback in near if violation.since < callback.at < violation.until][:6]
+    after = [callback for callback in near if callback.at >= violation.until][:2]
+    return [_moment(callback) for callback in (*before, *during, *after)]
+
+
+def _moment(callback: Callback) -> Moment:
+    replay = " replay" if callback.replay else ""
+    ms, seq = callback.cursor
+    return Moment(callback.at, "callback", f"{callback.key} {callback.channel} {ms}-{seq}{replay}")

@@ -1,0 +1,102 @@
+"""Witnesses: what one client's callbacks were given, and when it was connected."""
+
+import time
+from typing import Any, NamedTuple
+
+Cursor = tuple[int, int]
+
+
+def cursor_of(text: str) -> Cursor:
+    """Return a cursor as two numbers, which compare as cursors do."""
+    ms, _, sequence = text.partition("-")
+    return int(ms), int(sequence)
+
+
+class Moment(NamedTuple):
+    """Something that happened: `at` is in seconds of the monotonic clock, `who` a client or a fault."""
+
+    at: float
+    who: str
+    what: str
+
+
+class Journal:
+    """What happened to everybody, in order."""
+
+    def __init__(self) -> None:
+        self.moments: list[Moment] = []
+        self.start = time.monotonic()
+
+    def note(self, who: str, what: str) -> None:
+        """Write a line."""
+        self.moments.append(Moment(time.monotonic(), who, what))
+
+
+class Callback(NamedTuple):
+    """One call of the notification callback. `key` is the publication's own, from its data."""
+
+    at: float
+    channel: str
+    cursor: Cursor
+    id: str
+    key: str
+    replay: bool
+
+
+class Loss(NamedTuple):
+    """One call of the lost callback: it came when `after` notifications had come; `since` was the client's cursor."""
+
+    at: float
+    channels: list[str]
+    after: int
+    since: Cursor
+
+
+class Witness:
+    """What the oracle knows of one client. `entitled` has, per channel, the cursor from which on it is owed all."""
+
+    def __init__(self, name: str, user: str, topics: list[str], journal: Journal) -> None:
+        self.name = name
+        self.user = user
+        self.topics = topics
+        self.entitled: dict[str, Cursor] = {}
+        self.callbacks: list[Callback] = []
+        self.losses: list[Loss] = []
+        self.complaints: list[str] = []
+        self.wanders = False  # it leaves topics and comes back to them with their past
+        self.is_connected = False
+        self.connections = 0
+        self.replayed = 0
+        self._journal = journal
+
+    @property
+    def channels(self) -> set[str]:
+        """The channels that it is subscribed to, now or now and then."""
+        return {f"user:{self.user}", "all", *(f"topic:{topic}" for topic in self.topics)}
+
+    def note(self, what: str) -> None:
+        """Write a line into the journal."""
+        self._journal.note(self.name, what)
+
+    def complain(self, what: str) -> None:
+        """Note what must not happen to a client at all."""
+        self.note(f"COMPLAINT {what}")
+        self.complaints.append(what)
+
+    def welcomed(self, cursor: str, topics: list[str]) -> None:
+        """Note a welcome, or that it has been subscribed to topics."""
+        self.connections += not self.is_connected
+        self.is_connected = True
+        for channel in (f"user:{self.user}", "all", *(f"topic:{topic}" for topic in topics)):
+            self.entitled.setdefault(channel, cursor_of(cursor))
+
+    def called(self, channel: str, cursor: str, notification: dict[str, Any], replay: bool) -> None:
+        """Note a notification."""
+        key = (notification.get("data") or {}).get("key", "")
+        self.replayed += replay
+        self.callbacks.append(Callback(time.monotonic(), channel, cursor_of(cursor), notification["id"], key, replay))
+
+    def told_lost(self, channels: list[str], since: str | None) -> None:
+        """Note that something is gone."""
+        self.note(f"told that something is lost: {', '.join(channels)}")
+        self.losses.append(Loss(time.monotonic(), channels, len(self.callbacks), cursor_of(since or "0-0")))

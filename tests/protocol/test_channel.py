@@ -1,0 +1,73 @@
+"""Channels: their names and who may hear them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from notifier.protocol import channel
+
+REFUSED = ["", "a b", " a", "a\u00a0b", "a\tb", "a\n", "\x00", "\x7f", "a\u200bb", "\u2028", "{a", "a}", "\ud800"]
+FAULTS = [channel.fault_of_name, channel.fault_of_topic]
+
+
+@pytest.mark.parametrize("fault_of", FAULTS)
+@pytest.mark.parametrize(
+    "name", ["a", "0", "orders", "user@example.org", "project:7/build", "Zürich", "日本", "a" * 128]
+)
+def test_good_names(fault_of: Callable[[str], str | None], name: str) -> None:
+    """A name is 1 to 128 printable characters of any language."""
+    assert fault_of(name) is None
+
+
+@pytest.mark.parametrize("fault_of", FAULTS)
+@pytest.mark.parametrize("name", [*REFUSED, "a" * 129])
+def test_bad_names(fault_of: Callable[[str], str | None], name: str) -> None:
+    """A name without characters, too long, with a blank, a control character or a brace has a fault."""
+    fault = fault_of(name)
+    assert fault
+    assert fault.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["*", "project:*", "a*b"])
+def test_wildcards(name: str) -> None:
+    """A topic has no wildcard; a user may be called so."""
+    assert channel.fault_of_topic(name)
+    assert channel.fault_of_name(name) is None
+
+
+def test_names_of_channels() -> None:
+    """Users and topics have channels of their own, whatever they are called."""
+    assert channel.of_user("alice") == "user:alice"
+    assert channel.of_topic("alice") == "topic:alice"
+    assert channel.ALL not in (channel.of_user("all"), channel.of_topic("all"))
+
+
+def test_topic_of() -> None:
+    """The topic is known from its channel; no other channel is a topic's."""
+    assert channel.topic_of(channel.of_topic("a:b")) == "a:b"
+    assert channel.topic_of(channel.of_user("topic:a")) is None
+    assert channel.topic_of(channel.ALL) is None
+
+
+@pytest.mark.parametrize(
+    ("patterns", "topic", "granted"),
+    [
+        ((), "orders", False),
+        (("orders",), "orders", True),
+        (("orders",), "orders2", False),
+        (("orders",), "order", False),
+        (("Orders",), "orders", False),
+        (("project:*",), "project:7", True),
+        (("project:*",), "project:", True),
+        (("project:*",), "project", False),
+        (("project:*",), "projects:7", False),
+        (("*",), "anything", True),
+        (("a", "b*"), "bc", True),
+        (("a*c",), "abc", False),
+        (("a*c",), "a*c", True),
+        (("*c",), "abc", False),
+    ],
+)
+def test_grants(patterns: tuple[str, ...], topic: str, granted: bool) -> None:
+    """A pattern grants the topic of its name, or with a star at its end all that begin so; a star elsewhere is none."""
+    assert channel.grants(patterns, topic) is granted

@@ -1,0 +1,242 @@
+"""Frames: JSON objects in, JSON objects out."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifier.errors import Disconnect, Forbidden, InvalidFrame, Problem, ProtocolViolation
+from notifier.protocol import frames
+from notifier.protocol.cursor import Cursor
+from notifier.protocol.frames import MAX_REF, Auth, ClientFrame, Hello, Subscribe, Unsubscribe
+
+CURSOR = Cursor(1_763_661_600_123, 7)
+TEXT = "1763661600123-7"
+
+
+def decode(**members: object) -> ClientFrame:
+    return frames.decode(json.dumps(members))
+
+
+def refusal(text: str) -> InvalidFrame:
+    """Return the problem with which a frame is answered."""
+    with pytest.raises(InvalidFrame) as caught:
+        frames.decode(text)
+    return caught.value
+
+
+class TestDecode:
+    @pytest.mark.parametrize(
+        ("members", "frame"),
+        [
+            ({"type": "hello"}, Hello()),
+            (
+                {"type": "hello", "token": "t", "since": TEXT, "topics": ["a", "b"]},
+                Hello(token="t", since=TEXT, topics=("a", "b")),
+            ),
+            ({"type": "hello", "token": None, "since": None, "ref": None}, Hello()),
+            ({"type": "subscribe", "topic": "a"}, Subscribe(topic="a")),
+            (
+                {"type": "subscribe", "ref": "r", "topic": "a", "since": TEXT},
+                Subscribe(ref="r", topic="a", since=TEXT),
+            ),
+            ({"type": "unsubscribe", "ref": "r", "topic": "a"}, Unsubscribe(ref="r", topic="a")),
+            ({"type": "auth", "ref": "", "token": "t"}, Auth(ref="", token="t")),
+        ],
+    )
+    def test_frames(self, members: dict[str, Any], frame: ClientFrame) -> None:
+        """Each frame of a client has its members, and may leave out some."""
+        assert decode(**members) == frame
+
+    def test_unknown_members(self) -> None:
+        """Members of a later version are ignored, in any order."""
+        assert decode(topic="a", priority={"x": [1, None]}, type="subscribe") == Subscribe(topic="a")
+
+    @pytest.mark.parametrize("text", ["", " ", "x", "{", '{"type":"hello"', '{"type":"hello"}x', "NaN", "\ufeff{}"])
+    def test_no_json(self, text: str) -> None:
+        """What is not JSON ends the connection."""
+        with pytest.raises(ProtocolViolation):
+            frames.decode(text)
+
+    @pytest.mark.parametrize("text", ["null", "true", "5", '"hello"', "[]", '[{"type":"hello"}]'])
+    def test_no_object(self, text: str) -> None:
+        """What is no JSON object ends the connection."""
+        with pytest.raises(ProtocolViolation):
+            frames.decode(text)
+
+    @pytest.mark.parametrize("text", ["[" * 60_000, '{"type":"hello","x":' + "[" * 30_000 + "]" * 30_000 + "}"])
+    def test_deep(self, text: str) -> None:
+        """JSON that is nested too deeply ends the connection, and nothing else."""
+        with pytest.raises(ProtocolViolation):
+            frames.decode(text)
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {},
+            {"type": None},
+            {"type": 5},
+            {"type": ""},
+            {"type": "welcome"},
+            {"type": "Hello"},
+            {"type": "_clientframe"},
+            {"type": "subscribe"},
+            {"type": "unsubscribe"},
+            {"type": "auth"},
+            {"type": "hello", "token": 5},
+            {"type": "hello", "since": 1763661600123},
+            {"type": "hello", "topics": "orders"},
+            {"type": "hello", "topics": [5]},
+            {"type": "hello", "topics": None},
+            {"type": "subscribe", "topic": None},
+            {"type": "subscribe", "topic": ["a"]},
+            {"type": "subscribe", "topic": "a", "since": 5},
+            {"type": "auth", "token": None},
+        ],
+    )
+    def test_wrong(self, members: dict[str, Any]) -> None:
+        """An object of an unknown type or with a wrong member is answered, under its ref."""
+        assert refusal(json.dumps(members | {"ref": "r1"})).members == {"ref": "r1"}
+        assert refusal(json.dumps(members)).members == {"ref": None}
+
+    def test_wrong_number(self) -> None:
+        """A member that is a number, however large, is a wrong member and not a broken connection."""
+        assert refusal('{"type":"subscribe","ref":"r1","topic":1e999}').members == {"ref": "r1"}
+
+    @pytest.mark.parametrize("ref", [5, True, [], {}, "r" * (MAX_REF + 1)])
+    def test_wrong_ref(self, ref: object) -> None:
+        """A ref is a string of a bounded length; one that is not does not come back."""
+        assert refusal(json.dumps({"type": "subscribe", "topic": "a", "ref": ref})).members == {"ref": None}
+        assert refusal(json.dumps({"type": "dance", "ref": ref})).members == {"ref": None}
+
+    def test_longest_ref(self) -> None:
+        """A ref has 64 characters, of whatever script."""
+        assert decode(type="auth", token="t", ref="é" * MAX_REF).ref == "é" * MAX_REF
+
+    def test_since(self) -> None:
+        """A cursor is read from its text; none is none."""
+        assert frames.decode_since(TEXT) == CURSOR
+        assert frames.decode_since(None) is None
+
+    @pytest.mark.parametrize("text", ["", "now", "5", "1-2-3", "\ud800"])
+    def test_wrong_since(self, text: str) -> None:
+        """What is no cursor is answered, under the ref of the frame."""
+        with pytest.raises(InvalidFrame, match="since") as caught:
+            frames.decode_since(text, "r1")
+        assert caught.value.members == {"ref": "r1"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+    max_leaves=10,
+)
+MEMBERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["hello", "subscribe", "unsubscribe", "auth"]) | JSON,
+        "ref": st.text(max_size=70) | JSON,
+        "topic": st.text() | JSON,
+        "topics": st.lists(st.text(max_size=9)) | JSON,
+        "token": st.text() | JSON,
+        "since": st.just(TEXT) | JSON,
+    },
+)
+
+
+@given(st.text() | JSON.map(json.dumps) | MEMBERS.map(json.dumps))
+def test_random_text(text: str) -> None:
+    """Any text is a frame, a problem or the end of the connection; the answer to a problem is valid JSON."""
+    try:
+        frame = frames.decode(text)
+    except Problem as problem:
+        assert json.loads(frames.error(problem))["problem"]["code"] == InvalidFrame.code
+    except Disconnect as disconnect:
+        assert isinstance(disconnect, ProtocolViolation)
+    else:
+        assert isinstance(frame, ClientFrame)
+
+
+class TestEncode:
+    def test_welcome(self) -> None:
+        """The welcome says who one is, what one hears, from where to resume, and what is lost."""
+        frame = frames.welcome("c8-1", "alice", ("orders", "é"), CURSOR, 25, ["all"])
+        assert json.loads(frame) == {
+            "type": "welcome",
+            "connection": "c8-1",
+            "user": "alice",
+            "topics": ["orders", "é"],
+            "cursor": TEXT,
+            "heartbeat": 25,
+            "lost": ["all"],
+        }
+
+    def test_notification(self) -> None:
+        """A notification carries its JSON as it is, byte for byte."""
+        body = b'{"id":"x","data":{"b":1.50,"a":1e400}}'
+        frame = frames.notification("topic:orders", TEXT.encode(), body, replay=False)
+        assert frame == (
+            b'{"type":"notification","cursor":"1763661600123-7","channel":"topic:orders","notification":%b}' % body
+        )
+
+    def test_replay(self) -> None:
+        """What comes from the log says so."""
+        frame = json.loads(frames.notification("all", b"1-0", b'{"id":"x"}', replay=True))
+        assert frame.pop("replay") is True
+        assert frame == {"type": "notification", "cursor": "1-0", "channel": "all", "notification": {"id": "x"}}
+
+    @pytest.mark.parametrize("name", ['a"b', "a\\b", "é", "日本", "</script>", "a'b"])
+    def test_odd_names(self, name: str) -> None:
+        """A channel of any name is one JSON string."""
+        channel = f"topic:{name}"
+        assert json.loads(frames.notification(channel, b"1-0", b"{}", False))["channel"] == channel
+        assert json.loads(frames.removed(channel, b"1-0", b"x"))["channel"] == channel
+        assert json.loads(frames.lost([channel]))["channels"] == [channel]
+
+    def test_removed(self) -> None:
+        """A recall names the notification."""
+        frame = json.loads(frames.removed("user:alice", b"1-0", b"019aa2bd"))
+        assert frame == {"type": "removed", "cursor": "1-0", "channel": "user:alice", "id": "019aa2bd"}
+
+    def test_lost(self) -> None:
+        """Channels of which something is gone are named."""
+        assert json.loads(frames.lost(["all", "topic:a"])) == {"type": "lost", "channels": ["all", "topic:a"]}
+
+    def test_ok(self) -> None:
+        """A confirmation has the ref and what is subscribed now."""
+        assert json.loads(frames.ok("r1", ("a",))) == {"type": "ok", "ref": "r1", "topics": ["a"]}
+
+    def test_error(self) -> None:
+        """A refusal has the ref and the problem as it is over HTTP."""
+        frame = json.loads(frames.error(Forbidden("Not yours.", ref="r1", topic="a")))
+        assert frame == {
+            "type": "error",
+            "ref": "r1",
+            "problem": {
+                "type": "/docs/errors#forbidden",
+                "title": Forbidden.title,
+                "status": 403,
+                "code": "forbidden",
+                "detail": "Not yours.",
+                "topic": "a",
+            },
+        }
+
+    @pytest.mark.parametrize("frame", [frames.ok(None, ()), frames.error(Forbidden("x", ref=None))])
+    def test_no_ref(self, frame: bytes) -> None:
+        """Who gives no ref gets none."""
+        assert "ref" not in json.loads(frame)
+
+    def test_empty_ref(self) -> None:
+        """An empty ref is a ref."""
+        assert json.loads(frames.ok("", ()))["ref"] == ""
+        assert json.loads(frames.error(Forbidden(ref="")))["ref"] == ""
+
+    def test_small_frames(self) -> None:
+        """Ping, expiring and drain are what the protocol says; a ping has a cursor where all before it was sent."""
+        assert json.loads(frames.ping(None)) == {"type": "ping"}
+        assert json.loads(frames.ping(CURSOR)) == {"type": "ping", "cursor": TEXT}
+        assert json.loads(frames.expiring(60)) == {"type": "expiring", "in": 60}
+        assert json.loads(frames.drain(1500)) == {"type": "drain", "retry_after_ms": 1500}

@@ -1,0 +1,278 @@
+"""Settings: from variables to values, and what is said about wrong ones."""
+
+import dataclasses
+import json
+import os
+import resource
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.settings import PREFIX, RESERVED_FILES, SCOPES, ApiKey, SettingError, Settings
+
+KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
+SECRET, OTHER_SECRET = "x" * 32, "é" * 16
+FIELDS = {item.name: item for item in fields(Settings)}
+NUMBERS = [name for name, item in FIELDS.items() if item.metadata["read"] in (int, float)]
+WHOLE = [name for name in NUMBERS if FIELDS[name].metadata["read"] is int]
+BROKEN = [name for name in NUMBERS if FIELDS[name].metadata["read"] is float]
+FLAGS = [name for name, item in FIELDS.items() if isinstance(item.default, bool)]
+
+
+def read(**values: object) -> Settings:
+    """Return the settings that variables make; they are named like the fields."""
+    return Settings.from_environ({PREFIX + name.upper(): str(value) for name, value in values.items()})
+
+
+def refusal(**values: object) -> str:
+    """Return what is said about wrong variables; it must name the first of them."""
+    with pytest.raises(SettingError) as caught:
+        read(**values)
+    text = str(caught.value)
+    assert PREFIX + next(iter(values)).upper() in text
+    return text
+
+
+class TestEnvironment:
+    def test_defaults(self) -> None:
+        """An empty environment gives the defaults, and so does a value of nobody's."""
+        assert Settings.from_environ({}) == Settings() == Settings.from_environ({"PATH": "/bin", "notifier_bind": "x"})
+
+    def test_default_values_are_allowed(self) -> None:
+        """A default that is written out is the default, and no default is below its least value."""
+        for name in NUMBERS:
+            default = FIELDS[name].default
+            assert getattr(read(**{name: default}), name) == default
+
+    def test_workers(self) -> None:
+        """Without a word on it there are as many workers as cores."""
+        assert Settings().workers == (os.cpu_count() or 1)
+
+    @pytest.mark.parametrize("variable", ["NOTIFIER_", "NOTIFIER_BINDS", "NOTIFIER_bind", "NOTIFIER_API_KEY"])
+    def test_unknown(self, variable: str) -> None:
+        """A misspelt variable is not ignored, and its name is said."""
+        with pytest.raises(SettingError, match=rf"{variable}\b"):
+            Settings.from_environ({variable: "x"})
+
+    def test_frozen(self) -> None:
+        """Settings do not change."""
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            Settings().workers = 5  # type: ignore[misc]
+
+    @pytest.mark.parametrize("name", FIELDS)
+    def test_described(self, name: str) -> None:
+        """Every setting has a unit and a sentence on what it is for."""
+        assert FIELDS[name].metadata["unit"]
+        assert FIELDS[name].metadata["help"].endswith(".")
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("name", NUMBERS)
+    @pytest.mark.parametrize("text", ["", "x", "ten", "1,5", "0x10", "1 000", "1s", "--1"])
+    def test_no_number(self, name: str, text: str) -> None:
+        """What is no number is refused, and the setting explained."""
+        assert FIELDS[name].metadata["help"] in refusal(**{name: text})
+
+    @pytest.mark.parametrize("name", WHOLE)
+    @pytest.mark.parametrize("text", ["100000.5", "1e9", "inf", "nan"])
+    def test_no_whole_number(self, name: str, text: str) -> None:
+        """Where whole numbers are counted, no other is taken."""
+        assert "whole number" in refusal(**{name: text})
+
+    @pytest.mark.parametrize("name", BROKEN)
+    @pytest.mark.parametrize("text", ["nan", "inf"])
+    def test_no_time(self, name: str, text: str) -> None:
+        """A time that is no number or without end is refused."""
+        refusal(**{name: text})
+
+    @pytest.mark.parametrize("name", NUMBERS)
+    def test_least(self, name: str) -> None:
+        """A number has a least value; below it is said which."""
+        least = FIELDS[name].metadata["least"]
+        assert least is not None
+        assert f"at least {least:g}" in refusal(**{name: least - 1})
+
+    @pytest.mark.parametrize("name", NUMBERS)
+    def test_a_number(self, name: str) -> None:
+        """A number is taken as it is written."""
+        value = FIELDS[name].default + 7
+        others = {"broker_deadline": 100} if name == "broker_heartbeat" else {}
+        assert getattr(read(**{name: value}, **others), name) == value
+
+    def test_fractions(self) -> None:
+        """Times may have fractions."""
+        assert read(hello_timeout="0.5").hello_timeout == 0.5
+
+
+class TestFlags:
+    @pytest.mark.parametrize("name", FLAGS)
+    @pytest.mark.parametrize("text", ["1", "true", "True", "yes", "on", "ON"])
+    def test_on(self, name: str, text: str) -> None:
+        """There are some words for on."""
+        assert getattr(read(**{name: text}), name) is True
+
+    @pytest.mark.parametrize("name", FLAGS)
+    @pytest.mark.parametrize("text", ["0", "false", "no", "off", "OFF", ""])
+    def test_off(self, name: str, text: str) -> None:
+        """There are some words for off."""
+        assert getattr(read(**{name: text}), name) is False
+
+    @pytest.mark.parametrize("name", FLAGS)
+    @pytest.mark.parametrize("text", ["2", "maybe", "enabled", " 1"])
+    def test_neither(self, name: str, text: str) -> None:
+        """Another word is not guessed at."""
+        assert "neither" in refusal(**{name: text})
+
+
+class TestText:
+    def test_bind(self) -> None:
+        """An address is taken as it is."""
+        assert read(bind="unix:/run/notifier.sock").bind == "unix:/run/notifier.sock"
+
+    def test_path(self) -> None:
+        """A directory is a path."""
+        assert read(data_dir="/var/lib/notifier").data_dir == Path("/var/lib/notifier")
+
+    @pytest.mark.parametrize(
+        "url", ["", "redis://localhost", "redis://:pw@host:6379/0", "rediss://host", "unix:///run/redis.sock"]
+    )
+    def test_redis_url(self, url: str) -> None:
+        """Redis is reached over TCP, TLS or a Unix socket; without a URL there is an embedded one."""
+        assert read(redis_url=url).redis_url == url
+
+    @pytest.mark.parametrize("url", ["localhost", "localhost:6379", "http://localhost", "/run/redis.sock"])
+    def test_wrong_redis_url(self, url: str) -> None:
+        """Another URL is refused with those that would do."""
+        assert "redis://" in refusal(redis_url=url)
+
+    def test_broken_redis_url(self) -> None:
+        """What is no URL is refused."""
+        refusal(redis_url="redis://[")
+
+    @pytest.mark.parametrize("prefix", ["", "a b", "a:b", "{a", "a}"])
+    def test_prefix(self, prefix: str) -> None:
+        """The prefix of all keys is a word that makes no hash tag."""
+        refusal(redis_prefix=prefix)
+        assert read(redis_prefix="my-app").redis_prefix == "my-app"
+
+    @pytest.mark.parametrize("level", ["", "INFO", "verbose", "critical"])
+    def test_log_level(self, level: str) -> None:
+        """There are four levels of logging."""
+        refusal(log_level=level)
+        assert read(log_level="debug").log_level == "debug"
+
+    def test_origins(self) -> None:
+        """A list is separated by commas; blanks and empty items do not count."""
+        assert read(allowed_origins="https://a.example, https://b.example,,").allowed_origins == (
+            "https://a.example",
+            "https://b.example",
+        )
+        assert read(allowed_origins="").allowed_origins == ()
+
+    @pytest.mark.parametrize(("deadline", "heartbeat"), [(2, 2), (2, 3)])
+    def test_deadline(self, deadline: int, heartbeat: int) -> None:
+        """A heartbeat must be able to come before its deadline."""
+        refusal(broker_deadline=deadline, broker_heartbeat=heartbeat)
+
+
+class TestApiKeys:
+    def test_plain(self) -> None:
+        """`id:secret` is a key with every scope and every topic; a secret may have colons."""
+        keys = read(api_keys=f"shop:{KEY}, ops:{OTHER_KEY}:x").api_keys
+        assert keys == (ApiKey("shop", KEY), ApiKey("ops", f"{OTHER_KEY}:x"))
+        assert keys[0].scopes == set(SCOPES)
+        assert keys[0].topics == ("*",)
+
+    def test_restricted(self) -> None:
+        """A JSON list says what each key may do; what is left out is everything."""
+        items = [
+            {"id": "shop", "secret": KEY, "scopes": ["publish"], "topics": ["orders", "project:*"]},
+            {"id": "ops", "secret": OTHER_KEY},
+            {"id": "none", "secret": KEY, "scopes": [], "topics": []},
+        ]
+        assert read(api_keys=f" {json.dumps(items)} ").api_keys == (
+            ApiKey("shop", KEY, frozenset({"publish"}), ("orders", "project:*")),
+            ApiKey("ops", OTHER_KEY),
+            ApiKey("none", KEY, frozenset(), ()),
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "shop",
+            "shop:",
+            f":{KEY}",
+            "shop:short",
+            KEY,
+            f"shop:{KEY},shop:{OTHER_KEY}",
+            f"shop:{KEY},ops",
+            "[",
+            "[1]",
+            "[[]]",
+            '["shop"]',
+            "[{}]",
+            '[{"id": "shop"}]',
+            '[{"id": "", "secret": "a-key-of-the-tests"}]',
+            '[{"id": "shop", "secret": "short"}]',
+            '[{"id": "shop", "secret": "a-key-of-the-tests", "scope": []}]',
+        ],
+    )
+    def test_wrong(self, text: str) -> None:
+        """A key without id or with a short secret, an id twice, or JSON of another form is refused."""
+        assert KEY not in refusal(api_keys=text)
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"scopes": ["publish", "everything"]},
+            {"scopes": "publish"},
+            {"scopes": {"publish": True}},
+            {"scopes": [1]},
+            {"scopes": [["publish"]]},
+            {"topics": "orders"},
+            {"topics": [1]},
+            {"topics": {"orders": True}},
+            {"topics": 5},
+        ],
+    )
+    def test_wrong_restriction(self, members: dict[str, Any]) -> None:
+        """A restriction that is not understood is refused: it must not mean something else."""
+        refusal(api_keys=json.dumps([{"id": "shop", "secret": KEY} | members]))
+
+
+class TestSecrets:
+    def test_rotation(self) -> None:
+        """There may be several secrets, in the order in which they are given; their length counts in bytes."""
+        assert read(token_secrets=f"{SECRET}, {OTHER_SECRET}").token_secrets == (SECRET, OTHER_SECRET)
+
+    @pytest.mark.parametrize("text", ["short", "x" * 31, f"{SECRET},short"])
+    def test_short(self, text: str) -> None:
+        """A short secret is refused, and none is repeated in the message."""
+        said = refusal(token_secrets=text)
+        assert "32" in said
+        assert text not in said
+
+    def test_required(self) -> None:
+        """A service needs a key and a secret; what is missing is named."""
+        with pytest.raises(SettingError, match="NOTIFIER_API_KEYS"):
+            read(token_secrets=SECRET).require_secrets()
+        with pytest.raises(SettingError, match="NOTIFIER_TOKEN_SECRETS"):
+            read(api_keys=f"shop:{KEY}").require_secrets()
+        complete = read(api_keys=f"shop:{KEY}", token_secrets=SECRET)
+        assert complete.require_secrets() is complete
+
+
+class TestDerived:
+    def test_connection_limit(self) -> None:
+        """Without a limit the open files are one, less a reserve."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert Settings().connection_limit == max(files - RESERVED_FILES, 1)
+        assert Settings(max_connections=7).connection_limit == 7
+
+    def test_history_age(self) -> None:
+        """Topics keep their history for another time than users and all do; it is in milliseconds."""
+        settings = Settings(user_history_age=100, topic_history_age=60)
+        assert settings.history_age("topic:user:a") == 60_000
+        assert settings.history_age("user:topic:a") == settings.history_age("all") == 100_000
