@@ -72,7 +72,7 @@ class Api:
         The request is an argument because the hot path comes here without Flask.
         """
         key = self._authenticate(request, "publish", "broadcast")
-        kind = (request.content_type or "").partition(";")[0].strip().lower()
+        kind = request.environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
         if kind == JSON:
             return self._publish_one(request, key)
         if kind == NDJSON:
@@ -200,7 +200,7 @@ class Api:
         Raises:
             InvalidApiKey, Forbidden
         """
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         secret, found = given.strip().encode(), None
         for key in self._settings.api_keys:
             # All are compared, so that the time taken says nothing about how far a guess was right.
@@ -300,7 +300,7 @@ def _require_topics(key: ApiKey, names: list[str]) -> None:
 
 def _idempotency_key(request: Request, key: ApiKey) -> str:
     """Return the idempotency key of the request, distinct from those of other publishers; empty: none."""
-    given = request.headers.get("Idempotency-Key")
+    given = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return ""
     name = given.strip().strip('"')  # the draft standard has it quoted, most clients do not
