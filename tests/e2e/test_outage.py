@@ -183,6 +183,7 @@ def test_the_embedded_valkey_is_watched(user: str) -> None:
             assert service.publish({"to": {"users": [user]}, "title": "kept"}).status == 201
             os.kill(control.info("server")["process_id"], signal.SIGKILL)
             eventually(lambda: service.publish({"to": {"users": [user]}, "title": "after"}).status == 201)
+        eventually(lambda: is_ready(service))
         with service.client(user, since=cursor) as client:
             titles = [client.receive("notification")["notification"]["title"] for _ in range(2)]
             assert titles == ["kept", "after"]
