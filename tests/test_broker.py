@@ -1,5 +1,6 @@
 """The broker and its scripts, on a real server."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -42,9 +43,15 @@ Make = Callable[..., Broker]
 
 
 @pytest.fixture
-def make(valkey: EmbeddedValkey) -> Make:
+def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     """Makes the broker of another worker, with settings of its own."""
-    return lambda clock=None, **settings: Broker(Settings(redis_url=valkey.url, **settings), clock or Clock())
+    with contextlib.ExitStack() as stack:
+
+        def make(clock: Clock | None = None, **settings: Any) -> Broker:
+            broker = Broker(Settings(redis_url=valkey.url, **settings), clock or Clock())
+            return stack.enter_context(contextlib.closing(broker))
+
+        yield make
 
 
 @pytest.fixture

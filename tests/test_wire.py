@@ -52,6 +52,23 @@ class CountingWire(Wire):
         return super().exchange(commands)
 
 
+_pipelines: list[Pipeline] = []
+
+
+def pipeline_on(*wires: Wire) -> Pipeline:
+    """Return a pipeline that is closed when the test is over."""
+    _pipelines.append(Pipeline(*wires))
+    return _pipelines[-1]
+
+
+@pytest.fixture(autouse=True)
+def close_pipelines() -> Iterator[None]:
+    """Leave no connection behind."""
+    yield
+    while _pipelines:
+        _pipelines.pop().close()
+
+
 def echo(*words: str) -> list[bytes]:
     return [pack("ECHO", word) for word in words]
 
@@ -169,7 +186,7 @@ class TestPipeline:
     def test_replies(self, valkey: EmbeddedValkey) -> None:
         """Many threads at once each get their own replies, and share writes."""
         wires = [CountingWire(valkey.url, PATIENCE) for _ in range(2)]
-        pipeline = Pipeline(*wires)
+        pipeline = pipeline_on(*wires)
         threads, rounds = 16, 50
 
         def ask(thread: int) -> None:
@@ -182,7 +199,7 @@ class TestPipeline:
 
     def test_impatient_threads(self, valkey: EmbeddedValkey, impatient_threads: None) -> None:
         """Wherever a thread is interrupted, nobody gets another's replies, an error, or none."""
-        pipeline = Pipeline(Wire(valkey.url, PATIENCE))
+        pipeline = pipeline_on(Wire(valkey.url, PATIENCE))
 
         def ask(thread: int) -> None:
             for turn in range(500):
@@ -192,7 +209,7 @@ class TestPipeline:
 
     def test_errors(self, valkey: EmbeddedValkey) -> None:
         """An error of Redis is for the caller whose command it was."""
-        pipeline = Pipeline(Wire(valkey.url, PATIENCE))
+        pipeline = pipeline_on(Wire(valkey.url, PATIENCE))
 
         def ask(thread: int) -> list[Any]:
             return pipeline.execute([pack("NO-SUCH-COMMAND")] if thread % 2 else echo("a"))
@@ -203,20 +220,20 @@ class TestPipeline:
 
     def test_trailer(self, valkey: EmbeddedValkey) -> None:
         """A trailer has one more reply, for every caller."""
-        pipeline = Pipeline(Wire(valkey.url, PATIENCE))
+        pipeline = pipeline_on(Wire(valkey.url, PATIENCE))
         replies = in_threads(8, lambda thread: pipeline.execute(echo(f"{thread}", "x"), pack("ECHO", "end")))
         assert replies == [[f"{thread}".encode(), b"x", b"end"] for thread in range(8)]
 
     def test_nobody_there(self, valkey: EmbeddedValkey) -> None:
         """Where no server is, every caller is told so, with a problem of their own."""
-        pipeline = Pipeline(Wire(f"{valkey.url}.not", TIMEOUT))
+        pipeline = pipeline_on(Wire(f"{valkey.url}.not", TIMEOUT))
         errors = in_threads(8, lambda _: pipeline.execute(echo("a")))
         assert all(isinstance(error, BrokerUnavailable) and error.headers["Retry-After"] for error in errors)
         assert len(set(map(id, errors))) == 8
 
     def test_restart(self, mortal: EmbeddedValkey) -> None:
         """When the server is gone every caller is told so; when it is back every caller is served."""
-        pipeline = Pipeline(Wire(mortal.url, PATIENCE))
+        pipeline = pipeline_on(Wire(mortal.url, PATIENCE))
         assert in_threads(4, lambda _: pipeline.execute(echo("a"))) == [[b"a"]] * 4
         os.kill(pid_of(mortal), signal.SIGKILL)
         mortal.stop()
@@ -229,7 +246,7 @@ class TestPipeline:
 
     def test_close(self, mortal: EmbeddedValkey) -> None:
         """A pipeline that was closed connects anew: nobody meets a connection of before the restart."""
-        pipeline = Pipeline(*(Wire(mortal.url, PATIENCE) for _ in range(4)))
+        pipeline = pipeline_on(*(Wire(mortal.url, PATIENCE) for _ in range(4)))
         for _ in range(5):
             in_threads(8, lambda _: pipeline.execute(echo("a")))
         os.kill(pid_of(mortal), signal.SIGKILL)
@@ -240,7 +257,7 @@ class TestPipeline:
 
     def test_hanging_server(self, mortal: EmbeddedValkey) -> None:
         """A server that hangs is given up; when it goes on, nobody gets the replies of those who gave up."""
-        pipeline = Pipeline(Wire(mortal.url, TIMEOUT))
+        pipeline = pipeline_on(Wire(mortal.url, TIMEOUT))
         assert pipeline.execute(echo("a")) == [b"a"]
         pid = pid_of(mortal)
         os.kill(pid, signal.SIGSTOP)
@@ -264,7 +281,7 @@ class TestPipeline:
                 over.wait(DEADLINE)
                 raise SystemExit
 
-        pipeline = Pipeline(Wire(valkey.url, PATIENCE, end))
+        pipeline = pipeline_on(Wire(valkey.url, PATIENCE, end))
 
         def lead() -> None:
             with pytest.raises(SystemExit):
