@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 PREFIX = "NOTIFIER_"
+_FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them where a service is called notifier
 SCOPES = ("publish", "broadcast", "recall")
 MIN_TOKEN_SECRET = 32  # bytes: RFC 7518 section 3.2 wants a key as long as the hash of HS256
 MIN_API_KEY = 16  # characters
@@ -177,7 +178,7 @@ class Settings:
         """
         known = {PREFIX + item.name.upper(): item for item in fields(cls)}
         values = {}
-        for variable in sorted(name for name in environ if name.startswith(PREFIX)):
+        for variable in sorted(name for name in environ if name.startswith(PREFIX) and not name.startswith(_FOREIGN)):
             if variable not in known:
                 raise SettingError(f"{variable} is no setting of Notifier; docs/settings.md lists them.")
             item = known[variable]

@@ -276,3 +276,9 @@ class TestDerived:
         settings = Settings(user_history_age=100, topic_history_age=60)
         assert settings.history_age("topic:user:a") == 60_000
         assert settings.history_age("user:topic:a") == settings.history_age("all") == 100_000
+
+
+def test_variables_of_kubernetes() -> None:
+    """What Kubernetes sets for a service that is called notifier is no setting, and no mistake."""
+    foreign = {"NOTIFIER_PORT": "tcp://10.0.0.1:80", "NOTIFIER_PORT_80_TCP": "x", "NOTIFIER_SERVICE_HOST": "10.0.0.1"}
+    assert Settings.from_environ(foreign) == Settings.from_environ({})
