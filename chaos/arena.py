@@ -41,6 +41,7 @@ _SETTINGS = {
     "send_buffer_bytes": 8192,
     "max_backlog_bytes": 16384,
 }
+_RECENT = (0, 20_000, 4_194_304)  # bytes, chosen by the seed: who comes back is served from the log, or without it
 _SHORT_TOKEN = 6  # seconds
 
 
@@ -68,6 +69,7 @@ class Arena:
     def __init__(self, scenario: Scenario, seed: int, seconds: float, clients: int) -> None:
         self.scenario = scenario
         self.seed = seed
+        self._settings = _SETTINGS | {"recent_bytes": _RECENT[seed % len(_RECENT)]} | scenario.settings
         self.seconds = seconds
         self.users = [f"u{number}" for number in range(scenario.names)]
         self.topics = [f"t{number}" for number in range(scenario.names // 2)]
@@ -128,7 +130,7 @@ class Arena:
         everybody = [*self.clients, *self.browsers]
         return [
             *(Violation("run", None, text) for text in (*self._failures, *self.ledger.complaints)),
-            *oracle.judge(self.ledger, everybody, int(str((_SETTINGS | self.scenario.settings)["max_history"]))),
+            *oracle.judge(self.ledger, everybody, int(str(self._settings["max_history"]))),
         ]
 
     # What faults use.
@@ -178,7 +180,7 @@ class Arena:
         await self.valkey.start()
         await self.broker_proxy.start()
         url = f"redis://127.0.0.1:{self.broker_proxy.port}"
-        self.service = Service(**(_SETTINGS | self.scenario.settings | {"redis_url": url}))
+        self.service = Service(**(self._settings | {"redis_url": url}))
         await asyncio.to_thread(self.service.start)
         await self.client_proxy.start()
         self.publisher = Publisher(

@@ -23,7 +23,7 @@ SCENARIOS = {
     # More is published than is kept: whoever was away or slow has to be told.
     "bounded": Scenario(
         ((faults.burst,), (faults.leave, faults.read_slowly, faults.cut_clients), (faults.kill_subscribers,)),
-        {"max_history": 100},
+        {"max_history": 100, "recent_bytes": 0},
         bounded=True,
     ),
     # With the deadlines of production, and a Valkey that freezes for longer than all of them.

@@ -109,6 +109,7 @@ class FanOut:
         """Put everybody behind: what is published from now on is read from the log, in order over all channels."""
         metrics.DEAF.inc()
         self._hears = False
+        self._replayer.recent.clear()
         for channel in self._hub.channels():
             channel.confirmed = False
         for connection in self._hub.members(channels.ALL):
@@ -163,6 +164,7 @@ class FanOut:
 
     def _fan_out(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
         self._notice_gap(channel, entries)
+        self._replayer.recent.hear(channel.name, entries)
         writes = _join_frames(channel.name, entries)
         connections = list(channel.connections)
         members = channel.connections

@@ -1,7 +1,8 @@
 """The replayer: serves connections from the log until they are live.
 
-It works in rounds. Each round takes the connections that can be served, reads what they need in one pipeline, a
-position that several of them share only once, and writes to each what its socket takes.
+It works in rounds. Each round takes the connections that can be served, reads what they need in one pipeline, what
+several of them need only once, and writes to each what its socket takes. Who was away for a moment only is served
+from what the worker has heard lately, without Redis.
 """
 
 import itertools
@@ -20,7 +21,8 @@ from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames, websocket
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.replay import EXPIRED, REMOVED, CatchUp, Entry, Page, Step
+from notifier.protocol.recent import Recent
+from notifier.protocol.replay import EXPIRED, REMOVED, CatchUp, Entry, Page, Step, share
 from notifier.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 _ROUND = 64  # connections per round: enough to share reads, few enough to keep others waiting for a moment only
 _CHUNK = 16384  # bytes per write, so that a connection that blocks leaves little behind
 _PAUSE = 0.5  # seconds before another round after the broker failed
+
+_Pages = dict[str, Page | Problem | None]  # by channel; None: it has to be read once more
 
 
 class Replayer:
@@ -40,6 +44,7 @@ class Replayer:
         self._clock = clock
         self._name = name
         self.complete = Clock()  # everything up to here has been fanned out
+        self.recent = Recent(settings.recent_bytes)
         self._queue: dict[StreamConnection, None] = {}
         self._filled = threading.Event()
 
@@ -97,17 +102,17 @@ class Replayer:
             self.put(connection)
 
     def _round(self, batch: list[StreamConnection]) -> None:
-        wanted = {connection: self._positions(connection) for connection in batch}
-        # Each once, in order.
-        reads = list(dict.fromkeys(read for positions in wanted.values() for read in self._reads(positions)))
-        pages = dict(zip(reads, self._broker.read(reads, int(time.time() * 1000)), strict=True))
+        positions = {connection: self._positions(connection) for connection in batch}
+        pages = {connection: self._heard_lately(positions[connection]) for connection in batch}
+        unheard = {connection: positions[connection] for connection in batch if pages[connection] is None}
+        pages |= self._read(unheard)
         encode = _Encoder()
-        for connection, positions in wanted.items():
+        for connection in batch:
             try:
-                self._serve(connection, positions, pages, encode)
+                self._serve(connection, positions[connection], pages[connection] or {}, encode)
             except Disconnect as disconnect:
                 connection.close(disconnect)
-            if pages:
+            if pages[connection]:
                 time.sleep(0)  # others have their turn
 
     def _positions(self, connection: StreamConnection) -> dict[str, Cursor]:
@@ -120,20 +125,38 @@ class Replayer:
                 catch_up.positions[name] = self._hub[name].last
         return {name: position for name, position in catch_up.positions.items() if position is not None}
 
-    def _reads(self, positions: dict[str, Cursor]) -> list[tuple[str, Cursor]]:
-        """Return what has to be read: nothing, where no log has more than was sent as far as this worker has heard.
+    def _heard_lately(self, positions: dict[str, Cursor]) -> _Pages | None:
+        """Return what was missed, if this worker has heard all of it; None: the logs have to be read, all of them.
 
-        Else all: should it not have heard of an entry, because it went deaf and does not know yet, then what is read
-        from other channels would move the client's cursor past it.
+        Should it not have heard of an entry, because it went deaf and does not know yet, then what is read from other
+        channels would move the client's cursor past it.
         """
-        missed = any(position < self._hub[name].last for name, position in positions.items())
-        return list(positions.items()) if missed else []
+        pages: _Pages = {}
+        now = int(time.time() * 1000)
+        for name, position in positions.items():
+            channel = self._hub[name]
+            if position < channel.last:
+                pages[name] = self.recent.page(name, position, channel.seen, now)
+                if pages[name] is None:
+                    return None
+        return pages
+
+    def _read(self, wanted: dict[StreamConnection, dict[str, Cursor]]) -> dict[StreamConnection, _Pages | None]:
+        """Return what the logs have after the positions of some connections."""
+        answers = share(read for positions in wanted.values() for read in positions.items())
+        reads = list(dict.fromkeys(answers.values()))
+        found = dict(zip(reads, self._broker.read(reads, int(time.time() * 1000)), strict=True))
+        metrics.LOG_READS.inc(len(reads))
+        return {
+            connection: {name: _after(found[answers[name, position]], position) for name, position in positions.items()}
+            for connection, positions in wanted.items()
+        }
 
     def _serve(
         self,
         connection: StreamConnection,
         positions: dict[str, Cursor],
-        pages: dict[tuple[str, Cursor], Page | Problem],
+        pages: _Pages,
         encode: "_Encoder",
     ) -> None:
         catch_up = connection.catch_up
@@ -142,10 +165,12 @@ class Replayer:
         if catch_up.positions != positions:
             self.put(connection)  # it joined or left a topic, or asked for it once more, while the log was read
             return
-        found = {read[0]: pages[read] for read in positions.items() if read in pages}
-        readable = {name: page for name, page in found.items() if isinstance(page, Page)}
-        if len(readable) < len(found):
-            logger.error("The log of %s cannot be read", ", ".join(found.keys() - readable.keys()))
+        if None in pages.values():
+            self.put(connection)  # others are further behind, and the page they shared ended before its position
+            return
+        readable = {name: page for name, page in pages.items() if isinstance(page, Page)}
+        if len(readable) < len(pages):
+            logger.error("The log of %s cannot be read", ", ".join(pages.keys() - readable.keys()))
             raise Overloaded("a log cannot be read")
         step = catch_up.join(readable)
         self._introduce(connection, step)
@@ -211,6 +236,10 @@ class _Encoder:
         if frame is None:
             frame = self._frames[key] = encode_entry(channel, entry, replay)
         return frame
+
+
+def _after(page: Page | Problem, position: Cursor) -> Page | Problem | None:
+    return page.after(position) if isinstance(page, Page) else page
 
 
 def encode_entry(channel: str, entry: Entry, replay: bool) -> bytes:

@@ -139,6 +139,9 @@ class Settings:
     replay_overlap: float = _setting(
         2.0, "seconds", "How far before its cursor a client that comes back is replayed.", float, 0
     )
+    recent_bytes: int = _setting(
+        4194304, "bytes", "What a worker remembers of the latest notifications, to serve who was away briefly.", int, 0
+    )
     max_connections: int = _setting(
         0, "connections", "Most connections per worker. 0: the limit of open files, less a reserve.", int, 0
     )

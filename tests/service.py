@@ -10,6 +10,7 @@ import http.client
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -124,6 +125,12 @@ class Service:
             return _answer(connection.getresponse())
         finally:
             connection.close()
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric without labels."""
+        found = re.search(rf"^{name} (\S+)$", self.request("GET", "/metrics").text, re.MULTILINE)
+        assert found, f"there is no {name}"
+        return float(found[1])
 
     def publish(self, body: Body, headers: Mapping[str, str] | None = None, key: str = API_KEY) -> Answer:
         """Publish one notification, or one per line where the body is a list; bytes and text go out as they are."""

@@ -14,6 +14,10 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = b"i", b"h", b"e", b"r"
 EXPIRED = b"x"  # what was read from the log too late to be sent
 
+_SHARED = 30_000  # ms between positions that one read serves
+
+Read = tuple[str, Cursor]  # a channel, and the position after which its log is read
+
 
 class Entry(NamedTuple):
     """One entry of a channel: `id` and `previous` are cursors as text, the body is JSON as it goes out.
@@ -38,6 +42,11 @@ class Page(NamedTuple):
     complete: bool
     floor: Cursor
 
+    def after(self, position: Cursor) -> "Page | None":
+        """Return the page of a later position; None: this one ends before it."""
+        entries = [entry for entry in self.entries if cursor.parse(entry.id) > position]
+        return Page(entries, self.complete, self.floor) if entries or self.complete else None
+
 
 class Step(NamedTuple):
     """What to send now, in order, with its channel; whether that is all; and of which channels something is gone."""
@@ -45,6 +54,18 @@ class Step(NamedTuple):
     entries: list[tuple[str, Entry]]
     complete: bool
     lost: list[str]
+
+
+def share(reads: Iterable[Read]) -> dict[Read, Read]:
+    """Return for each read of a log the one that answers it: where many come back, few reads serve them all."""
+    answers: dict[Read, Read] = {}
+    first: Read | None = None
+    for read in sorted(set(reads)):
+        channel, position = read
+        if first is None or first[0] != channel or position.ms > first[1].ms + _SHARED:
+            first = read
+        answers[read] = first
+    return answers
 
 
 class CatchUp:

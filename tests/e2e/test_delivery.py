@@ -11,6 +11,7 @@ import pytest
 from tests import raw
 from tests.raw import Peer
 from tests.service import Client, Service, eventually
+from tests.valkey import pid_of, running_valkey
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_resume(service: Service, user: str) -> None:
 
 def test_resume_beyond_the_history(user: str) -> None:
     """A client that was away for longer than the history reaches back gets what there is, and is told what is not."""
-    with Service(workers=1, max_history=100, replay_overlap=0) as service:
+    with Service(workers=1, max_history=100, replay_overlap=0, recent_bytes=0) as service:
         with service.client(user) as client:
             cursor = client.welcome["cursor"]
         for number in range(150):
@@ -97,6 +98,43 @@ def test_resume_beyond_the_history(user: str) -> None:
         with service.client(user, since=cursor) as client:
             assert client.welcome["lost"] == [f"user:{user}"]
             assert read_numbers(client, 100) == list(range(50, 150))
+
+
+def test_resume_without_redis(user: str) -> None:
+    """A client that was away for a moment is served by its worker from memory, what the log has dropped included."""
+    with Service(workers=1, max_history=100) as service:
+        with service.client(user) as client:
+            cursor = client.welcome["cursor"]
+            for number in range(150):
+                assert service.publish({"to": {"users": [user]}, "data": number}).status == 201
+            assert read_numbers(client, 150) == list(range(150))
+        reads = service.metric("notifier_log_reads_total")
+        with service.client(user, since=cursor) as client:
+            assert client.welcome["lost"] == []
+            assert read_numbers(client, 150) == list(range(150))
+        assert service.metric("notifier_log_reads_total") == reads
+
+
+def test_return_at_once(user: str) -> None:
+    """Those who come back at once, each from another place, share the reads of what they have in common."""
+    with running_valkey() as valkey, Service(workers=1, redis_url=valkey.url, recent_bytes=0) as service:
+        all_of = {"to": {"all": True}, "title": "for everybody"}
+        cursors = [service.publish(all_of).json["channels"][0]["cursor"] for _ in range(5)]
+        clients = [service.connect() for _ in range(40)]
+        server = pid_of(valkey)
+        os.kill(server, signal.SIGSTOP)  # so that they all wait
+        try:
+            for number, client in enumerate(clients):
+                token = service.token(f"{user}-{number}")
+                client.send("hello", token=token, since=cursors[number % len(cursors)])
+        finally:
+            os.kill(server, signal.SIGCONT)
+        for client in clients:
+            with client:
+                while client.receive("notification")["cursor"] != cursors[-1]:
+                    pass
+        assert service.metric("notifier_replayed_total") >= 40
+        assert service.metric("notifier_log_reads_total") < 40 + 40, "each read for itself"
 
 
 def test_subscribe_with_since(service: Service, user: str) -> None:

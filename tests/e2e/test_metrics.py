@@ -1,19 +1,10 @@
 """What the service says of itself, whichever worker is asked."""
 
 import os
-import re
 import signal
 
 from tests.e2e.test_delivery import children
 from tests.service import Service, eventually
-
-
-def metric(service: Service, name: str) -> float:
-    """Return the value of a metric without labels."""
-    text = service.request("GET", "/metrics").text
-    found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
-    assert found, text
-    return float(found[1])
 
 
 def test_all_workers_are_counted() -> None:
@@ -25,14 +16,14 @@ def test_all_workers_are_counted() -> None:
                 assert service.publish({"to": {"users": ["alice"]}, "title": "counted"}).status == 201
             for client in clients:
                 client.receive("notification")
-            eventually(lambda: metric(service, "notifier_connections") == 20)
-            eventually(lambda: metric(service, "notifier_deliveries_total") == 200)
-            assert metric(service, "notifier_publications_total") == 10
-            assert metric(service, "notifier_heartbeat_age_seconds") < 20
+            eventually(lambda: service.metric("notifier_connections") == 20)
+            eventually(lambda: service.metric("notifier_deliveries_total") == 200)
+            assert service.metric("notifier_publications_total") == 10
+            assert service.metric("notifier_heartbeat_age_seconds") < 20
             for pid in children(service.pid):
                 os.kill(pid, signal.SIGKILL)
-            eventually(lambda: metric(service, "notifier_connections") == 0)
-            assert metric(service, "notifier_publications_total") == 10
+            eventually(lambda: service.metric("notifier_connections") == 0)
+            assert service.metric("notifier_publications_total") == 10
         finally:
             for client in clients:
                 client.close()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.replay import EPHEMERAL, HISTORY, NOTIFICATION, CatchUp, Entry, Page
+from notifier.protocol.recent import Recent
+from notifier.protocol.replay import EPHEMERAL, HISTORY, NOTIFICATION, CatchUp, Entry, Page, share
 
 PLENTY = 10**6  # bytes
 SKEW = 3  # ms by which the clocks of two nodes differ
@@ -87,7 +88,9 @@ class World:
         overlap: int = 0,
         page: int = 2,
         max_aside: int = PLENTY,
+        remembers: int = 1000,
     ) -> None:
+        self.recent = Recent(remembers)
         self.channels = list(channels)  # of this connection; `others` are heard by somebody else
         self.logs = {name: Log() for name in (*channels, *others)}
         self.size = page
@@ -151,6 +154,7 @@ class World:
         """Let the worker lose Redis and find it again, as `Node.deaf` and `Node.confirmed` do."""
         self.wire = []
         self._fall_behind()
+        self.recent.clear()
         for log in self.logs.values():
             log.seen = log.delivered = max(log.seen, log.logged, key=cursor.parse)
 
@@ -180,19 +184,17 @@ class World:
 
     def _round(self, catch_up: CatchUp) -> Iterator[None]:
         catch_up.begin()
-        reads = {}
         for name, position in catch_up.positions.items():
-            seen = cursor.parse(self.logs[name].seen)
             if position is None:
-                catch_up.positions[name] = self._start[name] = seen
-            elif position < seen:
-                reads[name] = position
-        positions = dict(catch_up.positions)
+                catch_up.positions[name] = self._start[name] = cursor.parse(self.logs[name].seen)
+        positions = {name: position for name, position in catch_up.positions.items() if position is not None}
         heard = self._heard()
-        pages = {}
-        for name, position in reads.items():
-            pages[name] = self.logs[name].read(position, self.size)
-            yield
+        pages = self._heard_lately(positions)
+        if pages is None:
+            pages = {}
+            for name, position in positions.items():
+                pages[name] = self.logs[name].read(position, self.size)
+                yield
         if catch_up.positions != positions:
             return  # it asked for a channel, or once more for one, while the log was read
         step = catch_up.join(pages)
@@ -208,8 +210,20 @@ class World:
         if step.complete:
             self.catch_up = None
 
+    def _heard_lately(self, positions: dict[str, Cursor]) -> dict[str, Page] | None:
+        pages = {}
+        for name, position in positions.items():
+            seen = self.logs[name].seen
+            if position < cursor.parse(seen):
+                page = self.recent.page(name, position, seen, self.now)
+                if page is None:
+                    return None
+                pages[name] = page
+        return pages
+
     def _fan_out(self, name: str, entries: list[Entry]) -> None:
         log = self.logs[name]
+        self.recent.hear(name, entries)
         log.seen = max([log.seen, *(entry.id for entry in entries if entry.kind != EPHEMERAL)], key=cursor.parse)
         if self.catch_up is not None:
             waited = self.catch_up.positions.get(name, BEGINNING) is None
@@ -424,6 +438,7 @@ ACTIONS = st.one_of(
     st.integers(0, 5),
     st.integers(1, 4),
     st.sampled_from([0, 10, 30, PLENTY]),
+    st.sampled_from([0, 1000, PLENTY]),
     st.lists(ACTIONS, min_size=20, max_size=60),
 )
 def test_random_histories(
@@ -432,6 +447,7 @@ def test_random_histories(
     overlap: int,
     size: int,
     max_aside: int,
+    remembers: int,
     actions: list[tuple[Any, ...]],
 ) -> None:
     """Long histories of three channels keep every promise, whatever their clocks, bounds and sockets do."""
@@ -442,8 +458,32 @@ def test_random_histories(
         overlap=overlap,
         page=size,
         max_aside=max_aside,
+        remembers=remembers,
     )
     run(world, actions)
+
+
+class TestSharedReads:
+    """One read of a log serves many who come back."""
+
+    def test_share(self) -> None:
+        """Who is not far behind the one that is furthest behind needs no read of their own."""
+        minute = 60_000
+        reads = [(A, Cursor(minute, 0)), (B, Cursor(7, 0)), (A, Cursor(7, 0)), (A, Cursor(9, 1)), (A, Cursor(7, 0))]
+        answers = share(reads)
+        assert answers == {
+            (A, Cursor(7, 0)): (A, Cursor(7, 0)),
+            (A, Cursor(9, 1)): (A, Cursor(7, 0)),
+            (A, Cursor(minute, 0)): (A, Cursor(minute, 0)),
+            (B, Cursor(7, 0)): (B, Cursor(7, 0)),
+        }
+
+    def test_after(self) -> None:
+        """A page has what a later position needs, unless it ends before that."""
+        assert page(1, 5, 9, floor=1).after(Cursor(5, 0)) == page(9, floor=1)
+        assert page(1, 5, 9, complete=False).after(Cursor(5, 0)) == page(9, complete=False)
+        assert page(1, 5).after(Cursor(5, 0)) == page()
+        assert page(1, 5, complete=False).after(Cursor(5, 0)) is None
 
 
 class TestSteps:

@@ -1,0 +1,131 @@
+"""Recent entries: whatever is answered without the log is what the log would have answered."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from notifier.protocol import cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.recent import Recent
+from notifier.protocol.replay import EPHEMERAL, NOTIFICATION, REMOVED, Entry, Page
+
+PLENTY = 10**6  # bytes
+NAMES = ("user:a", "topic:b")
+NOW = 1000
+
+
+class Log:
+    """A channel's log in Redis, as the scripts keep it."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, tuple[Entry, int]] = {}  # with the time when it expires, or 0
+        self.keys: dict[int, bytes] = {}
+        self.logged = b"0-0"
+        self.ms = 0
+
+    def publish(self, kind: bytes = NOTIFICATION, key: int = 0, ttl: int = 0) -> Entry:
+        """Append, and replace what has the same collapse key."""
+        body = b'{"id":"%d"' % self.ms
+        body += b',"collapse_key":"%d"' % key if key else b""
+        body += b',"expires_at":"2026"' if ttl else b""
+        entry = self._entry(kind, body + b"}")
+        if key:
+            self.entries.pop(self.keys.get(key, b""), None)
+            self.keys[key] = entry.id
+        if kind != EPHEMERAL:
+            self.entries[entry.id] = (entry, ttl and self.ms + ttl)
+        return entry
+
+    def recall(self, index: int) -> Entry:
+        """Take an entry away, and leave a note."""
+        for id in [*self.entries][index : index + 1]:
+            del self.entries[id]
+        entry = self._entry(REMOVED, b"an id")
+        self.entries[entry.id] = (entry, 0)
+        return entry
+
+    def after(self, position: Cursor) -> list[Entry]:
+        """Return what is read from it now."""
+        return [
+            entry._replace(previous=b"")
+            for entry, expires in self.entries.values()
+            if cursor.parse(entry.id) > position and not 0 < expires <= self.ms
+        ]
+
+    def _entry(self, kind: bytes, body: bytes) -> Entry:
+        self.ms += 1
+        entry = Entry(b"%d-0" % self.ms, self.logged, kind, body)
+        if kind != EPHEMERAL:
+            self.logged = entry.id
+        return entry
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("publish"), st.just(NOTIFICATION)),
+    st.tuples(st.just("publish"), st.just(EPHEMERAL)),
+    st.tuples(st.just("publish"), st.just(NOTIFICATION), st.integers(1, 2)),
+    st.tuples(st.just("publish"), st.just(NOTIFICATION), st.just(0), st.integers(1, 3)),
+    st.tuples(st.just("recall"), st.integers(0, 5)),
+)
+
+
+@settings(max_examples=500)
+@given(
+    st.sampled_from([500, 1500, PLENTY]),
+    st.lists(st.tuples(st.sampled_from(NAMES), ACTIONS, st.booleans()), max_size=40),
+)
+def test_like_the_log(limit: int, actions: list[tuple[str, tuple[object, ...], bool]]) -> None:
+    """Whatever was published, and whichever of it was heard: a page has what the log has, or there is none."""
+    recent, logs = Recent(limit), {name: Log() for name in NAMES}
+    seen = dict.fromkeys(NAMES, b"0-0")
+    for name, (action, *arguments), heard in actions:
+        entry = getattr(logs[name], action)(*arguments)
+        if heard:
+            recent.hear(name, [entry])
+            if entry.kind != EPHEMERAL:
+                seen[name] = entry.id
+        for each, log in logs.items():
+            if seen[each] != log.logged:
+                continue  # it may have what an entry took away that is yet to be heard
+            for ms in range(log.ms + 1):
+                page = recent.page(each, Cursor(ms, 0), seen[each], NOW)
+                assert page is None or page == Page(log.after(Cursor(ms, 0)), True, BEGINNING)
+
+
+class TestReach:
+    """How far back it reaches."""
+
+    def test_heard(self) -> None:
+        """What was heard one after the other is answered; from before the first of them, nothing is."""
+        recent, log = Recent(PLENTY), Log()
+        log.publish()
+        for _ in range(3):
+            recent.hear("user:a", [log.publish()])
+        page = recent.page("user:a", Cursor(2, 0), log.logged, NOW)
+        assert page and [entry.id for entry in page.entries] == [b"3-0", b"4-0"]
+        assert recent.page("user:a", Cursor(1, 0), log.logged, NOW)
+        assert recent.page("user:a", Cursor(0, 5), log.logged, NOW) is None
+        assert recent.page("user:b", Cursor(9, 0), log.logged, NOW) is None
+
+    def test_limit(self) -> None:
+        """The oldest go first, over all channels."""
+        recent, logs = Recent(1000), {name: Log() for name in NAMES}
+        for name in NAMES * 2:
+            recent.hear(name, [logs[name].publish()])
+        assert all(recent.page(name, Cursor(1, 0), log.logged, NOW) for name, log in logs.items())
+        assert not any(recent.page(name, Cursor(0, 0), log.logged, NOW) for name, log in logs.items())
+
+    def test_age(self) -> None:
+        """What is old is the log's business: it may have forgotten it."""
+        recent, log = Recent(PLENTY), Log()
+        recent.hear("user:a", [log.publish(), log.publish()])
+        assert recent.page("user:a", Cursor(1, 0), log.logged, now=60_001)
+        assert recent.page("user:a", Cursor(1, 0), log.logged, now=60_002) is None
+
+    def test_clear(self) -> None:
+        """After a clear it begins anew."""
+        recent, log = Recent(PLENTY), Log()
+        recent.hear("user:a", [log.publish()])
+        recent.clear()
+        assert recent.page("user:a", Cursor(0, 0), log.logged, NOW) is None
+        recent.hear("user:a", [log.publish()])
+        assert recent.page("user:a", Cursor(1, 0), log.logged, NOW)
