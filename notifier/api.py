@@ -5,21 +5,18 @@ import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
 import flask
 import msgspec
 from flask import Blueprint
 from werkzeug import Request, Response
 
-from notifier import metrics
+from notifier import body, metrics
 from notifier.errors import (
     BodyTooLarge,
     BrokerUnavailable,
     Forbidden,
-    IncompleteBody,
     InvalidApiKey,
-    InvalidIdempotencyKey,
     NotFound,
     Problem,
     UnsupportedMediaType,
@@ -28,14 +25,13 @@ from notifier.intake import Answer, Post
 from notifier.node import Node
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
-from notifier.protocol.notification import Limits, Publication
+from notifier.protocol.notification import Publication
+from notifier.protocol.publishing import idempotency_key
 from notifier.settings import SCOPES, ApiKey
 
 PUBLISH = "/v1/notifications"
 JSON, NDJSON = "application/json", "application/x-ndjson"
-MAX_KEY = 255  # characters of an Idempotency-Key
 _BATCH = 256  # appends published together: a few milliseconds, then others have their turn
-_READ = 65536  # bytes per read of a body
 
 _encode = msgspec.json.Encoder().encode
 
@@ -64,7 +60,7 @@ class Api:
         settings = node.settings
         self._node = node
         self._settings = settings
-        self._limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
+        self._limits = node.limits
 
     def publish(self, request: Request) -> Response:
         """Publish one notification, or one per line.
@@ -104,10 +100,10 @@ class Api:
         return _json_response(_encode({"status": "ready"}))
 
     def _publish_one(self, request: Request, key: ApiKey) -> Response:
-        body = _read_body(request, self._settings.max_notification_bytes)
-        publication = notification.parse(body, self._limits)
+        text = body.read(request, self._settings.max_notification_bytes)
+        publication = notification.parse(text, self._limits)
         _require_grants(key, publication.channels)
-        [answer] = self._node.intake.publish([Post(publication, body, _idempotency_key(request, key))])
+        [answer] = self._node.intake.publish([Post(publication, text, _idempotency_key(request, key))])
         if isinstance(answer, Problem):
             raise answer
         response = _json_response(answer.json, 201)
@@ -177,7 +173,7 @@ class Api:
         longest = self._settings.max_notification_bytes
         rest, skipping = b"", False
         try:
-            for data in _read(request, self._settings.max_batch_bytes):
+            for data in body.pieces(request, self._settings.max_batch_bytes):
                 *lines, rest = (rest + data).split(b"\n")
                 if lines and skipping:
                     del lines[0]
@@ -228,56 +224,6 @@ def _answer_line(number: int, answer: Any) -> bytes:
     return _encode({"line": number} | answer.document()) + b"\n"
 
 
-def _read_body(request: Request, limit: int) -> bytes:
-    """Return the body as a whole.
-
-    Raises:
-        BodyTooLarge: it is longer than the limit, in bytes.
-        IncompleteBody: it was cut off.
-    """
-    announced = _announced(request, limit)
-    body = _read_piece(request, limit + 1)
-    if len(body) > limit:
-        raise BodyTooLarge(f"At most {limit} bytes.")
-    if announced is not None and len(body) < announced:
-        raise IncompleteBody(f"{announced} bytes were announced, {len(body)} came.")
-    return body
-
-
-def _read(request: Request, limit: int) -> Iterator[bytes]:
-    """Yield the body in pieces.
-
-    Raises:
-        BodyTooLarge, IncompleteBody: as above, after what came before.
-    """
-    announced = _announced(request, limit)
-    size = 0
-    while data := _read_piece(request, _READ):
-        size += len(data)
-        if size > limit:
-            raise BodyTooLarge(f"At most {limit} bytes.")
-        yield data
-    if announced is not None and size < announced:
-        raise IncompleteBody(f"{announced} bytes were announced, {size} came.")
-
-
-def _announced(request: Request, limit: int) -> int | None:
-    announced = request.content_length
-    if announced is not None and announced > limit:
-        raise BodyTooLarge(f"At most {limit} bytes; this body has {announced}.")
-    return announced
-
-
-def _read_piece(request: Request, size: int) -> bytes:
-    try:
-        # gunicorn ends it where the body ends, so Werkzeug's guards around it are not needed.
-        piece: bytes = request.environ["wsgi.input"].read(size)
-    except Exception as error:
-        # Of many kinds: a reset connection, a chunk with a wrong size, a client that went away.
-        raise IncompleteBody(str(error)) from error
-    return piece
-
-
 def _require_grants(key: ApiKey, names: list[str], scope: str = "publish") -> None:
     """Refuse a key that may not reach all of these channels.
 
@@ -303,11 +249,8 @@ def _idempotency_key(request: Request, key: ApiKey) -> str:
     given = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return ""
-    name = given.strip().strip('"')  # the draft standard has it quoted, most clients do not
-    if not name or len(name) > MAX_KEY or not name.isascii() or not name.isprintable():
-        raise InvalidIdempotencyKey(f"From 1 to {MAX_KEY} printable ASCII characters.")
-    # Quoted, so that neither a colon nor a brace makes two keys one, or one no Redis hash tag.
-    return f"{quote(key.id, safe='')}:{quote(name, safe='')}"
+    # The draft standard has it quoted, most clients do not.
+    return idempotency_key(key.id, given.strip().strip('"'))
 
 
 def _json_response(json: bytes, status: int = 200, content_type: str = JSON) -> Response:

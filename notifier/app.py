@@ -17,6 +17,7 @@ from notifier.api import create_blueprint as create_api
 from notifier.errors import BadRequest, InternalError, Problem
 from notifier.node import Node
 from notifier.pages import create_pages
+from notifier.plain import create_plain
 from notifier.settings import Settings
 from notifier.stream import create_stream
 
@@ -40,7 +41,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__, static_folder="static", template_folder="templates")
     node = app.extensions["notifier"] = Node(settings.require_secrets())
     api = Api(node)
-    for blueprint in (create_api(api), create_stream(node), create_pages(node)):
+    for blueprint in (create_api(api), create_stream(node), create_plain(node), create_pages(node)):
         app.register_blueprint(blueprint)
     app.after_request(_tell_id)
     app.register_error_handler(Problem, _answer_problem)

@@ -2,11 +2,12 @@
 
 import logging
 import time
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from notifier.errors import Disconnect, HeartbeatLost, ProtocolViolation, TooSlow, UnexpectedFault
 from notifier.protocol import channel, frames, websocket
 from notifier.protocol.cursor import Cursor
+from notifier.protocol.framing import WEBSOCKET, Framing
 from notifier.protocol.replay import CatchUp
 from notifier.protocol.session import Action, Reply, Session
 from notifier.protocol.websocket import Binary, Close, Decoder, Event, Ping, Text
@@ -45,6 +46,8 @@ class Keeper(Scheduler, Protocol):
 class Connection:
     """One WebSocket: framing, pongs, the closing handshake. What messages mean is its children's business."""
 
+    framing: ClassVar[Framing] = WEBSOCKET
+
     __slots__ = ("_closing_by", "_decoder", "_keeper", "_max_message", "_tick_at", "transport")
 
     def __init__(self, transport: Transport, keeper: Keeper, max_message: int) -> None:
@@ -66,7 +69,7 @@ class Connection:
         self._schedule(self._next_tick())
 
     def send(self, frame: bytes) -> None:
-        """Send a WebSocket frame that answers the client.
+        """Send bytes that answer the client.
 
         Raises:
             TooSlow: the client asks without reading the answers.
@@ -76,7 +79,7 @@ class Connection:
 
     def close(self, disconnect: Disconnect) -> None:
         """End the connection: say why, stop writing, and give the peer a moment to close."""
-        self._close(websocket.encode_close(disconnect.close_code, disconnect.text))
+        self._close(self.framing.farewell(disconnect))
 
     def tick(self, now: float) -> None:
         """Do what the time asks for."""
@@ -198,6 +201,28 @@ class StreamConnection(Connection):
         topics = [channel.of_topic(topic) for topic in self.session.topics]
         return [channel.of_user(identity.user), channel.ALL, *topics]
 
+    def deliver(self, data: bytes) -> bool:
+        """Send entries. False: too much waits already, and nothing of it was taken."""
+        return self.transport.write(data)
+
+    def welcome(self, frame: bytes, cursor: Cursor) -> None:
+        """Send the welcome; who resumed has a cursor that counts until the replay is complete."""
+        resumed = self.catch_up is not None and self.catch_up.resumed
+        self.send(self.framing.frame(frame, b"" if resumed else str(cursor).encode()))
+        self.session.welcomed()
+
+    def caught_up(self, complete: Cursor | None) -> None:
+        """Note that all that was missed has been sent, up to `complete`: the connection is live."""
+        catch_up, self.catch_up = self.catch_up, None
+        assert catch_up is not None
+        for ref in catch_up.confirmations:
+            self.reply(frames.ok(ref, self.session.topics))
+        self._go_live(complete, catch_up.resumed)
+
+    def drain(self, retry_after_ms: int) -> None:
+        """Say that the connection will be closed, and when to come back."""
+        self.transport.write(self.framing.frame(frames.drain(retry_after_ms)))
+
     def reply(self, frame: bytes) -> None:
         """Send a frame that answers the client, but nothing before the welcome.
 
@@ -205,19 +230,20 @@ class StreamConnection(Connection):
             TooSlow: the client asks without reading or awaiting the answers.
         """
         if self.catch_up is None or self.session.is_welcome:
-            self.send(websocket.encode(frame))
+            self.send(self.framing.frame(frame))
         elif len(self.catch_up.owed) < _MOST_OWED:
             self.catch_up.owed.append(frame)
         else:
             raise TooSlow()
 
-    def ping(self, complete: Cursor) -> None:
-        """Ask for a sign of life, and give one.
+    def ping(self, complete: Cursor | None) -> None:
+        """Give a sign of life, and ask for one: every WebSocket library answers a ping."""
+        frame = self.framing.ping(complete if self.catch_up is None else None)
+        self.transport.write(frame + websocket.PING)
 
-        The frame is for the page, which sees no WebSocket pings; the WebSocket ping is answered by every library.
-        """
-        frame = frames.ping(complete if self.catch_up is None else None)
-        self.transport.write(websocket.encode(frame) + websocket.PING)
+    def _go_live(self, complete: Cursor | None, resumed: bool) -> None:
+        if resumed:
+            self.send(self.framing.ping(complete))  # it may come back from here
 
     def on_drained(self) -> None:
         """Go on with what the connection has missed."""
@@ -228,7 +254,10 @@ class StreamConnection(Connection):
     def _receive(self, message: Text | Binary) -> None:
         if isinstance(message, Binary):
             raise ProtocolViolation("frames are text")
-        for action in self.session.receive(message.text, time.time()):
+        self._carry_out(self.session.receive(message.text, time.time()))
+
+    def _carry_out(self, actions: list[Action]) -> None:
+        for action in actions:
             self._act(action)
         # A hello or a fresh token may have brought the next deadline nearer.
         if self.is_open and self._next_tick() < self._tick_at:

@@ -50,6 +50,7 @@ class Problem(NotifierError):
         super().__init__(detail or self.title)
         self.detail = detail
         self.faults = faults or []
+        self.retry_after = retry_after
         self.headers = dict(headers or {})
         if retry_after is not None:
             self.headers["Retry-After"] = str(retry_after)
@@ -65,6 +66,8 @@ class Problem(NotifierError):
         }
         if self.detail:
             document["detail"] = self.detail
+        if self.retry_after is not None:
+            document["retry_after"] = self.retry_after
         if self.faults:
             document["errors"] = [fault._asdict() for fault in self.faults]
         if request_id:
@@ -184,6 +187,12 @@ class UpgradeRequired(Problem):
     """The path speaks WebSocket, the request did not ask for it."""
 
     status, code, title = 426, "upgrade_required", "This path needs a WebSocket upgrade."
+
+
+class RateLimited(Problem):
+    """A client publishes more often than it may."""
+
+    status, code, title = 429, "rate_limited", "That was too often."
 
 
 class InternalError(Problem):

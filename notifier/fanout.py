@@ -11,9 +11,10 @@ from notifier.connection import StreamConnection
 from notifier.errors import BrokerUnavailable, Problem
 from notifier.hub import Channel, Hub
 from notifier.protocol import channel as channels
-from notifier.protocol import cursor
+from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.framing import Framing
 from notifier.protocol.replay import EPHEMERAL, Entry
 from notifier.replayer import Replayer, encode_entry
 from notifier.settings import Settings
@@ -25,6 +26,7 @@ NODES = "nodes"  # the channel on which nodes hear themselves and each other
 YIELD_EVERY = 200  # writes, about half a millisecond: HTTP has its turn in between
 _WRITE = 65536  # bytes of frames joined into one write
 _LINGER = 10.0  # seconds that a channel stays subscribed after its last connection: people reload pages
+_MOST_SPARED = 10_000  # notifications that have yet to be heard
 _WINDOW = 1000  # ms: entries of several channels may change places within it, well inside the replay overlap
 
 
@@ -53,6 +55,7 @@ class FanOut:
         self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, self)
         self._hears = False
         self._last_beat = 0.0  # Unix seconds when this worker last heard itself
+        self._no_echo: dict[str, StreamConnection] = {}  # by the id of what it publishes itself
         self.birth = BEGINNING
         self.complete = replayer.complete
 
@@ -88,6 +91,12 @@ class FanOut:
     def leave(self, name: str, connection: StreamConnection) -> None:
         """Let a connection hear a channel no more."""
         self._hub.leave(name, connection, time.time())
+
+    def spare(self, id: str, connection: StreamConnection) -> None:
+        """Do not send a connection the notification that it publishes itself, when it is heard."""
+        self._no_echo[id] = connection
+        if len(self._no_echo) > _MOST_SPARED:
+            del self._no_echo[next(iter(self._no_echo))]  # it was never heard
 
     def forget_idle(self) -> None:
         """Give up the channels that nobody has heard for a while."""
@@ -165,7 +174,7 @@ class FanOut:
     def _fan_out(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
         self._notice_gap(channel, entries)
         self._replayer.recent.hear(channel.name, entries)
-        writes = _join_frames(channel.name, entries)
+        writes, spared = _Writes(channel.name, entries), self._spared(entries)
         connections = list(channel.connections)
         members = channel.connections
         metrics.DELIVERIES.inc(len(entries) * len(connections))
@@ -175,18 +184,38 @@ class FanOut:
             for connection in connections[start : start + YIELD_EVERY]:
                 if start and connection not in members:
                     continue  # it has left meanwhile
-                if connection.catch_up is not None:
+                if connection in spared:
+                    self._pass_on(connection, channel, spared[connection])
+                elif connection.catch_up is not None:
                     connection.catch_up.hear(channel.name, entries)
-                    continue
-                self._write(connection, channel, writes)
+                else:
+                    self._write(connection, channel, writes[connection.framing])
         channel.delivered = channel.seen
+
+    def _spared(self, entries: list[Entry]) -> dict[StreamConnection, list[Entry]]:
+        """Return who is not to be sent all of these entries, and what they are to be sent."""
+        spared: dict[StreamConnection, list[Entry]] = {}
+        if self._no_echo:
+            for entry in entries:
+                connection = self._no_echo.pop(notification.id_of(entry.body), None)
+                if connection:
+                    spared[connection] = [each for each in spared.get(connection, entries) if each is not entry]
+        return spared
+
+    def _pass_on(self, connection: StreamConnection, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
+        if not entries:
+            return
+        if connection.catch_up is not None:
+            connection.catch_up.hear(channel.name, entries)
+        else:
+            self._write(connection, channel, _Writes(channel.name, entries)[connection.framing])
 
     def _write(
         self, connection: StreamConnection, channel: Channel[StreamConnection], writes: list[tuple[bytes, bytes]]
     ) -> None:
         taken = b""
         for data, last in writes:
-            if not connection.transport.write(data):
+            if not connection.deliver(data):
                 self._replayer.fall_behind(connection)
                 if taken and connection.catch_up:
                     connection.catch_up.positions[channel.name] = cursor.parse(taken)
@@ -256,17 +285,30 @@ class FanOut:
             time.sleep(self._settings.broker_heartbeat)
 
 
-def _join_frames(channel: str, entries: list[Entry]) -> list[tuple[bytes, bytes]]:
-    """Return the frames of entries, each built once, joined into few writes, each with the id of its last entry."""
-    writes: list[tuple[list[bytes], bytes]] = []
-    size = _WRITE
-    for entry in entries:
-        frame = encode_entry(channel, entry, replay=False)
-        if size + len(frame) > _WRITE:
-            writes.append(([], entry.id))
-            size = 0
-        frames, _ = writes[-1]
-        frames.append(frame)
-        writes[-1] = (frames, entry.id)
-        size += len(frame)
-    return [(b"".join(frames), last) for frames, last in writes]
+class _Writes(dict[Framing, list[tuple[bytes, bytes]]]):
+    """The frames of entries per framing: each is built once, and few writes take all of them.
+
+    With each write comes the id of its last entry.
+    """
+
+    def __init__(self, channel: str, entries: list[Entry]) -> None:
+        self._channel = channel
+        self._entries = entries
+
+    def __missing__(self, framing: Framing) -> list[tuple[bytes, bytes]]:
+        writes = self[framing] = self._join(framing)
+        return writes
+
+    def _join(self, framing: Framing) -> list[tuple[bytes, bytes]]:
+        writes: list[tuple[list[bytes], bytes]] = []
+        size = _WRITE
+        for entry in self._entries:
+            frame = encode_entry(framing, self._channel, entry, replay=False)
+            if size + len(frame) > _WRITE:
+                writes.append(([], entry.id))
+                size = 0
+            frames, _ = writes[-1]
+            frames.append(frame)
+            writes[-1] = (frames, entry.id)
+            size += len(frame)
+        return [(b"".join(frames), last) for frames, last in writes]

@@ -22,12 +22,14 @@ _KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
 class Post(NamedTuple):
     """One publication as it was asked for. The fingerprint of `body` tells a retry from another request.
 
-    `key` is the idempotency key, already made distinct for each publisher; empty: none.
+    `key` is the idempotency key, already made distinct for each publisher; empty: none. `id` is that of the
+    notification, where somebody has to know it before; empty: a new one.
     """
 
     publication: Publication
     body: bytes
     key: str = ""
+    id: str = ""
 
 
 class Answer(NamedTuple):
@@ -66,7 +68,9 @@ class Intake:
         return answers
 
     def _publish(self, posts: list[Post], created: float) -> list[Answer | Problem]:
-        drafts = [_Draft(post, id, created) for post, id in zip(posts, self._new_ids(len(posts)), strict=True)]
+        drafts = [
+            _Draft(post, post.id or id, created) for post, id in zip(posts, self.new_ids(len(posts)), strict=True)
+        ]
         answers: list[Answer | Problem | None] = [None] * len(drafts)
         self._claim(drafts, answers)
         open_ = [index for index, answer in enumerate(answers) if answer is None]
@@ -75,7 +79,8 @@ class Intake:
         self._settle([(drafts[index], answers[index]) for index in open_])
         return [answer for answer in answers if answer is not None]
 
-    def _new_ids(self, count: int) -> list[str]:
+    def new_ids(self, count: int) -> list[str]:
+        """Return ids for so many notifications that will be published now."""
         # Not later than any entry that will be appended: these take at least the clock's time.
         ms, random = self._clock.ms, os.urandom(10 * count)
         return [notification.new_id(ms, random[at : at + 10]) for at in range(0, len(random), 10)]

@@ -1,34 +1,44 @@
 """The node: this worker's part of the service. It attaches connections, keeps their time, and drains."""
 
 import logging
+import math
 import random
 import secrets
 import threading
 import time
+from typing import TypeVar
 
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import Connection, EchoConnection, StreamConnection
-from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections, TooSlow
+from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow
+from notifier.fallback import Ask, EventConnection, PollConnection
 from notifier.fanout import YIELD_EVERY, FanOut
 from notifier.hub import Hub
 from notifier.intake import Intake
 from notifier.protocol import channel as channels
-from notifier.protocol import frames, identity, websocket
+from notifier.protocol import frames, identity
+from notifier.protocol.allowance import Allowance
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.identity import Identity
+from notifier.protocol.notification import Limits
+from notifier.protocol.publishing import Publishing
 from notifier.protocol.replay import CatchUp
 from notifier.protocol.session import Action, Attach, Join, Leave, Rules, SendPing, Session
 from notifier.protocol.wheel import Wheel
+from notifier.publisher import Publisher
 from notifier.replayer import Replayer
 from notifier.settings import Settings
 from notifier.transport import Transport
 
 logger = logging.getLogger(__name__)
 
+S = TypeVar("S", bound=StreamConnection)
+
 _TURN = 0.5  # seconds between two looks at the timer wheel
 _MOST_JOINING = 200  # subscriptions of a connection that have yet to be confirmed
+_MOST_ALLOWANCES = 10_000
 _AHEAD = 60_000  # ms that a cursor may be ahead of this worker's clock before it is from another database
 
 
@@ -41,10 +51,13 @@ class Node:
         self._clock = Clock()
         self.broker = Broker(settings, self._clock)
         self.intake = Intake(self.broker, self._clock, settings)
+        self.limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
         self.connections: set[Connection] = set()
         hub: Hub[StreamConnection] = Hub()
         self._replayer = Replayer(settings, self.broker, hub, self._clock, self.name)
         self._fan_out = FanOut(settings, self.broker, hub, self._replayer, self._clock, self.name)
+        self._publisher = Publisher(self.intake, self._fan_out)
+        self._allowances: dict[str, Allowance] = {}  # of users who publish by requests
         self._wheel: Wheel[Connection] = Wheel(time.time())
         self._limit = settings.connection_limit
         self._numbers = 0
@@ -57,12 +70,15 @@ class Node:
             settings.heartbeat,
             settings.expiry_notice,
             settings.max_subscriptions,
+            settings.client_publish_rate,
+            self.limits,
         )
 
     def start(self) -> None:
         """Begin to listen, to replay and to keep time."""
         self._fan_out.start()
         self._replayer.start()
+        self._publisher.start()
         threading.Thread(target=self._turn_wheel, name="timer wheel", daemon=True).start()
 
     @property
@@ -85,22 +101,42 @@ class Node:
 
     def open_stream(self, transport: Transport, who: Identity | None, early: bytes) -> None:
         """Take over a WebSocket of the stream. `who` is known if the request said it."""
-        self._numbers += 1
-        connection = StreamConnection(
-            transport,
-            self,
-            Session(self._rules, time.time(), who),
-            number=self._numbers,
-            max_message=self.settings.max_message_bytes,
-            lag_timeout=self.settings.lag_timeout,
-        )
+        connection = self._stream(StreamConnection, transport, Session(self._rules, time.time(), who))
         self._open(connection, early)
+
+    def open_events(self, transport: Transport, who: Identity, ask: Ask) -> None:
+        """Take over a stream of Server-Sent Events."""
+        connection = self._stream(EventConnection, transport, Session(self._rules, time.time(), who))
+        self.connections.add(connection)
+        connection.begin(ask)
+
+    def open_poll(self, transport: Transport, who: Identity, ask: Ask, wait: float) -> None:
+        """Take over a long poll that waits for so many seconds."""
+        rules = self._rules._replace(heartbeat=wait)  # the sign of life is its end
+        connection = self._stream(PollConnection, transport, Session(rules, time.time(), who))
+        self.connections.add(connection)
+        connection.begin(ask)
 
     def open_echo(self, transport: Transport, early: bytes) -> None:
         """Take over a WebSocket of the echo."""
         settings = self.settings
         limit, heartbeat = settings.max_message_bytes, settings.heartbeat
         self._open(EchoConnection(transport, self, max_message=limit, heartbeat=heartbeat), early)
+
+    def require_allowance(self, user: str) -> None:
+        """Refuse a user who publishes too often by requests.
+
+        Raises:
+            RateLimited
+        """
+        now = time.time()
+        if len(self._allowances) >= _MOST_ALLOWANCES:
+            used = {user: each for user, each in self._allowances.items() if not each.is_full(now)}
+            self._allowances = used
+        rate = self.settings.client_publish_rate
+        wait = self._allowances.setdefault(user, Allowance(rate, now)).take(now)
+        if wait:
+            raise RateLimited(retry_after=math.ceil(wait))
 
     def verify(self, token: str) -> Identity:
         """Return the identity of a token.
@@ -127,7 +163,7 @@ class Node:
         for connection in connections:
             if isinstance(connection, StreamConnection) and connection.session.is_welcome:
                 delay = int(random.uniform(0, 1000 * timeout))
-                connection.transport.write(websocket.encode(frames.drain(delay)))
+                connection.drain(delay)
         pause = 0.5 * timeout / max(len(connections), 1)
         for connection in connections:
             connection.close(Restarting())
@@ -153,8 +189,10 @@ class Node:
                 self._join(connection, action)
             case Leave():
                 self._leave(connection, action)
+            case Publishing():
+                self._publisher.put(connection, action)
             case SendPing():
-                connection.ping(self._fan_out.complete.cursor)
+                connection.ping(self._replayer.reached)
 
     def left(self, connection: Connection) -> None:
         """Send a connection nothing more: it ends."""
@@ -169,6 +207,11 @@ class Node:
     def drained(self, connection: StreamConnection) -> None:
         """Go on with a connection that reads again."""
         self._replayer.put(connection)
+
+    def _stream(self, kind: type[S], transport: Transport, session: Session) -> S:
+        self._numbers += 1
+        limit, patience = self.settings.max_message_bytes, self.settings.lag_timeout
+        return kind(transport, self, session, number=self._numbers, max_message=limit, lag_timeout=patience)
 
     def _open(self, connection: Connection, early: bytes) -> None:
         self.connections.add(connection)

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from notifier import metrics
 from notifier.broker import Broker
@@ -18,9 +18,10 @@ from notifier.connection import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem
 from notifier.hub import Hub
 from notifier.protocol import channel as channels
-from notifier.protocol import cursor, frames, websocket
+from notifier.protocol import cursor, frames
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
+from notifier.protocol.framing import Framing
 from notifier.protocol.recent import Recent
 from notifier.protocol.replay import EXPIRED, REMOVED, CatchUp, Entry, Page, Step, share
 from notifier.settings import Settings
@@ -57,6 +58,11 @@ class Replayer:
         if connection.is_open and self._hears_all(connection):
             self._queue[connection] = None
             self._filled.set()
+
+    @property
+    def reached(self) -> Cursor | None:
+        """Up to where everything has been fanned out; None: not known yet."""
+        return self.complete.cursor if self.complete.ms else None
 
     @property
     def lagging(self) -> int:
@@ -174,10 +180,9 @@ class Replayer:
             raise Overloaded("a log cannot be read")
         step = catch_up.join(readable)
         self._introduce(connection, step)
-        for chunk in _chunks(step.entries, encode):
-            taken = not connection.transport.blocked_since and connection.transport.write(
-                b"".join(frame for frame, _, _ in chunk)
-            )
+        for chunk in _chunks(step.entries, connection.framing, encode):
+            data = b"".join(frame for frame, _, _ in chunk)
+            taken = not connection.transport.blocked_since and connection.deliver(data)
             if not taken:
                 catch_up.drop()  # `on_drained` comes back
                 return
@@ -187,11 +192,7 @@ class Replayer:
         if not step.complete or not self._hears_all(connection):
             self.put(connection)
             return
-        connection.catch_up = None
-        for ref in catch_up.confirmations:
-            connection.reply(frames.ok(ref, connection.session.topics))
-        if catch_up.resumed:
-            connection.reply(frames.ping(self.complete.cursor))  # it may come back from here
+        connection.caught_up(self.reached)
 
     def _introduce(self, connection: StreamConnection, step: Step) -> None:
         session, catch_up = connection.session, connection.catch_up
@@ -204,9 +205,7 @@ class Replayer:
             return
         id = f"{self._name}-{connection.number}"
         now, heartbeat = self._clock.cursor, int(self._settings.heartbeat)
-        welcome = frames.welcome(id, session.identity.user, session.topics, now, heartbeat, step.lost)
-        connection.send(websocket.encode(welcome))
-        session.welcomed()
+        connection.welcome(frames.welcome(id, session.identity.user, session.topics, now, heartbeat, step.lost), now)
         for frame in catch_up.owed:
             connection.reply(frame)
 
@@ -224,17 +223,17 @@ class Replayer:
 
 
 class _Encoder:
-    """Builds each frame of a round once, however many connections are sent it."""
+    """Builds each frame of a round once per framing, however many connections are sent it."""
 
     def __init__(self) -> None:
-        self._frames: dict[tuple[str, bytes, bool], bytes] = {}
+        self._frames: dict[tuple[Framing, str, bytes, bool], bytes] = {}
 
-    def __call__(self, channel: str, entry: Entry) -> bytes:
+    def __call__(self, framing: Framing, channel: str, entry: Entry) -> bytes:
         replay = not entry.previous  # it comes from the log
-        key = (channel, entry.id, replay)
+        key = (framing, channel, entry.id, replay)
         frame = self._frames.get(key)
         if frame is None:
-            frame = self._frames[key] = encode_entry(channel, entry, replay)
+            frame = self._frames[key] = encode_entry(framing, channel, entry, replay)
         return frame
 
 
@@ -242,23 +241,23 @@ def _after(page: Page | Problem, position: Cursor) -> Page | Problem | None:
     return page.after(position) if isinstance(page, Page) else page
 
 
-def encode_entry(channel: str, entry: Entry, replay: bool) -> bytes:
-    """Return an entry as it goes out on a WebSocket; nothing, where it has expired."""
+def encode_entry(framing: Framing, channel: str, entry: Entry, replay: bool) -> bytes:
+    """Return an entry as it goes out; nothing, where it has expired."""
     if entry.kind == EXPIRED:
         return b""
     if entry.kind == REMOVED:
-        return websocket.encode(frames.removed(channel, entry.id, entry.body))
-    return websocket.encode(frames.notification(channel, entry.id, entry.body, replay))
+        return framing.frame(frames.removed(channel, entry.id, entry.body), entry.id)
+    return framing.frame(frames.notification(channel, entry.id, entry.body, replay), entry.id)
 
 
 def _chunks(
-    entries: list[tuple[str, Entry]], encode: Callable[[str, Entry], bytes]
+    entries: list[tuple[str, Entry]], framing: Framing, encode: _Encoder
 ) -> Iterator[list[tuple[bytes, str, Entry]]]:
     """Yield entries with their frames, as many at a time as make a write; what is not asked for is not encoded."""
     chunk: list[tuple[bytes, str, Entry]] = []
     size = 0
     for name, entry in entries:
-        frame = encode(name, entry)
+        frame = encode(framing, name, entry)
         if chunk and size + len(frame) > _CHUNK:
             yield chunk
             chunk, size = [], 0

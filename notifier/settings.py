@@ -151,6 +151,9 @@ class Settings:
     attach_timeout: float = _setting(
         10.0, "seconds", "How long a connection waits for its worker to hear its channels.", float, 0.1
     )
+    client_publish_rate: float = _setting(
+        10.0, "per second", "How often a client may publish in the long run; twice that at once.", float, 0.1
+    )
     heartbeat: float = _setting(25.0, "seconds", "Time between two pings of a connection.", float, 1)
     expiry_notice: float = _setting(60.0, "seconds", "How long before its token expires a client is told.", float, 0)
     send_buffer_bytes: int = _setting(

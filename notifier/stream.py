@@ -1,4 +1,4 @@
-"""`/v1/stream` and `/v1/echo`: routes, handshake, and the hand-off of the socket to the node.
+"""`/v1/stream` and `/v1/echo` as WebSockets: routes, handshake, and the hand-off of the socket to the node.
 
 flask-sock routes and calls the view; the view takes the socket out of gunicorn's hands and returns. From then on the
 connection costs no greenlet and no request.
@@ -11,11 +11,11 @@ from typing import Any
 import flask_sock
 from flask import Blueprint, Response, g, request
 
-from notifier.errors import BadRequest, ForeignOrigin, UpgradeRequired
+from notifier.errors import BadRequest, UpgradeRequired
 from notifier.node import Node
 from notifier.protocol import websocket
-from notifier.protocol.identity import Identity
 from notifier.transport import Transport, take_over
+from notifier.visitor import Visitor
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ def create_stream(node: Node) -> Blueprint:
     """Return the routes."""
     stream, sock, blueprint = Stream(node), flask_sock.Sock(), Blueprint("stream", __name__)
     blueprint.before_request(stream.check)
-    views = {"stream": stream.serve, "echo": stream.serve_echo} if node.settings.echo else {"stream": stream.serve}
-    for name, view in views.items():
-        sock.route(f"/v1/{name}", bp=blueprint, endpoint=name)(_safe(view))
-        blueprint.get(f"/v1/{name}", endpoint=f"plain {name}")(upgrade_required)
+    sock.route("/v1/stream", bp=blueprint, endpoint="stream")(_safe(stream.serve))
+    if node.settings.echo:
+        sock.route("/v1/echo", bp=blueprint, endpoint="echo")(_safe(stream.serve_echo))
+        blueprint.get("/v1/echo", endpoint="plain echo")(upgrade_required)
     return blueprint
 
 
@@ -88,7 +88,7 @@ class Stream:
             raise BadRequest("A request to upgrade has no body.")
         self._node.require_room()
         if request.endpoint == "stream.stream":
-            g.identity = self._identity()
+            g.identity = Visitor(self._node, request).identity()
 
     def serve(self, handshake: Handshake) -> None:
         """Hand a stream over to the node."""
@@ -101,25 +101,6 @@ class Stream:
         settings = self._settings
         backlog = _ECHO_BACKLOG + 2 * settings.max_message_bytes
         self._node.open_echo(*handshake.take_over(settings.send_buffer_bytes, backlog))
-
-    def _identity(self) -> Identity | None:
-        """Return who the request says it is; None: the first frame will say it.
-
-        Raises:
-            InvalidToken, TokenExpired: the token is not good.
-            ForeignOrigin: the token is in a cookie, and another site's page may have caused the request.
-        """
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self._node.verify(token.strip())
-        cookie = request.cookies.get(self._settings.cookie) if "Cookie" in request.headers else None
-        if cookie is None:
-            return None
-        origin, host = request.headers.get("Origin", ""), request.environ.get("HTTP_HOST")
-        own = (f"https://{host}", f"http://{host}") if host else ()
-        if origin not in own and origin not in self._settings.allowed_origins:
-            raise ForeignOrigin(f"{origin or 'A request without an Origin'} may not use the cookie.")
-        return self._node.verify(cookie)
 
 
 def _safe(serve: Callable[[Handshake], None]) -> Callable[[Handshake], None]:

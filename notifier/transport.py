@@ -185,10 +185,15 @@ class Transport:
             owner.on_end()
 
 
-def take_over(sock: Any, send_buffer: int, limit: int) -> Transport:
-    """Return a transport that owns the descriptor of a gevent socket; its former owner closes nothing any more."""
+def take_over(sock: Any, send_buffer: int, limit: int, patience: float = 0) -> Transport:
+    """Return a transport that owns the descriptor of a gevent socket; its former owner closes nothing any more.
+
+    With `patience`, a peer that does not confirm for so many seconds what was sent counts as gone: for protocols in
+    which it has nothing to say.
+    """
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * patience))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     return Transport(sock.detach(), limit)
 

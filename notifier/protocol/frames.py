@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.errors import InvalidFrame, Problem, ProtocolViolation
+from notifier.errors import Disconnect, InvalidFrame, Problem, ProtocolViolation
 from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
 
@@ -45,7 +45,16 @@ class Auth(_ClientFrame, kw_only=True, frozen=True):
     token: str
 
 
-ClientFrame = Hello | Subscribe | Unsubscribe | Auth
+class Publish(_ClientFrame, kw_only=True, frozen=True):
+    """Publish a notification to a topic."""
+
+    topic: str
+    notification: msgspec.Raw
+    echo: bool = True
+    idempotency_key: str | None = None
+
+
+ClientFrame = Hello | Subscribe | Unsubscribe | Auth | Publish
 
 _decode = msgspec.json.Decoder(ClientFrame).decode
 _encode = msgspec.json.Encoder().encode
@@ -126,10 +135,15 @@ def ok(ref: str | None, topics: tuple[str, ...]) -> bytes:
     return _encode(_with_ref("ok", ref) | {"topics": topics})
 
 
-def error(problem: Problem) -> bytes:
-    """Return the answer to a frame that was not carried out."""
+def published(ref: str | None, topics: tuple[str, ...], id: str, cursor: str) -> bytes:
+    """Return the answer to a publication."""
+    return _encode(_with_ref("ok", ref) | {"topics": topics, "id": id, "cursor": cursor})
+
+
+def error(problem: Problem, ref: str | None = None) -> bytes:
+    """Return the answer to a frame that was not carried out; its `ref` may be a member of the problem."""
     document = problem.document()
-    return _encode(_with_ref("error", document.pop("ref", None)) | {"problem": document})
+    return _encode(_with_ref("error", document.pop("ref", ref)) | {"problem": document})
 
 
 def expiring(seconds: int) -> bytes:
@@ -140,6 +154,11 @@ def expiring(seconds: int) -> bytes:
 def drain(retry_after_ms: int) -> bytes:
     """Return the frame that says goodbye, and when to come back."""
     return _encode({"type": "drain", "retry_after_ms": retry_after_ms})
+
+
+def close(disconnect: Disconnect) -> bytes:
+    """Return the last frame of a transport that has no close codes."""
+    return _encode({"type": "close", "code": disconnect.close_code, "reason": disconnect.text})
 
 
 def ping(cursor: Cursor | None) -> bytes:

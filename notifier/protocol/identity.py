@@ -33,6 +33,10 @@ class Identity(NamedTuple):
         """Tell whether the token grants the topic for reading."""
         return channel.grants(self.topics, topic)
 
+    def may_publish(self, topic: str) -> bool:
+        """Tell whether the token grants the topic for publishing."""
+        return channel.grants(self.publish, topic)
+
 
 def verify(token: str, secrets: tuple[str, ...], now: float) -> Identity:
     """Return the identity of a token at the time `now`, in Unix seconds.

@@ -69,9 +69,34 @@ def parse(body: bytes, limits: Limits) -> Publication:
         raise BodyTooLarge(f"A notification has at most {limits.size} bytes, this one has {len(body)}.")
     members = _members(body)
     reader = _Reader(limits)
-    values = {name: reader.read(name, raw) for name, raw in members.items()}
     if "to" not in members:
         reader.fault("required", "Say whom it is for.", "to")
+    return _publication(members, reader)
+
+
+def parse_to_topic(topic: str, body: bytes, sender: str, limits: Limits) -> Publication:
+    """Return the publication that a client asks for: to one topic, by the user that the service knows it to be.
+
+    It is kept in the history unless it says otherwise: what people write to each other is no inbox.
+
+    Raises:
+        BodyTooLarge, MalformedJson, InvalidNotification: as above.
+    """
+    if len(body) > limits.size:
+        raise BodyTooLarge(f"A notification has at most {limits.size} bytes, this one has {len(body)}.")
+    members = _members(body)
+    reader = _Reader(limits)
+    if "to" in members:
+        reader.fault("unknown_field", "The frame names the topic.", "to")
+    publication = _publication({"retain": _HISTORY} | members, reader)
+    return publication._replace(
+        channels=[channel.of_topic(topic)],
+        members=publication.members + b',"sender":' + msgspec.json.encode(sender),
+    )
+
+
+def _publication(members: dict[str, Raw], reader: "_Reader") -> Publication:
+    values = {name: reader.read(name, raw) for name, raw in members.items()}
     if not members.keys() & _SOMETHING_TO_SHOW:
         reader.fault("required", "Give it a type, a title, a body or data.")
     if reader.faults:
@@ -84,7 +109,7 @@ def parse(body: bytes, limits: Limits) -> Publication:
     if "severity" not in members:
         out.append(b',"severity":"info"')
     return Publication(
-        values["to"],
+        values.get("to", []),
         b"".join(out),
         values.get("retain", "inbox"),
         values.get("ttl"),
@@ -102,6 +127,11 @@ def new_id(ms: int, random: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
+def id_of(body: bytes) -> str:
+    """Return the id of a notification's JSON as it goes out."""
+    return body[7:43].decode()
+
+
 def time_of(id: str) -> int | None:
     """Return the milliseconds that a notification's id begins with, or None if it is no such id."""
     found = _ID.match(id)
@@ -117,6 +147,7 @@ def rfc3339(time: float) -> str:
 _SOMETHING_TO_SHOW = {"type", "title", "body", "data"}
 _OUT = {name: name.encode() for name in ("severity", "data", *MAX_TEXT)}
 _ADDRESSES = ("users", "topics", "all")
+_HISTORY = Raw(b'"history"')
 _KNOWN = sorted({"to", "ttl", "retain", *_OUT})
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode

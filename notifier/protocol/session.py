@@ -1,5 +1,6 @@
 """The state machine of one connection's protocol: frames and time go in, actions come out."""
 
+import math
 import sys
 from collections.abc import Callable
 from enum import Enum
@@ -14,15 +15,20 @@ from notifier.errors import (
     Overloaded,
     Problem,
     ProtocolViolation,
+    RateLimited,
     StreamForbidden,
     TokenExpired,
     TokenRefused,
     TooManySubscriptions,
 )
 from notifier.protocol import channel, frames
+from notifier.protocol.allowance import Allowance
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.frames import Auth, ClientFrame, Hello, Subscribe, Unsubscribe
+from notifier.protocol.frames import Auth, ClientFrame, Hello, Publish, Subscribe, Unsubscribe
 from notifier.protocol.identity import Identity
+from notifier.protocol.notification import Limits
+from notifier.protocol.publishing import Publishing
+from notifier.protocol.publishing import read as read_publishing
 
 
 class State(Enum):
@@ -35,8 +41,8 @@ class State(Enum):
 
 _ACCEPTS: dict[State, tuple[type[ClientFrame], ...]] = {
     State.GREETING: (Hello,),
-    State.ATTACHING: (Subscribe, Unsubscribe, Auth),
-    State.READY: (Subscribe, Unsubscribe, Auth),
+    State.ATTACHING: (Subscribe, Unsubscribe, Auth, Publish),
+    State.READY: (Subscribe, Unsubscribe, Auth, Publish),
 }
 
 
@@ -49,6 +55,8 @@ class Rules(NamedTuple):
     heartbeat: float = 25
     expiry_notice: float = 60
     max_topics: int = 100
+    publish_rate: float = 10  # per second
+    limits: Limits = Limits()
 
 
 class Attach(NamedTuple):
@@ -84,13 +92,13 @@ class SendPing(NamedTuple):
     """Ask for a sign of life."""
 
 
-Action = Attach | Join | Leave | Reply | SendPing
+Action = Attach | Join | Leave | Publishing | Reply | SendPing
 
 
 class Session:
     """One connection's protocol. `now` is always in Unix seconds."""
 
-    __slots__ = ("_due", "_heard", "_ping_at", "_rules", "_warned", "identity", "state", "topics")
+    __slots__ = ("_allowance", "_due", "_heard", "_ping_at", "_rules", "_warned", "identity", "state", "topics")
 
     def __init__(self, rules: Rules, now: float, identity: Identity | None = None) -> None:
         self._rules = rules
@@ -101,6 +109,7 @@ class Session:
         self._ping_at = now + rules.heartbeat
         self._heard = True
         self._warned = False
+        self._allowance: Allowance | None = None  # to publish, once it does
 
     def receive(self, text: str, now: float) -> list[Action]:
         """Return what a frame of the client asks for.
@@ -109,22 +118,20 @@ class Session:
             Disconnect: the connection ends.
         """
         try:
-            frame = frames.decode(text)
-            if not isinstance(frame, _ACCEPTS[self.state]):
-                raise ProtocolViolation(f"no {type(frame).__name__.lower()} may come now")
-            match frame:
-                case Hello():
-                    return [self._hello(frame, now)]
-                case Subscribe():
-                    return [self._subscribe(frame)]
-                case Unsubscribe():
-                    return [self._unsubscribe(frame)]
-                case Auth():
-                    return [self._auth(frame, now)]
+            return self._take(frames.decode(text), now)
         except Problem as problem:
-            if self.state is State.GREETING:
-                raise ProtocolViolation(problem.detail[:100]) from problem
-            return [Reply(frames.error(problem))]
+            return self._refuse(problem)
+
+    def take(self, frame: ClientFrame, now: float) -> list[Action]:
+        """Return what a frame asks for that came in another way than as text.
+
+        Raises:
+            Disconnect: the connection ends.
+        """
+        try:
+            return self._take(frame, now)
+        except Problem as problem:
+            return self._refuse(problem)
 
     def hear(self) -> None:
         """Note a sign of life: bytes of the client."""
@@ -157,6 +164,26 @@ class Session:
         if self.identity is None:
             return due
         return min(due, self.identity.expires - (0 if self._warned else self._rules.expiry_notice))
+
+    def _take(self, frame: ClientFrame, now: float) -> list[Action]:
+        if not isinstance(frame, _ACCEPTS[self.state]):
+            raise ProtocolViolation(f"no {type(frame).__name__.lower()} may come now")
+        match frame:
+            case Hello():
+                return [self._hello(frame, now)]
+            case Subscribe():
+                return [self._subscribe(frame)]
+            case Unsubscribe():
+                return [self._unsubscribe(frame)]
+            case Auth():
+                return [self._auth(frame, now)]
+            case Publish():
+                return [self._publish(frame, now)]
+
+    def _refuse(self, problem: Problem) -> list[Action]:
+        if self.state is State.GREETING:
+            raise ProtocolViolation(problem.detail[:100]) from problem
+        return [Reply(frames.error(problem))]
 
     def _hello(self, frame: Hello, now: float) -> Action:
         since = frames.decode_since(frame.since)
@@ -209,6 +236,15 @@ class Session:
         left = tuple(topic for topic in self.topics if not self._may_read(topic))
         self.topics = tuple(topic for topic in self.topics if topic not in left)
         return Leave(frame.ref, left)
+
+    def _publish(self, frame: Publish, now: float) -> Action:
+        assert self.identity is not None
+        publishing = read_publishing(frame, self.identity, self._rules.limits)
+        self._allowance = self._allowance or Allowance(self._rules.publish_rate, now)
+        wait = self._allowance.take(now)
+        if wait:
+            raise RateLimited(retry_after=math.ceil(wait), ref=frame.ref)
+        return publishing
 
     def _may_read(self, topic: str) -> bool:
         granted = self.identity is not None and self.identity.may_read(topic)

@@ -475,7 +475,7 @@ class TestRoutes:
             ("GET", "/v1/notifications", {"POST"}),
             ("PUT", "/v1/notifications", {"POST"}),
             ("POST", f"/v1/notifications/{UUID7}", {"GET", "DELETE"}),
-            ("POST", "/v1/stream", {"GET"}),
+            ("PUT", "/v1/stream", {"GET", "POST"}),
             ("DELETE", "/v1/echo", {"GET"}),
             ("POST", "/healthz", {"GET"}),
             ("BREW", "/readyz", {"GET"}),
@@ -487,10 +487,10 @@ class TestRoutes:
         assert_problem(answer, 405, "method_not_allowed")
         assert allowed <= {name.strip() for name in answer.headers["Allow"].split(",")}
 
-    @pytest.mark.parametrize("path", ["/v1/stream", "/v1/echo"])
-    def test_no_upgrade(self, service: Service, path: str) -> None:
-        """A plain request to a WebSocket path is told to upgrade."""
-        answer = service.request("GET", path)
+    @pytest.mark.parametrize("path, headers", [("/v1/echo", {}), ("/v1/stream", {"Sec-WebSocket-Key": "x" * 22})])
+    def test_no_upgrade(self, service: Service, path: str, headers: dict[str, str]) -> None:
+        """A plain request is told to upgrade, where only a WebSocket will do, or was meant and lost on the way."""
+        answer = service.request("GET", path, headers=headers)
         assert_problem(answer, 426, "upgrade_required")
         assert answer.headers["Upgrade"].lower() == "websocket"
 

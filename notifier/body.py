@@ -1,0 +1,59 @@
+"""Bodies of requests: read within their limits, and never taken for whole when they are not."""
+
+from collections.abc import Iterator
+
+from werkzeug import Request
+
+from notifier.errors import BodyTooLarge, IncompleteBody
+
+_READ = 65536  # bytes at a time
+
+
+def read(request: Request, limit: int) -> bytes:
+    """Return the body as a whole.
+
+    Raises:
+        BodyTooLarge: it is longer than the limit, in bytes.
+        IncompleteBody: it was cut off.
+    """
+    announced = _announced(request, limit)
+    body = _piece(request, limit + 1)
+    if len(body) > limit:
+        raise BodyTooLarge(f"At most {limit} bytes.")
+    if announced is not None and len(body) < announced:
+        raise IncompleteBody(f"{announced} bytes were announced, {len(body)} came.")
+    return body
+
+
+def pieces(request: Request, limit: int) -> Iterator[bytes]:
+    """Yield the body in pieces.
+
+    Raises:
+        BodyTooLarge, IncompleteBody: as above, after what came before.
+    """
+    announced = _announced(request, limit)
+    size = 0
+    while data := _piece(request, _READ):
+        size += len(data)
+        if size > limit:
+            raise BodyTooLarge(f"At most {limit} bytes.")
+        yield data
+    if announced is not None and size < announced:
+        raise IncompleteBody(f"{announced} bytes were announced, {size} came.")
+
+
+def _announced(request: Request, limit: int) -> int | None:
+    announced = request.content_length
+    if announced is not None and announced > limit:
+        raise BodyTooLarge(f"At most {limit} bytes; this body has {announced}.")
+    return announced
+
+
+def _piece(request: Request, size: int) -> bytes:
+    try:
+        # gunicorn ends it where the body ends, so Werkzeug's guards around it are not needed.
+        piece: bytes = request.environ["wsgi.input"].read(size)
+    except Exception as error:
+        # Of many kinds: a reset connection, a chunk with a wrong size, a client that went away.
+        raise IncompleteBody(str(error)) from error
+    return piece

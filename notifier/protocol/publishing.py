@@ -1,0 +1,60 @@
+"""Publishing: what a client may publish, and as what."""
+
+from typing import NamedTuple
+from urllib.parse import quote
+
+from notifier.errors import Forbidden, InvalidFrame, InvalidIdempotencyKey, Problem
+from notifier.protocol import channel, notification
+from notifier.protocol.frames import Publish
+from notifier.protocol.identity import Identity
+from notifier.protocol.notification import Limits, Publication
+
+MAX_KEY = 255  # characters of an idempotency key
+
+
+class Publishing(NamedTuple):
+    """Publish this, then confirm `ref`.
+
+    `body` is what a retry has to repeat, `key` its idempotency key, distinct for each user; empty: none. Without
+    `echo` the connection is not sent its own notification.
+    """
+
+    ref: str | None
+    publication: Publication
+    body: bytes
+    key: str = ""
+    echo: bool = True
+
+
+def read(frame: Publish, identity: Identity, limits: Limits) -> Publishing:
+    """Return what a client asks to be published.
+
+    Raises:
+        InvalidFrame, Forbidden, InvalidNotification, InvalidIdempotencyKey, BodyTooLarge: with the frame's `ref`.
+    """
+    try:
+        fault = channel.fault_of_topic(frame.topic)
+        if fault:
+            raise InvalidFrame(f"topic: {fault}")
+        if not identity.may_publish(frame.topic):
+            raise Forbidden(f"The token does not grant publishing to the topic {frame.topic}.", topic=frame.topic)
+        publication = notification.parse_to_topic(frame.topic, bytes(frame.notification), identity.user, limits)
+        given = frame.idempotency_key
+        # A user is not the API key of the same name: that begins with no @, since it is quoted.
+        key = "" if given is None else "@" + idempotency_key(identity.user, given)
+    except Problem as problem:
+        problem.members["ref"] = frame.ref
+        raise
+    return Publishing(frame.ref, publication, frame.topic.encode() + b" " + frame.notification, key, frame.echo)
+
+
+def idempotency_key(publisher: str, given: str) -> str:
+    """Return a key that no other publisher has.
+
+    Raises:
+        InvalidIdempotencyKey: what was given is empty, too long, or not printable ASCII.
+    """
+    if not 0 < len(given) <= MAX_KEY or not given.isascii() or not given.isprintable():
+        raise InvalidIdempotencyKey(f"From 1 to {MAX_KEY} printable ASCII characters.")
+    # Quoted, so that neither a colon nor a brace makes two keys one, or one no Redis hash tag.
+    return f"{quote(publisher, safe='')}:{quote(given, safe='')}"
