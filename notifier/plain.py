@@ -103,13 +103,13 @@ class Plain:
         except (ProtocolViolation, UnicodeDecodeError) as error:
             raise MalformedJson("Post one frame, as a JSON object in UTF-8.") from error
         if not isinstance(frame, Publish):
-            raise InvalidFrame("Only publish may be posted.", ref=frame.ref)
+            raise InvalidFrame("Only publish may be posted.")
         publishing = read_publishing(frame, who, self._node.limits)
         self._node.require_allowance(who.user)
         [answer] = self._node.intake.publish([Post(publishing.publication, publishing.body, publishing.key)])
         if isinstance(answer, Problem):
             raise answer
-        return Response(confirmation(publishing, (), answer), content_type=_JSON)
+        return Response(confirmation(publishing, answer), content_type=_JSON)
 
     def _hand_off(self, who: Identity, ask: Ask, wait: float | None = None) -> None:
         settings = self._settings

@@ -73,17 +73,17 @@ class Publisher:
         return self._intake.publish(posts)
 
 
-def confirmation(publishing: Publishing, topics: tuple[str, ...], answer: Answer) -> bytes:
+def confirmation(publishing: Publishing, answer: Answer) -> bytes:
     """Return the frame that tells a client what became of its publication."""
     published = _decode(answer.json)
-    return frames.published(publishing.ref, topics, published["id"], published["channels"][0]["cursor"])
+    return frames.published(publishing.ref, published["id"], published["channels"][0]["cursor"])
 
 
 def _answer(connection: StreamConnection, publishing: Publishing, answer: Answer | Problem) -> None:
     if not connection.is_open:
         return
     if isinstance(answer, Answer):
-        frame = confirmation(publishing, connection.session.topics, answer)
+        frame = confirmation(publishing, answer)
     else:
         frame = frames.error(answer, publishing.ref)
     try:

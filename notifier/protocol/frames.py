@@ -135,9 +135,9 @@ def ok(ref: str | None, topics: tuple[str, ...]) -> bytes:
     return _encode(_with_ref("ok", ref) | {"topics": topics})
 
 
-def published(ref: str | None, topics: tuple[str, ...], id: str, cursor: str) -> bytes:
+def published(ref: str | None, id: str, cursor: str) -> bytes:
     """Return the answer to a publication."""
-    return _encode(_with_ref("ok", ref) | {"topics": topics, "id": id, "cursor": cursor})
+    return _encode(_with_ref("ok", ref) | {"id": id, "cursor": cursor})
 
 
 def error(problem: Problem, ref: str | None = None) -> bytes:

@@ -86,7 +86,7 @@ def parse_to_topic(topic: str, body: bytes, sender: str, limits: Limits) -> Publ
         raise BodyTooLarge(f"A notification has at most {limits.size} bytes, this one has {len(body)}.")
     members = _members(body)
     reader = _Reader(limits)
-    if "to" in members:
+    if members.pop("to", None) is not None:
         reader.fault("unknown_field", "The frame names the topic.", "to")
     publication = _publication({"retain": _HISTORY} | members, reader)
     return publication._replace(

@@ -43,7 +43,8 @@ def read(frame: Publish, identity: Identity, limits: Limits) -> Publishing:
         # A user is not the API key of the same name: that begins with no @, since it is quoted.
         key = "" if given is None else "@" + idempotency_key(identity.user, given)
     except Problem as problem:
-        problem.members["ref"] = frame.ref
+        if frame.ref is not None:
+            problem.members["ref"] = frame.ref
         raise
     return Publishing(frame.ref, publication, frame.topic.encode() + b" " + frame.notification, key, frame.echo)
 
