@@ -82,11 +82,11 @@ def confirmation(publishing: Publishing, answer: Answer) -> bytes:
 def _answer(connection: StreamConnection, publishing: Publishing, answer: Answer | Problem) -> None:
     if not connection.is_open:
         return
-    if isinstance(answer, Answer):
-        frame = confirmation(publishing, answer)
-    else:
-        frame = frames.error(answer, publishing.ref)
     try:
-        connection.reply(frame)
+        match answer:
+            case Answer():
+                connection.reply(confirmation(publishing, answer))
+            case Problem():
+                connection.reply(frames.error(answer, publishing.ref))
     except Disconnect as disconnect:
         connection.close(disconnect)
