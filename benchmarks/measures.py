@@ -47,6 +47,8 @@ class Scale:
     idle: int = 10_000
     handshakes: int = 3_000
     burst: int = 20_000
+    herd: int = 1_000
+    crowd: int = 5_000
     paced_seconds: float = 5
     burst_seconds: float = 8
     latency_seconds: float = 12
@@ -55,7 +57,7 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(
-    idle=2_000, handshakes=1_000, burst=4_000,
+    idle=2_000, handshakes=1_000, burst=4_000, herd=200, crowd=1_000,
     paced_seconds=2, burst_seconds=3, latency_seconds=3, publish_seconds=2,
 )  # fmt: skip
 

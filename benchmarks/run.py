@@ -1,7 +1,8 @@
 """Measure Notifier beside plain flask-sock and aiohttp, and print one table.
 
 Usage: `python -m benchmarks.run [--quick] [SCENARIO ...]`. Every measure starts its contender anew, with one
-worker and nothing else running. Progress goes to standard error, the table to standard output.
+worker and nothing else running. Progress goes to standard error, the table to standard output. `storms` is a table of
+its own: the peers cannot resume.
 """
 
 import argparse
@@ -12,10 +13,11 @@ import sys
 import tempfile
 import time
 
-from benchmarks import floor, load
+from benchmarks import floor, load, storms
 from benchmarks.contenders import CONTENDERS, running
 from benchmarks.measures import FULL, QUICK, ROWS, SCENARIOS, Bench
 
+STORMS = "storms"
 NAMES = [contender.name for contender in CONTENDERS]
 CONDITIONS = (
     "One worker each, {cores} cores shared with the load client, Python {python}, 127.0.0.1. `x` says how "
@@ -25,29 +27,54 @@ CONDITIONS = (
 
 
 def main():
-    """Measure what was asked for and print the table."""
+    """Measure what was asked for and print the tables."""
     options = arguments()
     raise_file_limit()
+    scenarios = [scenario for scenario in options.scenarios or SCENARIOS if scenario != STORMS]
+    if scenarios:
+        print(compare(scenarios, options.scale))
+    if not options.scenarios or STORMS in options.scenarios:
+        print(weather(options.scale))
+
+
+def compare(scenarios, scale):
+    """Return the table of Notifier beside its peers."""
     figures, notes = {}, []
     with tempfile.TemporaryDirectory(prefix="benchmark-load-") as directory:
         load.build(directory)
-        for scenario in options.scenarios or SCENARIOS:
+        for scenario in scenarios:
             for contender in CONTENDERS:
                 if contender.available():
-                    measure(scenario, contender, options.scale, directory, figures, notes)
+                    own_notes = []
+                    measuring = measure(scenario, contender, scale, directory, own_notes)
+                    record(f"{contender.name}, {scenario}", ROWS, contender.name, measuring, figures, own_notes)
+                    notes += own_notes
     if any(key.startswith("paced") for key, _ in figures):
-        notes.append(floor_note(options.scale))
-    print(table(figures, notes))
+        notes.append(floor_note(scale))
+    return table(figures, notes)
+
+
+def weather(scale):
+    """Return the table of storms, which Notifier alone can weather."""
+    figures, notes = {}, []
+    for name, storm in storms.STORMS.items():
+        own_notes = []
+        record(name, storms.ROWS, "", storm(scale, own_notes), figures, own_notes)
+        notes += own_notes
+    rows = [(row.title, row.unit.format(figures[key, ""]), verdict(row, figures[key, ""]))
+            for key, row in storms.ROWS.items() if (key, "") in figures]  # fmt: skip
+    lines = ["| " + " | ".join(row) + " |" for row in (("", "measured", "budget"), ("---", "---:", "---:"), *rows)]
+    return "\n".join(["", *lines, "", *(f"- {note}" for note in notes)])
 
 
 def arguments():
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.partition("\n")[0])
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join([*SCENARIOS, STORMS]))
     parser.add_argument("--quick", action="store_const", dest="scale", const=QUICK, default=FULL,
                         help="smaller counts and shorter times: rough figures")  # fmt: skip
     options = parser.parse_args()
-    if unknown := set(options.scenarios) - set(SCENARIOS):
+    if unknown := set(options.scenarios) - {*SCENARIOS, STORMS}:
         parser.error(f"unknown scenario: {', '.join(sorted(unknown))}")
     return options
 
@@ -58,20 +85,25 @@ def raise_file_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def measure(scenario, contender, scale, directory, figures, notes):
-    """Add one contender's figures of one scenario. A failure becomes a note, and the run goes on."""
-    begin, own_notes = time.monotonic(), []
+def measure(scenario, contender, scale, directory, notes):
+    """Yield one contender's figures of one scenario."""
+    with running(contender) as service:
+        yield from SCENARIOS[scenario](Bench(service, scale, directory, notes))
+
+
+def record(label, rows, name, measuring, figures, notes):
+    """Add what is measured to the figures. A failure becomes a note, and the run goes on."""
+    begin = time.monotonic()
     try:
-        with running(contender) as service:
-            for key, figure in SCENARIOS[scenario](Bench(service, scale, directory, own_notes)):
-                figures[key, contender.name] = figure
-                report(f"{contender.name}: {ROWS[key].title}: {ROWS[key].unit.format(figure)}")
-    except Exception as error:  # whatever it was, the other contenders are still worth measuring
-        own_notes.append(f"{type(error).__name__}: {error}")
-    for note in own_notes:
-        notes.append(f"{contender.name}, {scenario}: {note}")
-        report(notes[-1])
-    report(f"  {scenario} of {contender.name} took {time.monotonic() - begin:.0f} s")
+        for key, figure in measuring:
+            figures[key, name] = figure
+            report(f"{label}: {rows[key].title}: {rows[key].unit.format(figure)}")
+    except Exception as error:  # whatever it was, the others are still worth measuring
+        notes.append(f"{type(error).__name__}: {error}")
+    notes[:] = [f"{label}: {note}" for note in notes]
+    for note in notes:
+        report(note)
+    report(f"  {label} took {time.monotonic() - begin:.0f} s")
 
 
 def floor_note(scale):

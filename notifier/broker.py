@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import redis
 
+from notifier import metrics
 from notifier.errors import Problem
 from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
@@ -143,6 +144,7 @@ class Broker:
             self._read.command((self._of(channel, "log"), self._of(channel, "meta")), (str(position), PAGE, budget))
             for channel, position in positions
         ]
+        metrics.SHARED_LOG_READS.inc(sum(not channel.startswith("user:") for channel, _ in positions))
         replies = self._carry_out(commands, pipeline=self._reading)
         return [unavailable(reply) if isinstance(reply, redis.RedisError) else _page(reply, now) for reply in replies]
 

@@ -26,6 +26,7 @@ PUBLISH_FAILURES = Counter("notifier_publish_failures", "Batches of publications
 DELIVERIES = Counter("notifier_deliveries", "Entries fanned out to live connections.")
 REPLAYED = Counter("notifier_replayed", "Entries sent from the log.")
 LOG_READS = Counter("notifier_log_reads", "Reads of a channel's log; one may serve many connections.")
+SHARED_LOG_READS = Counter("notifier_shared_log_reads", "Of these, reads of the logs of topics and of all.")
 LOST = Counter("notifier_lost", "Times that a connection was told that something is gone for good.")
 GAPS = Counter("notifier_gaps", "Times that a channel's entry did not follow the one before.")
 REGRESSIONS = Counter("notifier_regressions", "Times that a channel's log had lost entries that were seen.")

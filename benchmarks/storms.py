@@ -1,0 +1,316 @@
+"""Storms: what happens when many clients, or Redis, come back. Only Notifier can resume, so it has no peers here.
+
+Each storm starts a Valkey of its own and the service, and yields figures by the key of their row. A client that is
+owed something at the end, or was told of a loss, makes a note: a figure that was bought with a loss is none.
+"""
+
+import bisect
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import threading
+import time
+import urllib.request
+
+from benchmarks.contenders import TOPIC, Notifier, free_port, running
+from benchmarks.herd import Herd, Member
+from benchmarks.measures import Incomplete, Row
+from benchmarks.silence import silenceable
+from benchmarks.valkey import Valkey
+
+ROWS = {
+    "drops spread": Row("1,000 clients drop for 2 s every 15 s, spread: hear again, p99", "{:.2f} s", 1),
+    "drops at once": Row("the same, all at once: hear again, p99", "{:.2f} s", 1),
+    "outage": Row("Valkey was killed: all hear again after it answers, worst", "{:.2f} s", 2),
+    "silence": Row("a deaf subscriber is noticed", "{:.1f} s", 10),
+    "silence repaired": Row("the same: all hear again", "{:.1f} s", 0),
+    "reload": Row("reload under 5,000 connections: reconnects in a second, most", "{:,.0f}", 500),
+    "reload away": Row("the same: longest that a client was away", "{:.2f} s", 0),
+    "stampede": Row("5,000 clients come back at once: all whole", "{:.1f} s", 10),
+    "stampede reads": Row("the same: reads of the logs of shared channels", "{:,.0f}", 300),
+    "stampede own reads": Row("the same: reads of the logs of users", "{:,.0f}", 0),
+}
+CYCLE, AWAY = 15, 2  # seconds from drop to drop, and of each absence
+CYCLES = 2
+SETTLE_SECONDS = 60  # at most, until everybody has what it is owed
+OUTAGES = (0.3, 3, 10)  # seconds for which Valkey is away
+MISSED = 5  # publications to each shared channel before a stampede
+
+
+def drops(scale, notes):
+    """Yield the 99th percentile of the time from a connection of TCP to the end of the replay, in seconds."""
+    yield "drops spread", hear_again(scale, notes, lambda number: CYCLE * number / scale.herd)
+    yield "drops at once", hear_again(scale, notes, lambda _: 0)
+
+
+def hear_again(scale, notes, first_drop):
+    """Return that percentile, where each client drops for the first time after so many seconds."""
+    with storm(notes, "drops", scale.herd) as (herd, backend, _):
+        backend.publish_at(rate=6)
+        begin = time.monotonic() + 1
+        for (number, member), cycle in itertools.product(enumerate(herd.members), range(CYCLES)):
+            gone = begin + first_drop(number) + cycle * CYCLE
+            herd.at(gone, herd.cut, member, gone + AWAY)
+        comebacks = CYCLES * len(herd.members)
+        herd.run(lambda: len(herd.whole) >= comebacks, seconds=(CYCLES + 1) * CYCLE + SETTLE_SECONDS)
+        settle(herd, backend)
+        if len(herd.whole) < comebacks:
+            raise Incomplete(f"{len(herd.whole):,} of {comebacks:,} came back")
+        return percentile(herd.whole, 0.99)
+
+
+def outages(scale, notes):
+    """Yield how long after Valkey answers everybody hears again, at worst."""
+    yield "outage", max(outage(notes, seconds) for seconds in OUTAGES)
+
+
+def outage(notes, seconds):
+    """Return how long after Valkey answers everybody hears what is published, on two workers."""
+    with storm(notes, f"outage of {seconds} s", members=40, workers=2) as (herd, backend, valkey):
+        backend.publish("all")
+        settle(herd, backend)
+        valkey.kill()
+        herd.rest(seconds)
+        back = valkey.start()
+        backend.publish_later("all")
+        settle(herd, backend)
+        return time.monotonic() - back
+
+
+def silence(scale, notes):
+    """Yield after how many seconds a subscriber that is silently dead is noticed, and when its clients hear again."""
+    with (
+        Valkey(free_port()) as valkey,
+        silenceable(valkey.port) as proxy,
+        service(1, f"redis://127.0.0.1:{proxy.port}/0") as where,
+        gathering(notes, "silence", where, 20) as (herd, backend),
+    ):
+        backend.publish_at(rate=2)
+        herd.rest(1)
+        begin = time.monotonic()
+        proxy.silence()
+        noticed = threading.Event()
+        threading.Thread(target=wait_for_silence, args=(where, noticed), daemon=True).start()
+        if not herd.run(noticed.is_set, SETTLE_SECONDS):
+            raise Incomplete("the silence was not noticed")
+        yield "silence", time.monotonic() - begin
+        settle(herd, backend)
+        yield "silence repaired", time.monotonic() - begin
+
+
+def wait_for_silence(where, noticed):
+    """Set an event when the service says that it has noticed a silence."""
+    while not metric(where, "notifier_silences_total"):
+        time.sleep(0.02)
+    noticed.set()
+
+
+def reload(scale, notes):
+    """Yield the most attempts to connect within a second while all workers are replaced, and the longest absence."""
+    with storm(notes, "reload", scale.crowd, workers=2) as (herd, backend, _):
+        backend.publish_at(rate=3)
+        herd.rest(1)
+        herd.comebacks.clear()
+        os.kill(herd.where.worker, signal.SIGHUP)
+        everybody = len(herd.members)
+        if not herd.run(lambda: len(herd.whole) >= everybody, SETTLE_SECONDS):
+            raise Incomplete(f"{len(herd.whole):,} of {everybody:,} came back")
+        settle(herd, backend)
+        yield "reload", most_within_a_second(herd.comebacks)
+        yield "reload away", max(herd.absences)
+
+
+def stampede(scale, notes):
+    """Yield how long it takes until all are whole that come back at once, and what was read for them.
+
+    They went one after the other while notifications were published, so that each has missed something else.
+    """
+    with storm(notes, "stampede", scale.crowd) as (herd, backend, _):
+        for part in range(MISSED):
+            leaving = herd.members[part::MISSED]
+            publish_to_some(backend, leaving)
+            settle(herd, backend, [member for member in herd.members if member.sock])
+            for number, member in enumerate(leaving):
+                herd.cut(member)
+                member.cursor = (member.cursor[0] - number, 0)  # as if it had come with a ping: each has another one
+        publish_to_some(backend, herd.members[::MISSED])
+        before, begin = log_reads(herd.where), time.monotonic()
+        for member in herd.members:
+            herd.connect(member)
+        if not herd.run(lambda: len(herd.whole) >= len(herd.members), SETTLE_SECONDS):
+            raise Incomplete(f"{len(herd.whole):,} of {len(herd.members):,} came back")
+        yield "stampede", time.monotonic() - begin
+        settle(herd, backend)
+        total, shared = (after - count for after, count in zip(log_reads(herd.where), before, strict=True))
+        yield "stampede reads", shared
+        yield "stampede own reads", total - shared
+
+
+def publish_to_some(backend, members):
+    """Publish to everybody, to the topic, and to every tenth of some members."""
+    for whom in ("all", "topic", *(member.user for member in members[::10])):
+        backend.publish(whom)
+
+
+STORMS = {"drops": drops, "outages": outages, "silence": silence, "reload": reload, "stampede": stampede}
+
+
+class Workers(Notifier):
+    """The service with some workers on a Valkey of the measure."""
+
+    def __init__(self, workers, redis_url):
+        """Say how many, and where Valkey is."""
+        self._settings = {"NOTIFIER_WORKERS": str(workers), "NOTIFIER_REDIS_URL": redis_url}
+
+    def environment(self, port, data):
+        """Return the settings."""
+        return super().environment(port, data) | self._settings
+
+    def worker(self, pid):
+        """Return the master."""
+        return pid
+
+
+class Backend:
+    """A publisher as it should be: it repeats what failed, under the same key, until it is acknowledged.
+
+    `published` has for each number whom it was for: `all`, `topic`, or a user.
+    """
+
+    def __init__(self, where, users):
+        """Prepare to publish to these users among others."""
+        self.published = {}
+        self._connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=30)
+        self._headers = {**where.contender.headers, "Content-Type": "application/json"}
+        self._users = users
+        self._run = f"{time.time_ns()}"
+        self._stopped = threading.Event()
+        self._thread = None
+
+    def publish(self, whom):
+        """Publish one notification and return when it is acknowledged."""
+        number = len(self.published)
+        to = {"all": {"all": True}, "topic": {"topics": [TOPIC]}}.get(whom, {"users": [whom]})
+        body = json.dumps({"to": to, "title": "A storm", "data": number}).encode()
+        self.published[number] = whom
+        headers = {**self._headers, "Idempotency-Key": f"{self._run}-{number}"}
+        while not self._accepted(body, headers):
+            time.sleep(0.05)
+
+    def publish_later(self, whom):
+        """Publish one notification beside the caller."""
+        self._start(lambda: self.publish(whom))
+
+    def publish_at(self, rate):
+        """Publish so many a second beside the caller, to everybody, the topic and single users in turn."""
+
+        def run():
+            for whom in itertools.cycle(("all", "topic", "")):
+                self.publish(whom or random.choice(self._users))
+                if self._stopped.wait(1 / rate):
+                    return
+
+        self._start(run)
+
+    def finish(self):
+        """Begin nothing more beside the caller; what was begun is published all the same."""
+        self._stopped.set()
+
+    def is_busy(self):
+        """Tell whether something is being published beside the caller."""
+        return bool(self._thread and self._thread.is_alive())
+
+    def missing(self, members):
+        """Return how many notifications clients are owed and have not got."""
+        shared = {number for number, whom in self.published.items() if whom in ("all", "topic")}
+        own = {}
+        for number, whom in self.published.items():
+            own.setdefault(whom, set()).add(number)
+        return sum(len(shared - member.got) + len(own.get(member.user, set()) - member.got) for member in members)
+
+    def _start(self, run):
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def _accepted(self, body, headers):
+        try:
+            self._connection.request("POST", "/v1/notifications", body, headers)
+            answer = self._connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            return False
+        if answer.status not in (201, 409, 503):
+            raise RuntimeError(f"a publication was answered with {answer.status}")
+        return answer.status == 201
+
+
+@contextlib.contextmanager
+def storm(notes, name, members, workers=1):
+    """Give a herd that is connected, its backend, and their Valkey; in the end, note what is missing."""
+    with (
+        Valkey(free_port()) as valkey,
+        service(workers, valkey.url) as where,
+        gathering(notes, name, where, members) as (herd, backend),
+    ):
+        yield herd, backend, valkey
+
+
+def service(workers, redis_url):
+    """Run the service."""
+    return running(Workers(workers, redis_url))
+
+
+@contextlib.contextmanager
+def gathering(notes, name, where, members):
+    """Give a herd that is connected, and its backend; in the end, note what is missing."""
+    users = [f"user-{number}" for number in range(members)]
+    with Herd(where.port, [Member(user, where.contender.hello(user)) for user in users]) as herd:
+        herd.where = where
+        backend = Backend(where, users)
+        herd.open()
+        try:
+            yield herd, backend
+        finally:
+            backend.finish()
+        missing = backend.missing(herd.members)
+        if missing or herd.told_lost:
+            notes.append(f"{name}: {missing:,} never came, {herd.told_lost:,} losses told")
+        if herd.refused:
+            notes.append(f"{name}: {herd.refused:,} handshakes were refused, and repeated")
+
+
+def settle(herd, backend, whom=None):
+    """Wait until what was published has come to everybody, or to those who are named."""
+    backend.finish()
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline and (backend.is_busy() or backend.missing(whom or herd.members)):
+        herd.rest(0.02 if len(herd.members) < 100 else 0.2)
+
+
+def percentile(samples, share):
+    """Return the sample below which this share of them is."""
+    return sorted(samples)[min(int(share * len(samples)), len(samples) - 1)]
+
+
+def most_within_a_second(moments):
+    """Return how many moments the fullest second has, wherever it begins."""
+    moments = sorted(moments)
+    return max(bisect.bisect_left(moments, begin + 1) - index for index, begin in enumerate(moments))
+
+
+def metric(where, series):
+    """Return what the service says of itself, 0 where it has nothing to say yet."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{where.port}/metrics", timeout=10).read().decode()
+    found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0
+
+
+def log_reads(where):
+    """Return how many pages were read from logs, and how many of these from logs of shared channels."""
+    return metric(where, "notifier_log_reads_total"), metric(where, "notifier_shared_log_reads_total")

@@ -1,0 +1,57 @@
+"""A Valkey that a measure may kill and start again, on a port of its own, with an append-only file."""
+
+import contextlib
+import subprocess
+import tempfile
+import time
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from notifier.embedded import find_server
+
+START_SECONDS = 20
+
+
+class Valkey(contextlib.ExitStack):
+    """One server of 127.0.0.1; `with Valkey(port) as valkey` starts it and ends it."""
+
+    def __init__(self, port):
+        """Prepare it; nothing runs yet."""
+        super().__init__()
+        self.port = port
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self._data = self.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-valkey-"))
+        self._client = redis.Redis(port=port, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+        self._process = None
+
+    def __enter__(self):
+        """Start it."""
+        self.callback(self.kill)
+        self.start()
+        return self
+
+    def start(self):
+        """Start it with what it had, wait until it answers, and return when that was, as CLOCK_MONOTONIC seconds."""
+        options = {"bind": "127.0.0.1", "port": self.port, "dir": self._data, "appendonly": "yes", "save": ""}
+        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+        self._process = subprocess.Popen([find_server(), *words], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(redis.RedisError):
+                self._client.ping()
+                return time.monotonic()
+            time.sleep(0.005)
+        raise RuntimeError("Valkey did not start")
+
+    def kill(self):
+        """Kill it."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def calls(self, command):
+        """Return how often a command was carried out since the start."""
+        return self._client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
