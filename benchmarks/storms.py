@@ -20,8 +20,8 @@ import urllib.request
 from benchmarks.contenders import TOPIC, Notifier, free_port, running
 from benchmarks.herd import Herd, Member
 from benchmarks.measures import Incomplete, Row
-from benchmarks.silence import silenceable
 from benchmarks.valkey import Valkey
+from chaos.aside import running_aside
 
 ROWS = {
     "drops spread": Row("1,000 clients drop for 2 s every 15 s, spread: hear again, p99", "{:.2f} s", 1),
@@ -86,7 +86,7 @@ def silence(scale, notes):
     """Yield after how many seconds a subscriber that is silently dead is noticed, and when its clients hear again."""
     with (
         Valkey(free_port()) as valkey,
-        silenceable(valkey.port) as proxy,
+        running_aside(valkey.port) as proxy,
         service(1, f"redis://127.0.0.1:{proxy.port}/0") as where,
         gathering(notes, "silence", where, 20) as (herd, backend),
     ):

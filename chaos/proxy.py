@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 from collections.abc import Awaitable, Callable
 
@@ -19,6 +20,7 @@ class Link:
         self.flows.set()
         self.is_subscriber = False
         self.is_dead = False
+        self.carried = 0  # bytes to the far side
         self.swallow = 0  # published entries that the subscriber is still not to hear
         self.near = near
         self.far: Streams | None = None
@@ -45,7 +47,8 @@ class Proxy:
     """Listens on a port of 127.0.0.1 and carries each connection to what `dial` opens.
 
     `delay` is the longest pause in seconds before each piece goes on, `piece` the most bytes of one. While
-    `refuses`, a new connection is accepted and dropped; while `ignores`, it is accepted and carries nothing, ever.
+    `refuses`, a new connection is accepted and dropped; while `ignores`, it is accepted and carries nothing, ever. A
+    connection dies in the middle of a write once it has carried `most` bytes to the far side; `dead` counts those.
     """
 
     def __init__(self, dial: Dial, rng: random.Random) -> None:
@@ -54,6 +57,8 @@ class Proxy:
         self.piece = _READ
         self.refuses = False
         self.ignores = False
+        self.most = math.inf
+        self.dead = 0
         self.port = 0
         self._dial = dial
         self._random = rng
@@ -131,6 +136,10 @@ class Proxy:
 
     def _watch(self, link: Link, data: bytes) -> tuple[bytes, bytes]:
         link.is_subscriber = link.is_subscriber or b"SSUBSCRIBE" in data
+        link.carried += len(data)
+        if link.carried > self.most:
+            link.die()
+            self.dead += 1
         return data, b""
 
 

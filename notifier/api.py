@@ -94,9 +94,9 @@ class Api:
         return _json_response(_encode({"status": "ok"}))
 
     def readyz(self) -> Response:
-        """Tell whether this worker hears what is published."""
+        """Tell whether this worker hears what is published, and can publish."""
         if not self._node.is_ready:
-            raise BrokerUnavailable("This worker does not hear what is published.", retry_after=1)
+            raise BrokerUnavailable("This worker does not hear what is published, or cannot publish.", retry_after=1)
         return _json_response(_encode({"status": "ready"}))
 
     def _publish_one(self, request: Request, key: ApiKey) -> Response:

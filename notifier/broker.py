@@ -23,6 +23,7 @@ from notifier.wire import Pipeline, Wire, pack, unavailable
 
 PAGE = 100  # entries per read of a channel
 _PAGES_BYTES, _LEAST_PAGE, _LONGEST_PAGE = 1 << 20, 4096, 65536  # of all pages of a read, and of each
+_BEAT_KEPT = 60_000  # ms
 _META_OUTLIVES = 30 * 86400 * 1000  # ms: so long a client that was away can be told what it lost
 
 
@@ -68,7 +69,8 @@ class Broker:
         self._claim = _Script("claim")
         self._raise = _Script("raise")
         self._read = _Script("read")
-        self._scripts = (self._append, self._recall, self._claim, self._raise, self._read)
+        self._beat = _Script("beat")
+        self._scripts = (self._append, self._recall, self._claim, self._raise, self._read, self._beat)
         # On two wires this worker prepares one batch while Redis carries out the other.
         self._publishing = Pipeline(*(self._wire(self._greet) for _ in range(2)))
         # Reads of long histories do not hold up publications.
@@ -168,15 +170,25 @@ class Broker:
             _refuse_error(reply)
 
     def beat(self, channel: str, node: str) -> None:
-        """Let every worker hear that this one lives, and what time it is."""
-        self._now()
-        self._ask("SPUBLISH", self.sharded(channel), f"{node} {self._clock.ms}")
+        """Let every worker hear that this one lives, and what time it is.
+
+        Raises:
+            BrokerUnavailable: besides, where nothing can be written, or reaches too few replicas.
+        """
+        command = self._beat.command((self.sharded(channel), self._of(channel, "beat")), (node, _BEAT_KEPT))
+        [reply] = self._carry_out([command], self._settings.min_replicas)
+        ms, written = _refuse_error(reply)
+        self._clock.observe(int(ms))
+        _refuse_error(written)
 
     def birth(self) -> Cursor:
         """Return when this database was first used. A cursor from before has lost everything."""
         key, now = self._key("birth", ""), self._now()
-        self._ask("SET", key, now, "NX")
-        return Cursor(int(self._ask("GET", key)), 0)
+        born = self._ask("GET", key)
+        if born is None:
+            self._ask("SET", key, now, "NX")
+            born = self._ask("GET", key)
+        return Cursor(int(born), 0)
 
     def _now(self) -> int:
         """Return the time of Redis in ms; the clock takes it over."""

@@ -54,6 +54,7 @@ class FanOut:
         self._name = name
         self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, self)
         self._hears = False
+        self._writes = False
         self._last_beat = 0.0  # Unix seconds when this worker last heard itself
         self._no_echo: dict[str, StreamConnection] = {}  # by the id of what it publishes itself
         self.birth = BEGINNING
@@ -77,6 +78,11 @@ class FanOut:
     def is_hearing(self) -> bool:
         """Whether this worker hears what is published."""
         return self._hears and self.beat_age < self._settings.broker_deadline
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker hears what is published, and could write to Redis when it last tried."""
+        return self.is_hearing and self._writes
 
     @property
     def beat_age(self) -> float:
@@ -273,8 +279,10 @@ class FanOut:
             try:
                 self._look_at_birth()
                 self._broker.beat(NODES, self._name)
+                self._writes = True
             except BrokerUnavailable as error:
                 logger.warning("The heartbeat failed: %s", error.detail)
+                self._writes = False
             except Exception:
                 logger.exception("The heartbeat failed")
             if self.beat_age > self._settings.broker_deadline:

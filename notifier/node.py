@@ -83,8 +83,8 @@ class Node:
 
     @property
     def is_ready(self) -> bool:
-        """Whether this worker hears what is published."""
-        return self._fan_out.is_hearing and not self._draining
+        """Whether this worker hears what is published, and can publish."""
+        return self._fan_out.is_ready and not self._draining
 
     def require_room(self) -> None:
         """Refuse a connection that is too many, or too early.

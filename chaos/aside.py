@@ -1,0 +1,45 @@
+"""A proxy beside callers that have no loop of their own: tests and benchmarks."""
+
+import asyncio
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Iterator
+
+from chaos.proxy import Proxy
+
+
+class Aside:
+    """A proxy that runs in a thread of its own; `port` is where it listens."""
+
+    def __init__(self, proxy: Proxy, loop: asyncio.AbstractEventLoop) -> None:
+        self.port = proxy.port
+        self._proxy = proxy
+        self._loop = loop
+
+    def tell(self, what: Callable[[Proxy], object]) -> None:
+        """Let something be done to the proxy, and return when it was."""
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: (what(self._proxy), done.set()))
+        assert done.wait(10), "the proxy does not answer"
+
+    def silence(self) -> None:
+        """Let every subscriber be connected to nothing: no byte comes, and no end."""
+        self.tell(lambda proxy: [link.die() for link in proxy.subscribers()])
+
+
+@contextlib.contextmanager
+def running_aside(port: int) -> Iterator[Aside]:
+    """Give a proxy before a port of 127.0.0.1."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
+    thread.start()
+    proxy = Proxy(lambda: asyncio.open_connection("127.0.0.1", port), random.Random(port))
+    try:
+        asyncio.run_coroutine_threadsafe(proxy.start(), loop).result()
+        yield Aside(proxy, loop)
+        asyncio.run_coroutine_threadsafe(proxy.stop(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
