@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 S = TypeVar("S", bound=StreamConnection)
 
 _TURN = 0.5  # seconds between two looks at the timer wheel
+_PACE = 400  # connections a second that the workers send away together, where the drain timeout is long enough
+_COME_BACK = 1000  # ms within which those are told to come back
+_LAST_WORDS = 2.0  # seconds that the last of them have for their half of the closing handshake
 _MOST_JOINING = 200  # subscriptions of a connection that have yet to be confirmed
 _MOST_ALLOWANCES = 10_000
 _AHEAD = 60_000  # ms that a cursor may be ahead of this worker's clock before it is from another database
@@ -147,7 +150,7 @@ class Node:
         return self._verify(token, time.time())
 
     def drain(self) -> None:
-        """Send every connection away, spread over the drain timeout, and wait until they have gone.
+        """Send every connection away, at a pace, and wait until they have gone.
 
         Whoever asks a second time waits for the first.
         """
@@ -157,19 +160,17 @@ class Node:
                 self._send_away()
 
     def _send_away(self) -> None:
-        timeout = self.settings.drain_timeout
+        """Let them go one by one: what goes evenly comes back evenly, and nobody is away for long."""
         connections = list(self.connections)
-        random.shuffle(connections)
-        for connection in connections:
+        begin = time.monotonic()
+        seconds = min(len(connections) * self.settings.workers / _PACE, self.settings.drain_timeout)
+        for number, connection in enumerate(connections):
+            time.sleep(max(begin + seconds * number / len(connections) - time.monotonic(), 0))
             if isinstance(connection, StreamConnection) and connection.session.is_welcome:
-                delay = int(random.uniform(0, 1000 * timeout))
-                connection.drain(delay)
-        pause = 0.5 * timeout / max(len(connections), 1)
-        for connection in connections:
+                connection.drain(random.randint(0, _COME_BACK))
             connection.close(Restarting())
-            time.sleep(pause if pause > 0.001 else 0)
-        deadline = time.time() + 0.4 * timeout
-        while any(connection.transport.is_open for connection in connections) and time.time() < deadline:
+        deadline = time.monotonic() + _LAST_WORDS
+        while any(connection.transport.is_open for connection in connections) and time.monotonic() < deadline:
             time.sleep(0.05)
         self._fan_out.stop()
         self.broker.close()

@@ -164,7 +164,7 @@ class Settings:
     )
     lag_timeout: float = _setting(60.0, "seconds", "How long a connection that does not read is kept.", float, 1)
     drain_timeout: float = _setting(
-        10.0, "seconds", "How long a worker that ends takes to send its connections away.", float, 0.1
+        15.0, "seconds", "How long a worker that ends may take to send its connections away.", float, 0.1
     )
     broker_heartbeat: float = _setting(
         2.5, "seconds", "How often a worker says something to itself through Redis.", float, 0.1

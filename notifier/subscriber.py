@@ -17,7 +17,7 @@ from notifier.wire import Wire, pack
 logger = logging.getLogger(__name__)
 
 _BATCH = 500  # channels per SSUBSCRIBE, so that a large worker does not hold up Redis for long
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between two attempts to connect
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts to connect
 
 
 class Listener(Protocol):
