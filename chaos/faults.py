@@ -55,23 +55,23 @@ async def kill_valkey(arena: Arena, rng: random.Random) -> None:
 
 async def freeze_valkey(arena: Arena, rng: random.Random) -> None:
     """Stop Valkey for a while, with its sockets open."""
-    await _freeze(arena, rng.uniform(0.3, 4))
+    await _freeze(arena, "freeze_valkey", rng.uniform(0.3, 4))
 
 
 async def freeze_valkey_for_long(arena: Arena, rng: random.Random) -> None:
     """Stop Valkey for longer than a worker waits until it connects anew."""
-    await _freeze(arena, rng.uniform(13, 18))
+    await _freeze(arena, "freeze_valkey_for_long", rng.uniform(13, 18))
     await asyncio.sleep(2)
 
 
-async def _freeze(arena: Arena, seconds: float) -> None:
-    arena.strike("freeze_valkey", f"Valkey freezes for {seconds:.1f} s")
+async def _freeze(arena: Arena, fault: str, seconds: float) -> None:
+    arena.strike(fault, f"Valkey freezes for {seconds:.1f} s")
     arena.valkey.freeze()
     try:
         await asyncio.sleep(seconds)
     finally:
         arena.valkey.thaw()
-    arena.journal.note("freeze_valkey", "Valkey goes on")
+    arena.journal.note(fault, "Valkey goes on")
 
 
 async def kill_subscribers(arena: Arena, rng: random.Random) -> None:

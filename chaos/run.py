@@ -35,9 +35,10 @@ def main() -> int:
         struck += faults
         if violations:
             broken[f"{name}, seed {seed}"] = Counter(violation.kind for violation in violations)
-    print(f"\n{len(options.seeds)} runs, {len(broken)} broke a promise. Faults: {_counts(struck)}.")
+    print(f"\n{len(options.seeds)} runs, {len(broken)} broke a promise.")
     for label, kinds in broken.items():
         print(f"  {label}: {_counts(kinds)}")
+    print(_table(struck))
     return 1 if broken else 0
 
 
@@ -83,6 +84,14 @@ def _scenario_of(seed: int) -> str:
     """Spread the seeds over the scenarios; every other run is mixed."""
     others = [name for name in SCENARIOS if name != "mixed"]
     return "mixed" if seed % 2 else others[seed // 2 % len(others)]
+
+
+def _table(struck: Counter[str]) -> str:
+    """Return how often each fault struck, those included that never did."""
+    known = {fault.__name__ for scenario in SCENARIOS.values() for lane in scenario.lanes for fault in lane}
+    rows = sorted(((struck[fault], fault) for fault in known | struck.keys()), reverse=True)
+    lines = ["| fault | times |", "| --- | ---: |", *(f"| `{fault}` | {count} |" for count, fault in rows)]
+    return "\n".join(["", *lines])
 
 
 def _counts(counts: Counter[str]) -> str:
