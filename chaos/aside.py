@@ -5,6 +5,7 @@ import contextlib
 import random
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from chaos.proxy import Proxy
 
@@ -17,15 +18,17 @@ class Aside:
         self._proxy = proxy
         self._loop = loop
 
-    def tell(self, what: Callable[[Proxy], object]) -> None:
-        """Let something be done to the proxy, and return when it was."""
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (what(self._proxy), done.set()))
-        assert done.wait(10), "the proxy does not answer"
+    def ask(self, what: Callable[[Proxy], Any]) -> Any:
+        """Return what a function says of the proxy, or does to it."""
+
+        async def answer() -> Any:
+            return what(self._proxy)
+
+        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
 
     def silence(self) -> None:
         """Let every subscriber be connected to nothing: no byte comes, and no end."""
-        self.tell(lambda proxy: [link.die() for link in proxy.subscribers()])
+        self.ask(lambda proxy: [link.die() for link in proxy.subscribers()])
 
 
 @contextlib.contextmanager

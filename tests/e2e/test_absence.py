@@ -1,0 +1,89 @@
+"""Who was away: what a publisher replaced, limited, withdrew or kept from the log is so for them, too."""
+
+import pytest
+
+from tests.service import Client, Service, eventually
+
+
+@pytest.fixture
+def cursor(service: Service, user: str) -> str:
+    """The cursor of a client that goes away after it has seen a notification."""
+    with service.client(user) as client:
+        publish(service, user, "seen")
+        return str(client.receive("notification")["cursor"])
+
+
+def publish(service: Service, user: str, title: str, **members: object) -> str:
+    """Publish a notification and return its id."""
+    answer = service.publish({"to": {"users": [user]}, "title": title, **members})
+    assert answer.status == 201, answer
+    return str(answer.json["id"])
+
+
+def come_back(service: Service, user: str, cursor: str) -> list[str]:
+    """Return what a client that comes back is sent, up to the end of its replay, less what it has seen already."""
+    with service.client(user, since=cursor) as client:
+        assert client.welcome["lost"] == []
+        return [sent for sent in read_replay(client) if sent != "seen"]
+
+
+def read_replay(client: Client) -> list[str]:
+    """Return the titles that come before the ping that ends a replay; a removal is its id."""
+    sent = []
+    while (frame := client.receive("notification", "removed", "lost", "ping"))["type"] != "ping":
+        assert frame["type"] != "lost", frame
+        sent.append(frame["id"] if frame["type"] == "removed" else frame["notification"]["title"])
+    return sent
+
+
+def test_collapse(service: Service, user: str, cursor: str) -> None:
+    """What was replaced while a client was away does not reach it; what was not does, in order."""
+    for title in ("10 %", "50 %"):
+        publish(service, user, title, collapse_key="upload")
+    publish(service, user, "between")
+    publish(service, user, "100 %", collapse_key="upload")
+    assert come_back(service, user, cursor) == ["between", "100 %"]
+
+
+def test_collapse_of_what_was_seen(service: Service, user: str) -> None:
+    """A client that has seen what was replaced while it was away is sent what replaced it."""
+    with service.client(user) as client:
+        publish(service, user, "10 %", collapse_key="upload")
+        cursor = str(client.receive("notification")["cursor"])
+    publish(service, user, "100 %", collapse_key="upload")
+    assert come_back(service, user, cursor) == ["100 %"]
+
+
+def test_ttl(service: Service, user: str, cursor: str) -> None:
+    """What has outlived its ttl does not reach a client that was away, and is not called lost."""
+    publish(service, user, "for a moment", ttl=2)
+    publish(service, user, "for long", ttl=3600)
+    assert come_back(service, user, cursor) == ["for a moment", "for long"]
+    eventually(lambda: come_back(service, user, cursor) == ["for long"])
+
+
+@pytest.mark.parametrize(
+    ("retain", "kept"), [("inbox", ["then", "after"]), ("history", ["then", "after"]), ("none", ["after"])]
+)
+def test_retain(service: Service, user: str, cursor: str, retain: str, kept: list[str]) -> None:
+    """A client that was away is sent what was retained, and nothing that was not, and that is not called lost."""
+    publish(service, user, "then", retain=retain)
+    publish(service, user, "after")
+    assert come_back(service, user, cursor) == kept
+
+
+def test_recall(service: Service, user: str, cursor: str) -> None:
+    """What was published and recalled while a client was away never reaches it; it is told to take it away."""
+    wrong = publish(service, user, "wrong")
+    publish(service, user, "right")
+    assert service.recall(wrong).status == 204
+    assert come_back(service, user, cursor) == ["right", wrong]
+
+
+def test_recall_of_what_was_seen(service: Service, user: str) -> None:
+    """A client that has seen what was recalled while it was away is told to take it away."""
+    with service.client(user) as client:
+        wrong = publish(service, user, "wrong")
+        cursor = str(client.receive("notification")["cursor"])
+    assert service.recall(wrong).status == 204
+    assert come_back(service, user, cursor) == [wrong]
