@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.request
 
-from benchmarks.contenders import TOPIC, Notifier, free_port, running
+from benchmarks.contenders import TOPIC, Notifier, free_port, gunicorn_worker, running
 from benchmarks.herd import Herd, Member
 from benchmarks.measures import Incomplete, Row
 from benchmarks.valkey import Valkey
@@ -32,8 +32,11 @@ ROWS = {
     "reload": Row("reload under 5,000 connections: reconnects in a second, most", "{:,.0f}", 500),
     "reload away": Row("the same: longest that a client was away", "{:.2f} s", 0),
     "stampede": Row("5,000 clients come back at once: all whole", "{:.1f} s", 10),
-    "stampede reads": Row("the same: reads of the logs of shared channels", "{:,.0f}", 300),
-    "stampede own reads": Row("the same: reads of the logs of users", "{:,.0f}", 0),
+    "stampede shared": Row("the same: reads of logs of shared channels", "{:,.0f}", 300),
+    "stampede own": Row("the same: reads of logs of users", "{:,.0f}", 0),
+    "new": Row("5,000 clients come back at once to a new worker: all whole", "{:.1f} s", 10),
+    "new shared": Row("the same: reads of logs of shared channels", "{:,.0f}", 300),
+    "new own": Row("the same: reads of logs of users", "{:,.0f}", 0),
 }
 CYCLE, AWAY = 15, 2  # seconds from drop to drop, and of each absence
 CYCLES = 2
@@ -56,11 +59,8 @@ def hear_again(scale, notes, first_drop):
         for (number, member), cycle in itertools.product(enumerate(herd.members), range(CYCLES)):
             gone = begin + first_drop(number) + cycle * CYCLE
             herd.at(gone, herd.cut, member, gone + AWAY)
-        comebacks = CYCLES * len(herd.members)
-        herd.run(lambda: len(herd.whole) >= comebacks, seconds=(CYCLES + 1) * CYCLE + SETTLE_SECONDS)
+        await_whole(herd, CYCLES * len(herd.members), (CYCLES + 1) * CYCLE + SETTLE_SECONDS)
         settle(herd, backend)
-        if len(herd.whole) < comebacks:
-            raise Incomplete(f"{len(herd.whole):,} of {comebacks:,} came back")
         return percentile(herd.whole, 0.99)
 
 
@@ -117,9 +117,7 @@ def reload(scale, notes):
         herd.rest(1)
         herd.comebacks.clear()
         os.kill(herd.where.worker, signal.SIGHUP)
-        everybody = len(herd.members)
-        if not herd.run(lambda: len(herd.whole) >= everybody, SETTLE_SECONDS):
-            raise Incomplete(f"{len(herd.whole):,} of {everybody:,} came back")
+        await_whole(herd, len(herd.members))
         settle(herd, backend)
         yield "reload", most_within_a_second(herd.comebacks)
         yield "reload away", max(herd.absences)
@@ -128,27 +126,47 @@ def reload(scale, notes):
 def stampede(scale, notes):
     """Yield how long it takes until all are whole that come back at once, and what was read for them.
 
-    They went one after the other while notifications were published, so that each has missed something else.
+    First to the worker that they left, which remembers what it heard lately, then to one that has just started.
     """
-    with storm(notes, "stampede", scale.crowd) as (herd, backend, _):
-        for part in range(MISSED):
-            leaving = herd.members[part::MISSED]
-            publish_to_some(backend, leaving)
-            settle(herd, backend, [member for member in herd.members if member.sock])
-            for number, member in enumerate(leaving):
-                herd.cut(member)
-                member.cursor = (member.cursor[0] - number, 0)  # as if it had come with a ping: each has another one
-        publish_to_some(backend, herd.members[::MISSED])
-        before, begin = log_reads(herd.where), time.monotonic()
-        for member in herd.members:
-            herd.connect(member)
-        if not herd.run(lambda: len(herd.whole) >= len(herd.members), SETTLE_SECONDS):
-            raise Incomplete(f"{len(herd.whole):,} of {len(herd.members):,} came back")
-        yield "stampede", time.monotonic() - begin
-        settle(herd, backend)
-        total, shared = (after - count for after, count in zip(log_reads(herd.where), before, strict=True))
-        yield "stampede reads", shared
-        yield "stampede own reads", total - shared
+    for name in ("stampede", "new"):
+        with storm(notes, name, scale.crowd) as (herd, backend, _):
+            scatter(herd, backend)
+            if name == "new":
+                replace_worker(herd.where)
+            before, begin = log_reads(herd.where), time.monotonic()
+            for member in herd.members:
+                herd.connect(member)
+            await_whole(herd, len(herd.members))
+            yield name, time.monotonic() - begin
+            settle(herd, backend)
+            total, shared = (after - count for after, count in zip(log_reads(herd.where), before, strict=True))
+            yield f"{name} shared", shared
+            yield f"{name} own", total - shared
+
+
+def scatter(herd, backend):
+    """Let everybody leave, in parts between which is published, so that each has missed something else."""
+    first = min(member.cursor[0] for member in herd.members)
+    for part in range(MISSED):
+        leaving = herd.members[part::MISSED]
+        publish_to_some(backend, leaving)
+        settle(herd, backend, [member for member in herd.members if member.sock])
+        for member in leaving:
+            herd.cut(member)
+            member.cursor = (random.randint(first, member.cursor[0]), 0)  # as if pings had brought them
+    publish_to_some(backend, herd.members[::MISSED])
+
+
+def replace_worker(where):
+    """Kill the worker, and wait until another one is ready."""
+    os.kill(gunicorn_worker(where.worker), signal.SIGKILL)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if urllib.request.urlopen(f"http://127.0.0.1:{where.port}/readyz", timeout=2).status == 200:
+                return
+        time.sleep(0.05)
+    raise Incomplete("no worker took the place of the one that was killed")
 
 
 def publish_to_some(backend, members):
@@ -283,6 +301,12 @@ def gathering(notes, name, where, members):
             notes.append(f"{name}: {missing:,} never came, {herd.told_lost:,} losses told")
         if herd.refused:
             notes.append(f"{name}: {herd.refused:,} handshakes were refused, and repeated")
+
+
+def await_whole(herd, count, seconds=SETTLE_SECONDS):
+    """Wait until so many have come back and are whole."""
+    if not herd.run(lambda: len(herd.whole) >= count, seconds):
+        raise Incomplete(f"{len(herd.whole):,} of {count:,} came back")
 
 
 def settle(herd, backend, whom=None):
