@@ -1,6 +1,7 @@
 """The arena: one run from the first process to the last, with everybody in it."""
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
@@ -223,7 +224,7 @@ class Arena:
         """Wait until everybody is connected, and then until everybody has what it is owed."""
         self.broker_proxy.heal()
         for link in self.broker_proxy.links:
-            link.swallow = 0
+            link.swallow, link.most = 0, math.inf
         if not await self._until(self._all_connected, _CONNECT_WITHIN, "not everybody came back"):
             return
         await self.publisher.burst({"all": True}, 1, 40, "sentinel")

@@ -98,6 +98,18 @@ async def burst(arena: Arena, rng: random.Random) -> None:
     await arena.publisher.burst(to, count, rng.choice((100, 2000)), f"burst {name}")
 
 
+async def refuse_writes(arena: Arena, rng: random.Random) -> None:
+    """Let Valkey refuse everything that writes: it is out of memory, or has too few replicas."""
+    setting, bad = rng.choice((("maxmemory", "1"), ("min-replicas-to-write", "1")))
+    arena.strike("refuse_writes", f"Valkey refuses writes for its {setting}")
+    await arena.valkey.command("CONFIG", "SET", setting, bad)
+    try:
+        await asyncio.sleep(rng.uniform(0.5, 3))
+    finally:
+        await arena.valkey.command("CONFIG", "SET", setting, "0")
+    arena.journal.note("refuse_writes", "Valkey takes writes again")
+
+
 # Of the network between the service and Valkey.
 
 
@@ -108,6 +120,15 @@ async def silence_subscriber(arena: Arena, rng: random.Random) -> None:
         arena.strike("silence_subscriber", "a subscriber is silently dead")
         link.die()
     await asyncio.sleep(rng.uniform(1, 4))
+
+
+async def die_in_write(arena: Arena, rng: random.Random) -> None:
+    """Let a connection to Valkey go silently dead in the middle of what a worker writes, and others, too."""
+    links = [link for link in arena.broker_proxy.links if not link.is_dead]
+    for link in rng.sample(links, min(len(links), rng.randint(1, 3))):
+        arena.strike("die_in_write", "a connection to Valkey dies in the middle of a write")
+        link.die_after(rng.randint(1, 3000))
+    await asyncio.sleep(rng.uniform(0.5, 3))
 
 
 async def hold_broker(arena: Arena, rng: random.Random) -> None:

@@ -20,7 +20,7 @@ class Link:
         self.flows.set()
         self.is_subscriber = False
         self.is_dead = False
-        self.carried = 0  # bytes to the far side
+        self.carried, self.most = 0, math.inf  # bytes to the far side: how many, and after how many it dies
         self.swallow = 0  # published entries that the subscriber is still not to hear
         self.near = near
         self.far: Streams | None = None
@@ -29,6 +29,10 @@ class Link:
         """Carry nothing any more, and tell nobody."""
         self.is_dead = True
         self.flows.clear()
+
+    def die_after(self, size: int) -> None:
+        """Die in the middle of what the near side writes, once so many more bytes were carried."""
+        self.most = self.carried + size
 
     def cut(self) -> None:
         """Abort both sides without goodbye."""
@@ -47,8 +51,7 @@ class Proxy:
     """Listens on a port of 127.0.0.1 and carries each connection to what `dial` opens.
 
     `delay` is the longest pause in seconds before each piece goes on, `piece` the most bytes of one. While
-    `refuses`, a new connection is accepted and dropped; while `ignores`, it is accepted and carries nothing, ever. A
-    connection dies in the middle of a write once it has carried `most` bytes to the far side; `dead` counts those.
+    `refuses`, a new connection is accepted and dropped; while `ignores`, it is accepted and carries nothing, ever.
     """
 
     def __init__(self, dial: Dial, rng: random.Random) -> None:
@@ -57,8 +60,6 @@ class Proxy:
         self.piece = _READ
         self.refuses = False
         self.ignores = False
-        self.most = math.inf
-        self.dead = 0
         self.port = 0
         self._dial = dial
         self._random = rng
@@ -137,9 +138,9 @@ class Proxy:
     def _watch(self, link: Link, data: bytes) -> tuple[bytes, bytes]:
         link.is_subscriber = link.is_subscriber or b"SSUBSCRIBE" in data
         link.carried += len(data)
-        if link.carried > self.most:
+        if link.carried > link.most:
             link.die()
-            self.dead += 1
+            data = data[: int(link.most) - link.carried]
         return data, b""
 
 

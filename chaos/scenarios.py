@@ -4,8 +4,15 @@ from chaos import faults
 from chaos.arena import Scenario
 
 _SERVICE = (faults.kill_worker, faults.reload, faults.restart)
-_VALKEY = (faults.kill_valkey, faults.freeze_valkey, faults.kill_subscribers, faults.overflow)
-_BROKER = (faults.silence_subscriber, faults.hold_broker, faults.delay_broker, faults.cut_broker)
+_VALKEY = (
+    faults.kill_valkey,
+    faults.freeze_valkey,
+    faults.refuse_writes,
+    faults.kill_subscribers,
+    faults.overflow,
+)
+_DEAD = (faults.silence_subscriber, faults.hold_broker, faults.die_in_write)
+_BROKER = (*_DEAD, faults.delay_broker, faults.cut_broker)
 _CLIENTS = (faults.cut_clients, faults.leave, faults.arrive, faults.read_slowly, faults.wander)
 _NETWORK = (faults.hold_clients, faults.delay_clients, faults.half_close_clients, faults.refuse_clients)
 
@@ -14,7 +21,7 @@ SCENARIOS = {
     "workers": Scenario((_SERVICE, _CLIENTS)),
     "valkey": Scenario((_VALKEY, _CLIENTS)),
     # A cut in the middle of a delay: what was carried out, and what was answered, are not the same.
-    "broker": Scenario((_BROKER[:2], (faults.delay_broker,), (faults.cut_broker,), _CLIENTS)),
+    "broker": Scenario((_DEAD, (faults.delay_broker,), (faults.cut_broker,), _CLIENTS)),
     "network": Scenario((_CLIENTS, _NETWORK)),
     # The lanes of topics that come and go, while reading the log takes long.
     "wander": Scenario(((faults.wander,), (faults.delay_broker, faults.cut_broker), (faults.cut_clients,))),

@@ -1,7 +1,6 @@
 """A worker that dies in the middle of a publication: the retry completes it and doubles nothing."""
 
 import http.client
-import math
 import os
 import signal
 import threading
@@ -55,13 +54,12 @@ def counts(control: redis.Redis) -> Counter[int]:
 def crash(service: Service, way: Aside) -> None:
     """Publish; in the middle of the write the connection to Valkey carries nothing any more, and the worker dies."""
     publisher = threading.Thread(target=try_to_publish, args=(service,))
-    way.ask(lambda proxy: setattr(proxy, "most", PART))
+    way.ask(lambda proxy: [link.die_after(PART) for link in proxy.links])
     publisher.start()
-    eventually(lambda: way.ask(lambda proxy: proxy.dead))
+    eventually(lambda: way.ask(lambda proxy: any(link.is_dead for link in proxy.links)))
     [worker] = children(service.pid)
     os.kill(worker, signal.SIGKILL)
     publisher.join()
-    way.ask(lambda proxy: setattr(proxy, "most", math.inf))
 
 
 def try_to_publish(service: Service) -> Answer | None:
