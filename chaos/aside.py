@@ -41,8 +41,8 @@ def running_aside(port: int) -> Iterator[Aside]:
     try:
         asyncio.run_coroutine_threadsafe(proxy.start(), loop).result()
         yield Aside(proxy, loop)
-        asyncio.run_coroutine_threadsafe(proxy.stop(), loop).result()
     finally:
+        asyncio.run_coroutine_threadsafe(proxy.stop(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

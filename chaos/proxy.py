@@ -51,7 +51,8 @@ class Proxy:
     """Listens on a port of 127.0.0.1 and carries each connection to what `dial` opens.
 
     `delay` is the longest pause in seconds before each piece goes on, `piece` the most bytes of one. While
-    `refuses`, a new connection is accepted and dropped; while `ignores`, it is accepted and carries nothing, ever.
+    `refuses`, a new connection is accepted and dropped; while `ignores`, it is accepted and carries nothing, ever. So
+    it goes with `deafens` as soon as a connection subscribes.
     """
 
     def __init__(self, dial: Dial, rng: random.Random) -> None:
@@ -60,6 +61,7 @@ class Proxy:
         self.piece = _READ
         self.refuses = False
         self.ignores = False
+        self.deafens = False
         self.port = 0
         self._dial = dial
         self._random = rng
@@ -82,7 +84,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Carry everything again. What a link held back goes on: TCP loses nothing in the middle of a stream."""
-        self.delay, self.piece, self.refuses, self.ignores = 0.0, _READ, False, False
+        self.delay, self.piece, self.refuses, self.ignores, self.deafens = 0.0, _READ, False, False, False
         for link in self.links:
             if not link.is_dead:
                 link.flows.set()
@@ -137,6 +139,8 @@ class Proxy:
 
     def _watch(self, link: Link, data: bytes) -> tuple[bytes, bytes]:
         link.is_subscriber = link.is_subscriber or b"SSUBSCRIBE" in data
+        if link.is_subscriber and self.deafens:
+            link.die()
         link.carried += len(data)
         if link.carried > link.most:
             link.die()

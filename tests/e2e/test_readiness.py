@@ -64,13 +64,13 @@ def test_too_few_replicas(server: Valkey) -> None:
 
 
 def test_a_worker_that_cannot_hear(server: Valkey, user: str) -> None:
-    """A worker that can write, but cannot be subscribed, is not ready."""
+    """A worker that can publish, but does not hear, is not ready."""
     with running_aside(server.port) as proxy, Service(redis_url=url(proxy.port), **FAST) as service:
-        proxy.ask(lambda proxy: setattr(proxy, "refuses", True))
+        proxy.ask(lambda proxy: setattr(proxy, "deafens", True))
         proxy.silence()
         eventually(lambda: not any(is_ready(service) for _ in range(12)))
         assert service.publish({"to": {"users": [user]}, "title": "written"}).status == 201
-        proxy.ask(lambda proxy: setattr(proxy, "refuses", False))
+        proxy.ask(lambda proxy: proxy.heal())
         eventually(lambda: all(is_ready(service) for _ in range(12)))
 
 
