@@ -231,16 +231,24 @@ class Arena:
         if self.scenario.follow_up:
             await self.publisher.burst({"users": self.users, "topics": self.topics}, 1, 40, "follow-up")
         end = time.monotonic() + _SETTLE_WITHIN
-        while time.monotonic() < end and await self._gains():
-            pass
+        waiting = await self._owed([*self.clients, *self.browsers])
+        while waiting and time.monotonic() < end and await self._gains(waiting):
+            waiting = await self._owed(waiting)
 
-    async def _gains(self) -> bool:
-        """Wait for a client that is still owed something; return whether it was given more."""
-        everybody = [*self.clients, *self.browsers]
-        owed = [each for each in everybody if oracle.missing(self.ledger, each)]
-        had = [len(each.callbacks) for each in owed]
-        return bool(owed) and await self._until(
-            lambda: any(len(each.callbacks) > count for each, count in zip(owed, had, strict=True)), _ARRIVE_WITHIN
+    async def _owed(self, witnesses: list[Client | Browser]) -> list[Client | Browser]:
+        """Return who is still owed something. After a long run that takes a while, in which all are served."""
+        owed = []
+        for witness in witnesses:
+            if oracle.missing(self.ledger, witness):
+                owed.append(witness)
+            await asyncio.sleep(0)
+        return owed
+
+    async def _gains(self, waiting: list[Client | Browser]) -> bool:
+        """Wait until one of these is given more; return whether it was."""
+        had = [len(each.callbacks) for each in waiting]
+        return await self._until(
+            lambda: any(len(each.callbacks) > count for each, count in zip(waiting, had, strict=True)), _ARRIVE_WITHIN
         )
 
     def _all_connected(self) -> bool:

@@ -39,7 +39,7 @@ def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
     got = {callback.key for callback in witness.callbacks}
     return [
         publication
-        for publication in ledger.acknowledged()
+        for publication in ledger.acknowledged_in(witness.channels)
         if publication.retained
         and publication.key not in got
         and (owed := _owed(witness, publication))
@@ -54,11 +54,12 @@ def is_early(witness: Witness, callback: Callback) -> bool:
 
 
 def _owed(witness: Witness, publication: Publication) -> list[tuple[str, Cursor]]:
+    channels = witness.channels
     return [
         (channel, cursor)
         for channel, cursor in publication.cursors.items()
         # From the next millisecond on: a cursor of `welcome` has no sequence.
-        if channel in witness.channels and (entitled := witness.entitled.get(channel)) and cursor[0] > entitled[0]
+        if channel in channels and (entitled := witness.entitled.get(channel)) and cursor[0] > entitled[0]
     ]
 
 
@@ -97,12 +98,13 @@ def _hole(witness: Witness, publication: Publication) -> Violation:
 def _wrong(ledger: Ledger, witness: Witness) -> list[Violation]:
     """Find what was never published like this, or not to this client."""
     violations = []
+    channels = witness.channels
     for callback in witness.callbacks:
         publication = ledger.publications.get(callback.key)
         at = callback.at
         if publication is None or callback.channel not in publication.channels:
             text = f"{callback.key or callback.id} in {callback.channel} was never published there"
-        elif callback.channel not in witness.channels:
+        elif callback.channel not in channels:
             text = f"{callback.key} in {callback.channel} is not for {witness.user} with {witness.topics}"
         elif publication.acknowledged and (
             callback.id != publication.id or callback.cursor != publication.cursors[callback.channel]

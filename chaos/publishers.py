@@ -4,7 +4,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,11 @@ class Ledger:
     def __init__(self) -> None:
         self.publications: dict[str, Publication] = {}
         self.complaints: list[str] = []
+        self._in: dict[str, list[Publication]] = defaultdict(list)  # by channel, acknowledged
+
+    def acknowledged_in(self, channels: Iterable[str]) -> list[Publication]:
+        """Return the publications to some channels that were answered with 201, each once."""
+        return list({each.key: each for channel in channels for each in self._in[channel]}.values())
 
     def acknowledged(self) -> list[Publication]:
         """Return the publications that were answered with 201."""
@@ -51,7 +57,10 @@ class Ledger:
             self.complaints.append(f"{publication.key} was acknowledged twice, differently")
         if set(cursors) != set(publication.channels):
             self.complaints.append(f"{publication.key} went to {sorted(cursors)}, not to {publication.channels}")
-        publication.acknowledged = publication.acknowledged or time.monotonic()
+        if not publication.acknowledged:
+            publication.acknowledged = time.monotonic()
+            for channel in cursors:
+                self._in[channel].append(publication)
         publication.id, publication.cursors = answer["id"], cursors
 
 
