@@ -106,6 +106,13 @@ class Service(service.Service):
         """Whether it has been started and not ended."""
         return self._process is not None
 
+    def _is_ready(self) -> bool:
+        """Tell whether it answers: no fault waits for a service that others keep from being ready."""
+        assert self._process and self._process.poll() is None, self.log
+        with contextlib.suppress(OSError):
+            return self.request("GET", "/healthz").status == 200
+        return False
+
     def workers(self) -> list[int]:
         """Return the processes of the workers, those that drain included."""
         try:

@@ -11,14 +11,13 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from chaos import browsers, oracle, story
 from chaos.arena import Arena
 from chaos.oracle import Violation
 from chaos.scenarios import SCENARIOS
-
-_STORIES = 3  # per run: one hole often has many victims
 
 
 def main() -> int:
@@ -65,7 +64,7 @@ def run(
     print(
         f"seed {seed} {name}: {verdict}; {said}; {time.monotonic() - began:.0f} s; {_counts(arena.struck)}", flush=True
     )
-    for violation in sorted(violations, key=lambda each: each.since)[:_STORIES]:
+    for violation in _first_of_each_kind(violations):
         print(story.tell(violation, arena.journal), flush=True)
     if keep and (violations or arena.tracebacks):
         keep.mkdir(parents=True, exist_ok=True)
@@ -78,6 +77,11 @@ def run(
 async def _run(arena: Arena) -> list[Violation]:
     async with arena:
         return await arena.run()
+
+
+def _first_of_each_kind(violations: list[Violation]) -> Iterable[Violation]:
+    """Return those whose stories are worth telling: one hole often has many victims."""
+    return {each.kind: each for each in sorted(violations, key=lambda each: -each.since)}.values()
 
 
 def _scenario_of(seed: int) -> str:
