@@ -71,14 +71,15 @@ class Answer(NamedTuple):
         self.check_sender()
         if self.status < 300:
             return self
-        raise self.problem()
+        raise self.checked_problem()
 
-    def problem(self) -> ProblemError:
-        """Return what the service refuses.
+    def checked_problem(self) -> ProblemError:
+        """Return why the service refuses.
 
         Raises:
-            NotNotifier: it says it in no way that we know.
+            NotNotifier, TooOld, TooNew: it is not the service that does.
         """
+        self.check_sender()
         return ProblemError(self._object(), self.retry_after)
 
     def check_sender(self) -> None:

@@ -9,28 +9,20 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from notifier.client.answer import JSON, NDJSON, Answer, Published, Request
-from notifier.client.errors import ConfigurationError, ProblemError, Unreachable
-from notifier.client.notification import BATCH_LINES, Batch, encode
+from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, Unreachable
+from notifier.client.notification import Batch, encode
 
 logger = logging.getLogger("notifier.client")
 
 T = TypeVar("T")
 NOTIFICATIONS = "/v1/notifications"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds, before jitter
-_NOT_TAKEN = ProblemError(
-    {
-        "status": 413,
-        "code": "body_too_large",
-        "title": "The body is too large.",
-        "detail": f"The service takes less than {BATCH_LINES} lines at once: raise its NOTIFIER_MAX_BATCH_LINES.",
-    }
-)
 
 
 class Exchange(NamedTuple):
@@ -72,9 +64,7 @@ class Calls:
         """Publish a batch; lines that cannot go are answered in their place."""
         results = yield from self._publish_lines(batch, self._end(deadline))
         numbered = enumerate(batch.lines, batch.offset + 1)
-        return [
-            line if isinstance(line, ProblemError) else results.get(number, _NOT_TAKEN) for number, line in numbered
-        ]
+        return [line if isinstance(line, ProblemError) else results[number] for number, line in numbered]
 
     def recall(self, id: str, deadline: float | None) -> Steps[None]:
         """Take a notification back."""
@@ -104,14 +94,24 @@ class Calls:
         headers = self._headers(NDJSON) | {"Idempotency-Key": batch.key}
         request = Request("POST", NOTIFICATIONS, headers, batch.body())
         answer = yield from self._attempts(request, end, wants_again=_is_unfinished)
-        if answer.status != 413:
-            return answer.checked().lines()
-        answer.check_sender()
+        if answer.status == 413 and len(batch.lines) > 1:  # also a proxy's
+            return (yield from self._publish_parts(batch.parts(len(batch.lines) // 2), end))
+        if answer.status == 413:
+            return {batch.offset + 1: answer.checked_problem()}
+        results = answer.checked().lines()
+        taken = _taken(batch, results)
+        if taken == len(batch.lines):
+            return results
         if len(batch.lines) == 1:
-            return {batch.offset + 1: answer.problem()}
+            return {batch.offset + 1: _only(answer, results)}
+        done = {number: result for number, result in results.items() if number <= batch.offset + taken}
+        rest = batch.parts(taken or len(batch.lines) // 2)[1 if taken else 0 :]
+        return done | (yield from self._publish_parts(rest, end))
+
+    def _publish_parts(self, parts: Sequence[Batch], end: float) -> Steps[dict[int, Published | ProblemError]]:
         results: dict[int, Published | ProblemError] = {}
-        for half in batch.halves():
-            results |= yield from self._publish_lines(half, end)
+        for part in parts:
+            results |= yield from self._publish_lines(part, end)
         return results
 
     def _attempts(
@@ -175,3 +175,26 @@ def _is_unfinished(answer: Answer) -> bool:
     if answer.status != 200 or "notifier-version" not in answer.headers:
         return False
     return any(isinstance(result, ProblemError) and result.is_temporary for result in answer.lines().values())
+
+
+def _taken(batch: Batch, results: Mapping[int, Published | ProblemError]) -> int:
+    """Return how many of the first lines the service has looked at.
+
+    Where it does not look at all of them, its last answer says that they were too many or too large.
+    """
+    numbers = [number for number, line in enumerate(batch.lines, batch.offset + 1) if isinstance(line, bytes)]
+    if all(number in results for number in numbers):
+        return len(batch.lines)
+    return max(max(results, default=0) - batch.offset - 1, 0)
+
+
+def _only(answer: Answer, results: Mapping[int, Published | ProblemError]) -> ProblemError:
+    """Return why the service did not look at a single line.
+
+    Raises:
+        NotNotifier: no reason is given.
+    """
+    for result in results.values():
+        if isinstance(result, ProblemError):
+            return result
+    raise NotNotifier(f"The answer of {answer.url} lacks a line.")

@@ -50,7 +50,7 @@ class ProblemError(NotifierError):
     @property
     def is_temporary(self) -> bool:
         """Whether the same request may fare better later. A client says so only after its deadline."""
-        return self.status in (429, 500, 502, 503, 504) or self.code in ("idempotency_in_flight", "incomplete_body")
+        return self.status in (408, 429, 502, 503, 504) or self.code in ("idempotency_in_flight", "incomplete_body")
 
     @property
     def pointers(self) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 from notifier.client.errors import ProblemError
 
-BATCH_LINES, BATCH_BYTES = 1000, 1 << 20  # of a request: a service takes more unless told otherwise
+BATCH_LINES, BATCH_BYTES = 1000, 1 << 19  # of a request: a service takes more unless told otherwise
 
 
 class To(TypedDict, total=False):
@@ -50,10 +50,9 @@ class Batch(NamedTuple):
         """Return the lines as they go. Blank ones, which the service skips, keep the numbers right."""
         return b"\n" * self.offset + b"\n".join(line if isinstance(line, bytes) else b"" for line in self.lines)
 
-    def halves(self) -> tuple["Batch", "Batch"]:
-        """Return the same in two requests."""
-        middle = len(self.lines) // 2
-        return self._replace(lines=self.lines[:middle]), Batch(self.key, self.lines[middle:], self.offset + middle)
+    def parts(self, count: int) -> tuple["Batch", "Batch"]:
+        """Return the same as two requests, of which the first has so many lines."""
+        return self._replace(lines=self.lines[:count]), Batch(self.key, self.lines[count:], self.offset + count)
 
     @property
     def is_empty(self) -> bool:

@@ -145,6 +145,7 @@ class Stream(StreamBase[str], Iterator[Event]):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self._closed = threading.Event()
+        self._entered = contextlib.ExitStack()  # the socket, where there is one
 
     def __enter__(self) -> Self:
         """Wait for the welcome: what is published from now on comes."""
@@ -190,7 +191,7 @@ class Stream(StreamBase[str], Iterator[Event]):
     def _connect(self, token: str, timeout: float) -> Opened | Answer | Unreachable:
         url = self._configuration.stream_url
         try:
-            self._socket = connect(url, **self._configuration.handshake(token, timeout))
+            self._socket = self._entered.enter_context(connect(url, **self._configuration.handshake(token, timeout)))
         except InvalidStatus as refused:
             return self._configuration.refusal(refused.response)
         except (OSError, WebSocketException) as error:
@@ -213,9 +214,8 @@ class Stream(StreamBase[str], Iterator[Event]):
             return Closed(closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else BROKEN
 
     def _leave(self) -> None:
-        socket, self._socket = self._socket, None
-        if socket:
-            socket.close()
+        self._socket = None
+        self._entered.close()
 
     def _wait(self, seconds: float) -> None:
         self._closed.wait(seconds)
