@@ -1,18 +1,16 @@
 """The command `notifier`, and what is the same for all of its parts."""
 
-import errno
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from notifier import __version__
 from notifier.cli.bench import bench
 from notifier.cli.doctor import doctor
-from notifier.cli.failure import INTERRUPTED, file_failure, say
-from notifier.cli.failure import failure_of as failure
+from notifier.cli.failure import INTERRUPTED, failure_of, file_failure, say
 from notifier.cli.keys import keys
 from notifier.cli.listen import listen
 from notifier.cli.send import send
@@ -22,10 +20,17 @@ from notifier.client import NotifierError
 
 
 class _InOrder(click.Group):
-    """Lists the commands in the order in which one needs them."""
+    """Lists the commands in the order in which one needs them, and ends well when nobody reads any more."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # as before `head`; click would make an error of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+            return 0
 
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,10 +65,8 @@ def _run() -> int:
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
         except NotifierError as error:
-            raise failure(error) from error
+            raise failure_of(error) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                return _reader_left()
             raise file_failure("The output cannot be written", error) from error
     except click.ClickException as error:
         error.show()
@@ -71,9 +74,3 @@ def _run() -> int:
     except click.Abort:
         say("Stopped.")
         return INTERRUPTED
-
-
-def _reader_left() -> int:
-    """End as a program does whose output nobody wants any more, for example before `head`."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
-    return 0

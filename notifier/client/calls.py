@@ -104,7 +104,8 @@ class Calls:
             return results
         if len(batch.lines) == 1:
             return {batch.offset + 1: _only(answer, results)}
-        done = {number: result for number, result in results.items() if number <= batch.offset + taken}
+        looked_at = range(batch.offset + 1, batch.offset + taken + 1)
+        done = {number: result for number, result in results.items() if number in looked_at}
         rest = batch.parts(taken or len(batch.lines) // 2)[1 if taken else 0 :]
         return done | (yield from self._publish_parts(rest, end))
 

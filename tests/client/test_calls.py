@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifier.client.calls import Calls, Exchange, Pause
 from notifier.client.errors import (
@@ -288,7 +290,7 @@ class TestBatch:
         play = batch(b"1", b"2")
         assert play.answer(reply(lines=[line(1, 413)])).request.body == b"1"
         assert play.answer(reply(lines=[line(1)])).request.body == b"\n2"
-        play.answer(reply(lines=[line(2, 413)]))
+        play.answer(reply(lines=[line(1, 413)]))
         assert [getattr(result, "status", 201) for result in play.result] == [201, 413]
 
     def test_proxy_takes_less(self) -> None:
@@ -307,6 +309,51 @@ class TestBatch:
         """A wrong key fails the call."""
         with pytest.raises(ProblemError):
             batch(b"1").answer(problem(401, "invalid_api_key"))
+
+
+class LowService:
+    """A service with limits: lines as they are, by key."""
+
+    def __init__(self, most_bytes: int, most_lines: int) -> None:
+        self.most_bytes, self.most_lines = most_bytes, most_lines
+        self.published: list[tuple[str, int]] = []
+
+    def answer(self, exchange: Exchange) -> Any:
+        """Answer a batch as the service does."""
+        body, key = exchange.request.body, exchange.request.headers["Idempotency-Key"]
+        if len(body) > self.most_bytes:
+            return reply(lines=[line(1, 413)])
+        lines: list[Any] = []
+        for number, text in enumerate(body.split(b"\n"), 1):
+            if number > self.most_lines:
+                lines.append(line(number, 413))
+                break
+            if text:
+                replayed = (key, number) in self.published
+                self.published += [] if replayed else [(key, number)]
+                lines.append(line(number, id=text.decode(), replayed=replayed))
+        return reply(lines=lines)
+
+
+@given(
+    st.lists(st.text("x", max_size=12), min_size=1, max_size=40),
+    st.integers(0, 20),
+    st.integers(10, 200),
+    st.integers(1, 60),
+)
+def test_any_limits(texts: list[str], offset: int, most_bytes: int, most_lines: int) -> None:
+    """Whatever a service takes at once, each line is published once or refused, and each has its own answer."""
+    lines = [f"{number}{text}".encode() for number, text in enumerate(texts)]
+    low, play = LowService(most_bytes, most_lines), batch(*lines, offset=offset)
+    while play.step:
+        play.answer(low.answer(play.step))
+    fits = [
+        number <= most_lines and len(text) + number - 1 <= most_bytes for number, text in enumerate(lines, offset + 1)
+    ]
+    assert [getattr(result, "id", None) for result in play.result] == [
+        text.decode() if fit else None for text, fit in zip(lines, fits, strict=True)
+    ]
+    assert sorted(low.published) == [("job:0", number) for number, fit in enumerate(fits, offset + 1) if fit]
 
 
 class TestRecall:
