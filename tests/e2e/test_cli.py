@@ -567,7 +567,9 @@ class TestServe:
         folder = Path(f"/tmp/notifier-{os.getpid()}")  # a short path: it holds a Unix socket
         folder.mkdir()
         notifier = Command(folder)
-        process = notifier.start("serve", "--dev", "--workers", "1", "--bind", "127.0.0.1:8080")
+        process = notifier.start(
+            "serve", "--dev", "--workers", "1", "--bind", "127.0.0.1:8080", NOTIFIER_DRAIN_TIMEOUT="1"
+        )
         try:
             eventually((folder / ".notifier/api-key").exists)
             if notifier.run("send", "--all", "--title", "x", "--deadline", "20s").code or process.poll() is not None:
