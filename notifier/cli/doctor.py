@@ -195,8 +195,6 @@ class _Patient:
         headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {token}"}
         try:
             with self._http.stream("GET", self._url + "/v1/stream", headers=headers, timeout=_SOON) as answer:
-                if answer.status_code == 426:
-                    return Finding("skip", "events", "The service has no Server-Sent Events.")
                 if answer.status_code != 200:
                     return Finding("fail", "events", f"Server-Sent Events are answered {answer.status_code}.")
                 if not any(answer.iter_raw()):

@@ -9,7 +9,7 @@
 """
 
 from notifier.client.aio import AsyncNotifierClient, AsyncStream
-from notifier.client.answer import Channel, Published
+from notifier.client.answer import Accepted, Channel, Published
 from notifier.client.errors import (
     ConfigurationError,
     NotifierError,
@@ -26,6 +26,7 @@ from notifier.client.stream import Event, Lost, Position, Received, Removed
 from notifier.client.sync import NotifierClient, Stream
 
 __all__ = [
+    "Accepted",
     "AsyncNotifierClient",
     "AsyncStream",
     "Channel",

@@ -11,7 +11,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from notifier.client.answer import Answer, Published
+from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading, StreamBase
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
 from notifier.client.configuration import failure, require_token
@@ -68,6 +68,21 @@ class AsyncNotifierClient(ClientBase):
     async def publish_batch(self, batch: Batch, *, deadline: float | None = None) -> list[Published | ProblemError]:
         """See `NotifierClient.publish_batch`."""
         return await self._run(self._calls.publish_batch(batch, deadline))
+
+    async def publish_as_user(
+        self,
+        topic: str,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        token: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Accepted:
+        """See `NotifierClient.publish_as_user`."""
+        whole, token = {**(notification or {}), **members}, self._static(token)()
+        return await self._run(self._calls.publish_as_user(topic, whole, token, idempotency_key, deadline))
 
     async def recall(self, id: str, *, deadline: float | None = None) -> None:
         """Take a notification back."""

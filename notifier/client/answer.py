@@ -41,6 +41,13 @@ class Published(NamedTuple):
     replayed: bool = False
 
 
+class Accepted(NamedTuple):
+    """Where a notification stands that a user has published to a topic."""
+
+    id: str
+    cursor: str
+
+
 class Answer(NamedTuple):
     """What came back. The names of `headers` are in small letters; `url` is for messages."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from notifier.client.answer import JSON, NDJSON, Answer, Published, Request
+from notifier.client.answer import JSON, NDJSON, Accepted, Answer, Published, Request
 from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, Unreachable
 from notifier.client.notification import Batch, encode
 
@@ -59,6 +59,17 @@ class Calls:
         request = Request("POST", NOTIFICATIONS, headers, encode(notification))
         answer = yield from self._attempts(request, self._end(deadline))
         return answer.checked().published()
+
+    def publish_as_user(
+        self, topic: str, notification: Mapping[str, Any], token: str, key: str | None, deadline: float | None
+    ) -> Steps[Accepted]:
+        """Publish to a topic as the user of a token."""
+        frame = {"type": "publish", "topic": topic, "notification": notification, "idempotency_key": key or new_key()}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": JSON}
+        request = Request("POST", "/v1/stream", headers, encode(frame))
+        answer = yield from self._attempts(request, self._end(deadline))
+        document = answer.checked().json()
+        return Accepted(document["id"], document["cursor"])
 
     def publish_batch(self, batch: Batch, deadline: float | None) -> Steps[list[Published | ProblemError]]:
         """Publish a batch; lines that cannot go are answered in their place."""

@@ -10,7 +10,7 @@ import httpx
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from notifier.client.answer import Answer, Published
+from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading, StreamBase
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
 from notifier.client.configuration import failure, require_token
@@ -80,6 +80,21 @@ class NotifierClient(ClientBase):
     def publish_batch(self, batch: Batch, *, deadline: float | None = None) -> list[Published | ProblemError]:
         """Publish a batch, under its key, and return what became of its lines."""
         return self._run(self._calls.publish_batch(batch, deadline))
+
+    def publish_as_user(
+        self,
+        topic: str,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        token: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Accepted:
+        """Publish to a topic as the user of the token, which must grant that. No API key is needed, and no `to`."""
+        whole, token = {**(notification or {}), **members}, self._static(token)()
+        return self._run(self._calls.publish_as_user(topic, whole, token, idempotency_key, deadline))
 
     def recall(self, id: str, *, deadline: float | None = None) -> None:
         """Take a notification back."""

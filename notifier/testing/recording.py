@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self, Unpack
 
-from notifier.client import Channel, Event, Notification, Position, ProblemError, Published
+from notifier.client import Accepted, Channel, Event, Notification, Position, ProblemError, Published
 from notifier.client.aio import Many, each
 from notifier.client.notification import encode
 from notifier.errors import IdempotencyMismatch, NotFound, Problem
@@ -56,6 +56,11 @@ class Recording:
             return self.record(notification, f"{key}:{number}" if key else None)
         except ProblemError as problem:
             return problem
+
+    def accept(self, topic: str, notification: Mapping[str, Any], key: str | None) -> Accepted:
+        """Remember what a user publishes; of the user nothing is known."""
+        published = self.record({**notification, "to": {"topics": [topic]}}, key)
+        return Accepted(published.id, published.channels[0].cursor)
 
     def forget(self, id: str) -> None:
         """Recall a notification.
@@ -127,6 +132,20 @@ class RecordingNotifier(Recording):
         for number, notification in enumerate(notifications, 1):
             yield self.attempt(notification, idempotency_key, number)
 
+    def publish_as_user(
+        self,
+        topic: str,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        token: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Accepted:
+        """Remember a notification as one to the topic."""
+        return self.accept(topic, {**(notification or {}), **members}, idempotency_key)
+
     def recall(self, id: str, *, deadline: float | None = None) -> None:
         """Remember a recall."""
         self.forget(id)
@@ -172,6 +191,20 @@ class AsyncRecordingNotifier(Recording):
         async for notification in each(notifications):
             number += 1
             yield self.attempt(notification, idempotency_key, number)
+
+    async def publish_as_user(
+        self,
+        topic: str,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        token: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Accepted:
+        """Remember a notification as one to the topic."""
+        return self.accept(topic, {**(notification or {}), **members}, idempotency_key)
 
     async def recall(self, id: str, *, deadline: float | None = None) -> None:
         """Remember a recall."""

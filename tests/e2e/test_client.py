@@ -87,6 +87,17 @@ class TestPublish:
         assert client.publish(message, to={"users": [user]}).channels[0].channel == f"user:{user}"
         assert message == {"title": "Hello"}
 
+    def test_as_user(self, service: Service, client: NotifierClient, user: str) -> None:
+        """A user may publish to a topic that the token grants, and to no other."""
+        token = service.token(user, [user], publish=[user])
+        with client.listen([user], token=token) as stream:
+            accepted = client.publish_as_user(user, token=token, type="chat.said", body="Hello")
+            event = next(stream)
+            assert isinstance(event, Received)
+            assert (event.id, event.cursor, event.notification["sender"]) == (accepted.id, accepted.cursor, user)
+        with pytest.raises(ProblemError, match="forbidden"):
+            client.publish_as_user("other", {"body": "Hello"}, token=token)
+
     def test_refused(self, client: NotifierClient, user: str) -> None:
         """The service's problem comes as an exception with all that it says."""
         with pytest.raises(ProblemError) as raised:
@@ -306,6 +317,8 @@ class TestAsync:
             async with AsyncNotifierClient(url_of(roomy), api_key=API_KEY) as client:
                 async with client.listen(get_token=get_token) as stream:
                     one = await client.publish(to={"users": [user]}, type="test", data=0)
+                    with pytest.raises(ProblemError, match="forbidden"):
+                        await client.publish_as_user("other", token=roomy.token(user), body="Hello")
                     assert await client.find(one.id) == [f"user:{user}"]
                     posts = (post async for post in asynchronous(numbered(user, 1200)[1:]))
                     results = [result async for result in client.publish_many(posts)]
