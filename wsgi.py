@@ -1,12 +1,3 @@
-"""The application, for `gunicorn wsgi:app`. Its settings are the environment's; see docs/settings.md."""
+"""The application, for `gunicorn wsgi:app` in this folder."""
 
-from gevent import monkey
-
-monkey.patch_all()  # gunicorn.conf.py has done so already; another server may not have
-
-import os
-
-from notifier.app import create_app
-from notifier.settings import Settings
-
-app = create_app(Settings.from_environ(os.environ))
+from notifier.wsgi import app as app

@@ -11,7 +11,7 @@ import msgspec
 from flask import Blueprint
 from werkzeug import Request, Response
 
-from notifier import body, metrics
+from notifier import body, metrics, status
 from notifier.errors import (
     BodyTooLarge,
     BrokerUnavailable,
@@ -42,6 +42,7 @@ def create_blueprint(api: "Api") -> Blueprint:
     blueprint.post(PUBLISH, endpoint="publish")(lambda: api.publish(flask.request))
     blueprint.get("/v1/notifications/<id>")(api.show)
     blueprint.delete("/v1/notifications/<id>")(api.recall)
+    blueprint.get("/v1/status")(api.status)
     blueprint.get("/healthz")(api.healthz)
     blueprint.get("/readyz")(api.readyz)
     blueprint.get("/metrics", endpoint="metrics")(show_metrics)
@@ -88,6 +89,11 @@ class Api:
         _require_grants(key, self._channels_of(id), "recall")
         self._node.broker.recall(id, notification.time_of(id) or 0)
         return Response(status=204)
+
+    def status(self) -> Response:
+        """Tell an operator with what this worker runs."""
+        self._authenticate(flask.request, *SCOPES)
+        return _json_response(_encode(status.describe(self._settings, self._node.broker.info())))
 
     def healthz(self) -> Response:
         """Tell that this process answers."""

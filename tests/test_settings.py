@@ -50,7 +50,7 @@ class TestEnvironment:
         """Without a word on it there are as many workers as cores."""
         assert Settings().workers == (os.cpu_count() or 1)
 
-    @pytest.mark.parametrize("variable", ["NOTIFIER_", "NOTIFIER_BINDS", "NOTIFIER_bind", "NOTIFIER_API_KEY"])
+    @pytest.mark.parametrize("variable", ["NOTIFIER_", "NOTIFIER_BINDS", "NOTIFIER_bind", "NOTIFIER_TOKEN_SECRET"])
     def test_unknown(self, variable: str) -> None:
         """A misspelt variable is not ignored, and its name is said."""
         with pytest.raises(SettingError, match=rf"{variable}\b"):
@@ -282,3 +282,9 @@ def test_variables_of_kubernetes() -> None:
     """What Kubernetes sets for a service that is called notifier is no setting, and no mistake."""
     foreign = {"NOTIFIER_PORT": "tcp://10.0.0.1:80", "NOTIFIER_PORT_80_TCP": "x", "NOTIFIER_SERVICE_HOST": "10.0.0.1"}
     assert Settings.from_environ(foreign) == Settings.from_environ({})
+
+
+def test_variables_of_clients() -> None:
+    """What clients and the command line read is no setting of the service, which the same shell may start."""
+    of_clients = {"NOTIFIER_URL": "http://127.0.0.1", "NOTIFIER_API_KEY": "x", "NOTIFIER_TOKEN": "x"}
+    assert Settings.from_environ(of_clients) == Settings.from_environ({})

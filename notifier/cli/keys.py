@@ -1,0 +1,57 @@
+"""`notifier keys`: API keys, as NOTIFIER_API_KEYS takes them."""
+
+import json
+import os
+import secrets
+
+import click
+
+from notifier.cli.failure import USAGE, Failure, say
+from notifier.cli.options import json_option
+from notifier.settings import SCOPES, ApiKey, SettingError, Settings
+
+
+@click.group(short_help="Make API keys, and show them.")
+def keys() -> None:
+    """Make API keys for NOTIFIER_API_KEYS, and show those that are there."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may do.  [default: all]")
+@click.option("--topic", "topics", multiple=True, help="A topic it may reach; project:* for all such.  [default: all]")
+def new(name: str, scopes: tuple[str, ...], topics: tuple[str, ...]) -> None:
+    """Print a new key for the publisher NAME.
+
+    Without options it is NAME:SECRET, to be joined to others with a comma. With options it is an object for the JSON
+    list. The publisher sends the secret alone. Nothing is stored: put the line into NOTIFIER_API_KEYS.
+    """
+    secret = "nk_" + secrets.token_urlsafe(24)
+    chosen = {"scopes": list(scopes), "topics": list(topics)}
+    entry = {"id": name, "secret": secret} | {member: names for member, names in chosen.items() if names}
+    restricted = bool(scopes or topics)
+    line = json.dumps(entry) if restricted else f"{name}:{secret}"
+    read = _read(f"[{line}]" if restricted else line)
+    if [(key.id, key.secret) for key in read] != [(name, secret)]:
+        raise Failure("A name has neither colons nor commas, and does not begin with a bracket or a blank.", USAGE)
+    click.echo(line)
+    say("Put this into the service's NOTIFIER_API_KEYS" + (", a JSON list." if restricted else "."))
+
+
+@keys.command("list")
+@json_option
+def show(as_json: bool) -> None:
+    """Show the keys of NOTIFIER_API_KEYS, without their secrets."""
+    for key in _read(os.environ.get("NOTIFIER_API_KEYS", "")):
+        scopes, topics = sorted(key.scopes), list(key.topics)
+        if as_json:
+            click.echo(json.dumps({"id": key.id, "scopes": scopes, "topics": topics}))
+        else:
+            click.echo(f"{key.id}  scopes: {', '.join(scopes) or 'none'}  topics: {', '.join(topics) or 'none'}")
+
+
+def _read(text: str) -> tuple[ApiKey, ...]:
+    try:
+        return Settings.from_environ({"NOTIFIER_API_KEYS": text}).api_keys
+    except SettingError as error:
+        raise Failure(str(error), USAGE) from error

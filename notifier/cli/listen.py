@@ -1,0 +1,106 @@
+"""`notifier listen`: what comes for a user, one notification a line."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from notifier.cli import files
+from notifier.cli.failure import FILE, Failure, say
+from notifier.cli.options import deadline_option, json_option, token_option, url_option
+from notifier.client import ConfigurationError, Event, Lost, NotifierClient, Position, Received, Removed
+
+_WHAT = "state file"
+
+
+@click.command(short_help="Print what comes for a user.")
+@click.option("--topic", "topics", multiple=True, help="A topic to hear, besides the user's own channel and all.")
+@click.option("--since", metavar="CURSOR", help="Begin with what came after this cursor.")
+@click.option(
+    "--state", type=click.Path(dir_okay=False, path_type=Path), help="Remember in this file what was printed."
+)
+@click.option("--count", type=click.IntRange(min=1), help="End after so many notifications.")
+@click.option("--token-command", metavar="COMMAND", help="Prints a token whenever a new one is needed.")
+@json_option
+@url_option
+@token_option
+@deadline_option
+def listen(
+    topics: tuple[str, ...],
+    since: str | None,
+    state: Path | None,
+    count: int | None,
+    token_command: str | None,
+    as_json: bool,
+    url: str,
+    token: str | None,
+    deadline: float,
+) -> None:
+    """Print what comes for the user of the token, until it is interrupted.
+
+    It comes back by itself when the connection is lost, and gets what it missed. With --state PATH the next run begins
+    where this one ended; what is not in the file is printed again, nothing is left out.
+    """
+    begin = _remembered(state) or since
+    with NotifierClient(url, token=token) as client:
+        get_token = _from(token_command) if token_command else None
+        with client.listen(topics, begin, get_token=get_token, deadline=deadline) as stream:
+            say(f"Listening to {client.url}.")
+            for event in stream:
+                _show(event, as_json)
+                _remember(state, stream.position)
+                count = count - 1 if count and isinstance(event, Received) else count
+                if count == 0:
+                    return
+
+
+def _from(command: str) -> Callable[[], str]:
+    def get_token() -> str:
+        done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, text=True, check=False, timeout=60)
+        if done.returncode:
+            raise ConfigurationError(f"The command of --token-command has ended with {done.returncode}: {command}")
+        return done.stdout.strip()
+
+    return get_token
+
+
+def _show(event: Event, as_json: bool) -> None:
+    if isinstance(event, Lost):
+        say(f"Something of {', '.join(event.channels)} is gone for good.")
+    if as_json:
+        click.echo(json.dumps({"type": type(event).__name__.lower(), **asdict(event)}, ensure_ascii=False))
+    elif isinstance(event, Received):
+        click.echo(_line(event.channel, event.notification))
+    elif isinstance(event, Removed):
+        click.echo(f"removed {event.id}")
+    sys.stdout.flush()
+
+
+def _line(channel: str, notification: dict[str, Any]) -> str:
+    """Return a notification as a line for people."""
+    members = [notification.get(name, "") for name in ("title", "type", "body")]
+    text = next(filter(None, members), "") or json.dumps(notification.get("data"), ensure_ascii=False)
+    line = f"{notification['created_at']}  {channel}  {notification['severity']}  {text}"
+    # A terminal would obey control characters.
+    return "".join(letter if letter.isprintable() else " " for letter in line)
+
+
+def _remembered(path: Path | None) -> Position | None:
+    if not path or not path.exists():
+        return None
+    try:
+        state = files.load(path, _WHAT)
+        return Position(str(state["cursor"]), tuple(map(str, state["seen"])))
+    except (TypeError, KeyError) as error:
+        raise Failure(f"{path} is no {_WHAT} of this command: give another one.", FILE) from error
+
+
+def _remember(path: Path | None, position: Position | None) -> None:
+    if path and position:
+        files.save(path, _WHAT, position._asdict())

@@ -1,0 +1,76 @@
+"""The command `notifier`, and what is the same for all of its parts."""
+
+import logging
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from notifier import __version__
+from notifier.cli.bench import bench
+from notifier.cli.doctor import doctor
+from notifier.cli.failure import INTERRUPTED, failure_of, file_failure, say
+from notifier.cli.keys import keys
+from notifier.cli.listen import listen
+from notifier.cli.send import send
+from notifier.cli.serve import serve
+from notifier.cli.token import token
+from notifier.client import NotifierError
+
+
+class _InOrder(click.Group):
+    """Lists the commands in the order in which one needs them, and ends well when nobody reads any more."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # as before `head`; click would make an error of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+            return 0
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="notifier", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run a notification service, publish to it, listen to it, and look what ails it.
+
+    Data goes to stdout, words go to stderr. Exit codes: 0 all is well, 1 something failed, 2 wrong usage,
+    3 the service cannot be reached, 4 it refused, 5 something else answers or its version does not fit, 6 a file
+    cannot be read or written, 130 interrupted.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("notifier: %(message)s"))
+    logger = logging.getLogger("notifier.client")
+    logger.handlers = [handler]
+    logger.propagate = False
+
+
+for command in (serve, send, listen, token, keys, doctor, bench):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        try:
+            code = cli.main(prog_name="notifier", standalone_mode=False)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except NotifierError as error:
+            raise failure_of(error) from error
+        except OSError as error:
+            raise file_failure("The output cannot be written", error) from error
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        say("Stopped.")
+        return INTERRUPTED

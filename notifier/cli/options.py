@@ -1,0 +1,68 @@
+"""Options that several commands have, and the client that they make."""
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from notifier.client import NotifierClient
+from notifier.development import API_KEY_FILE
+
+F = TypeVar("F", bound=Callable[..., Any])
+LOCAL = "http://127.0.0.1:8080"
+DATA_DIR = Path(".notifier")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 30s, 15m, 1h or 7d, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+        if not found:
+            self.fail(f"{value} is no time; write for example 30s, 15m, 1h or 7d.", param, ctx)
+        return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+url_option = click.option(
+    "--url", envvar="NOTIFIER_URL", default=LOCAL, show_default=True, help="The service. Also: NOTIFIER_URL."
+)
+api_key_option = click.option(
+    "--api-key",
+    envvar="NOTIFIER_API_KEY",
+    help=f"Who publishes. Better: NOTIFIER_API_KEY. At {LOCAL} that of development mode is found by itself.",
+)
+token_option = click.option(
+    "--token", envvar="NOTIFIER_TOKEN", help="Who listens; `notifier token` makes one. Better: NOTIFIER_TOKEN."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+deadline_option = click.option(
+    "--deadline", type=Duration(), default="60s", show_default=True, help="How long to try until giving up."
+)
+
+
+def service_options(command: F) -> F:
+    """Add the options of a command that publishes."""
+    decorators = (url_option, api_key_option, deadline_option)
+    return functools.reduce(lambda decorated, decorate: decorate(decorated), reversed(decorators), command)
+
+
+def publisher(url: str, api_key: str | None, deadline: float) -> NotifierClient:
+    """Return a client that publishes."""
+    return NotifierClient(url, api_key=known_key(url, api_key), deadline=deadline)
+
+
+def known_key(url: str, api_key: str | None) -> str | None:
+    """Return the API key that was given, else that of development mode: only for the service on this machine."""
+    file = DATA_DIR / API_KEY_FILE
+    if api_key or url.rstrip("/") != LOCAL or not file.exists():
+        return api_key
+    return file.read_text().strip()

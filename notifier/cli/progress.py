@@ -1,0 +1,39 @@
+"""How far a long command has come, on stderr, where a person looks at it."""
+
+import os
+import stat
+import sys
+from typing import Any, BinaryIO, Self
+
+import click
+
+
+class Progress:
+    """A bar for a file whose size is known; else it counts the lines."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        status = os.fstat(file.fileno())
+        self._is_shown = sys.stderr.isatty()
+        self._bar: Any = None
+        self._lines = 0
+        if self._is_shown and stat.S_ISREG(status.st_mode):
+            self._bar = click.progressbar(length=status.st_size, label="Sending", file=sys.stderr)
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        if self._bar:
+            self._bar.__exit__(*raised)
+        elif self._is_shown:
+            click.echo(file=sys.stderr)
+
+    def advance(self, lines: int, size: int) -> None:
+        """Note that so many lines, of so many bytes, are done."""
+        self._lines += lines
+        if self._bar:
+            self._bar.update(size)
+        elif self._is_shown:
+            click.echo(f"\r{self._lines:,} lines sent", nl=False, file=sys.stderr)

@@ -1,0 +1,140 @@
+"""What the clients for threads and for asyncio share: everything but waiting."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from notifier.client.answer import Answer
+from notifier.client.calls import Calls, Exchange
+from notifier.client.configuration import MAX_ANSWER, Configuration, failure, require_token
+from notifier.client.errors import Unreachable
+from notifier.client.stream import Close, Connect, FetchToken, Listener, Position, Receive, Send, Step, Wait
+
+Token = TypeVar("Token")  # what a caller's function gives: a token, or for asyncio perhaps something to await
+
+
+class ClientBase:
+    """A configured client. `timeout` is for one attempt, `deadline` for a call with all of them, in seconds."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        token: str | None = None,
+        timeout: float = 10.0,
+        deadline: float = 60.0,
+    ) -> None:
+        self._configuration = Configuration.of(url, api_key, token)
+        self._calls = Calls(self._configuration.url, self._configuration.api_key, timeout, deadline)
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return self._configuration.url
+
+    def _listener(
+        self, topics: Sequence[str], since: str | Position | None, may_refresh: bool, deadline: float | None
+    ) -> Listener:
+        return Listener(topics, since, may_refresh, self._calls.deadline if deadline is None else deadline)
+
+    def _static(self, token: str | None) -> Callable[[], str]:
+        """Return what gives always the same token."""
+        given = token or self._configuration.token
+        return lambda: require_token(given)
+
+
+class Reading:
+    """The answer to an exchange, while it is read: it may neither take too long nor be too long."""
+
+    def __init__(self, base: str, step: Exchange, clock: Callable[[], float]) -> None:
+        request = step.request
+        self.url = base + request.path
+        self.options: dict[str, Any] = {
+            "method": request.method,
+            "url": self.url,
+            "headers": request.headers,
+            "content": request.body,
+            "timeout": step.timeout,
+        }
+        self._clock = clock
+        self._end = clock() + step.timeout
+        self._body = bytearray()
+
+    def add(self, part: bytes) -> None:
+        """Take a part of the body.
+
+        Raises:
+            httpx.ReadTimeout: it shall be no longer.
+        """
+        self._body += part
+        if self._clock() > self._end or len(self._body) > MAX_ANSWER:
+            raise httpx.ReadTimeout("the answer does not end")
+
+    def answer(self, status: int, headers: Mapping[str, str]) -> Answer:
+        """Return the whole."""
+        return Answer(self.url, status, headers, bytes(self._body))
+
+    def failed(self, error: Exception) -> Unreachable:
+        """Return what an error of the library means."""
+        return failure(self.url, error)
+
+
+class StreamBase(Generic[Token]):
+    """A stream: what is to be done next, and who does it.
+
+    A step that was interrupted is done again, so a call for the next event may be cancelled and repeated.
+    """
+
+    def __init__(self, listener: Listener, configuration: Configuration, get_token: Callable[[], Token]) -> None:
+        self._listener = listener
+        self._configuration = configuration
+        self._get_token = get_token
+        self._steps = listener.steps()
+        self._step: Step | None = None
+        self._outcome: object = None
+        self._verbs: dict[type, Callable[..., Any]] = {
+            FetchToken: self._fetch_token,
+            Connect: self._connect,
+            Send: self._send,
+            Receive: self._receive,
+            Close: self._leave,
+            Wait: self._wait,
+        }
+
+    @property
+    def position(self) -> Position | None:
+        """Where to resume after the last event: give it to `listen` as `since`. None before the first connection."""
+        return self._listener.position
+
+    def _next_step(self) -> Step:
+        if self._step is None:
+            self._step = self._steps.send(self._outcome)
+        return self._step
+
+    def _carry_out(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            self._done(None)  # once given to the library, a text is on its way whatever happens
+        return self._verbs[type(step)](*step)
+
+    def _done(self, outcome: object) -> None:
+        self._step, self._outcome = None, outcome
+
+    def _fetch_token(self) -> Any:
+        raise NotImplementedError
+
+    def _connect(self, token: str, timeout: float) -> Any:
+        raise NotImplementedError
+
+    def _send(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def _receive(self, timeout: float) -> Any:
+        raise NotImplementedError
+
+    def _leave(self) -> Any:
+        raise NotImplementedError
+
+    def _wait(self, seconds: float) -> Any:
+        raise NotImplementedError

@@ -1,0 +1,212 @@
+"""What each call asks of the service, how often, and what it makes of the answers: without I/O.
+
+A call is a generator. It yields what is to be done, an `Exchange` or a `Pause`, is sent what came of it, and returns
+its result. The two clients only carry the steps out, one with threads and one with asyncio.
+"""
+
+import itertools
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from notifier.client.answer import JSON, NDJSON, Accepted, Answer, Published, Request
+from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, Unreachable
+from notifier.client.notification import Batch, encode
+
+logger = logging.getLogger("notifier.client")
+
+T = TypeVar("T")
+NOTIFICATIONS = "/v1/notifications"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds, before jitter
+
+
+class Exchange(NamedTuple):
+    """Send a request; the outcome is an `Answer`, or `Unreachable` if none came within so many seconds."""
+
+    request: Request
+    timeout: float
+
+
+class Pause(NamedTuple):
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+Outcome = Answer | Unreachable | None
+Steps = Generator[Exchange | Pause, Outcome, T]
+
+
+@dataclass
+class Calls:
+    """The calls to one service. Times are in seconds; `deadline` is for a call with all its attempts."""
+
+    url: str
+    api_key: str | None
+    timeout: float = 10.0
+    deadline: float = 60.0
+    clock: Callable[[], float] = time.monotonic
+    random: Callable[[], float] = random.random
+
+    def publish(self, notification: Mapping[str, Any], key: str | None, deadline: float | None) -> Steps[Published]:
+        """Publish one notification."""
+        headers = self._headers(JSON) | {"Idempotency-Key": key or new_key()}
+        request = Request("POST", NOTIFICATIONS, headers, encode(notification))
+        answer = yield from self._attempts(request, self._end(deadline))
+        return answer.checked().published()
+
+    def publish_as_user(
+        self, topic: str, notification: Mapping[str, Any], token: str, key: str | None, deadline: float | None
+    ) -> Steps[Accepted]:
+        """Publish to a topic as the user of a token."""
+        frame = {"type": "publish", "topic": topic, "notification": notification, "idempotency_key": key or new_key()}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": JSON}
+        request = Request("POST", "/v1/stream", headers, encode(frame))
+        answer = yield from self._attempts(request, self._end(deadline))
+        document = answer.checked().json()
+        return Accepted(document["id"], document["cursor"])
+
+    def publish_batch(self, batch: Batch, deadline: float | None) -> Steps[list[Published | ProblemError]]:
+        """Publish a batch; lines that cannot go are answered in their place."""
+        results = yield from self._publish_lines(batch, self._end(deadline))
+        numbered = enumerate(batch.lines, batch.offset + 1)
+        return [line if isinstance(line, ProblemError) else results[number] for number, line in numbered]
+
+    def recall(self, id: str, deadline: float | None) -> Steps[None]:
+        """Take a notification back."""
+        request = Request("DELETE", f"{NOTIFICATIONS}/{quote(id, safe='')}", self._headers())
+        tries = itertools.count()
+        answer = yield from self._attempts(request, self._end(deadline), on_try=lambda: next(tries))
+        if answer.status == 404 and next(tries) > 1:
+            answer.check_sender()  # an earlier attempt has done it, and its answer was lost
+            return
+        answer.checked()
+
+    def find(self, id: str, deadline: float | None) -> Steps[list[str]]:
+        """Return the channels that a notification went to."""
+        request = Request("GET", f"{NOTIFICATIONS}/{quote(id, safe='')}", self._headers())
+        answer = yield from self._attempts(request, self._end(deadline))
+        return list(answer.checked().json()["channels"])
+
+    def status(self, deadline: float | None) -> Steps[dict[str, Any]]:
+        """Return with what the service runs."""
+        answer = yield from self._attempts(Request("GET", "/v1/status", self._headers()), self._end(deadline))
+        return dict(answer.checked().json())
+
+    def _publish_lines(self, batch: Batch, end: float) -> Steps[dict[int, Published | ProblemError]]:
+        """Publish lines, in more requests where they are too much for one, and return the results by their numbers."""
+        if batch.is_empty:
+            return {}
+        headers = self._headers(NDJSON) | {"Idempotency-Key": batch.key}
+        request = Request("POST", NOTIFICATIONS, headers, batch.body())
+        answer = yield from self._attempts(request, end, wants_again=_is_unfinished)
+        if answer.status == 413 and len(batch.lines) > 1:  # also a proxy's
+            return (yield from self._publish_parts(batch.parts(len(batch.lines) // 2), end))
+        if answer.status == 413:
+            return {batch.offset + 1: answer.checked_problem()}
+        results = answer.checked().lines()
+        taken = _taken(batch, results)
+        if taken == len(batch.lines):
+            return results
+        if len(batch.lines) == 1:
+            return {batch.offset + 1: _only(answer, results)}
+        looked_at = range(batch.offset + 1, batch.offset + taken + 1)
+        done = {number: result for number, result in results.items() if number in looked_at}
+        rest = batch.parts(taken or len(batch.lines) // 2)[1 if taken else 0 :]
+        return done | (yield from self._publish_parts(rest, end))
+
+    def _publish_parts(self, parts: Sequence[Batch], end: float) -> Steps[dict[int, Published | ProblemError]]:
+        results: dict[int, Published | ProblemError] = {}
+        for part in parts:
+            results |= yield from self._publish_lines(part, end)
+        return results
+
+    def _attempts(
+        self,
+        request: Request,
+        end: float,
+        wants_again: Callable[[Answer], bool] = lambda answer: False,
+        on_try: Callable[[], object] = lambda: None,
+    ) -> Steps[Answer]:
+        """Send a request until there is an answer that will not change by itself, or the time is over.
+
+        Raises:
+            Unreachable: the last attempt had no answer.
+        """
+        for failures in itertools.count():
+            on_try()
+            outcome = yield Exchange(request, max(min(self.timeout, end - self.clock()), 0.001))
+            if isinstance(outcome, Answer) and not (outcome.is_temporary or wants_again(outcome)):
+                return outcome
+            pause = self._pause(failures, outcome)
+            if self.clock() + pause >= end or (isinstance(outcome, Unreachable) and outcome.is_permanent):
+                return _or_raise(outcome)
+            logger.warning("%s; the next try is in %.1f seconds", _why(outcome), pause)
+            yield Pause(pause)
+        raise AssertionError("unreachable")
+
+    def _pause(self, failures: int, outcome: Outcome) -> float:
+        """Return how long to wait: with full jitter, and never less than the service asks for."""
+        jitter = self.random() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures, 10))
+        asked = outcome.retry_after if isinstance(outcome, Answer) else None
+        return (asked or 0) + jitter
+
+    def _end(self, deadline: float | None) -> float:
+        return self.clock() + (self.deadline if deadline is None else deadline)
+
+    def _headers(self, kind: str | None = None) -> dict[str, str]:
+        if not self.api_key:
+            raise ConfigurationError("An API key is needed: give api_key, or set NOTIFIER_API_KEY.")
+        headers = {"Authorization": f"Bearer {self.api_key}"}
+        return headers | {"Content-Type": kind} if kind else headers
+
+
+def new_key() -> str:
+    """Return an idempotency key that nobody else has."""
+    return uuid.uuid4().hex
+
+
+def _or_raise(outcome: Outcome) -> Answer:
+    if isinstance(outcome, Answer):
+        return outcome
+    assert isinstance(outcome, Unreachable)
+    raise outcome.with_advice()
+
+
+def _why(outcome: Outcome) -> str:
+    return f"{outcome.url} answers {outcome.status}" if isinstance(outcome, Answer) else str(outcome)
+
+
+def _is_unfinished(answer: Answer) -> bool:
+    """Tell whether a line of a batch failed for a while only: its repetition doubles nothing."""
+    if answer.status != 200 or "notifier-version" not in answer.headers:
+        return False
+    return any(isinstance(result, ProblemError) and result.is_temporary for result in answer.lines().values())
+
+
+def _taken(batch: Batch, results: Mapping[int, Published | ProblemError]) -> int:
+    """Return how many of the first lines the service has looked at.
+
+    Where it does not look at all of them, its last answer says that they were too many or too large.
+    """
+    numbers = [number for number, line in enumerate(batch.lines, batch.offset + 1) if isinstance(line, bytes)]
+    if all(number in results for number in numbers):
+        return len(batch.lines)
+    return max(max(results, default=0) - batch.offset - 1, 0)
+
+
+def _only(answer: Answer, results: Mapping[int, Published | ProblemError]) -> ProblemError:
+    """Return why the service did not look at a single line.
+
+    Raises:
+        NotNotifier: no reason is given.
+    """
+    for result in results.values():
+        if isinstance(result, ProblemError):
+            return result
+    raise NotNotifier(f"The answer of {answer.url} lacks a line.")

@@ -1,0 +1,108 @@
+"""What a client is given: by its arguments, else by the environment."""
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+from websockets.http11 import Response
+from websockets.typing import Subprotocol
+
+from notifier.client.answer import Answer
+from notifier.client.errors import ConfigurationError, Unreachable
+from notifier.client.stream import SUBPROTOCOL
+
+URL, API_KEY, TOKEN = "NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN"
+MAX_ANSWER = 64 << 20  # bytes: more than any batch is answered with
+MAX_FRAME = 16 << 20  # bytes
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
+class Configuration(NamedTuple):
+    """Where the service is, and who we are. `url` has no slash at its end."""
+
+    url: str
+    api_key: str | None
+    token: str | None
+
+    @classmethod
+    def of(
+        cls, url: str | None, api_key: str | None, token: str | None, environ: Mapping[str, str] = os.environ
+    ) -> "Configuration":
+        """Return what the arguments say, and where they say nothing, the environment.
+
+        Raises:
+            ConfigurationError
+        """
+        url = url or environ.get(URL)
+        if not url:
+            raise ConfigurationError("The URL of the service is needed: give url, or set NOTIFIER_URL.")
+        api_key = _secret("API key", api_key or environ.get(API_KEY))
+        return cls(_service_url(url), api_key, _secret("token", token or environ.get(TOKEN)))
+
+    @property
+    def stream_url(self) -> str:
+        """Where WebSockets are opened."""
+        return "ws" + self.url.removeprefix("http") + "/v1/stream"
+
+    def handshake(self, token: str, timeout: float) -> dict[str, Any]:
+        """Return the options with which the library opens a WebSocket."""
+        return {
+            "additional_headers": {"Authorization": f"Bearer {token}"},
+            "subprotocols": [Subprotocol(SUBPROTOCOL)],
+            "compression": None,
+            "open_timeout": timeout,
+            "close_timeout": 2,
+            "ping_interval": None,  # the service pings
+            "max_size": MAX_FRAME,
+        }
+
+    def refusal(self, response: Response) -> Answer:
+        """Return what was answered to the handshake instead of a WebSocket."""
+        headers = {name.lower(): value for name, value in response.headers.raw_items()}
+        return Answer(self.url, response.status_code, headers, bytes(response.body))
+
+
+def require_token(token: str | None) -> str:
+    """Return a user's token.
+
+    Raises:
+        ConfigurationError: there is none, or it is an API key.
+    """
+    if not token:
+        raise ConfigurationError("A user's token is needed: give token or get_token, or set NOTIFIER_TOKEN.")
+    if token.startswith("nk_"):
+        raise ConfigurationError("This is an API key and no user's token: listening needs a token.")
+    return _secret("token", token) or token
+
+
+def failure(url: str, error: Exception) -> Unreachable:
+    """Return what an error of a library means."""
+    text = str(error) or type(error).__name__
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        return Unreachable(f"The certificate of {url} is not trusted: {text}", is_permanent=True)
+    return Unreachable(f"Cannot reach {url}: {text.rstrip('.')}")
+
+
+def _service_url(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        parts.port  # noqa: B018 - raises where it is no number
+    except ValueError as error:
+        raise ConfigurationError(f"The URL {text} is wrong: {error}.") from error
+    if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigurationError(f"{text} is no URL of a service: it must look like https://notify.example.com.")
+    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _secret(name: str, text: str | None) -> str | None:
+    if text is not None and not (text.isascii() and text.isprintable() and " " not in text):
+        raise ConfigurationError(f"The {name} has blanks, line breaks or letters that no {name} has.")
+    return text or None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__

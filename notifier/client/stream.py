@@ -1,0 +1,371 @@
+"""The client's side of a stream, without I/O: what is to be done, and what to make of what comes.
+
+`Listener.steps` is a generator. It yields a step, is sent its outcome, and so on for as long as the stream is wanted:
+it connects, resumes by its cursor, drops what came twice, refreshes its token, and comes back after every end that is
+not for good. The clients carry the steps out. docs/protocol.md describes the wire.
+"""
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from notifier.client.answer import Answer
+from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, StreamClosed, Unreachable
+from notifier.protocol import cursor as cursors
+
+logger = logging.getLogger("notifier.client")
+
+SUBPROTOCOL = "notifier.v1"
+TOKEN_REFUSED, OVERLOADED, HEARTBEAT_LOST = 4001, 4004, 4000
+_STAY_AWAY = (1002, 1007, 1009)  # it would happen again
+_REMEMBERED_MS = 10_000  # a resumed stream repeats two seconds, or what the service is told to
+_REMEMBERED, _MOST_REMEMBERED = 1000, 100_000  # ids: in a position, and at all
+# Times are in seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_STABLE_AFTER = 30.0  # else who is accepted and dropped at once would try every second
+_ANSWER_WITHIN = 30.0  # the handshake and the welcome, each
+
+
+class Position(NamedTuple):
+    """Where to resume: everything up to `cursor` has come, and `seen` names what may come again."""
+
+    cursor: str
+    seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Received:
+    """A notification. `notification` has its members, as docs/protocol.md lists them; `replay` if it was missed."""
+
+    id: str
+    channel: str
+    cursor: str
+    replay: bool
+    notification: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A notification was recalled; it may be one that never came."""
+
+    id: str
+    channel: str
+    cursor: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Something of these channels is gone for good: load your state anew."""
+
+    channels: tuple[str, ...]
+
+
+Event = Received | Removed | Lost
+
+
+# What is to be done, and what comes of it.
+
+
+class FetchToken(NamedTuple):
+    """Get a token; the outcome is the token, or the exception that getting it raised."""
+
+
+class Connect(NamedTuple):
+    """Open a WebSocket; the outcome is `Opened`, the `Answer` that refused it, or `Unreachable`."""
+
+    token: str
+    timeout: float
+
+
+class Send(NamedTuple):
+    """Send a message; the outcome does not matter, since `Receive` tells of a connection that has ended."""
+
+    text: str
+
+
+class Receive(NamedTuple):
+    """Wait for a message; the outcome is its text, or `Closed`. Silence for so long is `Closed`, too."""
+
+    timeout: float
+
+
+class Close(NamedTuple):
+    """Leave the connection."""
+
+
+class Wait(NamedTuple):
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+class Emit(NamedTuple):
+    """Give the caller an event."""
+
+    event: Event
+
+
+class Opened(NamedTuple):
+    """A WebSocket is open, and this is the subprotocol that the service has chosen."""
+
+    subprotocol: str | None
+
+
+class Closed(NamedTuple):
+    """A connection has ended; 1006 where nobody said why."""
+
+    code: int
+    reason: str = ""
+
+
+Step = FetchToken | Connect | Send | Receive | Close | Wait | Emit
+Outcome = str | Exception | Opened | Answer | Closed | None
+Steps = Generator[Step, Any, None]
+SILENCE = Closed(HEARTBEAT_LOST, "nothing was heard")
+BROKEN = Closed(1006, "the connection broke")
+
+
+@dataclass
+class Listener:
+    """One stream of one user.
+
+    `deadline` is how long the first connection may take; one that was there once is sought for ever.
+    `may_refresh` says whether another `FetchToken` may bring another token. `is_welcome` tells whether there was a
+    welcome yet.
+    """
+
+    topics: Sequence[str] = ()
+    since: str | Position | None = None
+    may_refresh: bool = False
+    deadline: float = 60.0
+    clock: Callable[[], float] = time.monotonic
+    random: Callable[[], float] = random.random
+    _cursor: cursors.Cursor | None = field(default=None, init=False)
+    _seen: dict[str, int] = field(default_factory=dict, init=False)  # id -> ms of its cursor; of a removal, -id
+    _token: str | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
+    _refusals: int = field(default=0, init=False)  # of tokens, in a row
+    is_welcome: bool = field(default=False, init=False)
+    _come_back_in: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        since = Position(self.since) if isinstance(self.since, str) else self.since
+        if since:
+            self._resume_at(since)
+
+    @property
+    def position(self) -> Position | None:
+        """Where to resume after the last event that was emitted."""
+        if self._cursor is None:
+            return None
+        oldest = self._cursor.ms - _REMEMBERED_MS
+        seen = [id for id, ms in self._seen.items() if ms >= oldest]
+        return Position(str(self._cursor), tuple(seen[-_REMEMBERED:]))
+
+    def steps(self) -> Steps:
+        """Listen. Ends by an exception only.
+
+        Raises:
+            ProblemError: the service refuses the token or a topic.
+            StreamClosed: it wants us to stay away.
+            NotNotifier, TooOld, TooNew: something else answers.
+            Unreachable: there was no first connection within the deadline.
+        """
+        end = self.clock() + self.deadline
+        while True:
+            self._come_back_in = None
+            ended = yield from self._attempt()
+            yield Close()
+            pause = self._pause_after(ended)
+            if not self.is_welcome and self.clock() + pause > end:
+                raise _unreachable(ended)
+            logger.warning("%s; the next try is in %.1f seconds", _why(ended), pause)
+            yield Wait(pause)
+
+    def _attempt(self) -> Generator[Step, Any, "Closed | Unreachable | Answer | Exception"]:
+        """Connect and stay connected; return how that ended."""
+        if self._token is None:
+            token = yield FetchToken()
+            if isinstance(token, Exception):
+                if not self.is_welcome:
+                    raise token
+                return token
+            self._token = token
+        opened = yield Connect(self._token, _ANSWER_WITHIN)
+        if not isinstance(opened, Opened):
+            return opened  # type: ignore[no-any-return]
+        if opened.subprotocol != SUBPROTOCOL:
+            raise NotNotifier(f"What answers accepts WebSockets, but does not speak {SUBPROTOCOL}: check the URL.")
+        yield Send(self._hello())
+        return (yield from self._converse())
+
+    def _hello(self) -> str:
+        hello: dict[str, Any] = {"type": "hello", "topics": list(self.topics)}
+        if self._cursor:
+            hello["since"] = str(self._cursor)
+        return json.dumps(hello)
+
+    def _converse(self) -> Generator[Step, Any, Closed]:
+        silence, began = _ANSWER_WITHIN, self.clock()
+        while True:
+            text = yield Receive(silence)
+            if isinstance(text, Closed):
+                if self.clock() - began > _STABLE_AFTER:
+                    self._failures = 0
+                return text
+            frame = _decode(text)
+            if frame["type"] == "welcome":
+                silence = 2.0 * frame["heartbeat"]
+            yield from self._receive(frame)
+
+    def _receive(self, frame: dict[str, Any]) -> Steps:
+        match frame["type"]:
+            case "welcome":
+                self.is_welcome, self._refusals = True, 0
+                if self._cursor is None:  # with one of our own the replay is yet to come, and may be cut
+                    self._reach(frame["cursor"])
+                yield from _lost(frame["lost"])
+            case "notification":
+                notification, channel, cursor = frame["notification"], frame["channel"], frame["cursor"]
+                if self._is_new(notification["id"], cursor):
+                    replay = frame.get("replay", False)
+                    yield Emit(Received(notification["id"], channel, cursor, replay, notification))
+            case "removed":
+                if self._is_new("-" + frame["id"], frame["cursor"]):
+                    yield Emit(Removed(frame["id"], frame["channel"], frame["cursor"]))
+            case "lost":
+                yield from _lost(frame["channels"])
+            case "ping":
+                self._reach(frame.get("cursor"))
+            case "expiring":
+                yield from self._refresh_token()
+            case "ok" if frame.get("ref") == "auth":
+                self._require_topics(frame["topics"])
+            case "error" if frame.get("ref") == "auth":
+                # The old token is good for a while yet, and its end will ask again.
+                logger.warning("The fresh token is refused: %s", ProblemError(frame["problem"]))
+            case "error":
+                raise ProblemError(frame["problem"])
+            case "drain":
+                self._come_back_in = frame["retry_after_ms"] / 1000
+
+    def _is_new(self, key: str, cursor: str) -> bool:
+        """Note where something stands that came; tell whether it came for the first time."""
+        self._reach(cursor)
+        if key in self._seen:
+            return False
+        self._seen[key] = cursors.parse(cursor).ms
+        self._forget()
+        return True
+
+    def _refresh_token(self) -> Steps:
+        if not self.may_refresh:
+            return
+        token = yield FetchToken()
+        if isinstance(token, Exception):
+            logger.warning("No fresh token: %s", token)
+            return
+        self._token = token
+        yield Send(json.dumps({"type": "auth", "ref": "auth", "token": token}))
+
+    def _require_topics(self, granted: list[str]) -> None:
+        for topic in self.topics:
+            if topic not in granted:
+                detail = f"The fresh token does not grant the topic {topic}."
+                raise ProblemError({"status": 403, "code": "forbidden", "title": "Forbidden.", "detail": detail})
+
+    def _pause_after(self, ended: Closed | Unreachable | Answer | Exception) -> float:
+        """Return how long to wait until the next try.
+
+        Raises:
+            ProblemError, StreamClosed, NotNotifier, TooOld, TooNew, Unreachable: there shall be none.
+        """
+        asked = self._come_back_in
+        if isinstance(ended, Closed):
+            if ended.code >= 4500 or ended.code in _STAY_AWAY:
+                raise StreamClosed(ended.code, ended.reason)
+            if ended.code == TOKEN_REFUSED and self.may_refresh:
+                self._token = None
+            if ended.code == OVERLOADED:
+                self._failures = max(self._failures, 3)
+        elif isinstance(ended, Answer):
+            self._judge(ended)
+            asked = ended.retry_after
+        elif isinstance(ended, Unreachable) and ended.is_permanent:
+            raise ended.with_advice()
+        jitter = self.random() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        if isinstance(ended, Answer):
+            return (asked or 0) + jitter
+        return jitter if asked is None else asked
+
+    def _judge(self, answer: Answer) -> None:
+        """Raise what a refused handshake says, unless another try may fare better."""
+        if answer.status == 401 and self.may_refresh and not self._refusals:
+            self._token, self._refusals = None, 1
+            return
+        # While the service restarts, its proxy may answer anything.
+        if answer.is_temporary or (self.is_welcome and "notifier-version" not in answer.headers):
+            return
+        answer.checked()
+        raise NotNotifier(f"{answer.url} answers {answer.status} to a WebSocket: a proxy drops the upgrade.")
+
+    def _resume_at(self, position: Position) -> None:
+        try:
+            self._cursor = cursors.parse(position.cursor)
+        except ValueError as error:
+            raise ConfigurationError(f"since: {error}, and not {position.cursor!r}.") from error
+        self._seen = dict.fromkeys(position.seen, self._cursor.ms)
+
+    def _reach(self, text: str | None) -> None:
+        if text:
+            reached = cursors.parse(text)
+            self._cursor = max(self._cursor, reached) if self._cursor else reached
+
+    def _forget(self) -> None:
+        """Forget the oldest ids, where they can no longer come again."""
+        assert self._cursor
+        oldest = self._cursor.ms - _REMEMBERED_MS
+        while len(self._seen) > _REMEMBERED:
+            id = next(iter(self._seen))
+            if self._seen[id] >= oldest and len(self._seen) <= _MOST_REMEMBERED:
+                break
+            del self._seen[id]
+
+
+def _decode(text: str) -> dict[str, Any]:
+    try:
+        frame = json.loads(text)
+    except ValueError as error:
+        raise NotNotifier(f"What answers sends no JSON: {error}.") from error
+    if not isinstance(frame, dict) or "type" not in frame:
+        raise NotNotifier("What answers sends no frames.")
+    return frame
+
+
+def _lost(channels: list[str]) -> Steps:
+    if channels:
+        yield Emit(Lost(tuple(channels)))
+
+
+def _why(ended: object) -> str:
+    match ended:
+        case Closed(code, reason):
+            return f"The stream has ended ({code} {reason}".rstrip() + ")"
+        case Answer():
+            return f"{ended.url} answers {ended.status}"
+    return str(ended)
+
+
+def _unreachable(ended: Closed | Unreachable | Answer | Exception) -> Exception:
+    if isinstance(ended, Answer):
+        try:
+            ended.checked()
+        except Exception as error:
+            return error
+    failure = ended if isinstance(ended, Unreachable) else Unreachable(_why(ended))
+    return failure.with_advice()

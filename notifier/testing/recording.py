@@ -1,0 +1,265 @@
+"""Clients that publish nowhere: they check like the service and remember what they were asked."""
+
+import json
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Self, Unpack
+
+from notifier.client import Accepted, Channel, Event, Notification, Position, ProblemError, Published
+from notifier.client.aio import Many, each
+from notifier.client.notification import encode
+from notifier.errors import IdempotencyMismatch, NotFound, Problem
+from notifier.protocol import notification as notifications
+from notifier.protocol.notification import Limits, Publication
+
+
+class Recording:
+    """What was asked. `published` are the notifications as they were posted, `recalled` are ids.
+
+    `incoming` is what `listen` yields: put events there.
+    """
+
+    def __init__(self) -> None:
+        self.published: list[dict[str, Any]] = []
+        self.recalled: list[str] = []
+        self.incoming: deque[Event] = deque()
+        self._results: dict[str, tuple[bytes, Published]] = {}  # by idempotency key
+        self._channels: dict[str, list[str]] = {}  # by notification
+
+    def record(self, notification: Mapping[str, Any] | bytes, key: str | None) -> Published:
+        """Check a notification and remember it.
+
+        Raises:
+            ProblemError: the service would refuse it.
+        """
+        body = encode(notification)
+        try:
+            publication = notifications.parse(body, Limits())
+            if key in self._results:
+                return self._repeated(key, body)
+        except Problem as problem:
+            raise ProblemError(problem.document()) from problem
+        published = self._place(publication)
+        self.published.append(json.loads(body))
+        if key:
+            self._results[key] = body, published
+        return published
+
+    def attempt(
+        self, notification: Mapping[str, Any] | bytes, key: str | None, number: int
+    ) -> Published | ProblemError:
+        """Return what became of one of many."""
+        try:
+            return self.record(notification, f"{key}:{number}" if key else None)
+        except ProblemError as problem:
+            return problem
+
+    def accept(self, topic: str, notification: Mapping[str, Any], key: str | None) -> Accepted:
+        """Remember what a user publishes; of the user nothing is known."""
+        published = self.record({**notification, "to": {"topics": [topic]}}, key)
+        return Accepted(published.id, published.channels[0].cursor)
+
+    def forget(self, id: str) -> None:
+        """Recall a notification.
+
+        Raises:
+            ProblemError: it was never published, or is recalled already.
+        """
+        self.channels(id)
+        del self._channels[id]
+        self.recalled.append(id)
+
+    def channels(self, id: str) -> list[str]:
+        """Return the channels of a notification.
+
+        Raises:
+            ProblemError: as above.
+        """
+        if id not in self._channels:
+            raise ProblemError(NotFound("There is no such notification, or it is no longer kept.").document())
+        return self._channels[id]
+
+    def _repeated(self, key: str | None, body: bytes) -> Published:
+        first, published = self._results[key or ""]
+        if first != body:
+            raise IdempotencyMismatch()
+        return published._replace(replayed=True)
+
+    def _place(self, publication: Publication) -> Published:
+        now = time.time()
+        ms = int(1000 * now)
+        id = notifications.new_id(ms, secrets.token_bytes(10))
+        channels = tuple(Channel(name, f"{ms}-{len(self.published)}", False) for name in publication.channels)
+        self._channels[id] = publication.channels
+        return Published(id, datetime.fromtimestamp(now, UTC), channels)
+
+
+class RecordingNotifier(Recording):
+    """In place of a `NotifierClient`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def publish(
+        self,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Published:
+        """Remember a notification."""
+        return self.record({**(notification or {}), **members}, idempotency_key)
+
+    def publish_many(
+        self,
+        notifications: Iterable[Mapping[str, Any] | bytes],
+        *,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Published | ProblemError]:
+        """Remember many; a bad one does not fail the others."""
+        for number, notification in enumerate(notifications, 1):
+            yield self.attempt(notification, idempotency_key, number)
+
+    def publish_as_user(
+        self,
+        topic: str,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        token: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Accepted:
+        """Remember a notification as one to the topic."""
+        return self.accept(topic, {**(notification or {}), **members}, idempotency_key)
+
+    def recall(self, id: str, *, deadline: float | None = None) -> None:
+        """Remember a recall."""
+        self.forget(id)
+
+    def find(self, id: str, *, deadline: float | None = None) -> list[str]:
+        """Return the channels that a notification went to."""
+        return self.channels(id)
+
+    def listen(self, *_: Any, **options: Any) -> "RecordedStream":
+        """Return an iterator of `incoming`."""
+        return RecordedStream(self.incoming)
+
+
+class AsyncRecordingNotifier(Recording):
+    """In place of an `AsyncNotifierClient`."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def publish(
+        self,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Published:
+        """Remember a notification."""
+        return self.record({**(notification or {}), **members}, idempotency_key)
+
+    async def publish_many(
+        self, notifications: Many, *, idempotency_key: str | None = None, deadline: float | None = None
+    ) -> AsyncIterator[Published | ProblemError]:
+        """Remember many; a bad one does not fail the others."""
+        number = 0
+        async for notification in each(notifications):
+            number += 1
+            yield self.attempt(notification, idempotency_key, number)
+
+    async def publish_as_user(
+        self,
+        topic: str,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        token: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Accepted:
+        """Remember a notification as one to the topic."""
+        return self.accept(topic, {**(notification or {}), **members}, idempotency_key)
+
+    async def recall(self, id: str, *, deadline: float | None = None) -> None:
+        """Remember a recall."""
+        self.forget(id)
+
+    async def find(self, id: str, *, deadline: float | None = None) -> list[str]:
+        """Return the channels that a notification went to."""
+        return self.channels(id)
+
+    def listen(self, *_: Any, **options: Any) -> "AsyncRecordedStream":
+        """Return an iterator of `incoming`."""
+        return AsyncRecordedStream(self.incoming)
+
+
+class RecordedStream(Iterator[Event]):
+    """In place of a `Stream`: ends where there is nothing more."""
+
+    position: Position | None = None
+
+    def __init__(self, incoming: deque[Event]) -> None:
+        self._incoming = incoming
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __next__(self) -> Event:
+        if not self._incoming:
+            raise StopIteration
+        return self._incoming.popleft()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class AsyncRecordedStream(AsyncIterator[Event]):
+    """In place of an `AsyncStream`: ends where there is nothing more."""
+
+    position: Position | None = None
+
+    def __init__(self, incoming: deque[Event]) -> None:
+        self._incoming = incoming
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def __anext__(self) -> Event:
+        if not self._incoming:
+            raise StopAsyncIteration
+        return self._incoming.popleft()
+
+    async def close(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,115 @@
+"""A real service for tests: what `notifier serve` starts, in a directory that is thrown away."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from notifier.client import NotifierClient, Stream
+from notifier.protocol import identity
+
+_PATIENCE = 60.0  # seconds
+
+
+class NotifierService:
+    """A service on a free port. `url` and `api_key` are for publishers, `token` makes what listeners need.
+
+    Settings are named like the variables without NOTIFIER_ and in small letters: `NotifierService(heartbeat=1)`.
+    """
+
+    def __init__(self, **settings: object) -> None:
+        self.api_key = "nk_" + secrets.token_urlsafe(24)
+        self._secret = secrets.token_urlsafe(36)
+        self._settings = settings
+        self._directory = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def log(self) -> str:
+        """What the service has logged so far."""
+        return (self._directory / "service.log").read_text()
+
+    def start(self) -> None:
+        """Start the service and wait until it hears what is published.
+
+        Raises:
+            RuntimeError: it ends, or takes too long.
+        """
+        # The service inherits the socket: so nobody else can take its port in between.
+        with socket.create_server(("127.0.0.1", 0)) as listener, (self._directory / "service.log").open("ab") as log:
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "notifier", "serve", "--workers", "1", "--bind", f"fd://{listener.fileno()}"],
+                env=self._environ(),
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        end = time.monotonic() + _PATIENCE
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"The service does not start:\n{self.log}")
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End the service and throw its data away."""
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def token(
+        self, user: str, topics: Sequence[str] = (), publish: Sequence[str] = (), expires_in: float = 3600
+    ) -> str:
+        """Return a token for a user. `topics` and `publish` are what it grants, `expires_in` is in seconds."""
+        return identity.sign(user, self._secret, time.time() + expires_in, tuple(topics), tuple(publish))
+
+    def client(self) -> NotifierClient:
+        """Return a client that may publish everything."""
+        return NotifierClient(self.url, api_key=self.api_key)
+
+    def listen(self, user: str, topics: Sequence[str] = ()) -> Stream:
+        """Return what comes for a user; enter it by `with`."""
+        return NotifierClient(self.url).listen(topics, token=self.token(user, topics))
+
+    def _environ(self) -> dict[str, str]:
+        settings = {
+            "api_keys": f"tests:{self.api_key}",
+            "token_secrets": self._secret,
+            "data_dir": self._directory,
+            "drain_timeout": 1,
+        } | self._settings
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith(("NOTIFIER_", "GUNICORN_"))}
+        return inherited | {f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()}
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False

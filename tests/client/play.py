@@ -1,0 +1,62 @@
+"""Drives the client's generators by hand: what a step yields is looked at, and what comes of it is said."""
+
+import json
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
+
+from notifier.client.answer import Answer
+from notifier.client.errors import Unreachable
+
+URL = "https://notify.example.com"
+VERSION = {"notifier-version": "0.1.0"}
+Result = TypeVar("Result")
+
+
+class Play(Generic[Result]):
+    """A generator that runs until it ends. `step` is what it wants now, `result` what it returned."""
+
+    result: Result
+
+    def __init__(self, steps: Generator[Any, Any, Result]) -> None:
+        self._steps = steps
+        self.step: Any = next(steps)
+
+    def answer(self, outcome: object = None) -> Any:
+        """Say what came of the step, and return the next one; None if there is none."""
+        try:
+            self.step = self._steps.send(outcome)
+        except StopIteration as end:
+            self.step, self.result = None, end.value
+        return self.step
+
+
+class Clock:
+    """A clock that stands still unless it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def reply(status: int = 200, document: object = None, *, lines: list[Any] | None = None, **headers: str) -> Answer:
+    """Return an answer of the service."""
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines) if lines else json.dumps(document).encode()
+    return Answer(URL, status, VERSION | {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def problem(status: int, code: str, **headers: str) -> Answer:
+    """Return a problem."""
+    return reply(status, {"status": status, "code": code, "title": code, "request_id": "r-1"}, **headers)
+
+
+def html(status: int, **headers: str) -> Answer:
+    """Return what a proxy answers by itself."""
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(URL, status, {"content-type": "text/html"} | names, b"<html>Oops</html>")
+
+
+def refused() -> Unreachable:
+    """Return what comes of a request to a closed port."""
+    return Unreachable(f"Cannot reach {URL}: Connection refused")

@@ -1,0 +1,66 @@
+"""What a client is given."""
+
+import ssl
+
+import pytest
+
+from notifier.client.configuration import Configuration, failure, require_token
+from notifier.client.errors import ConfigurationError
+
+NOTHING: dict[str, str] = {}
+
+
+@pytest.mark.parametrize(
+    "url, base, stream",
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "ws://127.0.0.1:8080/v1/stream"),
+        ("https://a.example.com/", "https://a.example.com", "wss://a.example.com/v1/stream"),
+        ("https://a.example.com/notify/", "https://a.example.com/notify", "wss://a.example.com/notify/v1/stream"),
+        ("wss://a.example.com", "https://a.example.com", "wss://a.example.com/v1/stream"),
+    ],
+)
+def test_urls(url: str, base: str, stream: str) -> None:
+    """One URL says where both requests and streams go."""
+    configuration = Configuration.of(url, None, None, NOTHING)
+    assert (configuration.url, configuration.stream_url) == (base, stream)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://a", "http://", "http://a:port", "http://a?x=1", "http://a#b"])
+def test_wrong_urls(url: str) -> None:
+    """What is no URL of a service is refused before anything is sent."""
+    with pytest.raises(ConfigurationError, match="URL"):
+        Configuration.of(url, None, None, NOTHING)
+
+
+def test_environment() -> None:
+    """What is not given comes from the environment; what is given wins."""
+    environ = {"NOTIFIER_URL": "http://a", "NOTIFIER_API_KEY": "key", "NOTIFIER_TOKEN": "token"}
+    assert Configuration.of(None, None, None, environ) == ("http://a", "key", "token")
+    assert Configuration.of("http://b", "k", "t", environ) == ("http://b", "k", "t")
+    with pytest.raises(ConfigurationError, match="NOTIFIER_URL"):
+        Configuration.of(None, None, None, NOTHING)
+
+
+@pytest.mark.parametrize("secret", ["with blank", "with\nbreak", "schlüssel"])
+def test_wrong_secrets(secret: str) -> None:
+    """What no header can carry is refused, without being shown."""
+    with pytest.raises(ConfigurationError) as raised:
+        Configuration.of("http://a", secret, None, NOTHING)
+    assert secret not in str(raised.value)
+
+
+def test_tokens() -> None:
+    """A stream needs a token, and an API key is none."""
+    assert require_token("abc") == "abc"
+    for wrong in (None, "", "nk_an_api_key"):
+        with pytest.raises(ConfigurationError):
+            require_token(wrong)
+
+
+def test_failures() -> None:
+    """A wrong certificate is told from a service that is away."""
+    assert not failure("http://a", OSError("refused")).is_permanent
+    error = OSError("handshake")
+    error.__cause__ = ssl.SSLCertVerificationError("self-signed")
+    assert failure("https://a", error).is_permanent
+    assert str(failure("http://a", TimeoutError())) == "Cannot reach http://a: TimeoutError"

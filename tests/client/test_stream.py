@@ -1,0 +1,457 @@
+"""The rules of a stream: what the client does with what comes."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifier.client.answer import Answer
+from notifier.client.errors import (
+    ConfigurationError,
+    NotNotifier,
+    ProblemError,
+    StreamClosed,
+    TooNew,
+    Unreachable,
+)
+from notifier.client.stream import (
+    BROKEN,
+    SUBPROTOCOL,
+    Close,
+    Closed,
+    Connect,
+    Emit,
+    FetchToken,
+    Listener,
+    Lost,
+    Opened,
+    Position,
+    Receive,
+    Received,
+    Removed,
+    Send,
+    Wait,
+)
+from tests.client.play import Clock, Play, html, problem, refused, reply
+
+OPENED = Opened(SUBPROTOCOL)
+
+
+def listener(**options: Any) -> Listener:
+    """Return a listener whose jitter is always the longest."""
+    return Listener(**{"clock": Clock(), "random": lambda: 1.0} | options)
+
+
+def welcome(cursor: str = "1000-0", lost: tuple[str, ...] = (), heartbeat: int = 25) -> str:
+    """Return the frame that begins a stream."""
+    frame = {"type": "welcome", "connection": "c1", "user": "alice", "topics": [], "cursor": cursor}
+    return json.dumps(frame | {"heartbeat": heartbeat, "lost": list(lost), "added_later": True})
+
+
+def notification(id: str, cursor: str, channel: str = "user:alice", **members: object) -> str:
+    """Return the frame of a notification."""
+    frame = {"type": "notification", "cursor": cursor, "channel": channel, "notification": {"id": id, "title": id}}
+    return json.dumps(frame | members)
+
+
+def frame(type: str, **members: object) -> str:
+    """Return a frame."""
+    return json.dumps({"type": type, **members})
+
+
+def opened(asked: Listener) -> Play[None]:
+    """Play a listener up to its hello."""
+    play = Play(asked.steps())
+    assert play.step == FetchToken()
+    assert isinstance(play.answer("the-token"), Connect)
+    assert isinstance(play.answer(OPENED), Send)
+    assert play.answer() == Receive(30.0)
+    return play
+
+
+def welcomed(asked: Listener, **members: Any) -> Play[None]:
+    """Play a listener up to its welcome."""
+    play = opened(asked)
+    assert play.answer(welcome(**members)) == Receive(50.0)
+    return play
+
+
+def ended(play: Play[None], how: Closed | Answer | Unreachable | Exception) -> Wait:
+    """End a connection, or the attempt at one, and return how long the listener waits."""
+    assert play.answer(how) == Close()
+    wait = play.answer()
+    assert isinstance(wait, Wait)
+    return wait
+
+
+class TestBeginning:
+    """From the token to the welcome."""
+
+    def test_hello(self) -> None:
+        """The token goes with the request, topics and the place to resume from with the hello."""
+        play = Play(listener(topics=["orders"], since="5-1").steps())
+        play.answer("the-token")
+        assert play.step.token == "the-token"
+        hello = play.answer(OPENED)
+        assert json.loads(hello.text) == {"type": "hello", "topics": ["orders"], "since": "5-1"}
+
+    def test_without_since(self) -> None:
+        """Who has no place to resume from begins now, and resumes from the welcome's cursor."""
+        asked = listener()
+        play = opened(asked)
+        assert asked.position is None
+        play.answer(welcome("77-3"))
+        assert asked.position == Position("77-3")
+
+    def test_welcome_does_not_skip_replay(self) -> None:
+        """With a place of its own the replay is yet to come, so the welcome's cursor does not count."""
+        asked = listener(since="5-1")
+        welcomed(asked, cursor="99-0")
+        assert asked.position == Position("5-1")
+
+    def test_is_welcome(self) -> None:
+        """It is welcome with the welcome, not before."""
+        asked = listener()
+        play = opened(asked)
+        assert not asked.is_welcome
+        play.answer(welcome())
+        assert asked.is_welcome
+
+    @pytest.mark.parametrize("subprotocol", [None, "chat"])
+    def test_another_subprotocol(self, subprotocol: str | None) -> None:
+        """What accepts the WebSocket but not the subprotocol is something else."""
+        play = Play(listener().steps())
+        play.answer("the-token")
+        with pytest.raises(NotNotifier, match="check the URL"):
+            play.answer(Opened(subprotocol))
+
+    @pytest.mark.parametrize("text", ["hello", "[]", "{}", '"x"'])
+    def test_no_frames(self, text: str) -> None:
+        """What speaks no frames is something else."""
+        with pytest.raises(NotNotifier):
+            opened(listener()).answer(text)
+
+    def test_wrong_since(self) -> None:
+        """What is no cursor is refused at once."""
+        with pytest.raises(ConfigurationError, match="since"):
+            listener(since="yesterday")
+
+
+class TestReceiving:
+    """What comes, and what of it is given on."""
+
+    def test_notification(self) -> None:
+        """A notification is given on with where it came from, and the listener moves on."""
+        asked = listener()
+        play = welcomed(asked)
+        step = play.answer(notification("a", "2000-0", replay=True))
+        assert step == Emit(Received("a", "user:alice", "2000-0", True, {"id": "a", "title": "a"}))
+        assert asked.position == Position("2000-0", ("a",))
+        assert play.answer() == Receive(50.0)
+
+    def test_twice(self) -> None:
+        """What comes twice, in another channel or after a reconnect, is given on once."""
+        play = welcomed(listener())
+        play.answer(notification("a", "2000-0"))
+        play.answer()
+        assert isinstance(play.answer(notification("a", "2000-1", "topic:orders")), Receive)
+
+    def test_position_remembers(self) -> None:
+        """A listener that begins where another one ended drops what that one has had."""
+        first = listener()
+        welcomed(first).answer(notification("a", "2000-0"))
+        play = welcomed(listener(since=first.position))
+        assert isinstance(play.answer(notification("a", "2000-0", replay=True)), Receive)
+        assert isinstance(play.answer(notification("b", "2000-0", replay=True)), Emit)
+
+    def test_position_is_small(self) -> None:
+        """A position names what may come again, not all that ever came."""
+        asked = listener()
+        play = welcomed(asked)
+        for number in range(1, 3000):
+            play.answer(notification(f"id-{number}", f"{10_000 * number}-0"))
+            play.answer()
+        assert asked.position == Position("29990000-0", ("id-2998", "id-2999"))
+        assert len(asked._seen) <= 1000
+
+    def test_older_cursor(self) -> None:
+        """Channels may change places a little; the listener never moves back."""
+        asked = listener()
+        play = welcomed(asked)
+        play.answer(notification("a", "2000-0"))
+        play.answer()
+        assert isinstance(play.answer(notification("b", "1999-9", "all")), Emit)
+        assert asked.position and asked.position.cursor == "2000-0"
+
+    def test_removed(self) -> None:
+        """A removal is given on once, also of what never came."""
+        play = welcomed(listener())
+        removed = frame("removed", cursor="2000-0", channel="all", id="a")
+        assert play.answer(removed) == Emit(Removed("a", "all", "2000-0"))
+        play.answer()
+        assert isinstance(play.answer(removed), Receive)
+
+    def test_lost(self) -> None:
+        """What is gone is told, from the welcome and from a frame of its own."""
+        play = opened(listener(since="1-0"))
+        assert play.answer(welcome(lost=("all",))) == Emit(Lost(("all",)))
+        play.answer()
+        assert play.answer(frame("lost", channels=["user:alice"])) == Emit(Lost(("user:alice",)))
+
+    def test_ping(self) -> None:
+        """A ping moves the place to resume from, where it names one."""
+        asked = listener()
+        play = welcomed(asked)
+        play.answer(frame("ping"))
+        assert asked.position == Position("1000-0")
+        play.answer(frame("ping", cursor="3000-0"))
+        assert asked.position == Position("3000-0")
+
+    def test_unknown_frame(self) -> None:
+        """A later version may send more than this one knows."""
+        assert isinstance(welcomed(listener()).answer(frame("fireworks")), Receive)
+
+    def test_refused_topic(self) -> None:
+        """Who asked for a topic that is not granted is told, and does not wait for it in vain."""
+        refusal = {"status": 403, "code": "forbidden", "title": "No.", "topic": "orders"}
+        with pytest.raises(ProblemError) as raised:
+            welcomed(listener(topics=["orders"])).answer(frame("error", problem=refusal))
+        assert raised.value.code == "forbidden"
+
+
+class TestTokens:
+    """Tokens end sooner than streams."""
+
+    def test_refresh(self) -> None:
+        """A token that expires soon is replaced while the stream goes on."""
+        play = welcomed(listener(may_refresh=True, topics=["orders"]))
+        assert play.answer(frame("expiring", **{"in": 60})) == FetchToken()
+        sent = play.answer("fresh")
+        assert json.loads(sent.text) == {"type": "auth", "ref": "auth", "token": "fresh"}
+        assert isinstance(play.answer(), Receive)
+        assert isinstance(play.answer(frame("ok", ref="auth", topics=["orders"])), Receive)
+
+    def test_refresh_is_used(self) -> None:
+        """The next connection is opened with the fresh token."""
+        play = welcomed(listener(may_refresh=True))
+        play.answer(frame("expiring", **{"in": 60}))
+        play.answer("fresh")
+        play.answer()
+        ended(play, BROKEN)
+        assert play.answer() == Connect("fresh", 30.0)
+
+    def test_no_refresh(self) -> None:
+        """Who has one token only can do nothing about it yet."""
+        assert isinstance(welcomed(listener()).answer(frame("expiring", **{"in": 60})), Receive)
+
+    def test_refresh_fails(self) -> None:
+        """Without a fresh token the old one is good for a while."""
+        play = welcomed(listener(may_refresh=True))
+        play.answer(frame("expiring", **{"in": 60}))
+        assert isinstance(play.answer(OSError("backend away")), Receive)
+
+    def test_refresh_is_refused(self) -> None:
+        """A fresh token that the service refuses leaves the old one in force."""
+        play = welcomed(listener(may_refresh=True))
+        refusal = {"status": 401, "code": "invalid_token", "title": "No."}
+        assert isinstance(play.answer(frame("error", ref="auth", problem=refusal)), Receive)
+
+    def test_refresh_grants_less(self) -> None:
+        """A topic that the fresh token does not grant is not lost in silence."""
+        play = welcomed(listener(may_refresh=True, topics=["orders", "news"]))
+        with pytest.raises(ProblemError, match="news"):
+            play.answer(frame("ok", ref="auth", topics=["orders"]))
+
+    def test_expired(self) -> None:
+        """After 4001 a new token is fetched, where that is possible."""
+        play = welcomed(listener(may_refresh=True))
+        ended(play, Closed(4001, "token expired"))
+        assert play.answer() == FetchToken()
+
+    def test_expired_static(self) -> None:
+        """With one token only it is tried again: the service then says as a problem what is wrong with it."""
+        play = welcomed(listener())
+        ended(play, Closed(4001, "token expired"))
+        assert play.answer() == Connect("the-token", 30.0)
+        assert play.answer(problem(401, "token_expired")) == Close()
+        with pytest.raises(ProblemError, match="token_expired"):
+            play.answer()
+
+    def test_refused_twice(self) -> None:
+        """A token that was fetched afresh and is refused again is no accident."""
+        play = Play(listener(may_refresh=True).steps())
+        play.answer("old")
+        ended(play, problem(401, "token_expired"))
+        assert play.answer() == FetchToken()
+        play.answer("new")
+        play.answer(problem(401, "invalid_token"))
+        with pytest.raises(ProblemError, match="invalid_token"):
+            play.answer()
+
+    def test_get_token_fails_at_first(self) -> None:
+        """What goes wrong with the first token is the caller's own business."""
+        with pytest.raises(ZeroDivisionError):
+            Play(listener(may_refresh=True).steps()).answer(ZeroDivisionError())
+
+    def test_get_token_fails_later(self) -> None:
+        """Later it may be the same outage that ended the stream."""
+        play = welcomed(listener(may_refresh=True))
+        ended(play, Closed(4001))
+        assert play.answer() == FetchToken()
+        ended(play, OSError("backend away"))
+        assert play.answer() == FetchToken()
+
+
+class TestComingBack:
+    """What ends a connection, and what comes then."""
+
+    @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 4000, 4002, 4003, 4499])
+    def test_comes_back(self, code: int) -> None:
+        """It comes back with the place to resume from, after a random pause."""
+        asked = listener()
+        play = welcomed(asked)
+        play.answer(notification("a", "2000-0"))
+        play.answer()
+        assert ended(play, Closed(code)) == Wait(1.0)
+        assert isinstance(play.answer(), Connect)
+        assert json.loads(play.answer(OPENED).text)["since"] == "2000-0"
+
+    @pytest.mark.parametrize("code", [1002, 1007, 1009, 4500, 4501, 4999])
+    def test_stays_away(self, code: int) -> None:
+        """Where it would happen again, the stream ends, and says by what."""
+        play = welcomed(listener())
+        assert play.answer(Closed(code, "why")) == Close()
+        with pytest.raises(StreamClosed, match=f"{code} why") as raised:
+            play.answer()
+        assert (raised.value.code, raised.value.reason) == (code, "why")
+
+    def test_drain(self) -> None:
+        """The service says when to come back, so that not all come at once."""
+        play = welcomed(listener())
+        play.answer(frame("drain", retry_after_ms=4321))
+        assert ended(play, Closed(1012)) == Wait(4.321)
+        play.answer()
+        assert ended(play, refused()) == Wait(2.0)
+
+    def test_overloaded(self) -> None:
+        """Who is overloaded is left alone for longer."""
+        assert ended(welcomed(listener()), Closed(4004)) == Wait(8.0)
+
+    def test_pauses_grow(self) -> None:
+        """Pauses double up to half a minute, also where a service accepts and drops at once."""
+        play = welcomed(listener())
+        pauses = []
+        for _ in range(8):
+            pauses.append(ended(play, BROKEN).seconds)
+            play.answer()
+            play.answer(OPENED)
+            play.answer()
+            play.answer(welcome())
+        assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+    def test_stable(self) -> None:
+        """After a connection that lasted, pauses are short again."""
+        clock = Clock()
+        play = welcomed(listener(clock=clock))
+        ended(play, BROKEN)
+        play.answer()
+        play.answer(OPENED)
+        play.answer()
+        clock.now += 31
+        assert ended(play, BROKEN) == Wait(1.0)
+
+    def test_jitter(self) -> None:
+        """The pause is random from nothing on."""
+        assert ended(welcomed(listener(random=lambda: 0.25)), BROKEN) == Wait(0.25)
+
+    def test_retry_after(self) -> None:
+        """It comes no sooner than the service asks for."""
+        play = Play(listener().steps())
+        play.answer("the-token")
+        assert ended(play, problem(503, "too_many_connections", retry_after="5")) == Wait(6.0)
+
+    def test_never_reached(self) -> None:
+        """A first connection that does not come within the deadline is an error that says what to look at."""
+        play = Play(listener(deadline=0.5).steps())
+        play.answer("the-token")
+        play.answer(refused())
+        with pytest.raises(Unreachable, match="Connection refused. Check the URL"):
+            play.answer()
+
+    def test_sought_for_ever(self) -> None:
+        """A stream that was there once is sought for ever."""
+        clock = Clock()
+        play = welcomed(listener(clock=clock, deadline=1.0))
+        ended(play, BROKEN)
+        for _ in range(20):
+            assert isinstance(play.answer(), Connect)
+            clock.now += 3600
+            ended(play, refused())
+
+    def test_permanent(self) -> None:
+        """A certificate that is not trusted will not be in a minute."""
+        play = Play(listener().steps())
+        play.answer("the-token")
+        play.answer(Unreachable("The certificate is not trusted", is_permanent=True))
+        with pytest.raises(Unreachable, match="certificate"):
+            play.answer()
+
+    @pytest.mark.parametrize(
+        "answer, error",
+        [
+            (html(404), NotNotifier),
+            (html(200), NotNotifier),
+            (html(301, location="https://elsewhere.example.com/"), NotNotifier),
+            (problem(403, "forbidden"), ProblemError),
+            (problem(426, "upgrade_required"), ProblemError),
+            (reply(200, {}), NotNotifier),
+            (problem(404, "not_found")._replace(headers={"notifier-version": "9.0.0"}), TooNew),
+        ],
+    )
+    def test_refused_at_first(self, answer: Answer, error: type[Exception]) -> None:
+        """What is wrong with the URL, the proxy or the rights is said at once."""
+        play = Play(listener().steps())
+        play.answer("the-token")
+        play.answer(answer)
+        with pytest.raises(error):
+            play.answer()
+
+    def test_proxy_later(self) -> None:
+        """While a service is exchanged its proxy may answer anything."""
+        play = welcomed(listener())
+        for answer in (html(404), html(502), html(200)):
+            ended(play, BROKEN)
+            assert isinstance(play.answer(), Connect)
+            assert ended(play, answer)
+            play.answer()
+            play.answer(OPENED)
+            play.answer()
+
+
+@given(st.lists(st.integers(0, 900), max_size=60), st.lists(st.integers(1, 12), max_size=30))
+def test_nothing_lost_nothing_twice(pauses: list[int], cuts: list[int]) -> None:
+    """However often the connection breaks, each notification is given on once and in order."""
+    ms, log = 1000, []
+    for number, pause in enumerate(pauses):
+        ms += pause
+        log.append((f"id-{number}", ms))
+    asked = listener(since="1000-0")
+    play = Play(asked.steps())
+    play.answer("the-token")
+    got: list[str] = []
+    for cut in [*cuts, len(log)]:
+        hello = json.loads(play.answer(OPENED).text)
+        since = int(hello["since"].split("-")[0]) - 2000  # the overlap
+        play.answer()
+        play.answer(welcome())
+        for id, at in [entry for entry in log if entry[1] >= since][: len(log) if cut == len(log) else cut]:
+            step = play.answer(notification(id, f"{at}-{id.removeprefix('id-')}"))
+            if isinstance(step, Emit):
+                assert isinstance(step.event, Received)
+                got.append(step.event.id)
+                play.answer()
+        ended(play, BROKEN)
+        play.answer()
+    assert got == [id for id, _ in log]

@@ -1,0 +1,605 @@
+"""The command line against a real service: what it prints, what it says, and how it ends."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier import __version__
+from notifier.client import NotifierClient, Received
+from notifier.settings import Settings
+from tests.command import Command, end
+from tests.middle import PAGE, Middle, Reply
+from tests.service import API_KEY, DEADLINE, TOKEN_SECRETS, Service, eventually
+
+
+@pytest.fixture(scope="module")
+def roomy() -> Iterator[Service]:
+    """A service that keeps so much that all that was ever published can be read again."""
+    with Service(workers=1, max_history=10_000) as service:
+        yield service
+
+
+@pytest.fixture
+def notifier(roomy: Service, tmp_path: Path) -> Command:
+    """The command, for that service."""
+    return Command.of(roomy, tmp_path)
+
+
+def numbered(user: str, count: int, first: int = 0) -> bytes:
+    """Return lines with numbers, by which doubles are told."""
+    posts = ({"to": {"users": [user]}, "type": "test", "data": number} for number in range(first, first + count))
+    return b"".join(json.dumps(post).encode() + b"\n" for post in posts)
+
+
+def published(service: Service, user: str) -> list[int]:
+    """Return the numbers of all that was ever published to a user, in order."""
+    url = f"http://127.0.0.1:{service.port}"
+    with NotifierClient(url, api_key=API_KEY, token=service.token(user)) as client:
+        client.publish(to={"users": [user]}, type="test", data="end")
+        got: list[Any] = []
+        with client.listen(since="1-0") as stream:
+            for event in stream:
+                if isinstance(event, Received):
+                    got.append(event.notification.get("data"))
+                    if got[-1] == "end":
+                        return [number for number in got if isinstance(number, int)]
+    raise AssertionError("the stream has ended")
+
+
+def test_help(tmp_path: Path) -> None:
+    """Every command explains itself, and the version is told."""
+    notifier = Command(tmp_path)
+    overview = notifier.run("--help").out
+    for command in ("serve", "send", "listen", "token", "keys", "doctor", "bench"):
+        assert command in overview
+        assert notifier.run(command, "--help").code == 0
+    assert notifier.run("--version").out == f"notifier {__version__}\n"
+
+
+class TestSend:
+    """`notifier send`."""
+
+    def test_one(self, notifier: Command, roomy: Service, user: str) -> None:
+        """A notification of the options arrives, and its id is printed."""
+        with roomy.client(user) as listener:
+            done = notifier.run("send", "--user", user, "--title", "Hello", "--data", '{"order": 1}', "--ttl", "60")
+            frame = listener.receive("notification")
+        assert (done.code, done.lines, done.words) == (0, [frame["notification"]["id"]], "")
+        assert frame["notification"]["data"] == {"order": 1}
+
+    def test_json(self, notifier: Command, user: str) -> None:
+        """With --json it prints what the service answered."""
+        done = notifier.run("send", "--user", user, "--title", "Hello", "--json")
+        assert json.loads(done.out)["channels"][0]["channel"] == f"user:{user}"
+
+    def test_idempotency_key(self, notifier: Command, user: str) -> None:
+        """With a key of its own, a second run publishes nothing."""
+        first, second = (
+            notifier.run("send", "--user", user, "--title", "Hello", "--idempotency-key", user) for _ in range(2)
+        )
+        assert first.out == second.out
+
+    def test_refused(self, notifier: Command, user: str) -> None:
+        """What the service refuses is said as it says it."""
+        done = notifier.run("send", "--user", user, "--title", "Hello", "--severity", "loud")
+        assert (done.code, done.out) == (4, "")
+        assert "/severity: One of info" in done.words
+
+    @pytest.mark.parametrize(
+        "words, said",
+        [
+            (["--title", "Hello"], "--user, --topic or --all"),
+            (["--all", "--data", "{half"], "--data is no JSON"),
+            (["-", "--title", "Hello"], "leave out the options"),
+            (["no-such-file"], "no-such-file"),
+            (["--ttl", "soon"], "--ttl"),
+        ],
+    )
+    def test_wrong_usage(self, notifier: Command, words: list[str], said: str) -> None:
+        """Wrong usage is said before anything is sent."""
+        done = notifier.run("send", *words)
+        assert (done.code, done.out) == (2, "")
+        assert said in done.words
+
+    def test_many(self, notifier: Command, roomy: Service, user: str) -> None:
+        """A file is published in order; what is refused is named by its line and holds up nothing."""
+        lines = numbered(user, 3) + b"\n" + b'{"to": {}}\n{"half\n' + numbered(user, 1200, 3)
+        (notifier.folder / "job").write_bytes(lines)
+        done = notifier.run("send", "job", "--json")
+        assert done.code == 4
+        assert "Line 5 is refused: 422 invalid_notification" in done.words
+        assert "Line 6 is refused: 400 malformed_json" in done.words
+        assert "2 lines were refused, 1203 were published." in done.words
+        assert [json.loads(line)["line"] for line in done.lines] == [1, 2, 3, *range(5, 1207)]
+        assert published(roomy, user) == list(range(1203))
+
+    def test_stdin(self, notifier: Command, roomy: Service, user: str) -> None:
+        """Lines of stdin are sent as they come, not only at their end."""
+        with roomy.client(user) as listener:
+            process = notifier.start("send", "-")
+            assert process.stdin
+            process.stdin.write(numbered(user, 1))
+            process.stdin.flush()
+            assert listener.receive("notification")["notification"]["data"] == 0
+            out, _ = process.communicate(numbered(user, 1, 1), timeout=DEADLINE)
+            assert listener.receive("notification")["notification"]["data"] == 1
+        assert (process.returncode, len(out.splitlines())) == (0, 2)
+
+    def test_half_line(self, notifier: Command, roomy: Service, user: str) -> None:
+        """A line that ends in the middle is not sent; with the whole input it is, and the others are not again."""
+        whole = numbered(user, 3)
+        done = notifier.run("send", "-", "--resume", "job", stdin=whole[:-9])
+        assert (done.code, len(done.lines)) == (2, 2)
+        assert "Line 3 ends in the middle, and was not sent. 2 lines are done" in done.words
+        assert notifier.run("send", "-", "--resume", "job", stdin=whole).code == 0
+        assert published(roomy, user) == [0, 1, 2]
+
+    def test_no_end_of_line(self, notifier: Command, roomy: Service, user: str) -> None:
+        """A last line without an end is sent where it is whole."""
+        assert notifier.run("send", "-", stdin=numbered(user, 2)[:-1]).code == 0
+        assert published(roomy, user) == [0, 1]
+
+    def test_full_output(self, notifier: Command, user: str) -> None:
+        """If the ids cannot be written it says so."""
+        words = [sys.executable, "-m", "notifier", "send", "--user", user, "--title", "Hello"]
+        with open("/dev/full", "wb") as full:
+            process = subprocess.run(
+                words, cwd=notifier.folder, env=notifier.environ, stdout=full, stderr=subprocess.PIPE, check=False
+            )
+        assert process.returncode == 6
+        assert b"The output cannot be written: No space left on device" in process.stderr
+
+
+class TestResume:
+    """`notifier send --resume`: whatever ends it, the next one goes on."""
+
+    @pytest.mark.parametrize("how, code", [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, -15)])
+    def test_ended(self, roomy: Service, tmp_path: Path, user: str, how: signal.Signals, code: int) -> None:
+        """Ended in the middle of a batch that was published but not answered, nothing comes twice or not at all."""
+        reached, released = threading.Event(), threading.Event()
+
+        def change(number: int, reply: Reply) -> Reply | None:
+            if number == 2:
+                reached.set()
+                released.wait(DEADLINE)
+                return None
+            return reply
+
+        (tmp_path / "input").write_bytes(numbered(user, 3500))
+        with Middle(roomy.port, change) as middle:
+            notifier = Command.of(roomy, tmp_path, NOTIFIER_URL=middle.url)
+            process = notifier.start("send", "input", "--resume", "job")
+            assert reached.wait(DEADLINE)
+            first = end(process, how)
+            released.set()
+            assert first.code == code
+            if how is signal.SIGINT:
+                assert "Stopped. 1000 lines are done; run the same command again to go on." in first.words
+            second = notifier.run("send", "input", "--resume", "job")
+            assert (second.code, second.words) == (0, "")
+            third = notifier.run("send", "input", "--resume", "job")
+            assert (third.code, third.out) == (0, "")
+        assert published(roomy, user) == list(range(3500))
+
+    def test_other_batches(self, roomy: Service, tmp_path: Path, user: str) -> None:
+        """Also where the second run gets its lines in other pieces."""
+        lines = numbered(user, 700)
+        with Middle(roomy.port, lambda number, reply: None) as middle:
+            notifier = Command.of(roomy, tmp_path, NOTIFIER_URL=middle.url)
+            lost = notifier.run("send", "-", "--resume", "job", "--deadline", "1s", stdin=lines[: len(lines) // 2])
+            assert lost.code in (2, 3)
+            middle.change = lambda number, reply: reply
+            assert notifier.run("send", "-", "--resume", "job", stdin=lines).code == 0
+        assert published(roomy, user) == list(range(700))
+
+    def test_unreachable(self, notifier: Command, roomy: Service, user: str) -> None:
+        """A service that stays away ends it, and it goes on where it was."""
+        (notifier.folder / "input").write_bytes(numbered(user, 10))
+        with Middle(roomy.port, lambda *_: Reply(502, {"Content-Type": "text/html"}, b"Bad Gateway")) as middle:
+            done = notifier.run("send", "input", "--deadline", "0.2s", NOTIFIER_URL=middle.url)
+        assert done.code == 5
+        assert "is it running behind its proxy? 0 lines are done; of the next 1000 some may be." in done.words
+
+    def test_another_input(self, notifier: Command, user: str) -> None:
+        """Another input than before is refused, also a shorter one."""
+        assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3)).code == 0
+        for other in (numbered(user, 3, 1), numbered(user, 2)):
+            done = notifier.run("send", "-", "--resume", "job", stdin=other)
+            assert (done.code, done.out) == (2, "")
+            assert "are not those that were sent with job" in done.words
+
+    def test_more_input(self, notifier: Command, roomy: Service, user: str) -> None:
+        """What was added to the input is sent."""
+        for count in (3, 5):
+            assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, count)).code == 0
+        assert published(roomy, user) == list(range(5))
+
+    def test_another_service(self, notifier: Command, user: str) -> None:
+        """A job belongs to its service."""
+        assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3)).code == 0
+        done = notifier.run("send", "-", "--resume", "job", NOTIFIER_URL="http://127.0.0.1:9", stdin=numbered(user, 3))
+        assert done.code == 2
+        assert "use another resume file" in done.words
+
+    def test_too_late(self, notifier: Command, user: str) -> None:
+        """A batch of which the service may know nothing any more is not sent a second time unasked."""
+        job = notifier.folder / "job"
+        assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3)).code == 0
+        job.write_text(json.dumps(json.loads(job.read_text()) | {"is_open": True}))
+        os.utime(job, (1, 1))
+        done = notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 4))
+        assert done.code == 2
+        assert "touch job" in done.words
+        job.touch()
+        assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 4)).code == 0
+
+    @pytest.mark.parametrize("content", [b"hello", b"[]", b'{"job": 1, "other": 2}'])
+    def test_no_resume_file(self, notifier: Command, user: str, content: bytes) -> None:
+        """Another file is not taken for a resume file, and not overwritten."""
+        (notifier.folder / "job").write_bytes(content)
+        done = notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3))
+        assert done.code == 6
+        assert "job is no resume file" in done.words
+        assert (notifier.folder / "job").read_bytes() == content
+
+    def test_full_disk(self, notifier: Command, roomy: Service, user: str) -> None:
+        """Where the resume file cannot be written nothing is sent, or nothing more; with room it goes on."""
+        (notifier.folder / "input").write_bytes(numbered(user, 1500))
+        process = notifier.start("send", "input", "--resume", "job")
+        # A limit on the size of files ends the space as a full disk does, but for this process only.
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10, 10))
+        out, words = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 6, words
+        assert b"The resume file job cannot be written: File too large." in words
+        assert b"run the same command again" in words
+        assert notifier.run("send", "input", "--resume", "job").code == 0
+        assert published(roomy, user) == list(range(1500))
+
+    def test_full_device(self, roomy: Service, tmp_path: Path, user: str) -> None:
+        """The same on a disk that is really full, where the machine lets us have one."""
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=4k", "none", disk], capture_output=True, check=False
+        )
+        if mounted.returncode:
+            pytest.skip("this machine mounts no tmpfs for us")
+        try:
+            (disk / "filler").write_bytes(b"x" * 4096)
+            notifier = Command.of(roomy, tmp_path)
+            done = notifier.run("send", "-", "--resume", "disk/job", stdin=numbered(user, 3))
+            assert done.code == 6
+            assert "disk/job cannot be written: No space left on device." in done.words
+        finally:
+            subprocess.run(["umount", disk], check=True)
+        assert published(roomy, user) == []
+
+
+class TestBadWays:
+    """A wrong URL, a wrong key, and what is no Notifier: one sentence, and the exit code of the documentation."""
+
+    COMMANDS = (["send", "--user", "nobody", "--title", "Hello"], ["listen"], ["doctor"], ["bench", "--publish", "1"])
+
+    @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+    def test_no_url(self, notifier: Command, words: list[str]) -> None:
+        """What is no URL is wrong usage."""
+        done = notifier.run(*words, NOTIFIER_URL="127.0.0.1", NOTIFIER_TOKEN="a.eyJzdWIiOiJ4In0.c")
+        assert (done.code, done.out) == (2, "")
+        assert done.words.startswith("notifier: 127.0.0.1 is no URL of a service") and done.words.count("\n") == 1
+
+    @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+    def test_nobody_there(self, notifier: Command, words: list[str]) -> None:
+        """Where nobody listens it says where it looked, and what to check."""
+        deadline = [] if words == ["doctor"] else ["--deadline", "0.1s"]
+        done = notifier.run(*words, *deadline, NOTIFIER_URL="http://127.0.0.1:9", NOTIFIER_TOKEN="a.eyJzdWIiOiJ4In0.c")
+        assert (done.code, done.out) == (3, "")
+        assert "Cannot reach" in done.words
+        assert "Check the URL, and whether the service runs." in done.words.splitlines()[-1]
+
+    @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+    def test_page(self, notifier: Command, roomy: Service, words: list[str]) -> None:
+        """A page of something else is told from an answer."""
+        with Middle(roomy.port, lambda *_: PAGE) as middle:
+            done = notifier.run(*words, NOTIFIER_URL=middle.url, NOTIFIER_TOKEN=roomy.token("nobody"))
+        assert (done.code, done.out) == (5, "")
+        assert "text/html" in done.words and "check the URL" in done.words
+        assert done.words.count("\n") == 1
+
+    @pytest.mark.parametrize("version, said", [("9.0.0", "Update the client."), ("0.0.1", "Update the service.")])
+    @pytest.mark.parametrize("words", COMMANDS[::2], ids=lambda words: words[0])
+    def test_versions(self, notifier: Command, roomy: Service, words: list[str], version: str, said: str) -> None:
+        """A service that is too new or too old is named as such."""
+        with Middle(roomy.port, lambda _, reply: reply.with_header("Notifier-Version", version)) as middle:
+            done = notifier.run(*words, NOTIFIER_URL=middle.url)
+        assert (done.code, done.out) == (5, "")
+        assert said in done.words and version in done.words
+
+    def test_wrong_key(self, notifier: Command) -> None:
+        """A wrong API key is refused; without one it says how to give it."""
+        wrong = notifier.run("send", "--all", "--title", "Hello", NOTIFIER_API_KEY="nk_wrong")
+        assert (wrong.code, "invalid_api_key" in wrong.words) == (4, True)
+        none = notifier.run("send", "--all", "--title", "Hello", NOTIFIER_API_KEY="")
+        assert (none.code, "NOTIFIER_API_KEY" in none.words) == (2, True)
+
+    @pytest.mark.parametrize(
+        "token, code, said",
+        [("a.b.c", 4, "invalid_token"), ("", 2, "NOTIFIER_TOKEN"), ("nk_key", 2, "API key"), ("a b", 2, "blanks")],
+    )
+    def test_wrong_token(self, notifier: Command, token: str, code: int, said: str) -> None:
+        """A wrong token is refused, or seen to be none."""
+        done = notifier.run("listen", NOTIFIER_TOKEN=token)
+        assert (done.code, done.out) == (code, "")
+        assert said in done.words
+
+
+class TestListen:
+    """`notifier listen`."""
+
+    def test_lines(self, notifier: Command, roomy: Service, user: str) -> None:
+        """A notification is a line, whatever is in it."""
+        process = notifier.start("listen", "--count", "2", NOTIFIER_TOKEN=roomy.token(user))
+        assert process.stderr and b"Listening to" in process.stderr.readline()
+        roomy.publish({"to": {"users": [user]}, "title": "On\n\x1b[2Jits way", "severity": "success"})
+        roomy.publish({"to": {"users": [user]}, "data": {"order": 1}})
+        out, _ = process.communicate(timeout=DEADLINE)
+        first, second = out.decode().splitlines()
+        assert first.endswith(f"  user:{user}  success  On  [2Jits way")
+        assert second.endswith('  info  {"order": 1}')
+        assert process.returncode == 0
+
+    def test_json(self, notifier: Command, roomy: Service, user: str) -> None:
+        """With --json each event is an object."""
+        token = roomy.token(user, [user])
+        process = notifier.start("listen", "--topic", user, "--json", "--count", "2", NOTIFIER_TOKEN=token)
+        assert process.stderr and process.stderr.readline()
+        id = roomy.publish({"to": {"topics": [user]}, "title": "Hello"}).json["id"]
+        roomy.recall(id)
+        roomy.publish({"to": {"users": [user]}, "title": "Bye"})
+        out, _ = process.communicate(timeout=DEADLINE)
+        first, second, third = map(json.loads, out.splitlines())
+        assert (first["type"], first["id"], first["notification"]["title"]) == ("received", id, "Hello")
+        assert (second["type"], second["id"]) == ("removed", id)
+        assert third["channel"] == f"user:{user}"
+
+    def test_state(self, notifier: Command, roomy: Service, user: str) -> None:
+        """Killed and started again, it prints what came meanwhile, and nothing twice."""
+        token = roomy.token(user)
+        got: list[int] = []
+        for first in range(0, 9, 3):
+            process = notifier.start("listen", "--state", "state", "--json", NOTIFIER_TOKEN=token)
+            assert process.stderr and process.stdout and process.stderr.readline()
+            for number in range(first, first + 2):
+                roomy.publish({"to": {"users": [user]}, "type": "test", "data": number})
+            while not got or got[-1] != first + 1:
+                got.append(json.loads(process.stdout.readline())["notification"]["data"])
+            eventually(lambda: state_of(notifier.folder) == position_of(roomy, user))
+            end(process)
+            roomy.publish({"to": {"users": [user]}, "type": "test", "data": first + 2})
+        last = notifier.run("listen", "--state", "state", "--json", "--count", "1", NOTIFIER_TOKEN=token)
+        assert [*got, json.loads(last.out)["notification"]["data"]] == list(range(9))
+
+    def test_interrupted(self, notifier: Command, roomy: Service, user: str) -> None:
+        """Ctrl-C ends it with a word."""
+        process = notifier.start("listen", NOTIFIER_TOKEN=roomy.token(user))
+        assert process.stderr and process.stderr.readline()
+        done = end(process, signal.SIGINT)
+        assert (done.code, done.out, done.words) == (130, "", "\nnotifier: Stopped.\n")
+
+    def test_reader_left(self, notifier: Command, roomy: Service, user: str) -> None:
+        """Whoever reads may leave, as head does."""
+        process = notifier.start("listen", "--json", NOTIFIER_TOKEN=roomy.token(user))
+        assert process.stderr and process.stdout and process.stderr.readline()
+        process.stdout.close()
+        roomy.publish({"to": {"users": [user]}, "title": "Hello"})
+        assert process.wait(DEADLINE) == 0
+        assert process.stderr.read() == b""
+        process.stderr.close()
+        assert process.stdin
+        process.stdin.close()
+
+    def test_topic(self, notifier: Command, roomy: Service, user: str) -> None:
+        """A topic that is not granted is said, and not waited for in vain."""
+        done = notifier.run("listen", "--topic", "secret", NOTIFIER_TOKEN=roomy.token(user))
+        assert done.code == 4
+        assert "The token does not grant the topic secret." in done.words
+
+    def test_token_command(self, notifier: Command, roomy: Service, user: str) -> None:
+        """A command may give the tokens."""
+        token = f"echo {roomy.token(user)}"
+        process = notifier.start("listen", "--token-command", token, "--count", "1")
+        assert process.stderr and process.stderr.readline()
+        roomy.publish({"to": {"users": [user]}, "title": "Hello"})
+        out, _ = process.communicate(timeout=DEADLINE)
+        assert b"Hello" in out
+        assert notifier.run("listen", "--token-command", "false").code == 2
+
+    def test_full_disk(self, notifier: Command, roomy: Service, user: str) -> None:
+        """Where the state cannot be written it ends; what was printed is printed again, nothing is left out."""
+        process = notifier.start("listen", "--state", "no/such/folder", NOTIFIER_TOKEN=roomy.token(user))
+        assert process.stderr and process.stderr.readline()
+        roomy.publish({"to": {"users": [user]}, "title": "Hello"})
+        out, words = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 6
+        assert b"Hello" in out
+        assert b"The state file no/such/folder cannot be written: No such file or directory." in words
+
+
+def state_of(folder: Path) -> Any:
+    """Return the cursor of a state file."""
+    return json.loads((folder / "state").read_text())["cursor"]
+
+
+def position_of(service: Service, user: str) -> str:
+    """Return the cursor of the last notification of a user."""
+    with NotifierClient(f"http://127.0.0.1:{service.port}", token=service.token(user)) as client:
+        last = ""
+        with client.listen(since="1-0") as stream:
+            closer = threading.Timer(0.3, stream.close)
+            closer.start()
+            for event in stream:
+                last = event.cursor if isinstance(event, Received) else last
+            closer.join()
+    return last
+
+
+class TestTokens:
+    """`notifier token` and `notifier keys`."""
+
+    def test_token(self, notifier: Command, roomy: Service, user: str) -> None:
+        """The service takes the token, with its topics."""
+        done = notifier.run("token", user, "--topic", f"{user}:*", NOTIFIER_TOKEN_SECRETS=",".join(TOKEN_SECRETS))
+        with roomy.client(token=done.out.strip(), topics=[f"{user}:a"]) as listener:
+            assert listener.welcome["user"] == user
+            assert listener.welcome["topics"] == [f"{user}:a"]
+
+    @pytest.mark.parametrize("words, said", [(["a b"], "sub"), (["alice", "--for", "soon"], "30s, 15m, 1h or 7d")])
+    def test_wrong_token(self, notifier: Command, words: list[str], said: str) -> None:
+        """What the service would not take is not made."""
+        done = notifier.run("token", *words, NOTIFIER_TOKEN_SECRETS=TOKEN_SECRETS[0])
+        assert (done.code, done.out) == (2, "")
+        assert said in done.words
+
+    def test_no_secret(self, notifier: Command) -> None:
+        """Without a secret it says where to get one."""
+        done = notifier.run("token", "alice")
+        assert done.code == 2
+        assert "NOTIFIER_TOKEN_SECRETS is not set" in done.words
+
+    def test_keys(self, notifier: Command) -> None:
+        """What is printed is what the setting takes."""
+        plain = notifier.run("keys", "new", "shop").out.strip()
+        [key] = Settings.from_environ({"NOTIFIER_API_KEYS": plain}).api_keys
+        assert (key.id, key.topics) == ("shop", ("*",))
+        restricted = notifier.run("keys", "new", "reports", "--scope", "publish", "--topic", "reports:*").out
+        keys = f"[{restricted}]"
+        [key] = Settings.from_environ({"NOTIFIER_API_KEYS": keys}).api_keys
+        assert (key.id, key.scopes, key.topics) == ("reports", {"publish"}, ("reports:*",))
+        listed = notifier.run("keys", "list", NOTIFIER_API_KEYS=keys)
+        assert listed.out == "reports  scopes: publish  topics: reports:*\n"
+        assert key.secret not in listed.out
+
+    @pytest.mark.parametrize("name", ["a:b", "a,b", "[a", " a"])
+    def test_wrong_name(self, notifier: Command, name: str) -> None:
+        """A name that would not come back as itself is refused."""
+        done = notifier.run("keys", "new", name)
+        assert (done.code, done.out) == (2, "")
+
+
+class TestDoctor:
+    """`notifier doctor`."""
+
+    def test_healthy(self, notifier: Command, roomy: Service) -> None:
+        """A healthy service passes all checks."""
+        done = notifier.run("doctor", "--idle", "0.1s", NOTIFIER_TOKEN=roomy.token("doctor"))
+        findings = {line.split()[1].rstrip(":"): line.split()[0] for line in done.lines}
+        assert findings == dict.fromkeys(
+            [
+                "service",
+                "clock",
+                "ready",
+                "redis",
+                "persistence",
+                "eviction",
+                "limits",
+                "upgrade",
+                "idle",
+                "origin",
+                "events",
+            ],
+            "ok",
+        )
+        assert (done.code, done.words) == (0, "")
+
+    def test_without_secrets(self, notifier: Command) -> None:
+        """What it cannot check it says, and what it needs."""
+        done = notifier.run("doctor", "--idle", "0s", "--json", NOTIFIER_API_KEY="")
+        findings = {finding["check"]: finding for finding in map(json.loads, done.lines)}
+        assert findings["redis"]["level"] == findings["events"]["level"] == "skip"
+        assert "NOTIFIER_API_KEY" in findings["redis"]["text"]
+        assert done.code == 0
+
+    def test_bad_proxy(self, notifier: Command, roomy: Service) -> None:
+        """A proxy that drops upgrades and holds back events is found, and a clock that is wrong."""
+
+        def change(_: int, reply: Reply) -> Reply:
+            return reply.with_header("Date", "Sat, 01 Jan 2022 00:00:00 GMT")
+
+        with Middle(roomy.port, change) as middle:
+            done = notifier.run("doctor", middle.url, "--idle", "0s", NOTIFIER_TOKEN=roomy.token("doctor"))
+        assert done.code == 1
+        assert "fail  events: Server-Sent Events are held back: switch the proxy's buffering off" in done.out
+        assert any(line.startswith("fail  upgrade: A WebSocket is answered 426. Let the proxy") for line in done.lines)
+        assert any(line.startswith("warn  clock: The service's clock is") for line in done.lines)
+
+    def test_cut_when_idle(self, tmp_path: Path) -> None:
+        """A connection that is cut while it is idle is found."""
+        with Service(workers=1) as service:
+            process = Command.of(service, tmp_path).start("doctor", "--idle", "60s")
+            assert process.stdout
+            while not process.stdout.readline().startswith(b"ok    upgrade"):
+                pass
+            service.stop()
+            out, _ = process.communicate(timeout=2 * DEADLINE)
+        assert process.returncode == 1
+        assert b"fail  idle: An idle connection was cut within" in out
+
+    def test_low_limit(self, tmp_path: Path) -> None:
+        """A low limit of open files is found."""
+        with Service(workers=1, max_connections=10) as service:
+            resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (512, 512))
+            os.kill(service.pid, signal.SIGHUP)  # its next workers have the limit
+            notifier = Command.of(service, tmp_path)
+            eventually(lambda: "512 open files. Raise ulimit -n" in notifier.run("doctor", "--idle", "0s").out)
+
+
+def test_bench(notifier: Command, roomy: Service, user: str) -> None:
+    """A small load arrives as a whole, and is measured."""
+    done = notifier.run("bench", "--publish", "50", "--listeners", "3", "--json", NOTIFIER_TOKEN=roomy.token(user))
+    report = json.loads(done.out)
+    assert (done.code, report["published"], report["delivered"], report["lost"]) == (0, 50, 150, 0)
+    assert 0 < report["latency_ms_median"] <= report["latency_ms_p99"] <= report["latency_ms_most"]
+    assert published(roomy, user) == []
+
+
+class TestServe:
+    """`notifier serve`."""
+
+    def test_development(self, tmp_path: Path) -> None:
+        """In one folder the service and the commands find each other's secrets; SIGTERM ends it."""
+        folder = Path(f"/tmp/notifier-{os.getpid()}")  # a short path: it holds a Unix socket
+        folder.mkdir()
+        notifier = Command(folder)
+        process = notifier.start(
+            "serve", "--dev", "--workers", "1", "--bind", "127.0.0.1:8080", NOTIFIER_DRAIN_TIMEOUT="1"
+        )
+        try:
+            eventually((folder / ".notifier/api-key").exists)
+            if notifier.run("send", "--all", "--title", "x", "--deadline", "20s").code or process.poll() is not None:
+                pytest.skip("port 8080 of this machine is somebody else's")
+            token = notifier.run("token", "alice").out.strip()
+            listening = notifier.start("listen", "--count", "1", NOTIFIER_TOKEN=token)
+            assert listening.stderr and listening.stderr.readline()
+            assert notifier.run("send", "--user", "alice", "--title", "Hello").code == 0
+            out, _ = listening.communicate(timeout=DEADLINE)
+            assert b"Hello" in out
+            assert end(process, signal.SIGTERM).code == 0
+        finally:
+            process.kill()
+            process.communicate()
+            shutil.rmtree(folder)
+
+    def test_wrong_setting(self, notifier: Command) -> None:
+        """A wrong setting ends the start with its sentence."""
+        done = notifier.run("serve", NOTIFIER_HEARTBEAT="often")
+        assert done.code == 1
+        assert "Notifier cannot start. NOTIFIER_HEARTBEAT must be a number." in done.words

@@ -1,0 +1,158 @@
+"""The wheel, installed somewhere else: it has all that it needs, and knows nothing of the checkout."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from notifier import __version__
+from tests.service import eventually
+
+ROOT = Path(__file__).parent.parent.parent
+SHOP_TEST = """
+import asyncio
+
+import pytest
+
+from notifier.client import ProblemError, Received
+
+
+def test_service(notifier_service):
+    with notifier_service.client() as client, notifier_service.listen("alice", ["orders"]) as stream:
+        client.publish(to={"topics": ["orders"]}, title="Hello")
+        event = next(stream)
+        assert isinstance(event, Received) and event.channel == "topic:orders"
+
+
+def test_same_service(notifier_service):
+    with notifier_service.client() as client:
+        assert client.status()["version"]
+
+
+def test_recording(recording_notifier):
+    notification = {"to": {"users": ["alice"]}, "title": "Hello"}
+    published = recording_notifier.publish(notification, idempotency_key="k")
+    assert recording_notifier.published == [notification]
+    assert recording_notifier.publish(notification, idempotency_key="k").id == published.id
+    with pytest.raises(ProblemError, match="/titel"):
+        recording_notifier.publish(to={"users": ["alice"]}, titel="Hello")
+    assert [type(result).__name__ for result in recording_notifier.publish_many([notification, {"to": {}}])] == [
+        "Published",
+        "ProblemError",
+    ]
+    recording_notifier.recall(published.id)
+    assert recording_notifier.recalled == [published.id]
+
+
+def test_async_recording(async_recording_notifier):
+    asyncio.run(async_recording_notifier.publish(to={"all": True}, type="x"))
+    assert len(async_recording_notifier.published) == 1
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as `pip install .` builds it, from a copy of the sources."""
+    copy = tmp_path_factory.mktemp("sources")
+    for name in ("pyproject.toml", "requirements.txt", "README.md"):
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / "notifier", copy / "notifier", ignore=shutil.ignore_patterns("__pycache__"))
+    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(copy / "dist"), str(copy))
+    [built] = (copy / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Iterator[Path]:
+    """A virtual environment in a folder of its own with the wheel in it; what it requires is that of this one."""
+    folder = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    python = folder / "venv/bin/python"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel],
+        check=True,
+    )
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = folder / "venv/lib" / version / "site-packages"
+    (site / "shared.pth").write_text(sysconfig.get_path("purelib"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def pip(python: str, *words: str) -> None:
+    """Run pip."""
+    subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", *words], check=True)
+
+
+def free_port() -> int:
+    """Return a port that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def outside() -> dict[str, str]:
+    """Return an environment without a trace of the checkout."""
+    return {
+        name: text for name, text in os.environ.items() if not name.startswith(("NOTIFIER_", "PYTHON", "GUNICORN_"))
+    }
+
+
+def test_content(wheel: Path) -> None:
+    """It has the scripts, the pages, the browser library and the types, and nothing of the tests."""
+    names = zipfile.ZipFile(wheel).namelist()
+    for path in ROOT.glob("notifier/**/*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert str(path.relative_to(ROOT)) in names
+    assert not [name for name in names if not name.startswith(("notifier/", f"notifier-{__version__}.dist-info/"))]
+
+
+def test_commands(installed: Path) -> None:
+    """From the wheel alone the service is served, and a notification sent."""
+    command, port = installed / "venv/bin/notifier", free_port()
+    environ = outside() | {"NOTIFIER_URL": f"http://127.0.0.1:{port}"}
+    with (
+        (installed / "log").open("wb") as log,
+        subprocess.Popen(
+            [command, "serve", "--dev", "--workers", "1", "--bind", f"127.0.0.1:{port}"],
+            cwd=installed,
+            env=outside(),
+            stdout=log,
+            stderr=log,
+        ) as service,
+    ):
+        try:
+            eventually((installed / ".notifier/api-key").exists)
+            key = (installed / ".notifier/api-key").read_text().strip()
+            sent = subprocess.run(
+                [command, "send", "--user", "alice", "--title", "Hello"],
+                cwd=installed,
+                env=environ | {"NOTIFIER_API_KEY": key},
+                capture_output=True,
+                check=False,
+            )
+            assert sent.returncode == 0, (sent.stderr, (installed / "log").read_text())
+        finally:
+            service.terminate()
+    assert service.returncode == 0, (installed / "log").read_text()
+
+
+def test_pytest_plugin(installed: Path) -> None:
+    """Where the wheel is installed pytest has the fixtures, and a module of the user's may use them."""
+    folder = installed / "shop"
+    folder.mkdir()
+    (folder / "test_shop.py").write_text(SHOP_TEST)
+    words = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_shop.py"]
+    done = subprocess.run(
+        [installed / "venv/bin/python", *words], cwd=folder, env=outside(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
