@@ -79,7 +79,7 @@ function overHttp({ url, token, greet, take, closed }, run) {
   const send = async (frame) => {
     const answer = await request("", JSON_TYPE, JSON.stringify(frame));
     const said = await answer.json();
-    take(said.ref ? said : { type: "error", ref: frame.ref, problem: said });
+    take(answer.ok ? said : { type: "error", ref: frame.ref, problem: said });
   };
   run(ask).catch(fail);
   return { send: (frame) => send(frame).catch(fail), close: () => end.abort() };

@@ -378,7 +378,7 @@ test("a POST that is refused rejects, and the stream stays", async (t) => {
   const { http, notifier } = await streaming(t);
   const done = notifier.publish("orders", { title: "Hi" });
   await settled();
-  const problem = { type: "https://example.com/docs/errors#body_too_large", code: "body_too_large", title: "Too large" };
+  const problem = { type: "https://example.com/docs/errors#body_too_large", code: "body_too_large", title: "Too large", ref: "1" };
   const rejected = assert.rejects(done, { code: "body_too_large" });
   await http.latest.answer(problem, 413);
   await rejected;
