@@ -6,12 +6,12 @@
  * says. Without a name, or where the browser cannot do it, the tab leads itself alone.
  */
 export function joinGroup(name, id, lead, hear) {
-  const { navigator, BroadcastChannel } = globalThis;
   const end = new AbortController();
   const { signal } = end;
-  const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
+  const left = new Promise((resolve) => (signal.onabort = resolve));
   let channel;
 
+  /** Calls back when it is our turn; what the callback returns holds the lock. */
   async function hold(lock, callback) {
     await navigator.locks.request(name + lock, { signal }, callback);
   }
@@ -43,8 +43,7 @@ export function joinGroup(name, id, lead, hear) {
     channel?.close();
   }
 
-  if (name && BroadcastChannel) hold(id, enter).catch(takeLead);
-  else queueMicrotask(takeLead);
+  (name ? hold(id, enter) : Promise.reject()).catch(takeLead);
   return { say, whenGone, leave };
 }
 

@@ -2,6 +2,7 @@ import { isBefore } from "./cursor.js";
 import { joinGroup } from "./group.js";
 import { backoff, comesBack } from "./retry.js";
 import { RefusedToken, expiresSoon, refuseApiKey, userOf } from "./token.js";
+import { tryTo } from "./storage.js";
 import { poll, sse, websocket } from "./transports.js";
 
 const TRANSPORTS = { websocket, sse, poll };
@@ -16,8 +17,8 @@ const OVERLOADED = 4004;
 // All times are in milliseconds.
 const STABLE_AFTER = 30_000; // else who is accepted and dropped at once would try every second
 const ANSWER_WITHIN = 30_000; // getToken, the welcome and the next poll, each
-const OPEN_WITHIN = 10_000; // a WebSocket: some proxies leave it without an answer
-const STREAM_WITHIN = 5_000; // the first bytes of Server-Sent Events: some proxies keep them
+const OPEN_WITHIN = 10_000; // the first sign of life: some proxies leave a WebSocket without an answer
+const STREAM_WITHIN = 5_000; // the same of Server-Sent Events: some proxies keep them
 const LOOK_EVERY = 5_000; // at the clock: timers stand still while the machine sleeps
 const TRY_AGAIN_AFTER = 4 * 3_600_000; // what did not get through
 const NUDGE_AFTER = 1_000;
@@ -27,26 +28,27 @@ const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
  * The connection: one for all tabs where they can share it, held by the tab that leads. It comes back by itself.
  *
  * It tells each tab, by `hear(message)`, the service's frames, and
- * - `stream`: how it is, and whose: `leader` differs each time that a tab begins to lead
+ * - `stream`: how it is; the tab then says what it wants, as there may be another leader
  * - `joined` ({topic, since}): all that the topic had since then has been told
  * each with `at`: the cursor up to which everything has been told. It hears by `tell(message)` from each tab:
  * - `tab` ({tab, topics, since, behind, once}): what this tab wants; the stream goes back to `since` if it is `behind`
- * - `send` ({frame}): a frame for the service
+ * - `publish`: a frame for the service
  * - `who`: wants to know how it is, and that it waits no longer
  *
  * `options` are those of Notifier, with the `id` of this tab and the `url` with http.
  */
 export function createStream(options, hear) {
-  const { id, url, name, shared, transports, random, getToken } = options;
+  const { id, url, name, getToken } = options;
+  const { shared = true, transports = Object.keys(TRANSPORTS), random = Math.random } = options;
   refuseApiKey(getToken);
   const tabs = new Map(); // id -> {topics: Map of name -> since, once}
-  const topics = new Map(); // name -> {topic, since, reached}; `since` only while its past is owed
+  const topics = new Map(); // name -> {topic, since}; `since` only while its past is owed
   const timers = {};
   let state; // {state, reason, retryInMs}
   let token;
   let user; // whom all tokens are for, where they can be read
   let group;
-  let leader; // undefined while another tab leads
+  let leads = false;
   let cursor;
   let link; // the connection or the attempt at one: {line, id, top, transport, greeted, told, asked, alive, comeBackIn}
   let next = 0; // the transport to try
@@ -73,7 +75,7 @@ export function createStream(options, hear) {
   // The tabs
 
   function lead() {
-    leader = newId();
+    leads = true;
     cursor = undefined; // the tabs will say
     tabs.clear();
     topics.clear();
@@ -82,24 +84,23 @@ export function createStream(options, hear) {
   }
 
   function tell(message) {
-    if (leader) answer(message);
+    if (leads) answer(message);
     else group?.say(message);
   }
 
   function answer(message) {
     if (message.type === "tab") meet(message);
     else if (message.type === "who") hurry();
-    else if (link?.id) link.line.send(message.frame);
+    else if (link?.id) link.line.send(message);
   }
 
   function overhear(message) {
     const { type, snapshot } = message;
-    if (/tab|who|send/.test(type)) return leader && answer(message);
+    if (/tab|who|publish/.test(type)) return leads && answer(message);
     if (type === "stream") {
       const { state, reason, retryInMs } = snapshot;
       if (state === "closed") return stop(state, reason);
-      if (leader) return; // the last words of the leader before us
-      clearTimeout(timers.retry);
+      if (leads) return; // the last words of the leader before us
       // The leader may be in a hidden tab, where timers run late.
       if (retryInMs) after("retry", retryInMs + NUDGE_AFTER, hurry);
     }
@@ -141,14 +142,14 @@ export function createStream(options, hear) {
 
   function say(message) {
     message.at = cursor;
-    if (leader) group?.say(message);
+    if (leads) group?.say(message);
     hear(message);
   }
 
   function tellState() {
     const { id: connection, transport, top } = link ?? {};
     const snapshot = { ...state, connected: state.state === "connected", transport };
-    say({ type: "stream", snapshot, leader, connection, top });
+    say({ type: "stream", snapshot, connection, top });
   }
 
   function enter(name, reason, retryInMs) {
@@ -171,7 +172,7 @@ export function createStream(options, hear) {
       return;
     }
     if (attempt !== link) return;
-    if (leader) return dial(attempt);
+    if (leads) return dial(attempt);
     drop();
     const scope = shared && (name ?? user) && JSON.stringify(["notifier.v1", url, name, user]);
     group = joinGroup(scope, id, lead, overhear);
@@ -181,7 +182,7 @@ export function createStream(options, hear) {
     const fresh = await getToken();
     refuseApiKey(fresh);
     if (!fresh) throw new Error("getToken gave no token");
-    if (user && user !== userOf(fresh)) throw new RefusedToken("the token is another user's");
+    if (user && user !== userOf(fresh)) throw new RefusedToken("another user's token");
     user = userOf(fresh);
     token = fresh;
   }
@@ -190,14 +191,14 @@ export function createStream(options, hear) {
   function noToken(error) {
     leave();
     if (error instanceof RefusedToken) stop("closed", error.message);
-    else retry("unauthorized", error?.message ?? String(error));
+    else retry("unauthorized", `${error?.message ?? error}`);
     hear({ type: "error", problem: error });
   }
 
   function dial(attempt) {
     const transport = (attempt.transport = transports[next]);
     const current = (handle) => (...details) => attempt === link && handle(...details);
-    allow({ websocket: OPEN_WITHIN, sse: STREAM_WITHIN }[transport] ?? ANSWER_WITHIN);
+    allow(transport === "sse" ? STREAM_WITHIN : OPEN_WITHIN);
     attempt.line = TRANSPORTS[transport]({
       ...options,
       token: () => token,
@@ -234,7 +235,7 @@ export function createStream(options, hear) {
       updateTopics(link.told);
       enter("connected");
     }
-    say({ type: "lost", channels: frame.lost ?? [], counts: frame.counts });
+    say({ type: "lost", channels: frame.lost, counts: frame.counts });
   }
 
   /** Tells the service what was joined and left while it read our greeting. */
@@ -249,12 +250,10 @@ export function createStream(options, hear) {
 
   // A topic's own replay may run ahead of the other channels' one, so it does not count until all of it has come.
   function deliver(frame) {
-    const membership = topics.get(topicOf(frame.channel));
-    const owed = Boolean(membership?.since);
-    if (owed) membership.reached = frame.cursor;
-    else reached(frame.cursor);
+    const owed = Boolean(topics.get(topicOf(frame.channel))?.since);
+    if (!owed) reached(frame.cursor);
     // What is to be done once per browser is done in this tab rather than in another.
-    const [chosen] = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel)) ?? [];
+    const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel))?.[0];
     say({ ...frame, owed, chosen });
   }
 
@@ -283,7 +282,7 @@ export function createStream(options, hear) {
 
   function settle(membership) {
     const { topic, since } = membership;
-    membership.since = membership.reached = undefined;
+    membership.since = undefined;
     if (since) say({ type: "joined", topic, since });
   }
 
@@ -366,11 +365,11 @@ export function createStream(options, hear) {
     refused = 0;
     if (next === works) return;
     works = next;
-    memory((storage) => storage.setItem(TRANSPORT_KEY, `${transports[next]} ${Date.now() + TRY_AGAIN_AFTER}`));
+    tryTo(() => localStorage.setItem(TRANSPORT_KEY, `${transports[next]} ${Date.now() + TRY_AGAIN_AFTER}`));
   }
 
   function recallTransport() {
-    const [transport, until] = memory((storage) => storage.getItem(TRANSPORT_KEY).split(" ")) ?? [];
+    const [transport, until] = tryTo(() => localStorage.getItem(TRANSPORT_KEY).split(" ")) ?? [];
     next = works = until > Date.now() ? Math.max(0, transports.indexOf(transport)) : 0;
   }
 
@@ -382,7 +381,7 @@ export function createStream(options, hear) {
 
   /** Waits no longer, or lets the leader do so. */
   function hurry() {
-    if (group && !leader) return group?.say({ type: "who" });
+    if (group && !leads) return group?.say({ type: "who" });
     if (!link) return open();
     watch();
     tellState();
@@ -407,7 +406,8 @@ export function createStream(options, hear) {
 
   function leave() {
     group?.leave();
-    group = leader = undefined;
+    group = undefined;
+    leads = false;
   }
 
   /** From here on nothing that the old connection or attempt does counts. */
@@ -425,13 +425,10 @@ export function createStream(options, hear) {
 
   function watchPage() {
     page = new AbortController();
-    const on = (event, callback) => globalThis.addEventListener?.(event, callback, { signal: page.signal, capture: true });
-    on("online", hurry);
-    on("pageshow", hurry);
-    on("resume", hurry);
-    on("visibilitychange", () => document.hidden || hurry()); // in a hidden tab timers run late
-    on("pagehide", sleep);
-    on("freeze", sleep);
+    const visibilitychange = () => document.hidden || hurry(); // in a hidden tab timers run late
+    const options = { signal: page.signal, capture: true };
+    const callbacks = { online: hurry, pageshow: hurry, resume: hurry, visibilitychange, pagehide: sleep, freeze: sleep };
+    for (const event in callbacks) globalThis.addEventListener?.(event, callbacks[event], options);
   }
 
   function after(name, ms, action) {
@@ -455,14 +452,5 @@ export function topicOf(channel) {
 
 /** Something that no other tab has; crypto.randomUUID is missing where there is no TLS. */
 export function newId() {
-  return Math.random().toString(36).slice(2) + Date.now().toString(36);
-}
-
-/** It may be forbidden, full or missing. */
-function memory(use) {
-  try {
-    return use(globalThis.localStorage);
-  } catch {
-    return undefined;
-  }
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

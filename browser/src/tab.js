@@ -1,44 +1,35 @@
 import { isBefore, isHistory, remember } from "./cursor.js";
+import { tryTo } from "./storage.js";
 import { createStream, hears, newId, topicOf } from "./stream.js";
 
 const CURSOR_KEY = "notifier.cursor";
-const EVENTS = ["notification", "removed", "lost", "replayed", "counts", "state", "error"];
+const EVENTS = ["notification", "removed", "lost", "replayed", "counts", "state", "snapshot", "error"];
 const REMEMBERED = 2_000; // ids: a resumed stream repeats two seconds
 const PUBLISH_WITHIN = 30_000; // ms
 
 /** One tab's part: it takes from the stream what is for its page, once. Returns the members of a Notifier. */
-export function createTab({
-  url = "/v1/stream",
-  topics: wanted = [],
-  storage,
-  shared = true,
-  transports = ["websocket", "sse", "poll"],
-  WebSocket = globalThis.WebSocket,
-  random = Math.random,
-  ...options
-} = {}) {
+export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ...options } = {}) {
   const id = newId();
   const address = new URL(url, globalThis.location?.href).href.replace(/^ws/, "http");
-  const stream = createStream({ ...options, id, url: address, shared, transports, WebSocket, random }, hear);
+  const stream = createStream({ ...options, id, url: address }, hear);
   const listeners = Object.fromEntries(EVENTS.map((event) => [event, new Set()])); // of {callback, perBrowser}
-  const subscribers = new Set();
   const topics = new Map(wanted.map((topic) => [topic])); // name -> since, where its past is owed
   const seen = new Set();
   const published = new Map(); // ref -> {frame, echo, timer, resolve, reject}
   let held = []; // notifications that may be our own, where we want no echo
-  let snapshot = Object.freeze({ state: "idle", connected: false });
+  let snapshot = {};
   let connection;
   let cursor = storage?.getItem(CURSOR_KEY) ?? undefined;
-  let leader; // to whom we have told what we want
   let isBehind; // the stream is ahead of us, and will go back
   let isAhead; // the stream repeats for other tabs what we have had
+  let isChosen; // to do what is to be done once per browser
   let replayed = 0;
   let lost = [];
 
   // What the page asks for
 
   function on(event, callback, { perBrowser } = {}) {
-    if (!listeners[event]) throw new TypeError(`no event is called ${event}`);
+    if (!listeners[event]) throw new TypeError(`no event ${event}`);
     const listener = { callback, perBrowser };
     listeners[event].add(listener);
     if (perBrowser) declare();
@@ -66,11 +57,6 @@ export function createTab({
     });
   }
 
-  function subscribe(callback) {
-    subscribers.add(callback);
-    return () => subscribers.delete(callback);
-  }
-
   // What the stream tells
 
   function hear(message) {
@@ -79,10 +65,10 @@ export function createTab({
     if (isBehind) return; // it will come again
     if (type === "notification" && isWanted(message)) take(message);
     if (type === "removed" && isWanted(message)) emit("removed", { id: message.id, channel: message.channel });
-    if (type === "lost") tellLost(channels.filter((channel) => hears(topics, channel)));
+    if (channels) tellLost(channels.filter((channel) => hears(topics, channel)));
     if (type === "joined") joined(message);
     if (type === "ping" && message.cursor) tellReplayed();
-    if (type === "ok" || type === "error") answered(message);
+    answered(message);
     if (counts) emit("counts", counts);
     if (isBefore(cursor, at)) keepCursor(at);
   }
@@ -93,10 +79,7 @@ export function createTab({
     if (!cursor && top) keepCursor(isBefore(top, at) ? at : top);
     isBehind = isBefore(cursor, at);
     isAhead = isBefore(at, cursor);
-    if (leader !== message.leader || isBehind) {
-      leader = message.leader;
-      declare();
-    }
+    declare();
     const isNew = connection !== message.connection;
     connection = message.connection;
     show(message.snapshot);
@@ -109,7 +92,7 @@ export function createTab({
     snapshot = Object.freeze(current);
     const { state, reason, retryInMs } = current;
     if (state !== previous.state) emit("state", { current: state, previous: previous.state, reason, retryInMs });
-    for (const callback of subscribers) attempt(callback);
+    emit("snapshot");
   }
 
   /** Tells the stream what this tab wants of it. */
@@ -119,7 +102,7 @@ export function createTab({
   }
 
   function send(frame) {
-    if (snapshot.connected) stream.tell({ type: "send", frame });
+    if (snapshot.connected) stream.tell(frame);
   }
 
   /** Whether it is for this tab, and no repetition for another one. */
@@ -136,9 +119,8 @@ export function createTab({
 
   function deliver({ notification, channel, cursor, replay = false, chosen }) {
     if (replay) replayed++;
-    for (const { callback, perBrowser } of [...listeners.notification]) {
-      if (!perBrowser || chosen === id) attempt(callback, notification, { channel, cursor, replay });
-    }
+    isChosen = chosen === id;
+    emit("notification", notification, { channel, cursor, replay });
   }
 
   function joined({ topic, since }) {
@@ -177,24 +159,29 @@ export function createTab({
 
   function keepCursor(place) {
     cursor = place;
-    try {
-      storage?.setItem(CURSOR_KEY, place);
-    } catch {
-      // Full or forbidden: then a reloaded page starts from now.
+    tryTo(() => storage?.setItem(CURSOR_KEY, place)); // else a reloaded page starts from now
+  }
+
+  /** A callback that throws must not keep the others, or the next notification, from theirs. */
+  function emit(event, ...details) {
+    if (event === "error" && !listeners.error.size) console.error("Notifier:", ...details);
+    for (const { callback, perBrowser } of [...listeners[event]]) {
+      if (perBrowser && !isChosen) continue;
+      try {
+        callback(...details);
+      } catch (error) {
+        console.error("Notifier:", error);
+      }
     }
   }
 
-  function emit(event, details) {
-    if (event === "error" && !listeners.error.size) console.error("Notifier:", details);
-    for (const { callback } of [...listeners[event]]) attempt(callback, details);
-  }
-
+  show({ state: "idle", connected: false });
   return {
     on,
     join,
     leave,
     publish,
-    subscribe,
+    subscribe: (callback) => on("snapshot", callback),
     getSnapshot: () => snapshot,
     connect: stream.connect,
     disconnect: stream.disconnect,
@@ -208,13 +195,4 @@ export function createTab({
       return connection;
     },
   };
-}
-
-/** A callback that throws must not keep the others, or the next notification, from theirs. */
-function attempt(callback, ...details) {
-  try {
-    callback(...details);
-  } catch (error) {
-    console.error("Notifier:", error);
-  }
 }

@@ -6,7 +6,7 @@ const EXPIRES_SOON = 5_000; // ms
 export class RefusedToken extends TypeError {}
 
 export function refuseApiKey(token) {
-  if (`${token}`.startsWith("nk_")) throw new RefusedToken("an API key is not for pages: give the user a token");
+  if (`${token}`.startsWith("nk_")) throw new RefusedToken("give the user a token, not an API key");
 }
 
 /** Whether it is no longer worth sending. */

@@ -6,12 +6,11 @@
  * - `alive()`, `take(frame)`, `closed(code, reason)`: to be called when it happens
  */
 
-const JSON_TYPE = "application/json";
 const SUBPROTOCOL = "notifier.v1";
 // What a WebSocket would have been closed with.
 const CODES = { 400: 4500, 401: 4001, 403: 4501, 429: 4004, 503: 4004 };
 
-export function websocket({ url, token, greet, alive, take, closed, WebSocket }) {
+export function websocket({ url, token, greet, alive, take, closed, WebSocket = globalThis.WebSocket }) {
   const socket = new WebSocket(url.replace("http", "ws"), SUBPROTOCOL);
   const send = (frame) => socket.send(JSON.stringify(frame));
   socket.onopen = () => {
@@ -28,7 +27,7 @@ export function websocket({ url, token, greet, alive, take, closed, WebSocket })
 /** Server-Sent Events. An EventSource could not send the token. */
 export function sse(line) {
   return overHttp(line, async (ask) => {
-    const { body } = await ask("text/event-stream");
+    const { body } = await ask({ Accept: "text/event-stream" });
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = ""; ; ) {
       const { done, value } = await reader.read();
@@ -51,7 +50,7 @@ function frameOf(event) {
 export function poll(line) {
   return overHttp(line, async (ask) => {
     for (let wait = "&wait=0"; ; wait = "") {
-      const answer = await ask(JSON_TYPE, wait);
+      const answer = await ask({}, wait);
       const { frames } = await answer.json();
       frames.forEach(line.take);
     }
@@ -61,23 +60,18 @@ export function poll(line) {
 function overHttp({ url, token, greet, take, closed }, run) {
   const end = new AbortController();
   const fail = ({ code, message }) => closed(code ?? 1006, message);
-  const request = async (query, type, body) => {
+  const request = async (query, headers, body) => {
     const bearer = token();
-    const answer = await fetch(url + query, {
-      method: body ? "POST" : "GET",
-      body,
-      headers: { Accept: type, "Content-Type": JSON_TYPE, ...(bearer && { Authorization: `Bearer ${bearer}` }) },
-      credentials: bearer ? "omit" : "include",
-      cache: "no-store",
-      signal: end.signal,
-    });
+    if (bearer) headers.Authorization = `Bearer ${bearer}`;
+    const [method, credentials] = [body ? "POST" : "GET", bearer ? "omit" : "include"];
+    const answer = await fetch(url + query, { method, headers, credentials, body, signal: end.signal });
     const { status } = answer;
     if (body ? status === 401 : !answer.ok) throw { code: CODES[status], message: `HTTP ${status}` };
     return answer;
   };
-  const ask = (type, more = "") => request(`?${queryOf(greet(true))}${more}`, type);
+  const ask = (headers, more = "") => request(`?${queryOf(greet(true))}${more}`, headers);
   const send = async (frame) => {
-    const answer = await request("", JSON_TYPE, JSON.stringify(frame));
+    const answer = await request("", {}, JSON.stringify(frame));
     const said = await answer.json();
     take(answer.ok ? said : { type: "error", ref: frame.ref, problem: said });
   };
@@ -87,8 +81,6 @@ function overHttp({ url, token, greet, take, closed }, run) {
 
 function queryOf({ since, topics }) {
   const query = new URLSearchParams(since && { since });
-  for (const { topic, since: owed, reached = owed } of topics) {
-    query.append("topic", reached ? `${topic} ${reached}` : topic);
-  }
+  for (const { topic, since: own } of topics) query.append("topic", own ? `${topic} ${own}` : topic);
   return query;
 }

@@ -14,7 +14,7 @@ LIBRARY = ROOT / "notifier/static/notifier.js"
 BUDGET = 5_120  # bytes, gzipped
 
 needs_build = pytest.mark.skipif(
-    not (shutil.which("node") and (ROOT / "node_modules/terser").is_dir()), reason="needs node, and packages from npm"
+    not (shutil.which("node") and (ROOT / "node_modules/@swc/core").is_dir()), reason="needs node, and packages from npm"
 )
 
 

@@ -90,12 +90,10 @@ export class FakeBrowser {
     const holder = { signal: request.signal };
     this.#held.set(name, holder);
     this.#now = request.signal;
-    const done = Promise.resolve(request.callback());
+    const done = new Promise((resolve) => resolve(request.callback()));
     this.#now = undefined;
-    done.then((value) => {
-      if (this.#held.get(name) === holder) this.#release(name);
-      request.resolve(value);
-    });
+    const release = () => this.#held.get(name) === holder && this.#release(name);
+    done.then(request.resolve, request.reject).then(release);
   }
 
   #release(name) {
