@@ -49,7 +49,8 @@ class Proxy:
             with socket.create_connection(("127.0.0.1", self._target), DEADLINE) as server:
                 self._sockets.add(server)
                 server.settimeout(None)
-                server.sendall(head.replace(b"\r\nConnection: keep-alive", b"\r\nConnection: close") + b"\r\n\r\n" + body)
+                head = head.replace(b"\r\nConnection: keep-alive", b"\r\nConnection: close")
+                server.sendall(head + b"\r\n\r\n" + body)
                 threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
                 self._answer(server, client)
 

@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +15,12 @@ ROOT = Path(__file__).parent.parent.parent
 LIBRARY = ROOT / "notifier/static/notifier.js"
 BUDGET = 5_120  # bytes, gzipped
 
-needs_build = pytest.mark.skipif(
-    not (shutil.which("node") and (ROOT / "node_modules/@swc/core").is_dir()), reason="needs node, and packages from npm"
-)
+IS_BUILDABLE = shutil.which("node") and (ROOT / "node_modules/@swc/core").is_dir()
+
+needs_build = pytest.mark.skipif(not IS_BUILDABLE, reason="needs node, and packages from npm")
 
 
-def test_size(record_property) -> None:
+def test_size(record_property: Callable[[str, object], None]) -> None:
     """The library fits its budget."""
     size = len(gzip.compress(LIBRARY.read_bytes(), 9, mtime=0))
     record_property("summary", f"notifier.js: {size:,} bytes gzipped, {size / BUDGET:.0%} of its {BUDGET:,}")
@@ -56,8 +58,9 @@ def test_package(tmp_path: Path) -> None:
     assert {target.removeprefix("./") for target in package["exports"]["."].values()} <= files
 
 
-def _packed(text: str) -> dict:
+def _packed(text: str) -> dict[str, Any]:
     """Return what npm would pack: older versions say it in a list, newer ones by the package's name."""
     said = json.loads(text)
+    packed: dict[str, Any]
     [packed] = said if isinstance(said, list) else said.values()
     return packed

@@ -67,7 +67,7 @@ def test_users_do_not_mix(context: BrowserContext, service: Service, user: str) 
 
 @pytest.mark.parametrize("end", ["close", "crash"])
 def test_the_leader_goes(context: BrowserContext, service: Service, user: str, end: str) -> None:
-    """When the tab that holds the connection is closed or crashes, the others go on: in order, no gap, nothing twice."""
+    """When the tab that holds the connection is closed or crashes, the others go on: no gap, and nothing twice."""
     tabs = [Tab(context, service, user, topics=["orders"]).connected() for _ in range(4)]
     leader, *others = tabs
     titles = [f"number {number}" for number in range(150)]
@@ -174,9 +174,7 @@ def test_a_tab_publishes(context: BrowserContext, service: Service, user: str, t
 
 
 @pytest.mark.parametrize("buffers, transport", [(False, "sse"), (True, "poll")])
-def test_behind_a_proxy(
-    context: BrowserContext, service: Service, user: str, buffers: bool, transport: str
-) -> None:
+def test_behind_a_proxy(context: BrowserContext, service: Service, user: str, buffers: bool, transport: str) -> None:
     """Where no WebSocket gets through, the next transport carries the same stream; and it is remembered."""
     with Proxy(service.port, buffers) as proxy:
         leader = Tab(context, service, user, proxy.port, topics=["orders"]).connected()
