@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test style types bench chaos clean
+.PHONY: run test style types browser bench chaos clean
 
 run: $(VENV)/.run
 	NOTIFIER_DEV=1 exec $(BIN)/gunicorn wsgi:app
@@ -19,6 +19,11 @@ style: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+# Only after a change in browser/src: what it makes is committed.
+browser:
+	tests/peers
+	node browser/build.js
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run

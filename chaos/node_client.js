@@ -24,7 +24,8 @@ function start({ client, token, topics }) {
     }
   }
   const random = () => HURRY * Math.random();
-  const notifier = new Notifier({ url, topics, WebSocket: Socket, random, getToken: async () => token });
+  const options = { WebSocket: Socket, transports: ["websocket"], shared: false, random }; // a socket to cut for each
+  const notifier = new Notifier({ url, topics, getToken: async () => token, ...options });
   for (const event of ["notification", "lost", "state", "error"]) {
     notifier.on(event, (...details) => {
       const { cursor, connection } = notifier;

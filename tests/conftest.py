@@ -19,3 +19,12 @@ def service() -> Iterator[Service]:
 def user() -> str:
     """The name of a user whom no other test knows."""
     return f"user-{uuid4()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured against a budget."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", []):
+                if name == "summary" and report.when == "call":
+                    terminalreporter.write_line(text)

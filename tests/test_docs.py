@@ -1,5 +1,6 @@
 """The documentation says what the code does: settings, errors, routes, requirements, commands and links."""
 
+import json
 import re
 from dataclasses import Field, fields
 from pathlib import Path
@@ -15,7 +16,9 @@ from notifier.settings import PREFIX, ApiKey, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md"), *(ROOT / "examples").glob("**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *DOCS.glob("**/*.md"), *(ROOT / "examples").glob("**/*.md"), ROOT / "browser/README.md"]
+)
 HTTP_API = (DOCS / "http-api.md").read_text()
 PROBLEMS = sorted(errors.Problem.__subclasses__(), key=lambda kind: kind.code)
 DISCONNECTS = sorted(errors.Disconnect.__subclasses__(), key=lambda kind: kind.close_code)
@@ -126,7 +129,15 @@ def test_requirements() -> None:
     files = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
     lines = [line for file in files for line in file.read_text().splitlines()]
     required = [line.partition("==")[0] for line in lines if re.match(r"\w", line)]
-    assert [row[0] for row in rows("dependencies.md") if row[0] not in ("requirement", "---")] == required
+    python = (DOCS / "dependencies.md").read_text().partition("| package |")[0]
+    assert re.findall(r"^\| `(.+?)` \|", python, re.MULTILINE) == required
+
+
+def test_npm_packages() -> None:
+    """Every package from npm has a reason, and no reason is left of one that went."""
+    required = json.loads((ROOT / "package.json").read_text())["devDependencies"]
+    lines = (DOCS / "dependencies.md").read_text().partition("| package |")[2].splitlines()
+    assert [line.split("`")[1] for line in lines if line.startswith("| `")] == sorted(required)
 
 
 def test_make_targets() -> None:

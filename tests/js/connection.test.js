@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Notifier } from "../../notifier/static/notifier.js";
+import { Notifier } from "../../browser/src/notifier.js";
+import { provide } from "./fake_browser.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
 
 test("the first frame is a hello with the token and the topics", async (t) => {
@@ -195,7 +196,7 @@ test("a short heartbeat does not hurry the next handshake", async (t) => {
   await service.accept({ heartbeat: 1 });
   service.close(1006);
   await tick(500);
-  await tick(29_999);
+  await tick(9_999);
   assert.equal(notifier.state, "connecting");
 });
 
@@ -273,7 +274,7 @@ test("connect() while the client waits is the next try, in place of the one it w
   assert.equal(service.dialled.length, 2);
 });
 
-for (const event of ["online", "pageshow", "visibilitychange"]) {
+for (const event of ["online", "pageshow", "resume", "visibilitychange"]) {
   test(`a client that waits hurries on ${event}, and only until disconnect()`, async (t) => {
     stopClock(t);
     const page = fakePage(t);
@@ -306,9 +307,52 @@ test("a page that is being hidden does not hurry", async (t) => {
   assert.equal(service.dialled.length, 1);
 });
 
+for (const [end, begin] of [["pagehide", "pageshow"], ["freeze", "resume"]]) {
+  test(`a page that stands still (${end}) has no connection, and resumes on ${begin}`, async (t) => {
+    const tick = stopClock(t);
+    const page = fakePage(t);
+    const service = new FakeService();
+    const { notifier } = await service.connected();
+    service.notify("a", "2000-0");
+    page.dispatchEvent(new Event(end));
+    assert.equal(service.socket.closedWith, 1000);
+    assert.equal(notifier.getSnapshot().reason, "asleep");
+    await tick(60_000);
+    assert.equal(service.dialled.length, 1);
+    page.dispatchEvent(new Event(begin));
+    await service.accept();
+    assert.equal(service.socket.heard("hello")[0].since, "2000-0");
+  });
+}
+
+test("after a sleep of the machine the connection is looked at, at once or when a timer comes", async (t) => {
+  const tick = stopClock(t);
+  const page = fakePage(t);
+  const service = new FakeService();
+  const { notifier, of } = await service.connected();
+  t.mock.timers.setTime(3_600_000); // timers did not run meanwhile
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(notifier.state, "reconnecting");
+  assert.equal(of("state").at(-1)[0].reason, "4000 heartbeat lost");
+  await tick(500);
+  await service.accept();
+  t.mock.timers.setTime(7_200_000);
+  await tick(5_000);
+  assert.equal(of("state").at(-1)[0].reason, "4000 heartbeat lost");
+});
+
+test("a short sleep costs nothing", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  t.mock.timers.setTime(30_000);
+  await tick(5_000);
+  assert.equal(notifier.state, "connected");
+});
+
 test("without network the state is offline, and the client tries all the same", async (t) => {
   const tick = stopClock(t);
-  fake(t, "navigator", { onLine: false });
+  provide(t, "navigator", { onLine: false });
   const service = new FakeService();
   const { notifier } = await service.connected();
   service.close(1006);
@@ -330,13 +374,7 @@ test("an event that does not exist cannot be listened to", () => {
 function fakePage(t) {
   const page = new EventTarget();
   page.hidden = false;
-  fake(t, "document", page);
-  fake(t, "addEventListener", page.addEventListener.bind(page));
+  provide(t, "document", page);
+  provide(t, "addEventListener", page.addEventListener.bind(page));
   return page;
-}
-
-function fake(t, name, value) {
-  const before = Object.getOwnPropertyDescriptor(globalThis, name);
-  Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
-  t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
 }

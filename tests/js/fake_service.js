@@ -1,6 +1,6 @@
 /** The service, as the client sees it: WebSockets that are dialled, what comes over them, what goes back. */
 
-import { Notifier } from "../../notifier/static/notifier.js";
+import { Notifier } from "../../browser/src/notifier.js";
 
 export class FakeService {
   dialled = []; // every WebSocket so far, the latest last
@@ -25,9 +25,10 @@ export class FakeService {
   client(options = {}) {
     const { WebSocket, getToken } = this;
     const url = "ws://127.0.0.1/v1/stream";
-    const notifier = new Notifier({ url, WebSocket, getToken, random: () => 0.5, ...options });
+    const transports = ["websocket"];
+    const notifier = new Notifier({ url, WebSocket, getToken, transports, random: () => 0.5, ...options });
     const events = [];
-    for (const name of ["notification", "removed", "lost", "state", "error"]) {
+    for (const name of ["notification", "removed", "lost", "replayed", "counts", "state", "error"]) {
       notifier.on(name, (...details) => events.push([name, ...details]));
     }
     const of = (wanted) => events.filter(([name]) => name === wanted).map(([, ...details]) => details);

@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import {
-  backoff,
-  comesBack,
-  compareCursors,
-  expiresSoon,
-  remember,
-  streamUrl,
-} from "../../notifier/static/notifier.js";
+import { compareCursors, isBefore, isHistory, remember } from "../../browser/src/cursor.js";
+import { backoff, comesBack } from "../../browser/src/retry.js";
+import { hears, topicOf } from "../../browser/src/stream.js";
+import { expiresSoon } from "../../browser/src/token.js";
 
 test("cursors are compared as two numbers, not as text", () => {
   const sorted = ["9-0", "10-0", "10-2", "10-10", "1763661600123-0"];
@@ -44,11 +40,28 @@ test("a close code says whether to come back", () => {
   assert.deepEqual(away.filter(comesBack), []);
 });
 
-test("the stream's address may be a path, or have any of the four schemes", () => {
-  assert.equal(streamUrl("/v1/stream", "https://example.com/page?x#y"), "wss://example.com/v1/stream");
-  assert.equal(streamUrl("http://example.com/v1/stream"), "ws://example.com/v1/stream");
-  assert.equal(streamUrl("https://example.com/v1/stream"), "wss://example.com/v1/stream");
-  assert.equal(streamUrl("wss://example.com/v1/stream", "http://other.com"), "wss://example.com/v1/stream");
+test("a place that is not known is before nothing", () => {
+  assert.ok(isBefore("9-0", "10-0"));
+  assert.ok(!isBefore("10-0", "10-0"));
+  assert.ok(!isBefore(undefined, "10-0"));
+  assert.ok(!isBefore("10-0", undefined));
+});
+
+test("history is what lies more than two seconds back", () => {
+  assert.equal(isHistory("7999-9", "10000-0"), true);
+  assert.equal(isHistory("8000-0", "10000-0"), false);
+  assert.equal(isHistory("8000-0", undefined), false);
+});
+
+test("only a topic's channel needs to be joined", () => {
+  assert.equal(topicOf("topic:a:b"), "a:b");
+  assert.equal(topicOf("user:topic:a"), undefined);
+  const topics = new Map([["a"]]);
+  assert.deepEqual(["all", "user:b", "topic:a", "topic:b"].filter((channel) => hears(topics, channel)), [
+    "all",
+    "user:b",
+    "topic:a",
+  ]);
 });
 
 test("a token that ends within five seconds is not worth sending", () => {

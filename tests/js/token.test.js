@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Notifier } from "../../notifier/static/notifier.js";
+import { Notifier } from "../../browser/src/notifier.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
 
 const API_KEY = "nk_live_secret";

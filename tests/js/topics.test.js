@@ -114,9 +114,9 @@ test("the replay of one topic does not move the cursor past what other channels 
 test("the page is told of what a topic lost while the connection lives", async (t) => {
   stopClock(t);
   const service = new FakeService();
-  const { of } = await service.connected();
-  service.say({ type: "lost", channels: ["topic:orders"] });
-  assert.deepEqual(of("lost"), [[{ channels: ["topic:orders"] }]]);
+  const { of } = await service.connected({ topics: ["orders"] });
+  service.say({ type: "lost", channels: ["topic:orders", "topic:left", "all"] });
+  assert.deepEqual(of("lost"), [[{ channels: ["topic:orders", "all"] }]]);
 });
 
 test("a refused topic is an error that names it", async (t) => {

@@ -1,0 +1,21 @@
+/**
+ * Makes the one file that pages load: node browser/build.js [where else than notifier/static/notifier.js]
+ *
+ * esbuild joins the modules, swc makes them small: it is better at that, and every byte is somebody's.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { minifySync } from "@swc/core";
+import { build } from "esbuild";
+
+const source = new URL("src/notifier.js", import.meta.url);
+const target = process.argv[2] ?? new URL("../notifier/static/notifier.js", import.meta.url);
+const { name, version } = JSON.parse(readFileSync(new URL("package.json", import.meta.url)));
+
+// Members of our own objects that neither a page nor the service nor another tab sees.
+const INNER = /^(alive|asked|closed|comeBackIn|greet|greeted|line|take|tell|timer|told|whenGone)$/;
+
+const options = { bundle: true, format: "esm", target: "es2022", minifySyntax: true, write: false };
+const { outputFiles } = await build({ ...options, entryPoints: [source.pathname] });
+const mangle = { props: { regex: INNER.source } };
+const { code } = minifySync(outputFiles[0].text, { module: true, compress: { passes: 3 }, mangle });
+writeFileSync(target, `/* ${name} ${version}, made from browser/src */\n${code}\n`);

@@ -1,0 +1,15 @@
+/** When to come back after a connection was lost. All times are in milliseconds. */
+
+const FIRST_RETRY = 1_000;
+const LAST_RETRY = 30_000;
+const STAY_AWAY = [1002, 1007, 1009]; // it would happen again
+
+/** Full jitter: thousands who lost the same service come back spread out evenly. */
+export function backoff(failures, random) {
+  return random() * Math.min(LAST_RETRY, FIRST_RETRY * 2 ** failures);
+}
+
+/** Whether a client comes back after this close code. */
+export function comesBack(code) {
+  return code < 4500 && !STAY_AWAY.includes(code);
+}

@@ -1,0 +1,456 @@
+import { isBefore } from "./cursor.js";
+import { joinGroup } from "./group.js";
+import { backoff, comesBack } from "./retry.js";
+import { RefusedToken, expiresSoon, refuseApiKey, userOf } from "./token.js";
+import { tryTo } from "./storage.js";
+import { poll, sse, websocket } from "./transports.js";
+
+const TRANSPORTS = { websocket, sse, poll };
+const TRANSPORT_KEY = "notifier.transport";
+
+const BROKEN = 1006;
+const RESTARTS = 1012;
+const SILENT = 4000;
+const TOKEN_REFUSED = 4001;
+const OVERLOADED = 4004;
+
+// All times are in milliseconds.
+const STABLE_AFTER = 30_000; // else who is accepted and dropped at once would try every second
+const ANSWER_WITHIN = 30_000; // getToken, the welcome and the next poll, each
+const OPEN_WITHIN = 10_000; // the first sign of life: some proxies leave a WebSocket without an answer
+const STREAM_WITHIN = 5_000; // the same of Server-Sent Events: some proxies keep them
+const LOOK_EVERY = 5_000; // at the clock: timers stand still while the machine sleeps
+const TRY_AGAIN_AFTER = 4 * 3_600_000; // what did not get through
+const NUDGE_AFTER = 1_000;
+const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
+
+/**
+ * The connection: one for all tabs where they can share it, held by the tab that leads. It comes back by itself.
+ *
+ * It tells each tab, by `hear(message)`, the service's frames, and
+ * - `stream`: how it is; the tab then says what it wants, as there may be another leader
+ * - `joined` ({topic, since}): all that the topic had since then has been told
+ * each with `at`: the cursor up to which everything has been told. It hears by `tell(message)` from each tab:
+ * - `tab` ({tab, topics, since, behind, once}): what this tab wants; the stream goes back to `since` if it is `behind`
+ * - `publish`: a frame for the service
+ * - `who`: wants to know how it is, and that it waits no longer
+ *
+ * `options` are those of Notifier, with the `id` of this tab and the `url` with http.
+ */
+export function createStream(options, hear) {
+  const { id, url, name, getToken } = options;
+  const { shared = true, transports = Object.keys(TRANSPORTS), random = Math.random } = options;
+  refuseApiKey(getToken);
+  const tabs = new Map(); // id -> {topics: Map of name -> since, once}
+  const topics = new Map(); // name -> {topic, since}; `since` only while its past is owed
+  const timers = {};
+  let state; // {state, reason, retryInMs}
+  let token;
+  let user; // whom all tokens are for, where they can be read
+  let group;
+  let leads = false;
+  let cursor;
+  let link; // the connection or the attempt at one: {line, id, top, transport, greeted, told, asked, alive, comeBackIn}
+  let next = 0; // the transport to try
+  let works = 0; // the one that got through, as far as we know
+  let refused = 0; // WebSockets in a row
+  let failures = 0;
+  let lastRef = 0;
+  let silence; // how long there may be
+  let aliveAt;
+  let page; // ends our listening to the page
+
+  const takers = {
+    welcome,
+    notification: deliver,
+    removed: deliver,
+    ok: answered,
+    error: answered,
+    ping,
+    expiring: renewToken,
+    drain,
+    close: ({ code, reason }) => closed(code, reason),
+  };
+
+  // The tabs
+
+  function lead() {
+    leads = true;
+    cursor = undefined; // the tabs will say
+    tabs.clear();
+    topics.clear();
+    recallTransport();
+    open();
+  }
+
+  function tell(message) {
+    if (leads) answer(message);
+    else group?.say(message);
+  }
+
+  function answer(message) {
+    if (message.type === "tab") meet(message);
+    else if (message.type === "who") hurry();
+    else if (link?.id) link.line.send(message);
+  }
+
+  function overhear(message) {
+    const { type, snapshot } = message;
+    if (/tab|who|publish/.test(type)) return leads && answer(message);
+    if (type === "stream") {
+      const { state, reason, retryInMs } = snapshot;
+      if (state === "closed") return stop(state, reason);
+      if (leads) return; // the last words of the leader before us
+      // The leader may be in a hidden tab, where timers run late.
+      if (retryInMs) after("retry", retryInMs + NUDGE_AFTER, hurry);
+    }
+    hear(message);
+  }
+
+  function meet({ tab, topics: wanted, since, behind, once }) {
+    const known = tabs.get(tab)?.topics;
+    tabs.set(tab, { topics: new Map(wanted), once });
+    if (!known) group.whenGone(tab, () => (tabs.delete(tab), leaveUnwanted()));
+    const late = !known && link?.greeted;
+    if (since && (behind || !link?.greeted)) goBack(since);
+    for (const [topic, owed] of wanted) {
+      if (!topics.has(topic) || (owed && owed !== known?.get(topic))) join(topic, owed ?? (late ? since : undefined));
+    }
+    leaveUnwanted();
+  }
+
+  function goBack(since) {
+    if (cursor && !isBefore(since, cursor)) return;
+    cursor = since;
+    if (link?.greeted) open(true);
+  }
+
+  function join(topic, since) {
+    const owed = topics.get(topic)?.since;
+    const membership = { topic, since: isBefore(owed, since) ? owed : (since ?? owed) };
+    topics.set(topic, membership);
+    if (link?.id) subscribe(membership);
+  }
+
+  function leaveUnwanted() {
+    for (const topic of topics.keys()) {
+      if ([...tabs.values()].some((tab) => tab.topics.has(topic))) continue;
+      topics.delete(topic);
+      if (link?.id) ask({ type: "unsubscribe", topic });
+    }
+  }
+
+  function say(message) {
+    message.at = cursor;
+    if (leads) group?.say(message);
+    hear(message);
+  }
+
+  function tellState() {
+    const { id: connection, transport, top } = link ?? {};
+    const snapshot = { ...state, connected: state.state === "connected", transport };
+    say({ type: "stream", snapshot, connection, top });
+  }
+
+  function enter(name, reason, retryInMs) {
+    state = { state: name, reason, retryInMs };
+    tellState();
+  }
+
+  // Opening
+
+  /** Opens a connection in place of the present one; quietly where the present one was good. */
+  async function open(quietly) {
+    drop();
+    const attempt = (link = { told: [], asked: new Map() });
+    allow(ANSWER_WITHIN);
+    if (!quietly) enter("connecting");
+    try {
+      if (getToken && (!token || expiresSoon(token, Date.now()))) await fetchToken();
+    } catch (error) {
+      if (attempt === link) noToken(error);
+      return;
+    }
+    if (attempt !== link) return;
+    if (leads) return dial(attempt);
+    drop();
+    const scope = shared && (name ?? user) && JSON.stringify(["notifier.v1", url, name, user]);
+    group = joinGroup(scope, id, lead, overhear);
+  }
+
+  async function fetchToken() {
+    const fresh = await getToken();
+    refuseApiKey(fresh);
+    if (!fresh) throw new Error("getToken gave no token");
+    if (user && user !== userOf(fresh)) throw new RefusedToken("another user's token");
+    user = userOf(fresh);
+    token = fresh;
+  }
+
+  /** Another tab may have better luck, so we lead no longer. */
+  function noToken(error) {
+    leave();
+    if (error instanceof RefusedToken) stop("closed", error.message);
+    else retry("unauthorized", `${error?.message ?? error}`);
+    hear({ type: "error", problem: error });
+  }
+
+  function dial(attempt) {
+    const transport = (attempt.transport = transports[next]);
+    const current = (handle) => (...details) => attempt === link && handle(...details);
+    allow(transport === "sse" ? STREAM_WITHIN : OPEN_WITHIN);
+    attempt.line = TRANSPORTS[transport]({
+      ...options,
+      token: () => token,
+      greet,
+      alive: current(alive),
+      take: current(take),
+      closed: current(closed),
+    });
+  }
+
+  /** What to ask the service for, of what it can be asked in that way. */
+  function greet(all) {
+    link.greeted = true;
+    link.told = [...topics.values()].filter(({ since }) => all || !since);
+    return { since: cursor, topics: link.told };
+  }
+
+  // Receiving
+
+  function take(frame) {
+    alive();
+    (takers[frame.type] ?? say)(frame);
+  }
+
+  function welcome(frame) {
+    if (!link.id) {
+      link.id = frame.connection;
+      link.top = frame.cursor;
+      // With a cursor of our own the replay is yet to come, and may be cut.
+      cursor ??= frame.cursor;
+      allow(2 * 1000 * frame.heartbeat);
+      after("stable", STABLE_AFTER, () => (failures = 0));
+      keepTransport();
+      updateTopics(link.told);
+      enter("connected");
+    }
+    say({ type: "lost", channels: frame.lost, counts: frame.counts });
+  }
+
+  /** Tells the service what was joined and left while it read our greeting. */
+  function updateTopics(told) {
+    for (const membership of topics.values()) {
+      if (!told.includes(membership)) subscribe(membership);
+    }
+    for (const { topic } of told) {
+      if (!topics.has(topic)) ask({ type: "unsubscribe", topic });
+    }
+  }
+
+  // A topic's own replay may run ahead of the other channels' one, so it does not count until all of it has come.
+  function deliver(frame) {
+    const owed = Boolean(topics.get(topicOf(frame.channel))?.since);
+    if (!owed) reached(frame.cursor);
+    // What is to be done once per browser is done in this tab rather than in another.
+    const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel))?.[0];
+    say({ ...frame, owed, chosen });
+  }
+
+  function ping(frame) {
+    reached(frame.cursor);
+    if (frame.cursor && !overWebSocket()) link.told.forEach(settle);
+    say(frame);
+  }
+
+  function drain(frame) {
+    link.comeBackIn = frame.retry_after_ms;
+    if (!overWebSocket()) closed(RESTARTS);
+  }
+
+  function reached(place) {
+    if (isBefore(cursor, place)) cursor = place;
+  }
+
+  function answered(frame) {
+    const { type, ref, problem } = frame;
+    const membership = link.asked.get(ref);
+    if (!membership) say(frame); // what a tab has asked for
+    else if (problem) say({ type, problem: { ...problem, topic: membership.topic } });
+    else settle(membership);
+  }
+
+  function settle(membership) {
+    const { topic, since } = membership;
+    membership.since = undefined;
+    if (since) say({ type: "joined", topic, since });
+  }
+
+  async function renewToken() {
+    const attempt = link;
+    try {
+      await fetchToken();
+    } catch (error) {
+      return hear({ type: "error", problem: error }); // the old one is good for a while yet, and 4001 will ask again
+    }
+    if (attempt === link) ask({ type: "auth", token });
+  }
+
+  // Sending
+
+  function subscribe(membership) {
+    const { topic, since } = membership;
+    const ref = String(++lastRef);
+    link.asked.set(ref, membership);
+    ask({ type: "subscribe", ref, topic, since });
+  }
+
+  /** Over HTTP, to ask for something else is to ask anew. */
+  function ask(frame) {
+    if (overWebSocket()) link.line.send(frame);
+    else after("reopen", 0, () => open(true));
+  }
+
+  function overWebSocket() {
+    return link.transport === "websocket";
+  }
+
+  // Losing the connection, and coming back
+
+  function alive() {
+    aliveAt = Date.now();
+    if (link.alive) return;
+    link.alive = true;
+    allow(ANSWER_WITHIN);
+  }
+
+  function allow(ms) {
+    silence = ms;
+    aliveAt = Date.now();
+    watch();
+  }
+
+  function watch() {
+    const passed = Math.abs(Date.now() - aliveAt); // somebody may have set the clock back
+    if (passed >= silence) closed(SILENT, link.id ? "heartbeat lost" : "no answer");
+    else after("watch", Math.min(silence - passed, LOOK_EVERY), watch);
+  }
+
+  function closed(code, text = "") {
+    const lost = link;
+    const reason = `${code} ${text}`.trim();
+    drop();
+    if (code === TOKEN_REFUSED) token = undefined;
+    if (code === OVERLOADED) failures = Math.max(failures, 3);
+    if (!comesBack(code)) {
+      group?.say({ type: "stream", snapshot: { state: "closed", reason } });
+      stop("closed", reason);
+    } else if (fallsBack(lost, code)) open();
+    else if (code === TOKEN_REFUSED && !lost.id) retry("unauthorized", reason);
+    else retry(globalThis.navigator?.onLine === false ? "offline" : "reconnecting", reason, lost.comeBackIn);
+  }
+
+  /**
+   * Chooses the next transport, and says whether to try it at once. WebSockets may be blocked where two failed in a
+   * row, Server-Sent Events where no byte came. If the service is down the next one fails as well, and nothing is kept.
+   */
+  function fallsBack({ id, transport, alive }, code) {
+    if (id || !transport || ![BROKEN, SILENT].includes(code)) return false;
+    const blocked = transport === "websocket" ? ++refused % 2 === 0 : transport === "sse" && code === SILENT && !alive;
+    next = blocked ? (next + 1) % transports.length : works;
+    return blocked && next > 0;
+  }
+
+  function keepTransport() {
+    refused = 0;
+    if (next === works) return;
+    works = next;
+    tryTo(() => localStorage.setItem(TRANSPORT_KEY, `${transports[next]} ${Date.now() + TRY_AGAIN_AFTER}`));
+  }
+
+  function recallTransport() {
+    const [transport, until] = tryTo(() => localStorage.getItem(TRANSPORT_KEY).split(" ")) ?? [];
+    next = works = until > Date.now() ? Math.max(0, transports.indexOf(transport)) : 0;
+  }
+
+  // Offline we try all the same: browsers have been wrong about it.
+  function retry(name, reason, retryInMs = backoff(failures++, random)) {
+    after("retry", retryInMs, open);
+    enter(name, reason, retryInMs);
+  }
+
+  /** Waits no longer, or lets the leader do so. */
+  function hurry() {
+    if (group && !leads) return group?.say({ type: "who" });
+    if (!link) return open();
+    watch();
+    tellState();
+  }
+
+  function stop(name, reason) {
+    page?.abort();
+    page = undefined;
+    rest(name, reason);
+  }
+
+  /** A page that stands still must not hold the connection that others share. */
+  function sleep() {
+    rest("reconnecting", "asleep");
+  }
+
+  function rest(name, reason) {
+    leave();
+    drop();
+    enter(name, reason);
+  }
+
+  function leave() {
+    group?.leave();
+    group = undefined;
+    leads = false;
+  }
+
+  /** From here on nothing that the old connection or attempt does counts. */
+  function drop() {
+    Object.values(timers).forEach(clearTimeout);
+    const line = link?.line;
+    link = undefined;
+    line?.close();
+  }
+
+  function connect() {
+    if (!page) watchPage();
+    hurry();
+  }
+
+  function watchPage() {
+    page = new AbortController();
+    const visibilitychange = () => document.hidden || hurry(); // in a hidden tab timers run late
+    const options = { signal: page.signal, capture: true };
+    const callbacks = { online: hurry, pageshow: hurry, resume: hurry, visibilitychange, pagehide: sleep, freeze: sleep };
+    for (const event in callbacks) globalThis.addEventListener?.(event, callbacks[event], options);
+  }
+
+  function after(name, ms, action) {
+    clearTimeout(timers[name]);
+    timers[name] = setTimeout(() => action(), Math.min(ms, LONGEST_TIMER));
+  }
+
+  return { connect, disconnect: () => stop("idle"), tell };
+}
+
+/** Whether who joined these topics hears the channel. */
+export function hears(topics, channel) {
+  const topic = topicOf(channel);
+  return topic === undefined || topics.has(topic);
+}
+
+/** The topic whose channel it is. */
+export function topicOf(channel) {
+  return /^topic:(.*)/.exec(channel)?.[1];
+}
+
+/** Something that no other tab has; crypto.randomUUID is missing where there is no TLS. */
+export function newId() {
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+}

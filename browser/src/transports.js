@@ -1,0 +1,86 @@
+/**
+ * The ways to the service. Each takes a line and returns {send(frame), close()}. A line is what the stream lends to it:
+ *
+ * - `url` (http), `token()`, `WebSocket`
+ * - `greet(all)`: {since, topics}, what to ask for at this moment: all, or what shares one `since`
+ * - `alive()`, `take(frame)`, `closed(code, reason)`: to be called when it happens
+ */
+
+const SUBPROTOCOL = "notifier.v1";
+// What a WebSocket would have been closed with.
+const CODES = { 400: 4500, 401: 4001, 403: 4501, 429: 4004, 503: 4004 };
+
+export function websocket({ url, token, greet, alive, take, closed, WebSocket = globalThis.WebSocket }) {
+  const socket = new WebSocket(url.replace("http", "ws"), SUBPROTOCOL);
+  const send = (frame) => socket.send(JSON.stringify(frame));
+  socket.onopen = () => {
+    alive();
+    // A topic that is owed its past is subscribed after the welcome: `hello` has one `since` for all.
+    const { since, topics } = greet();
+    send({ type: "hello", token: token(), since, topics: topics.map(({ topic }) => topic) });
+  };
+  socket.onmessage = ({ data }) => take(JSON.parse(data));
+  socket.onclose = ({ code, reason }) => closed(code, reason);
+  return { send, close: () => socket.close(1000) };
+}
+
+/** Server-Sent Events. An EventSource could not send the token. */
+export function sse(line) {
+  return overHttp(line, async (ask) => {
+    const { body } = await ask({ Accept: "text/event-stream" });
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ""; ; ) {
+      const { done, value } = await reader.read();
+      if (done) throw {};
+      line.alive();
+      const events = (text + value).split("\n\n");
+      text = events.pop();
+      events.map(frameOf).forEach(line.take);
+    }
+  });
+}
+
+/** A comment is a ping, `retry` says nothing to us. */
+function frameOf(event) {
+  const { data, id: cursor } = Object.fromEntries(event.split("\n").map((line) => line.split(/: (.*)/)));
+  return data ? JSON.parse(data) : { type: "ping", cursor };
+}
+
+/** Long polls. The first does not wait, so that the welcome comes at once. */
+export function poll(line) {
+  return overHttp(line, async (ask) => {
+    for (let wait = "&wait=0"; ; wait = "") {
+      const answer = await ask({}, wait);
+      const { frames } = await answer.json();
+      frames.forEach(line.take);
+    }
+  });
+}
+
+function overHttp({ url, token, greet, take, closed }, run) {
+  const end = new AbortController();
+  const fail = ({ code, message }) => closed(code ?? 1006, message);
+  const request = async (query, headers, body) => {
+    const bearer = token();
+    if (bearer) headers.Authorization = `Bearer ${bearer}`;
+    const [method, credentials] = [body ? "POST" : "GET", bearer ? "omit" : "include"];
+    const answer = await fetch(url + query, { method, headers, credentials, body, signal: end.signal });
+    const { status } = answer;
+    if (body ? status === 401 : !answer.ok) throw { code: CODES[status], message: `HTTP ${status}` };
+    return answer;
+  };
+  const ask = (headers, more = "") => request(`?${queryOf(greet(true))}${more}`, headers);
+  const send = async (frame) => {
+    const answer = await request("", {}, JSON.stringify(frame));
+    const said = await answer.json();
+    take(answer.ok ? said : { type: "error", ref: frame.ref, problem: said });
+  };
+  run(ask).catch(fail);
+  return { send: (frame) => send(frame).catch(fail), close: () => end.abort() };
+}
+
+function queryOf({ since, topics }) {
+  const query = new URLSearchParams(since && { since });
+  for (const { topic, since: own } of topics) query.append("topic", own ? `${topic} ${own}` : topic);
+  return query;
+}

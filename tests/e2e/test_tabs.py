@@ -1,0 +1,195 @@
+"""Tabs of a real Chromium: they share one connection, and none misses anything when that goes through hard times."""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Error, sync_playwright
+
+from tests.e2e.chromium import CHROMIUM, QUIET, Tab, connections
+from tests.e2e.proxy import Proxy
+from tests.service import Service, eventually
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A service of its own, so that its connections can be counted."""
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window."""
+    with sync_playwright() as playwright:
+        keep_pages = ["--disable-back-forward-cache"]  # playwright would not let them come back as they were
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, ignore_default_args=keep_pages)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser, service: Service) -> Iterator[BrowserContext]:
+    """A visitor's browser, with nothing remembered."""
+    with browser.new_context() as context:
+        yield context
+    eventually(lambda: connections(service) == 0)
+
+
+def publish(service: Service, user: str, *titles: str) -> None:
+    for title in titles:
+        assert service.publish({"to": {"users": [user]}, "title": title}).status == 201
+
+
+def test_ten_tabs_have_one_connection(context: BrowserContext, service: Service, user: str) -> None:
+    """Every tab is called back, the service sees one connection, and what is once per browser is done once."""
+    tabs = [Tab(context, service, user).connected() for _ in range(10)]
+    eventually(lambda: connections(service) == 1)
+    assert len({tab.get("notifier.connection") for tab in tabs}) == 1
+    publish(service, user, "one", "two", "three")
+    for tab in tabs:
+        tab.got(["one", "two", "three"])
+    assert sum((tab.get("once") for tab in tabs), []) == ["one", "two", "three"]
+
+
+def test_users_do_not_mix(context: BrowserContext, service: Service, user: str) -> None:
+    """Tabs of two users in one browser have a connection each, and hear only their own."""
+    alice, bob = (Tab(context, service, name).connected() for name in (user, f"{user}-other"))
+    eventually(lambda: connections(service) == 2)
+    publish(service, user, "for alice")
+    publish(service, f"{user}-other", "for bob")
+    alice.got(["for alice"])
+    bob.got(["for bob"])
+
+
+@pytest.mark.parametrize("end", ["close", "crash"])
+def test_the_leader_goes(context: BrowserContext, service: Service, user: str, end: str) -> None:
+    """When the tab that holds the connection is closed or crashes, the others go on: no gap, and nothing twice."""
+    tabs = [Tab(context, service, user, topics=["orders"]).connected() for _ in range(4)]
+    leader, *others = tabs
+    titles = [f"number {number}" for number in range(150)]
+    with ThreadPoolExecutor() as pool:
+        publishing = pool.submit(publish, service, user, *titles)
+        leader.wait("titles.length >= 50")
+        if end == "close":
+            leader.page.close()
+        else:
+            crash(leader)
+        publishing.result()
+    for tab in others:
+        tab.got(titles)
+    eventually(lambda: connections(service) == 1)
+    assert len({tab.get("notifier.connection") for tab in others}) == 1
+
+
+def crash(tab: Tab) -> None:
+    with tab.page.expect_event("crash"), contextlib.suppress(Error):
+        tab.page.goto("chrome://crash", wait_until="commit")
+
+
+def test_a_leader_goes_back_and_forth(context: BrowserContext, service: Service, user: str) -> None:
+    """A page that the browser puts aside gives the connection to another, and resumes as it was when it comes back."""
+    leader, other = (Tab(context, service, user).connected() for _ in range(2))
+    first = other.get("notifier.connection")
+    leader.page.evaluate("() => addEventListener('pageshow', ({ persisted }) => localStorage.persisted = persisted)")
+    leader.page.evaluate("() => { location.href = '/healthz'; }")
+    other.wait("notifier.state === 'connected' && notifier.connection !== value", first)
+    publish(service, user, "while away")
+    other.got(["while away"])
+    leader.page.evaluate("() => history.back()")
+    other.wait("localStorage.persisted === 'true'")
+    leader.connected().got(["while away"])
+    publish(service, user, "for both")
+    leader.got(["while away", "for both"])
+    other.got(["while away", "for both"])
+    eventually(lambda: connections(service) == 1)
+
+
+def test_each_tab_has_its_topics(context: BrowserContext, service: Service, user: str) -> None:
+    """A tab hears the topics that it joined; with `since`, it alone gets their past."""
+    orders, invoices = Tab(context, service, user, topics=["orders"]), Tab(context, service, user)
+    begin = orders.connected().get("notifier.cursor")
+    invoices.connected()
+    for title in ("first", "second"):
+        assert service.publish({"to": {"topics": ["orders"]}, "title": f"{user} {title}"}).status == 201
+    orders.got([f"{user} first", f"{user} second"])
+    invoices.page.evaluate("(since) => notifier.join('orders', { since })", begin)
+    invoices.got([f"{user} first", f"{user} second"])
+    invoices.wait("replayed.length === 1")
+    assert service.publish({"to": {"topics": ["orders"]}, "title": f"{user} third"}).status == 201
+    for tab in (orders, invoices):
+        tab.got([f"{user} first", f"{user} second", f"{user} third"])
+    eventually(lambda: connections(service) == 1)
+
+
+def test_a_reloaded_page_resumes(context: BrowserContext, service: Service, user: str) -> None:
+    """With a storage a page that was away for a moment gets what the other tabs have had already, and they nothing."""
+    reader, away = (Tab(context, service, user).connected() for _ in range(2))
+    cursor = away.get("notifier.cursor")
+    away.page.close()
+    publish(service, user, "meanwhile")
+    reader.got(["meanwhile"])
+    back = Tab(context, service, user)
+    back.page.evaluate(
+        """async ([cursor, token]) => {
+          notifier.disconnect();
+          titles.length = 0;
+          sessionStorage.setItem("notifier.cursor", cursor);
+          const { Notifier } = await import("/static/notifier.js");
+          window.notifier = new Notifier({ getToken: async () => token, storage: sessionStorage });
+          notifier.on("notification", ({ title }) => titles.push(title));
+          notifier.connect();
+        }""",
+        [cursor, service.token(user)],
+    )
+    back.connected().got(["meanwhile"])
+    publish(service, user, "later")
+    back.got(["meanwhile", "later"])
+    reader.got(["meanwhile", "later"])
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["sse"], ["poll"]])
+def test_a_tab_publishes(context: BrowserContext, service: Service, user: str, transports: list[str]) -> None:
+    """What a tab publishes reaches the others, itself only with echo; what it may not is told by the problem's code."""
+    options = {"topics": ["orders", "invoices"], "transports": transports}
+    leader, follower = (Tab(context, service, user, **options).connected() for _ in range(2))
+    for number, tab in enumerate((leader, follower)):
+        title = f"{user} {number}"
+        answer = tab.page.evaluate("(title) => notifier.publish('orders', { title })", title)
+        assert set(answer) == {"id", "cursor"}
+        for reader in (leader, follower):
+            reader.wait("titles.includes(value)", title)
+        tab.page.evaluate("(title) => notifier.publish('orders', { title }, { echo: false })", f"{title} silent")
+        tab.page.evaluate("(title) => notifier.publish('orders', { title })", f"{title} loud")
+        tab.wait("titles.includes(value)", f"{title} loud")
+        assert f"{title} silent" not in tab.get("titles")
+    follower.wait("titles.includes(value)", f"{user} 0 silent")
+    leader.wait("titles.includes(value)", f"{user} 1 silent")
+    refused = follower.page.evaluate("() => notifier.publish('invoices', { title: 'no' }).catch(({ code }) => code)")
+    assert refused == "forbidden"
+    assert follower.get("problems") == []
+
+
+@pytest.mark.parametrize("buffers, transport", [(False, "sse"), (True, "poll")])
+def test_behind_a_proxy(context: BrowserContext, service: Service, user: str, buffers: bool, transport: str) -> None:
+    """Where no WebSocket gets through, the next transport carries the same stream; and it is remembered."""
+    with Proxy(service.port, buffers) as proxy:
+        leader = Tab(context, service, user, proxy.port, topics=["orders"]).connected()
+        assert leader.get("notifier.getSnapshot().transport") == transport
+        assert proxy.refused >= 2
+        follower = Tab(context, service, user, proxy.port).connected()
+        titles = [f"number {number}" for number in range(30)]
+        publish(service, user, *titles[:10])
+        follower.got(titles[:10])
+        before = proxy.refused
+        leader.page.close()
+        publish(service, user, *titles[10:20])
+        follower.wait("titles.length >= 20")
+        publish(service, user, *titles[20:])
+        follower.got(titles)
+        assert proxy.refused == before
+        assert follower.get("notifier.getSnapshot().transport") == transport
+        follower.page.close()

@@ -1,0 +1,406 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { FakeBrowser, provide, tokenOf } from "./fake_browser.js";
+import { FakeService, settled, stopClock } from "./fake_service.js";
+
+const getToken = async () => tokenOf("alice");
+
+/** A service and its tabs in one browser; the first of them is connected and leads. */
+async function start(t, count = 2, options = {}) {
+  const tick = stopClock(t);
+  const browser = new FakeBrowser(t);
+  const service = new FakeService();
+  const tabs = [];
+  const open = async (more) => {
+    const tab = service.client({ getToken, ...options, ...more });
+    tabs.push(tab);
+    tab.notifier.connect();
+    await settled();
+    return tab;
+  };
+  await open();
+  await service.accept();
+  for (let number = 1; number < count; number++) await open();
+  return { tick, browser, service, tabs, open };
+}
+
+test("ten tabs have one connection and the same state", async (t) => {
+  const { service, tabs } = await start(t, 10);
+  assert.equal(service.dialled.length, 1);
+  assert.deepEqual(new Set(tabs.map(({ notifier }) => notifier.state)), new Set(["connected"]));
+  assert.deepEqual(new Set(tabs.map(({ notifier }) => notifier.connection)), new Set(["c1"]));
+  assert.deepEqual(new Set(tabs.map(({ notifier }) => notifier.cursor)), new Set(["1000-0"]));
+});
+
+test("every tab is called back, once", async (t) => {
+  const { service, tabs } = await start(t, 3);
+  service.notify("a", "2000-0");
+  service.notify("a", "2000-1", { channel: "all" });
+  await settled();
+  for (const { titles, notifier } of tabs) {
+    assert.deepEqual(titles(), ["a"]);
+    assert.equal(notifier.cursor, "2000-1");
+  }
+});
+
+for (const [what, options, other] of [
+  ["users", {}, { getToken: async () => tokenOf("bob") }],
+  ["services", {}, { url: "ws://127.0.0.1/other/v1/stream" }],
+  ["names", {}, { name: "other" }],
+  ["tabs that do not want to share", {}, { shared: false }],
+]) {
+  test(`different ${what} have connections of their own`, async (t) => {
+    const { service, open } = await start(t, 1, options);
+    const tab = await open(other);
+    await service.accept({ connection: "c2" });
+    assert.equal(service.dialled.length, 2);
+    assert.equal(tab.notifier.connection, "c2");
+    service.notify("a", "2000-0");
+    await settled();
+    assert.deepEqual(tab.titles(), ["a"]);
+  });
+}
+
+test("a cookie does not say who it is, so its tabs share by name only", async (t) => {
+  const { service, open } = await start(t, 2, { getToken: undefined });
+  assert.equal(service.dialled.length, 2);
+  await open({ name: "shop" });
+  await service.accept();
+  await open({ name: "shop" });
+  assert.equal(service.dialled.length, 3);
+});
+
+for (const missing of ["navigator", "BroadcastChannel"]) {
+  test(`without ${missing} each tab has a connection of its own`, async (t) => {
+    stopClock(t);
+    new FakeBrowser(t);
+    provide(t, missing, undefined);
+    const service = new FakeService();
+    await service.connected({ getToken });
+    await service.connected({ getToken });
+    assert.equal(service.dialled.length, 2);
+  });
+}
+
+test("where locks are forbidden each tab has a connection of its own", async (t) => {
+  stopClock(t);
+  const browser = new FakeBrowser(t);
+  browser.locks.request = async () => {
+    throw new DOMException("not here", "SecurityError");
+  };
+  const service = new FakeService();
+  const { notifier } = await service.connected({ getToken });
+  assert.equal(notifier.state, "connected");
+});
+
+test("the leader joins what any tab joins, and each tab gets what it joined", async (t) => {
+  const { service, tabs } = await start(t);
+  const [first, second] = tabs;
+  first.notifier.join("orders");
+  second.notifier.join("invoices");
+  await settled();
+  assert.deepEqual(service.socket.heard("subscribe").map(({ topic }) => topic), ["orders", "invoices"]);
+  service.notify("a", "2000-0", { channel: "topic:orders" });
+  service.notify("b", "2001-0", { channel: "topic:invoices" });
+  await settled();
+  assert.deepEqual(first.titles(), ["a"]);
+  assert.deepEqual(second.titles(), ["b"]);
+  first.notifier.join("invoices");
+  second.notifier.leave("invoices");
+  await settled();
+  assert.deepEqual(service.socket.heard("unsubscribe"), []);
+  first.notifier.leave("invoices");
+  assert.deepEqual(service.socket.heard("unsubscribe").map(({ topic }) => topic), ["invoices"]);
+});
+
+test("what only a closed tab had joined is left", async (t) => {
+  const { service, tabs } = await start(t);
+  tabs[1].notifier.join("orders");
+  await settled();
+  tabs[1].notifier.disconnect();
+  await settled();
+  assert.deepEqual(service.socket.heard("unsubscribe").map(({ topic }) => topic), ["orders"]);
+  assert.equal(tabs[0].notifier.state, "connected");
+});
+
+test("a tab gets the past of a topic for itself", async (t) => {
+  const { service, tabs } = await start(t, 2, { topics: ["orders"] });
+  service.notify("new", "9000-0", { channel: "topic:orders" });
+  tabs[1].notifier.join("orders", { since: "500-0" });
+  await settled();
+  const [{ ref, since }] = service.socket.heard("subscribe");
+  assert.equal(since, "500-0");
+  service.notify("old", "600-0", { channel: "topic:orders", replay: true });
+  service.notify("new", "9000-0", { channel: "topic:orders", replay: true });
+  service.say({ type: "ok", ref, topics: ["orders"] });
+  await settled();
+  assert.deepEqual(tabs[0].titles(), ["new"]);
+  assert.deepEqual(tabs[1].titles(), ["new", "old"]);
+  assert.deepEqual(tabs[1].of("replayed"), [[{ count: 1, lost: [] }]]);
+  assert.deepEqual(tabs[0].of("replayed"), []);
+});
+
+test("a tab that comes without a cursor is told nothing old", async (t) => {
+  const { tick, service, tabs, open } = await start(t, 1);
+  service.close(1006);
+  const late = await open();
+  await tick(500);
+  await service.accept({ cursor: "9000-0" });
+  service.notify("old", "2000-0", { replay: true });
+  service.notify("new", "9001-0");
+  await settled();
+  assert.deepEqual(tabs[0].titles(), ["old", "new"]);
+  assert.deepEqual(late.titles(), ["new"]);
+});
+
+test("a tab that comes with an older cursor gets what it missed, and the others no repetition", async (t) => {
+  const { service, tabs, open } = await start(t, 1);
+  for (const [id, cursor] of [["a", "10000-0"], ["b", "20000-0"], ["c", "30000-0"]]) service.notify(id, cursor);
+  const late = await open({ storage: { getItem: () => "15000-0", setItem() {} } });
+  assert.equal(service.dialled.length, 2);
+  await service.accept({ connection: "c2", cursor: "30000-0" });
+  assert.equal(service.socket.heard("hello")[0].since, "15000-0");
+  service.notify("b", "20000-0", { replay: true });
+  service.notify("c", "30000-0", { replay: true });
+  service.say({ type: "ping", cursor: "30000-0" });
+  service.notify("d", "40000-0");
+  await settled();
+  assert.deepEqual(tabs[0].titles(), ["a", "b", "c", "d"]);
+  assert.deepEqual(late.titles(), ["b", "c", "d"]);
+  assert.deepEqual(late.of("replayed"), [[{ count: 2, lost: [] }]]);
+  assert.deepEqual(tabs[0].of("state").map(([{ current }]) => current), ["connecting", "connected"]);
+});
+
+test("when the leader is killed another tab goes on at the same place", async (t) => {
+  const { browser, service, tabs } = await start(t, 3, { topics: ["orders"] });
+  tabs[2].notifier.join("invoices");
+  service.notify("a", "2000-0");
+  await settled();
+  await browser.killLeader();
+  assert.equal(service.dialled.length, 2);
+  await service.accept({ connection: "c2" });
+  const [{ since, topics }] = service.socket.heard("hello");
+  assert.equal(since, "2000-0");
+  assert.deepEqual(topics, ["orders", "invoices"]);
+  service.notify("a", "2000-0", { replay: true });
+  service.notify("b", "2001-0", { replay: true });
+  service.notify("c", "2002-0", { channel: "topic:invoices" });
+  await settled();
+  assert.deepEqual(tabs[1].titles(), ["a", "b"]);
+  assert.deepEqual(tabs[2].titles(), ["a", "b", "c"]);
+  assert.equal(tabs[2].notifier.connection, "c2");
+});
+
+test("a new leader goes back to the place of the tab that is furthest behind", async (t) => {
+  const { browser, service, tabs, open } = await start(t, 2);
+  for (const id of ["a", "b"]) service.notify(id, `${id === "a" ? 10000 : 20000}-0`);
+  await settled();
+  await open({ storage: { getItem: () => "15000-0", setItem() {} } });
+  assert.equal(service.dialled.length, 2); // the leader goes back, and is killed at it
+  await browser.killLeader();
+  await service.accept();
+  assert.equal(service.socket.heard("hello")[0].since, "15000-0");
+  service.notify("b", "20000-0", { replay: true });
+  service.notify("c", "30000-0", { replay: true });
+  await settled();
+  assert.deepEqual(tabs[1].titles(), ["a", "b", "c"]);
+  assert.deepEqual(tabs[2].titles(), ["b", "c"]);
+});
+
+test("a tab that learns late of a new leader misses nothing of its topics", async (t) => {
+  const { browser, service, tabs } = await start(t, 3);
+  tabs[2].notifier.join("orders");
+  service.notify("a", "2000-0");
+  await settled();
+  browser.holdUp();
+  await browser.killLeader();
+  await service.accept({ connection: "c2" });
+  service.notify("b", "2001-0");
+  assert.deepEqual(service.socket.heard("hello")[0].topics, []);
+  await browser.deliver();
+  const [{ topic, since }] = service.socket.heard("subscribe");
+  assert.deepEqual([topic, since], ["orders", "2000-0"]);
+  assert.deepEqual(tabs[2].titles(), ["a", "b"]);
+  assert.equal(service.dialled.length, 2);
+});
+
+test("disconnect() of the leader hands the connection over", async (t) => {
+  const { service, tabs } = await start(t, 2);
+  tabs[0].notifier.disconnect();
+  await service.accept({ connection: "c2" });
+  assert.equal(tabs[0].notifier.state, "idle");
+  assert.equal(tabs[1].notifier.connection, "c2");
+  service.notify("a", "2000-0");
+  await settled();
+  assert.deepEqual(tabs.map(({ titles }) => titles()), [[], ["a"]]);
+});
+
+test("a leader that cannot get a token lets another tab try", async (t) => {
+  const tick = stopClock(t);
+  new FakeBrowser(t);
+  const service = new FakeService();
+  const answers = [tokenOf("alice")];
+  const first = await service.connected({ getToken: async () => answers.shift() });
+  const second = service.client({ getToken });
+  second.notifier.connect();
+  await settled();
+  service.close(4001, "expired");
+  await tick(500);
+  assert.equal(first.notifier.state, "unauthorized");
+  await service.accept({ connection: "c2" });
+  assert.equal(second.notifier.connection, "c2");
+  answers.push(tokenOf("alice"));
+  await tick(1_000);
+  assert.equal(first.notifier.connection, "c2");
+  assert.equal(service.dialled.length, 2);
+});
+
+test("a token of another user ends this tab's part, and mixes nothing", async (t) => {
+  const tick = stopClock(t);
+  new FakeBrowser(t);
+  const service = new FakeService();
+  const answers = [tokenOf("alice"), tokenOf("bob")];
+  const first = await service.connected({ getToken: async () => answers.shift() });
+  const second = service.client({ getToken });
+  second.notifier.connect();
+  await settled();
+  service.close(4001, "expired");
+  await tick(500);
+  assert.equal(first.notifier.state, "closed");
+  assert.match(first.of("error")[0][0].message, /another user/);
+  await service.accept();
+  assert.equal(second.notifier.state, "connected");
+});
+
+test("a service that wants us to stay away keeps all tabs away", async (t) => {
+  const { tick, browser, service, tabs } = await start(t, 3);
+  service.close(4501, "forbidden");
+  await tick(60_000);
+  assert.deepEqual(tabs.map(({ notifier }) => notifier.state), ["closed", "closed", "closed"]);
+  assert.ok(service.dialled.length <= 2);
+  assert.deepEqual(browser.held, []);
+  const dialled = service.dialled.length;
+  tabs[2].notifier.connect();
+  await service.accept();
+  assert.equal(service.dialled.length, dialled + 1);
+  assert.deepEqual(tabs.map(({ notifier }) => notifier.state), ["closed", "closed", "connected"]);
+});
+
+test("connect() in any tab is the next try for all", async (t) => {
+  const { service, tabs } = await start(t, 2);
+  service.close(1006);
+  await settled();
+  assert.deepEqual(tabs.map(({ notifier }) => notifier.state), ["reconnecting", "reconnecting"]);
+  tabs[1].notifier.connect();
+  await settled();
+  assert.equal(service.dialled.length, 2);
+});
+
+test("a tab reminds a leader whose timers run late", async (t) => {
+  const { tick, service, tabs } = await start(t, 2);
+  service.close(1006);
+  await settled();
+  assert.equal(tabs[1].of("state").at(-1)[0].retryInMs, 500);
+  await tick(500);
+  assert.equal(service.dialled.length, 2);
+  await tick(1_000); // and no other try for that
+  assert.equal(service.dialled.length, 2);
+});
+
+test("perBrowser calls back in one tab", async (t) => {
+  const { browser, service, tabs } = await start(t, 3);
+  const printed = [];
+  tabs.forEach(({ notifier }, number) => {
+    notifier.on("notification", ({ id }) => printed.push([number, id]), { perBrowser: true });
+  });
+  await settled();
+  service.notify("a", "2000-0");
+  await settled();
+  assert.deepEqual(printed, [[0, "a"]]);
+  await browser.killLeader();
+  await service.accept();
+  service.notify("a", "2000-0", { replay: true });
+  service.notify("b", "2001-0", { replay: true });
+  await settled();
+  assert.deepEqual(printed, [[0, "a"], [1, "b"]]);
+});
+
+test("perBrowser calls back where the topic was joined, if the leader has not", async (t) => {
+  const { service, tabs } = await start(t, 3);
+  const printed = [];
+  tabs[2].notifier.join("orders");
+  for (const number of [1, 2]) {
+    tabs[number].notifier.on("notification", ({ id }) => printed.push([number, id]), { perBrowser: true });
+  }
+  await settled();
+  service.notify("a", "2000-0", { channel: "topic:orders" });
+  service.notify("b", "2001-0");
+  await settled();
+  assert.deepEqual(printed, [[2, "a"], [1, "b"]]);
+});
+
+test("perBrowser works in a tab that is alone", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  const printed = [];
+  notifier.on("notification", ({ id }) => printed.push(id), { perBrowser: true });
+  service.notify("a", "2000-0");
+  assert.deepEqual(printed, ["a"]);
+});
+
+test("a topic that is refused is told to the tab that joined it", async (t) => {
+  const { service, tabs } = await start(t, 2);
+  tabs[1].notifier.join("secrets");
+  await settled();
+  const problem = { code: "forbidden", title: "Not granted", status: 403 };
+  service.say({ type: "error", ref: service.socket.heard("subscribe")[0].ref, problem });
+  await settled();
+  assert.deepEqual(tabs[0].of("error"), []);
+  assert.deepEqual(tabs[1].of("error"), [[{ ...problem, topic: "secrets" }]]);
+});
+
+test("a tab publishes through the leader, and through the next one if that is killed", async (t) => {
+  const { browser, service, tabs } = await start(t, 2);
+  const done = tabs[1].notifier.publish("orders", { title: "Hi" });
+  await settled();
+  const [first] = service.socket.heard("publish");
+  await browser.killLeader();
+  await service.accept({ connection: "c2" });
+  await settled();
+  const [again] = service.socket.heard("publish");
+  assert.deepEqual(again, first);
+  service.say({ type: "ok", ref: again.ref, topics: [], id: "n1", cursor: "2000-0" });
+  assert.deepEqual(await done, { id: "n1", cursor: "2000-0" });
+});
+
+test("a frozen leader hands over, and comes back as a follower that has missed nothing", async (t) => {
+  const tick = stopClock(t);
+  new FakeBrowser(t);
+  const pages = [new EventTarget(), new EventTarget()];
+  const service = new FakeService();
+  const tabs = [];
+  for (const page of pages) {
+    provide(t, "addEventListener", page.addEventListener.bind(page));
+    const tab = service.client({ getToken });
+    tabs.push(tab);
+    tab.notifier.connect();
+    await settled();
+  }
+  await service.accept();
+  pages[0].dispatchEvent(new Event("freeze"));
+  await service.accept({ connection: "c2" });
+  assert.equal(tabs[0].notifier.state, "reconnecting");
+  service.notify("a", "20000-0");
+  await settled();
+  assert.deepEqual(tabs.map(({ titles }) => titles()), [[], ["a"]]);
+  pages[0].dispatchEvent(new Event("resume"));
+  await settled();
+  await service.accept({ connection: "c3" });
+  assert.equal(service.socket.heard("hello")[0].since, "1000-0");
+  service.notify("a", "20000-0", { replay: true });
+  service.notify("b", "30000-0");
+  await settled();
+  assert.deepEqual(tabs.map(({ titles }) => titles()), [["a", "b"], ["a", "b"]]);
+  await tick(0);
+});

@@ -1,0 +1,46 @@
+/** What users may write, and what they may not: `tsc --noEmit` is the test. */
+
+import { Notifier, type Problem, type Snapshot } from "notifier-client";
+
+const notifier = new Notifier({ getToken: async () => "token", topics: ["orders"], storage: sessionStorage });
+
+const end: () => void = notifier.on("notification", ({ id, title, data }, { channel, cursor, replay }) => {
+  const texts: (string | undefined)[] = [id, title, channel, cursor];
+  const missed: boolean = replay;
+  console.log(texts, missed, data);
+});
+notifier.on("notification", ({ id }) => console.log(id), { perBrowser: true });
+notifier.on("removed", ({ id, channel }) => console.log(id, channel));
+notifier.on("lost", ({ channels }) => channels.map((channel) => channel.length));
+notifier.on("replayed", ({ count, lost }) => console.log(count + lost.length));
+notifier.on("counts", ({ unread }) => console.log(unread));
+notifier.on("state", ({ current, previous, reason, retryInMs }) => console.log(current, previous, reason, retryInMs));
+notifier.on("error", (error) => console.log("code" in error ? error.code : error.message));
+notifier.connect();
+notifier.join("invoices", { since: notifier.cursor });
+notifier.leave("invoices");
+notifier
+  .publish("orders", { title: "Hi", data: { n: 1 }, ttl: 60 }, { echo: false })
+  .then(({ id, cursor }) => console.log(id, cursor))
+  .catch((problem: Problem) => console.log(problem.code, problem.retry_after));
+const { subscribe, getSnapshot } = notifier;
+const unsubscribe = subscribe(() => {
+  const { state, connected, transport }: Snapshot = getSnapshot();
+  console.log(state, connected, transport);
+});
+unsubscribe();
+end();
+notifier.disconnect();
+
+// @ts-expect-error: there is no such event
+notifier.on("notifcation", () => {});
+// @ts-expect-error: only notifications are for one tab
+notifier.on("state", () => {}, { perBrowser: true });
+// @ts-expect-error: a token is fetched
+new Notifier({ getToken: "token" });
+// @ts-expect-error: there is no such transport
+new Notifier({ transports: ["carrier pigeon"] });
+// @ts-expect-error: the service adds the sender
+notifier.publish("orders", { sender: "me" });
+// @ts-expect-error: a snapshot is frozen
+getSnapshot().state = "idle";
