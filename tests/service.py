@@ -6,6 +6,7 @@ with Service(workers=1, heartbeat=1) as service, service.client("alice") as alic
 """
 
 import contextlib
+import copy
 import http.client
 import itertools
 import json
@@ -13,6 +14,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -50,7 +52,8 @@ class Service:
     """One service. Settings are named like the fields of `notifier.settings.Settings`."""
 
     def __init__(self, **settings: object) -> None:
-        self.port = _free_port()
+        self.port = free_port()
+        self.tls: ssl.SSLContext | None = None
         self.api_key = API_KEY
         self.directory = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
         self._log = self.directory / "service.log"
@@ -115,16 +118,28 @@ class Service:
             EmbeddedValkey(self.directory).stop()  # it has outlived its master
             raise AssertionError(f"The service does not end.\n{self.log}") from None
 
+    def behind(self, port: int, tls: ssl.SSLContext | None = None) -> Self:
+        """Return this service as it is reached at another port: through a proxy."""
+        seen = copy.copy(self)
+        seen.port, seen.tls = port, tls
+        return seen
+
     # As a publisher.
 
     def request(self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Return the answer to a request. An iterable body is sent in chunks."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        connection = self.dial()
         try:
             connection.request(method, path, _encode(body), dict(headers or {}))
             return _answer(connection.getresponse())
         finally:
             connection.close()
+
+    def dial(self) -> http.client.HTTPConnection:
+        """Return a connection for requests."""
+        if self.tls:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=DEADLINE, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
 
     def metric(self, name: str) -> float:
         """Return the value of a metric without labels."""
@@ -167,8 +182,8 @@ class Service:
 
     def connect(self, path: str = "/v1/stream", **options: Any) -> "Client":
         """Open a WebSocket and send nothing."""
-        url = f"ws://127.0.0.1:{self.port}{path}"
-        options = {"proxy": None, "ping_interval": None, "open_timeout": DEADLINE} | options
+        url = f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.port}{path}"
+        options = {"ssl": self.tls, "proxy": None, "ping_interval": None, "open_timeout": DEADLINE} | options
         return Client(connect(url, **options))
 
     def client(
@@ -250,7 +265,8 @@ def _environ(settings: Mapping[str, object]) -> dict[str, str]:
     return inherited | {f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -1,0 +1,425 @@
+"""Through the proxies of docs/deploy, as Debian has them, all comes as without one; through bad ones it does not.
+
+Each kind is the real daemon with the file that an operator takes; tests/proxies.py says what a test replaces in it.
+"""
+
+import contextlib
+import itertools
+import json
+import select
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+import pytest
+from websockets.exceptions import WebSocketException
+
+from tests import raw
+from tests.proxies import KINDS, Proxy, certificate, enemy, is_installed
+from tests.raw import Peer
+from tests.service import DEADLINE, NDJSON, PROBLEM, Service, eventually
+from tests.valkey import running_valkey
+
+Frames = Iterator[dict[str, Any]]
+
+INSTALLED = [
+    pytest.param(name, marks=pytest.mark.skipif(not is_installed(name), reason=f"needs {name}")) for name in KINDS
+]
+needs_nginx = pytest.mark.skipif(not is_installed("nginx"), reason="needs nginx")
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+
+
+@pytest.fixture(scope="module", params=INSTALLED)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The name of a proxy."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def seen(kind: str, service: Service) -> Iterator[Service]:
+    """The service as it is seen from before the proxy."""
+    with KINDS[kind](service.port) as proxy:
+        yield service.behind(proxy.port, proxy.tls)
+
+
+@pytest.fixture(scope="module")
+def lively() -> Iterator[Service]:
+    """A service that pings every second."""
+    with Service(workers=1, heartbeat=1) as service:
+        yield service
+
+
+def publish(service: Service, user: str, data: object) -> None:
+    assert service.publish({"to": {"users": [user]}, "data": data}).status == 201
+
+
+def query(since: str | None, **others: str) -> str:
+    return "/v1/stream?" + urlencode(others | ({"since": since} if since else {}))
+
+
+def bearer(service: Service, user: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.token(user)}"}
+
+
+def web_socket(service: Service, user: str, since: str | None = None) -> Frames:
+    """Yield the frames of a WebSocket."""
+    with service.client(user, since=since) as client:
+        yield client.welcome
+        while True:
+            yield json.loads(client.socket.recv(DEADLINE))
+
+
+def events(service: Service, user: str, since: str | None = None) -> Frames:
+    """Yield the frames of a stream of Server-Sent Events, and an empty one for each comment."""
+    connection = service.dial()
+    with contextlib.closing(connection):
+        connection.request("GET", query(since), headers={"Accept": "text/event-stream", **bearer(service, user)})
+        response = connection.getresponse()
+        assert (response.status, response.getheader("Content-Type")) in ((200, "text/event-stream"), (503, PROBLEM))
+        while response.status == 200 and (line := response.readline()):
+            if line.startswith(b"data: "):
+                yield json.loads(line.removeprefix(b"data: "))
+            elif line.startswith(b":"):
+                yield {}
+
+
+def polls(service: Service, user: str, since: str | None = None) -> Frames:
+    """Yield the frames of long polls, one after the other."""
+    while True:
+        answer = service.request("GET", query(since), headers=bearer(service, user))
+        if answer.status == 503:
+            return
+        assert answer.status == 200, answer
+        for frame in answer.json["frames"]:
+            since = frame.get("cursor", since)
+            yield frame
+
+
+TRANSPORTS: dict[str, Callable[..., Frames]] = {"web socket": web_socket, "events": events, "polls": polls}
+
+
+def notifications(frames: Frames) -> Iterator[object]:
+    """Yield the data of notifications, once each: what lies within the overlap comes again with the next poll."""
+    known = set()
+    for frame in frames:
+        if frame.get("type") == "notification" and (id := frame["notification"]["id"]) not in known:
+            known.add(id)
+            yield frame["notification"]["data"]
+
+
+class Follower(threading.Thread):
+    """A client that comes back with its cursor until it is told to stop. `heard` has each notification once."""
+
+    _AWAY: ClassVar = (OSError, HTTPException, WebSocketException, TimeoutError)
+
+    def __init__(self, transport: str, service: Service, user: str) -> None:
+        super().__init__(daemon=True)
+        self.heard: dict[str, object] = {}
+        self.lost: list[str] = []
+        self.cursor: str | None = None
+        self._follow = TRANSPORTS[transport]
+        self._service = service
+        self._user = user
+        self._stopped = threading.Event()
+
+    def __enter__(self) -> "Follower":
+        self.start()
+        eventually(lambda: self.cursor)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+
+    def expect(self, data: list[object]) -> None:
+        """Wait until it has heard all this, in order, and was told of no loss."""
+        eventually(lambda: len(self.heard) >= len(data))
+        assert (list(self.heard.values()), self.lost) == (data, [])
+
+    def run(self) -> None:
+        while not self._stopped.wait(0.1):
+            with contextlib.suppress(*self._AWAY):
+                for frame in self._follow(self._service, self._user, self.cursor):
+                    self._take(frame)
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        self.cursor = frame.get("cursor", self.cursor)
+        if frame.get("type") == "notification":
+            notification = frame["notification"]
+            self.heard.setdefault(notification["id"], notification["data"])
+        self.lost += frame.get("lost", [])
+
+
+def publish_until_acknowledged(service: Service, user: str, number: int) -> None:
+    """Publish as a careful publisher does: repeat with the same key until it is acknowledged."""
+
+    def is_acknowledged() -> bool:
+        body = {"to": {"users": [user]}, "data": number}
+        with contextlib.suppress(OSError, HTTPException):
+            answer = service.publish(body, {"Idempotency-Key": f"{user}-{number}"})
+            if answer.status != 201:
+                assert answer.status in (409, 502, 503) and int(answer.headers["Retry-After"]) > 0
+            return answer.status == 201
+        return False
+
+    eventually(is_acknowledged, 2 * DEADLINE)
+
+
+def test_web_socket(seen: Service, user: str) -> None:
+    """A WebSocket with its subprotocol is welcomed and hears; its pings and close codes come through."""
+    with seen.connect(subprotocols=["notifier.v1"]) as client:
+        assert client.socket.subprotocol == "notifier.v1"
+        client.send("hello", token=seen.token(user))
+        assert client.receive()["type"] == "welcome"
+        for number in range(20):
+            publish(seen, user, number)
+            assert client.receive("notification")["notification"]["data"] == number
+        assert client.socket.ping("are you there").wait(DEADLINE)
+        client.send("hello")
+        assert client.close_code() == 4500
+
+
+def test_echo(seen: Service) -> None:
+    """Whatever a WebSocket sends comes back as it was."""
+    with seen.connect("/v1/echo") as client:
+        for message in ("", "text", b"\x00\xff" * 30_000):
+            client.socket.send(message)
+            assert client.socket.recv(DEADLINE) == message
+
+
+@needs_curl
+def test_server_sent_events(seen: Service, user: str) -> None:
+    """curl on HTTP/2 has every event before the next is published."""
+    command = ["curl", "-sN", "-D-", "--http2", "--cacert", str(certificate().chain), "--max-time", "60"]
+    command += ["-H", "Accept: text/event-stream", "-H", f"Authorization: Bearer {seen.token(user)}"]
+    command.append(f"https://127.0.0.1:{seen.port}/v1/stream")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
+        try:
+            assert curl.stdout
+            assert curl.stdout.readline().strip() == "HTTP/2 200"
+            frames = (json.loads(line[6:]) for line in curl.stdout if line.startswith("data: "))
+            assert next(frames)["type"] == "welcome"
+            for number in range(20):
+                publish(seen, user, number)
+                assert next(frames)["notification"]["data"] == number
+        finally:
+            curl.kill()
+
+
+def test_long_poll(seen: Service, user: str) -> None:
+    """Each poll is answered by what comes next, and nothing falls between two of them."""
+    frames = polls(seen, user)
+    assert next(frames)["type"] == "ping"
+    heard = notifications(frames)
+    for number in range(20):
+        publish(seen, user, number)
+        assert next(heard) == number
+
+
+def test_publish_many(seen: Service, user: str) -> None:
+    """A batch goes through as one request, its bad line fails alone."""
+    lines: list[object] = [{"to": {"users": [user]}, "data": number} for number in range(500)]
+    lines[250] = {"to": {}}
+    with seen.client(user) as client:
+        answer = seen.publish(lines)
+        assert [line["status"] for line in answer.json] == [201] * 250 + [422] + [201] * 249
+        expected = [number for number in range(500) if number != 250]
+        assert [client.receive("notification")["notification"]["data"] for _ in expected] == expected
+
+
+def test_publish_in_chunks(seen: Service, user: str) -> None:
+    """A batch whose length is not known before arrives whole."""
+    line = json.dumps({"to": {"users": [user]}, "title": "x"}).encode() + b"\n"
+    answer = seen.publish((line for _ in range(300)), {"Content-Type": NDJSON})
+    assert [line["status"] for line in answer.json] == [201] * 300
+
+
+def test_the_longest_batch(seen: Service, user: str) -> None:
+    """16 MB go through."""
+    limit = 16_777_216
+    line = json.dumps({"to": {"users": [user]}, "title": "x", "data": "y" * 50_000}).encode() + b"\n"
+    body = line * (limit // len(line))
+    answer = seen.publish(body.ljust(limit), {"Content-Type": NDJSON})
+    assert [line["status"] for line in answer.json] == [201] * (limit // len(line))
+
+
+def test_problems_pass_unchanged(seen: Service, service: Service) -> None:
+    """What the service refuses is refused in its own words, an upgrade too."""
+    bad = {"Authorization": "Bearer nonsense"}
+    for method, path, headers, status in (
+        ("POST", "/v1/notifications", bad, 401),
+        ("GET", "/v1/stream", bad, 401),
+        ("GET", "/v1/stream", bad | {"Accept": "text/event-stream"}, 401),
+        ("GET", "/v1/stream", bad | raw.HANDSHAKE, 401),
+        ("GET", "/v1/echo", {}, 426),
+        ("GET", "/nowhere", {}, 404),
+    ):
+        headers = {name: text for name, text in headers.items() if name != "Host"}
+        direct, through = service.request(method, path, b"", headers), seen.request(method, path, b"", headers)
+        for answer in (direct, through):
+            assert answer.status == status and answer.headers["Content-Type"] == PROBLEM
+            answer.json.pop("request_id")
+        assert through.json == direct.json
+
+
+def test_own_origin(seen: Service, user: str) -> None:
+    """Host and Origin arrive, so a page of the service may use the cookie and a page from elsewhere may not."""
+    cookie = {"Cookie": f"notifier_token={seen.token(user)}"}
+    own, foreign = f"https://127.0.0.1:{seen.port}", "https://elsewhere.example"
+    with seen.connect(additional_headers=cookie, origin=own) as client:
+        client.send("hello")
+        assert client.receive()["user"] == user
+    for headers in (cookie, cookie | raw.HANDSHAKE):
+        headers = {name: text for name, text in headers.items() if name != "Host"}
+        answer = seen.request("GET", "/v1/stream", headers=headers | {"Origin": foreign})
+        assert (answer.status, answer.json["code"]) == (403, "foreign_origin")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/metrics", "/metrics?x", "/metrics/", "//metrics", "/./metrics", "/x/../metrics", "/%6detrics", "/metrics%2f"]
+    + ["https://127.0.0.1/metrics", "/METRICS", "/metrics;x", "/%2fmetrics", "/v1/..%2fmetrics"],
+)
+def test_metrics_are_private(seen: Service, service: Service, target: str) -> None:
+    """However it is spelt, the world does not see the metrics, which the service itself shows."""
+    assert "notifier_connections" in service.request("GET", "/metrics").text
+    answer = seen.request("GET", target)
+    assert answer.status in (308, 400, 404)
+    assert "notifier_" not in answer.text
+    if answer.status == 308:
+        assert answer.headers["Location"].endswith("/metrics")  # which is refused
+
+
+def test_heartbeat_against_idle_timeout(service: Service, lively: Service, user: str) -> None:
+    """Proxies that cut what is silent for four seconds cut a stream that pings every 25, and none that does each."""
+    kinds = [kind for name, kind in KINDS.items() if is_installed(name)]
+    with contextlib.ExitStack() as stack:
+        silent, streams = [], []
+        for kind in kinds:
+            proxy = stack.enter_context(kind(service.port, idle=4))
+            silent.append(stack.enter_context(service.behind(proxy.port, proxy.tls).client(user)))
+            proxy = stack.enter_context(kind(lively.port, idle=4))
+            seen = lively.behind(proxy.port, proxy.tls)
+            streams += [web_socket(seen, user), events(seen, user)]
+        for stream in streams:
+            stack.callback(stream.close)
+            assert next(stream)["type"] == "welcome"
+        assert [client.close_code() for client in silent] == [None] * len(silent)  # which is how time passes here
+        publish(lively, user, "alive")
+        for stream in streams:
+            assert next(notifications(stream)) == "alive"
+
+
+def test_a_restart(kind: str, user: str) -> None:
+    """Who follows through a proxy comes back after a restart and has missed nothing; meanwhile the answer is 503."""
+    with (
+        Service(workers=1, heartbeat=2) as service,
+        KINDS[kind](service.port) as proxy,
+        contextlib.ExitStack() as stack,
+    ):
+        seen = service.behind(proxy.port, proxy.tls)
+        followers = [stack.enter_context(Follower(transport, seen, user)) for transport in TRANSPORTS]
+        publish(seen, user, "before")
+        service.stop()
+        refused = seen.publish({"to": {"users": [user]}, "data": "refused"})
+        assert (refused.status, refused.headers["Content-Type"]) == (503, PROBLEM)
+        assert int(refused.headers["Retry-After"]) == refused.json["retry_after"] > 0
+        service.start()
+        publish(service, user, "after")
+        for follower in followers:
+            follower.expect(["before", "after"])
+
+
+def test_two_machines(kind: str, user: str) -> None:
+    """Two services share a Redis. What one is given, clients of the other hear; and while one after the other restarts,
+    nothing that was acknowledged is lost."""
+    settings = {"workers": 1, "heartbeat": 2}
+    with (
+        running_valkey() as valkey,
+        Service(redis_url=valkey.url, **settings) as one,
+        Service(redis_url=valkey.url, **settings) as two,
+        KINDS[kind](one.port, two.port) as proxy,
+        contextlib.ExitStack() as stack,
+    ):
+        seen = one.behind(proxy.port, proxy.tls)
+        followers = [stack.enter_context(Follower(transport, seen, user)) for transport in TRANSPORTS]
+        with one.client(user) as client:
+            publish(two, user, 0)
+            assert client.receive("notification")["notification"]["data"] == 0
+        numbers = itertools.count(1)
+        for service in (one, two):
+            restart = threading.Thread(target=lambda service=service: (service.stop(), service.start()))
+            restart.start()
+            while restart.is_alive():
+                publish_until_acknowledged(seen, user, next(numbers))
+                restart.join(0.02)
+        published = list(range(next(numbers)))
+        for follower in followers:
+            follower.expect(published)
+
+
+@needs_nginx
+@pytest.mark.parametrize(("upgrades", "status"), [("stripped", 426), ("400", 400), ("426", 426)])
+def test_an_enemy_of_upgrades(service: Service, user: str, upgrades: Any, status: int) -> None:
+    """Behind it no WebSocket opens, and the other transports do."""
+    with enemy(service.port, upgrades) as proxy:
+        seen = service.behind(proxy.port)
+        with Peer(proxy.port, "/v1/stream") as peer:
+            assert peer.status == status
+        streams = [events(seen, user), polls(seen, user)]
+        for stream in streams:
+            while next(stream)["type"] != "welcome":
+                pass
+        publish(seen, user, "heard")
+        for stream in streams:
+            assert next(notifications(stream)) == "heard"
+            stream.close()
+
+
+@needs_nginx
+def test_an_enemy_of_streams(service: Service, user: str) -> None:
+    """Behind it events do not come before 64 KB have gathered, while a poll and a WebSocket have them at once."""
+    with enemy(service.port, buffers=True) as proxy, open_events(proxy, service.token(user)) as held:
+        seen = service.behind(proxy.port)
+        polled = notifications(polls(seen, user, since="0-0"))
+        with seen.client(user) as client:
+            for number in range(20):
+                publish(seen, user, number)
+                assert client.receive("notification")["notification"]["data"] == number
+                assert next(polled) == number
+                assert not is_readable(held)
+            publish(seen, user, "x" * 50_000)
+            publish(seen, user, "x" * 50_000)
+            with held.makefile("rb") as file:
+                heard = notifications(json.loads(line[6:]) for line in file if line.startswith(b"data: "))
+                assert [next(heard) for _ in range(20)] == list(range(20))
+
+
+@needs_nginx
+def test_an_enemy_of_both(service: Service, user: str) -> None:
+    """Behind it only the long poll is left."""
+    with enemy(service.port, "426", buffers=True) as proxy, open_events(proxy, service.token(user)) as held:
+        with Peer(proxy.port, "/v1/stream") as peer:
+            assert peer.status == 426
+        seen = service.behind(proxy.port)
+        polled = notifications(polls(seen, user, since="0-0"))
+        publish(seen, user, "heard")
+        assert next(polled) == "heard"
+        assert not is_readable(held)
+
+
+@contextlib.contextmanager
+def open_events(proxy: Proxy, token: str) -> Iterator[socket.socket]:
+    """Ask for a stream of events and wait for no answer."""
+    head = f"GET /v1/stream HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.port), DEADLINE) as sock:
+        sock.sendall(head.encode())
+        yield sock
+
+
+def is_readable(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])
