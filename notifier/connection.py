@@ -221,7 +221,7 @@ class StreamConnection(Connection):
 
     def drain(self, retry_after_ms: int) -> None:
         """Say that the connection will be closed, and when to come back."""
-        self.transport.write(self.framing.frame(frames.drain(retry_after_ms)))
+        self.transport.write(self.framing.drain(retry_after_ms))
 
     def reply(self, frame: bytes) -> None:
         """Send a frame that answers the client, but nothing before the welcome.
