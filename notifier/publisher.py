@@ -82,10 +82,7 @@ def confirmation(publishing: Publishing, answer: Answer) -> bytes:
 def _answer(connection: StreamConnection, publishing: Publishing, answer: Answer | Problem) -> None:
     if not connection.is_open:
         return
-    if isinstance(answer, Answer):
-        frame = confirmation(publishing, answer)
-    else:
-        frame = frames.error(answer, publishing.ref)
+    frame = confirmation(publishing, answer) if isinstance(answer, Answer) else frames.error(answer, publishing.ref)
     try:
         connection.reply(frame)
     except Disconnect as disconnect:
