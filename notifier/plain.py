@@ -50,7 +50,7 @@ def create_plain(node: Node) -> Blueprint:
     """Return the routes."""
     plain, blueprint = Plain(node), Blueprint("plain", __name__)
     blueprint.get("/v1/stream", endpoint="stream", provide_automatic_options=False)(plain.serve)
-    blueprint.post("/v1/stream", endpoint="frame")(plain.take_frame)
+    blueprint.post("/v1/stream", endpoint="frame", provide_automatic_options=False)(plain.take_frame)
     blueprint.route("/v1/stream", endpoint="preflight", methods=["OPTIONS"])(plain.preflight)
     blueprint.after_request(plain.share)
     return blueprint
