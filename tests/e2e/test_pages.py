@@ -132,7 +132,7 @@ def test_event_source_remembers_a_ping(context: BrowserContext, user: str) -> No
     with Service(workers=1, heartbeat=1) as service:
         page = open_page(context, own(service), service, user)
         asked: list[Request] = []
-        page.on("request", asked.append)
+        page.on("request", lambda request: asked.append(request))
         listen(page, service)
         page.wait_for_function("frames_.length")
         with service.connect() as witness:  # whose pings come after the page's
