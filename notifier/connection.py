@@ -217,11 +217,11 @@ class StreamConnection(Connection):
         assert catch_up is not None
         for ref in catch_up.confirmations:
             self.reply(frames.ok(ref, self.session.topics))
-        self._go_live(complete, catch_up.resumed)
+        self._go_live(complete, catch_up)
 
     def drain(self, retry_after_ms: int) -> None:
         """Say that the connection will be closed, and when to come back."""
-        self.transport.write(self.framing.frame(frames.drain(retry_after_ms)))
+        self.transport.write(self.framing.drain(retry_after_ms))
 
     def reply(self, frame: bytes) -> None:
         """Send a frame that answers the client, but nothing before the welcome.
@@ -241,8 +241,8 @@ class StreamConnection(Connection):
         frame = self.framing.ping(complete if self.catch_up is None else None)
         self.transport.write(frame + websocket.PING)
 
-    def _go_live(self, complete: Cursor | None, resumed: bool) -> None:
-        if resumed:
+    def _go_live(self, complete: Cursor | None, catch_up: CatchUp) -> None:
+        if catch_up.resumed:
             self.send(self.framing.ping(complete))  # it may come back from here
 
     def on_drained(self) -> None:

@@ -12,15 +12,26 @@ from notifier.errors import Disconnect
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import Hello, Subscribe
 from notifier.protocol.framing import EVENTS, POLL, Framing
+from notifier.protocol.replay import CatchUp
+from notifier.protocol.session import SendPing
 from notifier.transport import call_soon
+
+# Seconds that a poll waits at most when it was sent what its client should have, and may not: entries of the overlap.
+# To answer at once would make it ask again, and again, as long as they are there.
+_SOON = 2.0
 
 
 class Ask(NamedTuple):
-    """What a plain request asks for. `head` is that of its answer, `joins` are topics with a `since` of their own."""
+    """What a plain request asks for.
+
+    `head` is that of its answer, `joins` are topics with a `since` of their own, `wait` is for how long a poll waits,
+    in seconds.
+    """
 
     head: bytes
     hello: Hello
     joins: tuple[Subscribe, ...] = ()
+    wait: float = 0
 
 
 class EventConnection(StreamConnection):
@@ -58,29 +69,51 @@ class PollConnection(EventConnection):
 
     framing: ClassVar[Framing] = POLL
 
-    __slots__ = ("_is_due",)
+    __slots__ = ("_ends_at", "_is_due")
 
     def begin(self, ask: Ask) -> None:
         """Send the head of the answer, and do what the request asks for."""
         self._is_due = ask.hello.since is None
+        self._ends_at = time.time() + ask.wait
         super().begin(ask._replace(head=ask.head + POLL.BEGINNING))
 
     def deliver(self, data: bytes) -> bool:
-        """Send entries; they are the last, but for those that came with them."""
-        self._is_due = True
-        if self.catch_up is None:
+        """Send entries; live ones are the last, but for those that come with them."""
+        taken = super().deliver(data)
+        if taken and self.catch_up is None:
             call_soon(self._end)
-        return super().deliver(data)
+        return taken
 
     def ping(self, complete: Cursor | None) -> None:
-        """End: nothing came."""
+        """End, as soon as nothing is missing."""
         self._is_due = True
         if self.catch_up is None:
             self._end(complete)
 
-    def _go_live(self, complete: Cursor | None, resumed: bool) -> None:
-        if self._is_due:
+    def on_drained(self) -> None:
+        """Go on with what was missed, or end."""
+        super().on_drained()
+        if self._is_due and self.catch_up is None:
+            self._keeper.act(self, SendPing())
+
+    def _go_live(self, complete: Cursor | None, catch_up: CatchUp) -> None:
+        if self._is_due or catch_up.has_news:
             self._end(complete)
+        elif catch_up.has_sent:
+            self._ends_at = min(self._ends_at, time.time() + _SOON)
+            self._schedule(self._next_tick())
 
     def _end(self, complete: Cursor | None = None) -> None:
-        self._close(self.framing.ping(complete))
+        if self.transport.blocked_since:
+            self._is_due = True  # what waits comes first, lest there is no room for the end
+        else:
+            self._close(self.framing.ping(complete))
+
+    def _tick(self, now: float) -> None:
+        super()._tick(now)
+        if now >= self._ends_at and not self._is_due:
+            self._keeper.act(self, SendPing())
+
+    def _next_tick(self) -> float:
+        due = super()._next_tick()
+        return due if self._is_due else min(due, self._ends_at)

@@ -98,8 +98,11 @@ class FanOut:
         """Let a connection hear a channel no more."""
         self._hub.leave(name, connection, time.time())
 
-    def spare(self, id: str, connection: StreamConnection) -> None:
-        """Do not send a connection the notification that it publishes itself, when it is heard."""
+    def spare(self, id: str, name: str, connection: StreamConnection) -> None:
+        """Do not send a connection the notification that it publishes itself, when it is heard on that channel."""
+        channel = self._hub.get(name)
+        if channel is None or connection not in channel.connections:
+            return  # it does not hear it, and perhaps this worker does not either: that would be remembered for nothing
         self._no_echo[id] = connection
         if len(self._no_echo) > _MOST_SPARED:
             del self._no_echo[next(iter(self._no_echo))]  # it was never heard

@@ -39,6 +39,7 @@ workers = settings.workers
 worker_class = "gevent"
 worker_connections = 4000  # idle and busy HTTP connections; those that were handed off do not count
 keepalive = 20  # seconds; also how long a request's head may take
+limit_request_line = 8190  # bytes, the most that gunicorn can limit: plain requests name all their topics there
 timeout = 60
 graceful_timeout = int(settings.drain_timeout) + 5  # at this mark gunicorn kills
 max_requests = 0  # a worker that restarts after so many requests would drop all its connections

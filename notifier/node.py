@@ -12,7 +12,7 @@ from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import Connection, EchoConnection, StreamConnection
 from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow
-from notifier.fallback import Ask, EventConnection, PollConnection
+from notifier.fallback import Ask, EventConnection
 from notifier.fanout import YIELD_EVERY, FanOut
 from notifier.hub import Hub
 from notifier.intake import Intake
@@ -99,7 +99,9 @@ class Node:
         """
         if not self._fan_out.birth.ms:
             raise BrokerUnavailable("This worker has yet to reach Redis.", retry_after=1)
-        if self._draining or len(self.connections) >= self._limit:
+        if self._draining:
+            raise TooManyConnections("This worker is about to end.", retry_after=1)
+        if len(self.connections) >= self._limit:
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
     def open_stream(self, transport: Transport, who: Identity | None, early: bytes) -> None:
@@ -107,16 +109,9 @@ class Node:
         connection = self._stream(StreamConnection, transport, Session(self._rules, time.time(), who))
         self._open(connection, early)
 
-    def open_events(self, transport: Transport, who: Identity, ask: Ask) -> None:
-        """Take over a stream of Server-Sent Events."""
-        connection = self._stream(EventConnection, transport, Session(self._rules, time.time(), who))
-        self.connections.add(connection)
-        connection.begin(ask)
-
-    def open_poll(self, transport: Transport, who: Identity, ask: Ask, wait: float) -> None:
-        """Take over a long poll that waits for so many seconds."""
-        rules = self._rules._replace(heartbeat=wait)  # the sign of life is its end
-        connection = self._stream(PollConnection, transport, Session(rules, time.time(), who))
+    def open_plain(self, kind: type[EventConnection], transport: Transport, who: Identity, ask: Ask) -> None:
+        """Take over a stream of Server-Sent Events, or a long poll."""
+        connection = self._stream(kind, transport, Session(self._rules, time.time(), who))
         self.connections.add(connection)
         connection.begin(ask)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, request
 
 from notifier import __version__, body
-from notifier.errors import InvalidFrame, MalformedJson, Problem, ProtocolViolation, UpgradeRequired
-from notifier.fallback import Ask
+from notifier.errors import InvalidFrame, MalformedJson, Overloaded, Problem, ProtocolViolation, UpgradeRequired
+from notifier.fallback import Ask, EventConnection, PollConnection
 from notifier.intake import Post
 from notifier.node import Node
 from notifier.protocol import frames, query
@@ -50,7 +50,7 @@ def create_plain(node: Node) -> Blueprint:
     """Return the routes."""
     plain, blueprint = Plain(node), Blueprint("plain", __name__)
     blueprint.get("/v1/stream", endpoint="stream", provide_automatic_options=False)(plain.serve)
-    blueprint.post("/v1/stream", endpoint="frame")(plain.take_frame)
+    blueprint.post("/v1/stream", endpoint="frame", provide_automatic_options=False)(plain.take_frame)
     blueprint.route("/v1/stream", endpoint="preflight", methods=["OPTIONS"])(plain.preflight)
     blueprint.after_request(plain.share)
     return blueprint
@@ -82,17 +82,23 @@ class Plain:
         who = visitor.require_identity()
         last_event_id = request.headers.get("Last-Event-ID", "")
         asked = query.read(request.args.items(multi=True), last_event_id, self._settings.max_subscriptions)
-        self._node.require_room()
         wants_events = _EVENTS in request.headers.get("Accept", "")
         kind = _EVENTS if wants_events else _JSON
+        try:
+            self._node.require_room()
+        except Problem as problem:
+            if not wants_events:
+                raise
+            return _turn_away(problem)
         if request.method == "HEAD":
             return Response(content_type=kind)
         ask = Ask(_head(kind, visitor.sharing()), asked.hello, asked.joins)
         if wants_events:
-            self._hand_off(who, ask._replace(head=ask.head + EVENTS.retry(random.randint(*_RETRY))))
+            self._hand_off(EventConnection, who, ask._replace(head=ask.head + EVENTS.retry(random.randint(*_RETRY))))
         else:
             longest = self._settings.heartbeat
-            self._hand_off(who, ask, longest if asked.wait is None else min(asked.wait, longest))
+            wait = longest if asked.wait is None else min(asked.wait, longest)
+            self._hand_off(PollConnection, who, ask._replace(wait=wait))
         return HandedOff()
 
     def take_frame(self) -> Response:
@@ -111,19 +117,22 @@ class Plain:
             raise answer
         return Response(confirmation(publishing, answer), content_type=_JSON)
 
-    def _hand_off(self, who: Identity, ask: Ask, wait: float | None = None) -> None:
+    def _hand_off(self, kind: type[EventConnection], who: Identity, ask: Ask) -> None:
         settings = self._settings
         sock = request.environ["gunicorn.socket"]
-        patience = 2 * settings.heartbeat
+        patience = max(2 * settings.heartbeat, settings.lag_timeout)  # the kernel takes who reads nothing for gone
         transport = take_over(sock, settings.send_buffer_bytes, settings.max_backlog_bytes, patience)
         try:
-            if wait is None:
-                self._node.open_events(transport, who, ask)
-            else:
-                self._node.open_poll(transport, who, ask, wait)
+            self._node.open_plain(kind, transport, who, ask)
         except Exception:
             logger.exception("A hand-off failed")  # and Flask must not answer on a socket that it no longer has
             transport.abort()
+
+
+def _turn_away(problem: Problem) -> Response:
+    """Return a stream that ends at once: after a status other than 200 an EventSource would never come back."""
+    retry = 1000 * (problem.retry_after or 1) + random.randint(*_RETRY)
+    return Response(EVENTS.retry(retry) + EVENTS.farewell(Overloaded()), content_type=_EVENTS)
 
 
 def _head(content_type: str, sharing: dict[str, str]) -> bytes:

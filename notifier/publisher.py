@@ -69,7 +69,7 @@ class Publisher:
         for (connection, publishing), id in zip(batch, self._intake.new_ids(len(batch)), strict=True):
             posts.append(Post(publishing.publication, publishing.body, publishing.key, id))
             if not publishing.echo:
-                self._fan_out.spare(id, connection)
+                self._fan_out.spare(id, publishing.publication.channels[0], connection)
         return self._intake.publish(posts)
 
 

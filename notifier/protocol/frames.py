@@ -1,6 +1,7 @@
 """Frames: the JSON objects of the stream, as `docs/protocol.md` describes them."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
 
 MAX_REF = 64  # characters
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one, UTF-8 cannot
 
 
 class _ClientFrame(msgspec.Struct, tag_field="type", tag=str.lower, frozen=True):
@@ -179,4 +181,6 @@ def _ref_of(text: str) -> str | None:
     if not isinstance(members, dict):
         raise ProtocolViolation("not a JSON object")
     ref = members.get("ref")
-    return ref if isinstance(ref, str) and len(ref) <= MAX_REF else None
+    if not isinstance(ref, str) or len(ref) > MAX_REF or _LONE_SURROGATE.search(ref):
+        return None
+    return ref

@@ -20,6 +20,9 @@ class Framing(Protocol):
     def ping(self, cursor: Cursor | None) -> bytes:
         """Return a sign of life, with the cursor up to which everything has been sent, where that is so."""
 
+    def drain(self, retry_after_ms: int) -> bytes:
+        """Return a frame that says when to come back."""
+
     def farewell(self, disconnect: Disconnect) -> bytes:
         """Return the last bytes, which say why it ends."""
 
@@ -34,6 +37,10 @@ class WebSocketFraming:
     def ping(self, cursor: Cursor | None) -> bytes:
         """Return a frame: pages see no pings of their WebSocket."""
         return self.frame(frames.ping(cursor))
+
+    def drain(self, retry_after_ms: int) -> bytes:
+        """Return a frame."""
+        return self.frame(frames.drain(retry_after_ms))
 
     def farewell(self, disconnect: Disconnect) -> bytes:
         """Return a close frame."""
@@ -50,6 +57,10 @@ class EventFraming:
     def ping(self, cursor: Cursor | None) -> bytes:
         """Return a comment. An id without data is no event, but where the client resumes from."""
         return b": ping\nid: %b\n\n" % str(cursor).encode() if cursor else b": ping\n\n"
+
+    def drain(self, retry_after_ms: int) -> bytes:
+        """Return an event, and what makes a browser's own EventSource heed it."""
+        return self.retry(retry_after_ms) + self.frame(frames.drain(retry_after_ms))
 
     def farewell(self, disconnect: Disconnect) -> bytes:
         """Return an event that says why."""
@@ -72,6 +83,10 @@ class PollFraming:
     def ping(self, cursor: Cursor | None) -> bytes:
         """Return the end of the answer."""
         return self.frame(frames.ping(cursor)) + b"]}\n"
+
+    def drain(self, retry_after_ms: int) -> bytes:
+        """Return one more item."""
+        return self.frame(frames.drain(retry_after_ms))
 
     def farewell(self, disconnect: Disconnect) -> bytes:
         """Return the end of the answer, which says why it ends here."""

@@ -55,15 +55,14 @@ class Recent:
         self._size = 0
 
     def _take(self, channel: str, entry: Entry) -> None:
+        if _EXPIRES in entry.body:
+            self._runs.pop(channel, None)  # what follows it begins a new run
+            return
         run = self._runs.get(channel)
         # What takes another entry out of the log would have to take it out of here, too: it begins a new run.
         if run is None or entry.previous != run.last or entry.kind == REMOVED or _REPLACES in entry.body:
             run = self._runs[channel] = _Run(entry.previous)
         run.last = entry.id
-        if _EXPIRES in entry.body:
-            run.start = entry.id
-            run.entries.clear()
-            return
         # As it would come from the log.
         entry = entry._replace(previous=b"")
         run.entries.append(entry)

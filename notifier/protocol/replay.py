@@ -76,13 +76,26 @@ class CatchUp:
     dropped and read from the log again.
     """
 
-    __slots__ = ("_aside", "_max_aside", "_since", "_size", "confirmations", "lost", "owed", "positions")
+    __slots__ = (
+        "_aside",
+        "_max_aside",
+        "_since",
+        "_size",
+        "confirmations",
+        "has_news",
+        "has_sent",
+        "lost",
+        "owed",
+        "positions",
+    )
 
     def __init__(self, positions: dict[str, Cursor | None], max_aside: int) -> None:
         self.positions = positions
         self.lost: list[str] = []  # known to be gone before the log was read
         self.owed: list[bytes] = []  # frames to be sent after the welcome
         self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
+        self.has_sent = False  # an entry
+        self.has_news = False  # one that the client cannot have, or that something is gone
         self._since: dict[str, Cursor] = {}
         self._max_aside = max_aside
         self._aside: list[tuple[str, Entry]] | None = []
@@ -156,11 +169,16 @@ class CatchUp:
             self._aside, self._size = [], 0
         sequence.sort(key=lambda item: item[0])
         lost, self.lost = self.lost, []
-        return Step([(channel, entry) for _, channel, entry in sequence], complete, lost + self._lost(pages, lost))
+        lost += self._lost(pages, lost)
+        self.has_news |= bool(lost)
+        return Step([(channel, entry) for _, channel, entry in sequence], complete, lost)
 
     def sent(self, channel: str, entry: Entry) -> None:
         """Note that an entry has gone out."""
-        self.positions[channel] = max(self.positions[channel] or BEGINNING, cursor.parse(entry.id))
+        position = cursor.parse(entry.id)
+        self.positions[channel] = max(self.positions[channel] or BEGINNING, position)
+        self.has_sent = True
+        self.has_news |= position > self._since.get(channel, BEGINNING)
 
     def _is_due(self, channel: str, entry: Entry) -> bool:
         """Tell whether an entry that was put aside has not come from the log since."""

@@ -1,10 +1,13 @@
 """Clients that others wrote hear what is published."""
 
+import asyncio
+import itertools
 import json
 import shutil
 import subprocess
 from pathlib import Path
 
+import aiohttp
 import pytest
 import websocket
 
@@ -63,6 +66,63 @@ def test_ws(service: Service, user: str) -> None:
     finally:
         client.kill()
         client.wait()
+
+
+def run_command(service: Service, user: str, *command: str) -> list[str]:
+    """Publish when a command has printed that it was welcomed, and return the lines that it prints until it ends."""
+    with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as client:
+        try:
+            assert client.stdout
+            while "welcome" not in client.stdout.readline():
+                assert client.poll() is None
+            publish_all(service, user)
+            return list(itertools.islice((line.rstrip() for line in client.stdout if line.rstrip()), 2 * len(TITLES)))
+        finally:
+            client.kill()
+
+
+@pytest.mark.skipif(
+    not (shutil.which("node") and (ROOT / "node_modules/eventsource").exists()),
+    reason="needs node, and eventsource from npm",
+)
+def test_eventsource(service: Service, user: str) -> None:
+    """The package `eventsource` of npm hears every notification, in order, each with its cursor as its id."""
+    url, token = f"http://127.0.0.1:{service.port}/v1/stream", service.token(user)
+    assert run_command(service, user, "node", "eventsource_client.js", url, token, str(len(TITLES))) == TITLES
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_curl(service: Service, user: str) -> None:
+    """`curl -N` prints every event as it comes."""
+    url, token = f"http://127.0.0.1:{service.port}/v1/stream", service.token(user)
+    headers = ("-H", "Accept: text/event-stream", "-H", f"Authorization: Bearer {token}")
+    lines = run_command(service, user, "curl", "-sN", url, *headers)
+    frames = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert [frame["notification"]["title"] for frame in frames] == TITLES
+    assert [line for line in lines if line.startswith("id: ")] == [f"id: {frame['cursor']}" for frame in frames]
+
+
+def test_aiohttp(service: Service, user: str) -> None:
+    """`aiohttp` hears every notification, in order, as a WebSocket and as the lines of a stream."""
+    asyncio.run(asyncio.wait_for(hear_with_aiohttp(service, user), 2 * DEADLINE))
+
+
+async def hear_with_aiohttp(service: Service, user: str) -> None:
+    url = f"http://127.0.0.1:{service.port}/v1/stream"
+    headers = {"Authorization": f"Bearer {service.token(user)}"}
+    events = headers | {"Accept": "text/event-stream"}
+    async with (
+        aiohttp.ClientSession() as client,
+        client.ws_connect(url, headers=headers) as link,
+        client.get(url, headers=events) as response,
+    ):
+        await link.send_json({"type": "hello"})
+        assert (await link.receive_json())["type"] == "welcome"
+        lines = (line.removeprefix(b"data: ") async for line in response.content if line.startswith(b"data: "))
+        assert json.loads(await anext(lines))["type"] == "welcome"
+        await asyncio.to_thread(publish_all, service, user)
+        assert [(await link.receive_json())["notification"]["title"] for _ in TITLES] == TITLES
+        assert [json.loads(await anext(lines))["notification"]["title"] for _ in TITLES] == TITLES
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from notifier.errors import Disconnect, Forbidden, InvalidFrame, Problem, ProtocolViolation
+from notifier.errors import Disconnect, Forbidden, InvalidFrame, Problem, ProtocolViolation, TokenRefused
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.frames import MAX_REF, Auth, ClientFrame, Hello, Subscribe, Unsubscribe
+from notifier.protocol.frames import MAX_REF, Auth, ClientFrame, Hello, Publish, Subscribe, Unsubscribe
 
 CURSOR = Cursor(1_763_661_600_123, 7)
 TEXT = "1763661600123-7"
@@ -44,6 +45,14 @@ class TestDecode:
             ),
             ({"type": "unsubscribe", "ref": "r", "topic": "a"}, Unsubscribe(ref="r", topic="a")),
             ({"type": "auth", "ref": "", "token": "t"}, Auth(ref="", token="t")),
+            (
+                {"type": "publish", "topic": "a", "notification": {}},
+                Publish(topic="a", notification=Raw(b"{}"), echo=True, idempotency_key=None),
+            ),
+            (
+                {"type": "publish", "ref": "r", "topic": "a", "notification": 5, "echo": False, "idempotency_key": "k"},
+                Publish(ref="r", topic="a", notification=Raw(b"5"), echo=False, idempotency_key="k"),
+            ),
         ],
     )
     def test_frames(self, members: dict[str, Any], frame: ClientFrame) -> None:
@@ -111,6 +120,12 @@ class TestDecode:
         assert refusal(json.dumps({"type": "subscribe", "topic": "a", "ref": ref})).members == {"ref": None}
         assert refusal(json.dumps({"type": "dance", "ref": ref})).members == {"ref": None}
 
+    def test_a_ref_that_is_no_text(self) -> None:
+        """A ref that no answer can repeat does not come back."""
+        for type in ("dance", "auth"):
+            problem = refusal(f'{{"type":"{type}","ref":"\\ud800","token":"t"}}')
+            assert "ref" not in json.loads(frames.error(problem))
+
     def test_longest_ref(self) -> None:
         """A ref has 64 characters, of whatever script."""
         assert decode(type="auth", token="t", ref="é" * MAX_REF).ref == "é" * MAX_REF
@@ -136,7 +151,10 @@ JSON = st.recursive(
 MEMBERS = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(["hello", "subscribe", "unsubscribe", "auth"]) | JSON,
+        "type": st.sampled_from(["hello", "subscribe", "unsubscribe", "auth", "publish"]) | JSON,
+        "notification": JSON,
+        "echo": st.booleans() | JSON,
+        "idempotency_key": st.text() | JSON,
         "ref": st.text(max_size=70) | JSON,
         "topic": st.text() | JSON,
         "topics": st.lists(st.text(max_size=9)) | JSON,
@@ -207,6 +225,21 @@ class TestEncode:
     def test_ok(self) -> None:
         """A confirmation has the ref and what is subscribed now."""
         assert json.loads(frames.ok("r1", ("a",))) == {"type": "ok", "ref": "r1", "topics": ["a"]}
+
+    def test_published(self) -> None:
+        """The answer to a publication has its id and cursor."""
+        assert json.loads(frames.published("r1", "an-id", TEXT)) == {
+            "type": "ok",
+            "ref": "r1",
+            "id": "an-id",
+            "cursor": TEXT,
+        }
+        assert "ref" not in json.loads(frames.published(None, "an-id", TEXT))
+
+    def test_close(self) -> None:
+        """A close says what a close code would."""
+        close = json.loads(frames.close(TokenRefused("no token")))
+        assert close == {"type": "close", "code": 4001, "reason": "no token"}
 
     def test_error(self) -> None:
         """A refusal has the ref and the problem as it is over HTTP."""

@@ -1,5 +1,7 @@
 """Recent entries: whatever is answered without the log is what the log would have answered."""
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,6 +115,19 @@ class TestReach:
             recent.hear(name, [logs[name].publish()])
         assert all(recent.page(name, Cursor(1, 0), log.logged, NOW) for name, log in logs.items())
         assert not any(recent.page(name, Cursor(0, 0), log.logged, NOW) for name, log in logs.items())
+
+    def test_channels_without_end(self) -> None:
+        """The limit holds however many channels are heard of, and whatever they are told."""
+        recent = Recent(1000)
+        entry, expiring = Log().publish(), Log().publish(ttl=5)
+        tracemalloc.start()
+        try:
+            for number in range(20_000):
+                recent.hear(f"user:{number}", [entry if number % 2 else expiring])
+            size, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert size < 500_000
 
     def test_age(self) -> None:
         """What is old is the log's business: it may have forgotten it."""

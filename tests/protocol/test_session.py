@@ -21,6 +21,7 @@ from notifier.errors import (
 from notifier.protocol import identity
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
+from notifier.protocol.publishing import Publishing
 from notifier.protocol.session import (
     Action,
     Attach,
@@ -49,8 +50,13 @@ RULES = Rules(
 BEATING = RULES._replace(heartbeat=25, hello_timeout=1000)
 
 
-def token(user: str = "alice", expires: float = NOW + 3600, topics: list[str] | None = None) -> str:
-    return identity.sign(user, SECRET, expires, tuple(TOPICS if topics is None else topics))
+def token(
+    user: str = "alice",
+    expires: float = NOW + 3600,
+    topics: list[str] | None = None,
+    publish: tuple[str, ...] = ("room:*",),
+) -> str:
+    return identity.sign(user, SECRET, expires, tuple(TOPICS if topics is None else topics), publish)
 
 
 def frame(type: str, **members: object) -> str:
@@ -90,7 +96,9 @@ HELLO = frame("hello", token=token())
 SUBSCRIBE = frame("subscribe", ref="r", topic="project:7", since=SINCE)
 UNSUBSCRIBE = frame("unsubscribe", ref="r", topic="orders")
 AUTH = frame("auth", ref="r", token=token(expires=NOW + 7200))
-UNKNOWN = frame("publish", ref="r", topic="orders")
+PUBLISH = frame("publish", ref="r", topic="room:1", notification={"title": "Hello"})
+UNKNOWN = frame("dance", ref="r", topic="orders")
+UNFINISHED = frame("publish", ref="r", topic="room:1")
 WRONG = frame("subscribe", ref="r", topic=5)
 NO_OBJECT = "[]"
 LATER = (State.ATTACHING, State.READY)
@@ -101,10 +109,10 @@ ACCEPTED = [
     *((state, AUTH, Leave("r", ())) for state in LATER),
 ]
 ENDS = [
-    *((State.GREETING, text) for text in (SUBSCRIBE, UNSUBSCRIBE, AUTH, UNKNOWN, WRONG, NO_OBJECT)),
+    *((State.GREETING, text) for text in (SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, UNKNOWN, WRONG, NO_OBJECT)),
     *((state, text) for state in LATER for text in (HELLO, NO_OBJECT)),
 ]
-ANSWERED = [(state, text) for state in LATER for text in (UNKNOWN, WRONG)]
+ANSWERED = [(state, text) for state in LATER for text in (UNKNOWN, UNFINISHED, WRONG)]
 
 
 class TestTable:
@@ -313,6 +321,62 @@ class TestAuth:
         assert snapshot(subject) == before
 
 
+class TestPublish:
+    @pytest.mark.parametrize("state", LATER)
+    def test_granted(self, state: State) -> None:
+        """A granted publication asks for one action; it may come before the welcome."""
+        [publishing] = session(state).receive(PUBLISH, NOW)
+        assert isinstance(publishing, Publishing)
+        assert (publishing.ref, publishing.publication.channels) == ("r", ["topic:room:1"])
+        assert b'"sender":"alice"' in publishing.publication.members
+
+    @pytest.mark.parametrize(
+        ("members", "problem"),
+        [
+            ({"topic": "orders"}, "forbidden"),  # granted for reading only
+            ({"topic": "room:*"}, "invalid_frame"),
+            ({"notification": {}}, "invalid_notification"),
+            ({"notification": []}, "malformed_json"),
+            ({"notification": {"data": "x" * 70_000}}, "body_too_large"),
+            ({"idempotency_key": ""}, "invalid_idempotency_key"),
+            ({"echo": "no"}, "invalid_frame"),
+        ],
+    )
+    def test_refused(self, members: dict[str, Any], problem: str) -> None:
+        """What may not be published is answered under its ref, and uses up nothing of the allowance."""
+        subject = session()
+        text = json.dumps(json.loads(PUBLISH) | members)
+        for _ in range(30):
+            answer = reply(subject.receive(text, NOW))
+            assert (answer["type"], answer["ref"], answer["problem"]["code"]) == ("error", "r", problem)
+        assert isinstance(subject.receive(PUBLISH, NOW)[0], Publishing)
+
+    def test_rate(self) -> None:
+        """Twice the rate goes at once, then the rate; who has to wait is told for how long, in whole seconds."""
+        subject = session(rules=RULES._replace(publish_rate=2))
+        assert all(isinstance(subject.receive(PUBLISH, NOW)[0], Publishing) for _ in range(4))
+        answer = reply(subject.receive(PUBLISH, NOW))
+        assert (answer["ref"], answer["problem"]["code"], answer["problem"]["retry_after"]) == ("r", "rate_limited", 1)
+        assert code(subject.receive(PUBLISH, NOW + 0.25)) == "rate_limited"
+        assert isinstance(subject.receive(PUBLISH, NOW + 0.75)[0], Publishing)
+
+    def test_a_slow_rate(self) -> None:
+        """Who may publish less than once a second waits longer."""
+        subject = session(rules=RULES._replace(publish_rate=0.1))
+        assert isinstance(subject.receive(PUBLISH, NOW)[0], Publishing)
+        assert reply(subject.receive(PUBLISH, NOW + 0.5))["problem"]["retry_after"] == 10
+
+    def test_fresh_token(self) -> None:
+        """A fresh token brings other grants at once, and no new allowance."""
+        subject = session(rules=RULES._replace(publish_rate=1))
+        for _ in range(2):
+            subject.receive(PUBLISH, NOW)
+        subject.receive(frame("auth", token=token(expires=NOW + 7200)), NOW)
+        assert code(subject.receive(PUBLISH, NOW)) == "rate_limited"
+        subject.receive(frame("auth", token=token(publish=())), NOW)
+        assert code(subject.receive(PUBLISH, NOW + 60)) == "forbidden"
+
+
 class TestDeadlines:
     def test_hello_in_time(self) -> None:
         """A hello may come until its deadline."""
@@ -404,7 +468,7 @@ class TestDeadlines:
             Session(RULES, NOW, verify(token(expires=NOW + 5), NOW)).tick(NOW + 5)
 
 
-FRAMES = st.sampled_from([HELLO, SUBSCRIBE, UNSUBSCRIBE, AUTH, UNKNOWN, WRONG, "hear", "welcomed"])
+FRAMES = st.sampled_from([HELLO, SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, UNKNOWN, WRONG, "hear", "welcomed"])
 
 
 @given(st.lists(st.tuples(FRAMES, st.floats(0, 9))))

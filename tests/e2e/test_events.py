@@ -1,0 +1,324 @@
+"""Server-Sent Events: the same frames, and a stream that is resumed by what the browser remembers."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_delivery import children, publish_numbers
+from tests.events import EventStream
+from tests.service import DEADLINE, Service, eventually
+from tests.valkey import pid_of, running_valkey
+
+
+def stream(service: Service, user: str, topics: tuple[str, ...] = (), **options: Any) -> EventStream:
+    """Return a stream that has been welcomed."""
+    events = EventStream(service, service.token(user, ["*"]), topics, **options)
+    assert events.response.status == 200, events.response.read()
+    assert events.receive()["type"] == "welcome"
+    return events
+
+
+def publish(service: Service, user: str, data: object, **members: object) -> str:
+    """Publish to a user and return the notification's id."""
+    answer = service.publish({"to": {"users": [user]}, "data": data, **members})
+    assert answer.status == 201, answer.text
+    return str(answer.json["id"])
+
+
+def numbered(cursor: str) -> tuple[int, ...]:
+    return tuple(map(int, cursor.split("-")))
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Service]:
+    """A service with one worker, whose connections may be counted, and a quick heartbeat."""
+    with Service(workers=1, heartbeat=1, max_history=20_000) as service:
+        yield service
+
+
+def test_head(service: Service, user: str) -> None:
+    """The answer is a stream that nobody keeps or changes, and says when to come back."""
+    with stream(service, user) as events:
+        headers = events.response.headers
+        assert headers["Content-Type"] == "text/event-stream"
+        assert headers["Cache-Control"] == "no-store, no-transform"
+        assert headers["X-Accel-Buffering"] == "no"
+        assert 500 <= (events.parser.retry or 0) <= 3000
+
+
+def test_live(service: Service, user: str) -> None:
+    """What is published comes in order, each event with its cursor as its id."""
+    with stream(service, user, (f"t-{user}",)) as events:
+        assert numbered(events.parser.last_event_id)  # the welcome's
+        for number in range(50):
+            to = {"topics": [f"t-{user}"]} if number % 2 else {"users": [user]}
+            assert service.publish({"to": to, "data": number}).status == 201
+        frames = [events.receive("notification") for _ in range(50)]
+    for channel, odd in ((f"user:{user}", 0), (f"topic:t-{user}", 1)):
+        numbers = [frame["notification"]["data"] for frame in frames if frame["channel"] == channel]
+        assert numbers == list(range(odd, 50, 2))
+
+
+def test_resume(service: Service, user: str) -> None:
+    """Whoever comes back with the last event id gets what was missed, in cursor order, without a gap."""
+    topic = f"t-{user}"
+    with stream(service, user, (topic,)) as events:
+        publish(service, user, 0)
+        assert events.data(1) == [0]
+        last = events.parser.last_event_id
+    publish_numbers(service, topic, 1, 300)
+    publish(service, user, 301)
+    with stream(service, user, (topic,), last_event_id=last) as events:
+        frames = [events.receive("notification") for _ in range(302)]
+    # 0 lies within the overlap. Two channels may have entries of the same millisecond, which come in either order.
+    assert sorted(frame["notification"]["data"] for frame in frames) == list(range(302))
+    assert [numbered(frame["cursor"]) for frame in frames] == sorted(numbered(frame["cursor"]) for frame in frames)
+    assert all(frame["replay"] for frame in frames)
+
+
+def test_the_last_event_id_counts_more_than_since(service: Service, user: str) -> None:
+    """A page's query is as old as the page; what the browser saw since counts."""
+    with stream(service, user) as events:
+        first = events.parser.last_event_id
+    with stream(service, user, since=first) as events:
+        publish(service, user, 0)
+        events.data(1)
+        later = events.parser.last_event_id
+    late = f"{numbered(later)[0] + 2001}-0"  # beyond the overlap
+    with stream(service, user, since=first, last_event_id=late) as events:
+        publish(service, user, 1)
+        assert events.data(1) == [1]
+
+
+def test_a_replay_that_is_cut(service: Service, user: str) -> None:
+    """Whatever was read of a replay: the last event id continues it."""
+    topic = f"t-{user}"
+    with stream(service, user, (topic,)) as events:
+        last = events.parser.last_event_id
+    publish_numbers(service, topic, 1, 500)
+    seen: list[int] = []
+    for count in (1, 99, 250, 500):
+        with stream(service, user, (topic,), last_event_id=last) as events:
+            while len(set(seen)) < count:
+                seen += events.data(1)
+            last = events.parser.last_event_id
+    assert list(dict.fromkeys(seen)) == list(range(1, 501))
+
+
+def test_topics_with_a_since_of_their_own(service: Service, user: str) -> None:
+    """A topic is replayed from its own cursor, then confirmed; another has nothing old."""
+    a, b = f"a-{user}", f"b-{user}"
+    cursor = service.publish({"to": {"topics": [a]}, "data": "a1"}).json["channels"][0]["cursor"]
+    for topic in (a, b):
+        assert service.publish({"to": {"topics": [topic]}, "data": f"{topic[0]}2"}).status == 201
+    with stream(service, user, (f"{a} {cursor}", b)) as events:
+        assert events.data(2) == ["a1", "a2"]
+        ok = events.receive()
+        assert (ok["type"], ok["ref"], sorted(ok["topics"])) == ("ok", a, [a, b])
+        assert service.publish({"to": {"topics": [b]}, "data": "b3"}).status == 201
+        assert events.data(1) == ["b3"]
+
+
+def test_joining_replay_and_live_under_load(alone: Service, user: str) -> None:
+    """Streams that come back while much is published miss nothing and see each channel in order."""
+    topic, count = f"t-{user}", 6_000
+    with stream(alone, user, (topic,)) as events:
+        last = events.parser.last_event_id
+    publisher = threading.Thread(
+        target=lambda: [publish_numbers(alone, topic, n, n + 99) for n in range(1, count, 100)]
+    )
+    publisher.start()
+    seen: list[int] = []
+    while len(seen) < count:
+        with stream(alone, user, (topic,), last_event_id=last) as events:
+            first, end = events.data(1)[0], min(len(seen) + 1_000, count)
+            assert first <= len(seen) + 1
+            assert events.data(end - first) == list(range(first + 1, end + 1))
+            seen += range(len(seen) + 1, end + 1)
+            last = events.parser.last_event_id
+    publisher.join(DEADLINE)
+    assert seen == list(range(1, count + 1))
+
+
+def test_heartbeat(alone: Service, user: str) -> None:
+    """A ping is a comment, and moves on from where the stream is resumed."""
+    with stream(alone, user) as events:
+        before = numbered(events.parser.last_event_id)
+        eventually(lambda: events.read_comment() or numbered(events.parser.last_event_id) > before)
+        assert set(events.parser.comments) == {" ping"}
+        publish(alone, user, 1)
+        assert events.data(1) == [1]
+
+
+def test_resume_from_a_ping(alone: Service, user: str) -> None:
+    """Who resumes from the id of a ping misses nothing."""
+    with stream(alone, user) as events:
+        before = numbered(events.parser.last_event_id)
+        eventually(lambda: events.read_comment() or numbered(events.parser.last_event_id) > before)
+        last = events.parser.last_event_id
+    publish(alone, user, "missed")
+    with stream(alone, user, last_event_id=last) as events:
+        assert events.data(1) == ["missed"]
+
+
+def test_expiry(alone: Service, user: str) -> None:
+    """A token that is about to expire is announced; then the stream ends with 4001, and says so."""
+    with EventStream(alone, alone.token(user, expires_in=2)) as events:
+        frames = list(events.frames())
+    assert [frame["type"] for frame in frames] == ["welcome", "expiring", "close"]
+    assert frames[-1]["code"] == 4001
+
+
+@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM])
+def test_drain(user: str, sent: signal.Signals) -> None:
+    """A restart says goodbye and when to come back, to page and browser; whoever comes back misses nothing."""
+    with Service(workers=1, drain_timeout=3) as service, stream(service, user) as events:
+        last = events.parser.last_event_id
+        publish(service, user, "before")
+        [worker] = children(service.pid)
+        os.kill(service.pid, sent)
+        frames = list(events.frames())
+        assert [frame["type"] for frame in frames] == ["notification", "drain", "close"]
+        assert frames[-1]["code"] == 1012
+        assert events.parser.retry == frames[1]["retry_after_ms"]
+        if sent is signal.SIGTERM:
+            service.stop()
+            service.start()
+        else:
+            eventually(lambda: worker not in children(service.pid) and service._is_ready())
+        publish(service, user, "after")
+        with stream(service, user, last_event_id=last) as again:
+            assert again.data(2) == ["before", "after"]
+
+
+def test_a_reader_that_stops(alone: Service, user: str) -> None:
+    """Whoever stops reading is served from the log afterwards: nothing is missing, and nobody else waits."""
+    topic = f"t-{user}"
+    with (
+        stream(alone, user, (topic,), receive_buffer=4096) as slow,
+        stream(alone, user, (topic,)) as fast,
+    ):
+        for start in range(1, 10_001, 1_000):
+            publish_numbers(alone, topic, start, start + 999)
+            assert fast.data(1_000) == list(range(start, start + 1_000))
+        # Its heartbeats go by: a slow reader is no dead one.
+        for _ in range(3):
+            fast.read_comment()
+        assert slow.data(10_000) == list(range(1, 10_001))
+        publish_numbers(alone, topic, 10_001, 10_001)
+        assert slow.data(1) == [10_001]
+
+
+@pytest.mark.parametrize("way", ["close", "half-close", "reset"])
+def test_a_client_that_goes(alone: Service, user: str, way: str) -> None:
+    """However a client leaves, its connection is forgotten."""
+    with stream(alone, user) as events:
+        eventually(lambda: alone.metric("notifier_connections") == 1)
+        match way:
+            case "close":
+                events.close()
+            case "half-close":
+                events.socket.shutdown(socket.SHUT_WR)
+                assert list(events.frames()) == []
+            case "reset":
+                events.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                events.close()
+        eventually(lambda: alone.metric("notifier_connections") == 0)
+
+
+def test_redis_away(user: str) -> None:
+    """While Redis is away a stream opens and ends with 4004; one that is open is served when Redis is back."""
+    with (
+        running_valkey() as valkey,
+        Service(workers=1, redis_url=valkey.url, attach_timeout=1, broker_deadline=4) as service,
+        stream(service, user) as before,
+    ):
+        server = pid_of(valkey)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            with EventStream(service, service.token(user, ["*"]), [f"t-{user}"]) as events:
+                [close] = events.frames()
+        finally:
+            os.kill(server, signal.SIGCONT)
+        assert (close["type"], close["code"]) == ("close", 4004)
+        eventually(lambda: service.publish({"to": {"users": [user]}, "data": "back"}).status == 201)
+        assert before.data(1) == ["back"]
+
+
+def test_a_full_worker(user: str) -> None:
+    """A worker that is full turns a stream away with the time to come back; a poll gets the status."""
+    with Service(workers=1, max_connections=1) as service, stream(service, user) as first:
+        with EventStream(service, service.token(user)) as events:
+            [close] = events.frames()
+            assert (close["type"], close["code"]) == ("close", 4004)
+            assert events.parser.retry and events.parser.retry >= 5000
+        headers = {"Authorization": f"Bearer {service.token(user)}"}
+        answer = service.request("GET", "/v1/stream", headers=headers)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        first.close()
+        eventually(lambda: service.metric("notifier_connections") == 0)
+        with stream(service, user):
+            pass
+
+
+def test_recall_and_collapse(service: Service, user: str) -> None:
+    """A recall comes live and on resuming; of what was replaced only the last is replayed."""
+    with stream(service, user) as events:
+        last = events.parser.last_event_id
+        wrong = publish(service, user, "wrong")
+        for number in range(3):
+            publish(service, user, number, collapse_key="k")
+        assert service.recall(wrong).status == 204
+        assert events.data(4) == ["wrong", 0, 1, 2]
+        removed = events.receive()
+        assert (removed["type"], removed["id"]) == ("removed", wrong)
+    with stream(service, user, last_event_id=last) as events:
+        assert events.data(1) == [2]
+        assert events.receive()["id"] == wrong
+
+
+def test_retained_for_nobody(service: Service, user: str) -> None:
+    """What is in no log comes to who is connected, with an id, and in no replay."""
+    with stream(service, user) as events:
+        last = events.parser.last_event_id
+        publish(service, user, "now", retain="none")
+        publish(service, user, "kept")
+        assert events.data(2) == ["now", "kept"]
+    with stream(service, user, last_event_id=last) as events:
+        assert events.data(1) == ["kept"]
+
+
+def test_line_breaks(service: Service, user: str) -> None:
+    """Whatever breaks lines somewhere, in a text or between the tokens of the JSON that was posted, breaks no event."""
+    text = "a\nb\rc\r\nd\u2028e\u2029f\u0085g\x0bh\x0ci\0"
+    body = json.dumps({"to": {"users": [user]}, "title": text, "data": {text: [text, 1]}}, ensure_ascii=False, indent=2)
+    with stream(service, user) as events:
+        last = events.parser.last_event_id
+        for sent in (body, body.replace("\n", "\r\n"), body.replace("\n", "\r")):
+            assert service.publish(sent).status == 201
+        live = [events.receive("notification")["notification"] for _ in range(3)]
+    with stream(service, user, last_event_id=last) as events:
+        assert [events.receive("notification")["notification"] for _ in range(3)] == live
+    assert all(note["title"] == text and note["data"] == {text: [text, 1]} for note in live)
+
+
+def test_largest(service: Service, user: str) -> None:
+    """Notifications of 64 KB come whole, live and from the log."""
+    body = json.dumps({"to": {"users": [user]}, "data": ""})
+    text = "\u2028" * ((65536 - len(body)) // 3)
+    with stream(service, user) as events:
+        last = events.parser.last_event_id
+        for _ in range(5):
+            assert (
+                service.publish(json.dumps({"to": {"users": [user]}, "data": text}, ensure_ascii=False)).status == 201
+            )
+        assert events.data(5) == [text] * 5
+    with stream(service, user, last_event_id=last) as events:
+        assert events.data(5) == [text] * 5
