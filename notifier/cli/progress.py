@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from typing import Any, BinaryIO, Self
 
 import click
@@ -30,10 +31,11 @@ class Progress:
         elif self._is_shown:
             click.echo(file=sys.stderr)
 
-    def advance(self, lines: int, size: int) -> None:
-        """Note that so many lines, of so many bytes, are done."""
-        self._lines += lines
+    def advance(self, lines: Iterable[bytes]) -> None:
+        """Note that lines are done."""
+        sizes = [len(line) for line in lines]
+        self._lines += len(sizes)
         if self._bar:
-            self._bar.update(size)
+            self._bar.update(sum(sizes))
         elif self._is_shown:
             click.echo(f"\r{self._lines:,} lines sent", nl=False, file=sys.stderr)

@@ -19,11 +19,11 @@ _WHAT = "resume file"
 
 
 @dataclass
-class Progress:
+class Job:
     """What the file says. The lines up to `lines` are done, `digest` is of them; `is_open` while a batch may be
     on its way."""
 
-    job: str
+    id: str
     url: str
     lines: int = 0
     digest: str = ""
@@ -31,15 +31,15 @@ class Progress:
 
 
 class Resume:
-    """A job. Without a path it is only for now."""
+    """How far a job has come. Without a path that is known only for now."""
 
     def __init__(self, path: Path | None, url: str) -> None:
         self._path = path
-        self.progress = Progress(new_key(), url)
+        self.job = Job(new_key(), url)
         self._hash = hashlib.sha256()
         self._skipped = 0
         if path and path.exists():
-            self.progress = _load(path)
+            self.job = _load(path)
             self._check(path, url)
 
     @property
@@ -53,64 +53,64 @@ class Resume:
         Raises:
             Failure: the lines up to here are not those that were sent then.
         """
-        if self._skipped >= self.progress.lines:
+        if self._skipped >= self.job.lines:
             return False
         self._skipped += 1
         self._note(line)
-        if self._skipped == self.progress.lines and self._hash.hexdigest() != self.progress.digest:
+        if self._skipped == self.job.lines and self._hash.hexdigest() != self.job.digest:
             raise self._other_input()
         return True
 
     def begin(self) -> None:
         """Note that a batch is about to be sent."""
-        if not self.progress.is_open:
-            self.progress.is_open = True
+        if not self.job.is_open:
+            self.job.is_open = True
             self._save()
 
     def advance(self, lines: Iterable[bytes]) -> None:
         """Note that these lines are done."""
         for line in lines:
             self._note(line)
-            self.progress.lines += 1
-        self._skipped = self.progress.lines
-        self.progress.digest = self._hash.hexdigest()
+            self.job.lines += 1
+        self._skipped = self.job.lines
+        self.job.digest = self._hash.hexdigest()
         self._save()
 
     def finish(self) -> None:
         """Note that the input has ended."""
-        if self._skipped < self.progress.lines:
+        if self._skipped < self.job.lines:
             raise self._other_input()
-        self.progress.is_open = False
+        self.job.is_open = False
         self._save()
 
     def _note(self, line: bytes) -> None:
         self._hash.update(line.rstrip(b"\n") + b"\n")
 
     def _check(self, path: Path, url: str) -> None:
-        if self.progress.url != url:
-            raise Failure(f"{path} belongs to {self.progress.url}, not to {url}: use another resume file.", USAGE)
-        if self.progress.is_open and time.time() - path.stat().st_mtime > _REMEMBERED:
+        if self.job.url != url:
+            raise Failure(f"{path} belongs to {self.job.url}, not to {url}: use another resume file.", USAGE)
+        if self.job.is_open and time.time() - path.stat().st_mtime > _REMEMBERED:
             raise Failure(
                 f"{path} is about a day old, so the service may no longer know the batch after line "
-                f"{self.progress.lines}, and might publish it twice. Look whether it was published. "
+                f"{self.job.lines}, and might publish it twice. Look whether it was published. "
                 f"To go on all the same: touch {path}",
                 USAGE,
             )
 
     def _other_input(self) -> Failure:
         return Failure(
-            f"The first {self.progress.lines} lines are not those that were sent with {self._path}: "
+            f"The first {self.job.lines} lines are not those that were sent with {self._path}: "
             "give the same input again, or another resume file.",
             USAGE,
         )
 
     def _save(self) -> None:
         if self._path:
-            files.save(self._path, _WHAT, asdict(self.progress))
+            files.save(self._path, _WHAT, asdict(self.job))
 
 
-def _load(path: Path) -> Progress:
+def _load(path: Path) -> Job:
     try:
-        return Progress(**files.load(path, _WHAT))
+        return Job(**files.load(path, _WHAT))
     except TypeError as error:
         raise Failure(f"{path} is no {_WHAT} of this command: give another one.", FILE) from error

@@ -111,9 +111,9 @@ class _Sending:
         """
         try:
             with Progress(file) as progress:
-                for lines in self._new_lines(file):
+                for lines in self._new_lines(file, progress):
                     self._send(lines)
-                    progress.advance(len(lines), sum(len(line) for _, line in lines))
+                    progress.advance(line for _, line in lines)
             self._resume.finish()
         except KeyboardInterrupt:
             raise Failure(f"Stopped. {self._rest()}", INTERRUPTED) from None
@@ -122,13 +122,14 @@ class _Sending:
         if self._refused:
             raise Failure(f"{self._refused} lines were refused, {self._published} were published.", REFUSED)
 
-    def _new_lines(self, file: BinaryIO) -> Iterator[list[Numbered]]:
+    def _new_lines(self, file: BinaryIO, progress: Progress) -> Iterator[list[Numbered]]:
         """Yield the lines that no earlier run has sent, as many as are there and make a batch."""
-        numbers = itertools.count(1)
+        first = 1
         for group in _read(file):
-            lines = [
-                (number, line) for line, number in zip(group, numbers, strict=False) if not self._resume.is_done(line)
-            ]
+            done = list(itertools.takewhile(self._resume.is_done, group))
+            progress.advance(done)
+            lines = list(enumerate(group, first))[len(done) :]
+            first += len(group)
             while lines:
                 count = self._fitting(lines)
                 yield lines[:count]
@@ -136,7 +137,7 @@ class _Sending:
 
     def _fitting(self, lines: list[Numbered]) -> int:
         """Return how many of the first lines are a batch; at least one."""
-        _, offset = block("", self._resume.progress.lines)
+        _, offset = block("", self._resume.job.lines)
         sizes = itertools.accumulate(len(line) for _, line in lines[: BATCH_LINES - offset])
         return max(sum(1 for size in sizes if size <= BATCH_BYTES), 1)
 
@@ -144,7 +145,7 @@ class _Sending:
         """Send a batch, print what became of it, and only then note it."""
         self._require_whole(*lines[-1])
         self._resume.begin()
-        key, offset = block(self._resume.progress.job, self._resume.progress.lines)
+        key, offset = block(self._resume.job.id, self._resume.job.lines)
         results = self._client.publish_batch(Batch(key, [line.strip() or _BLANK for _, line in lines], offset))
         for result in results:
             if isinstance(result, ProblemError) and result.is_temporary:
@@ -177,7 +178,7 @@ class _Sending:
 
     def _rest(self) -> str:
         """Say what is done, and how to do the rest."""
-        done = self._resume.progress.lines
+        done = self._resume.job.lines
         if self._resume.is_kept:
             return f"{done} lines are done; run the same command again to go on."
         return (

@@ -21,8 +21,8 @@ from notifier.client.errors import (
     Unreachable,
     VersionError,
 )
+from notifier.client.events import Event, Lost, Position, Received, Removed
 from notifier.client.notification import Notification, To
-from notifier.client.stream import Event, Lost, Position, Received, Removed
 from notifier.client.sync import NotifierClient, Stream
 
 __all__ = [

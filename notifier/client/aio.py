@@ -16,8 +16,9 @@ from notifier.client.base import ClientBase, Reading, StreamBase
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
 from notifier.client.configuration import failure, require_token
 from notifier.client.errors import ProblemError, Unreachable
+from notifier.client.events import Event, Position
 from notifier.client.notification import Batch, Batcher, Notification
-from notifier.client.stream import BROKEN, SILENCE, Closed, Emit, Event, Opened, Position, Step
+from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
 
 T = TypeVar("T")
 Many = Iterable[Mapping[str, Any] | bytes] | AsyncIterable[Mapping[str, Any] | bytes]
@@ -26,8 +27,7 @@ Many = Iterable[Mapping[str, Any] | bytes] | AsyncIterable[Mapping[str, Any] | b
 class AsyncNotifierClient(ClientBase):
     """`NotifierClient` for asyncio: the same arguments and methods."""
 
-    def __init__(self, url: str | None = None, **options: Any) -> None:
-        super().__init__(url, **options)
+    def _open(self) -> None:
         self._http = httpx.AsyncClient()
 
     async def __aenter__(self) -> Self:
@@ -145,7 +145,7 @@ class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
         """Wait for the welcome: what is published from now on comes."""
         while True:
             step = await self._peek()
-            if self._listener.is_welcome:
+            if self._listener.is_welcome or self._closed.is_set():
                 return self
             await self._advance(step)
 
@@ -159,6 +159,7 @@ class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
                 self._done(None)
                 return step.event
             await self._advance(step)
+        await self._leave()  # it may have been closed by another task while it connected
         raise StopAsyncIteration
 
     async def _peek(self) -> Step:

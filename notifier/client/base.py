@@ -9,7 +9,9 @@ from notifier.client.answer import Answer
 from notifier.client.calls import Calls, Exchange
 from notifier.client.configuration import MAX_ANSWER, Configuration, failure, require_token
 from notifier.client.errors import Unreachable
-from notifier.client.stream import Close, Connect, FetchToken, Listener, Position, Receive, Send, Step, Wait
+from notifier.client.events import Position
+from notifier.client.steps import Close, Connect, FetchToken, Receive, Send, Step, Wait
+from notifier.client.stream import Listener
 
 Token = TypeVar("Token")  # what a caller's function gives: a token, or for asyncio perhaps something to await
 
@@ -28,6 +30,10 @@ class ClientBase:
     ) -> None:
         self._configuration = Configuration.of(url, api_key, token)
         self._calls = Calls(self._configuration.url, self._configuration.api_key, timeout, deadline)
+        self._open()
+
+    def _open(self) -> None:
+        raise NotImplementedError
 
     @property
     def url(self) -> str:

@@ -89,6 +89,7 @@ def _service_url(text: str) -> str:
     parts = urlsplit(text)
     try:
         parts.port  # noqa: B018 - raises where it is no number
+        (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ConfigurationError(f"The URL {text} is wrong: {error}.") from error
     if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:

@@ -11,16 +11,18 @@ import random
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from notifier.client.answer import Answer
 from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, StreamClosed, Unreachable
+from notifier.client.events import Lost, Position, Received, Removed
+from notifier.client.steps import Close, Closed, Connect, Emit, FetchToken, Opened, Receive, Send, Step, Steps, Wait
 from notifier.protocol import cursor as cursors
 
 logger = logging.getLogger("notifier.client")
 
 SUBPROTOCOL = "notifier.v1"
-TOKEN_REFUSED, OVERLOADED, HEARTBEAT_LOST = 4001, 4004, 4000
+TOKEN_REFUSED, OVERLOADED = 4001, 4004
 _STAY_AWAY = (1002, 1007, 1009)  # it would happen again
 _REMEMBERED_MS = 10_000  # a resumed stream repeats two seconds, or what the service is told to
 _REMEMBERED, _MOST_REMEMBERED = 1000, 100_000  # ids: in a position, and at all
@@ -28,105 +30,6 @@ _REMEMBERED, _MOST_REMEMBERED = 1000, 100_000  # ids: in a position, and at all
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _STABLE_AFTER = 30.0  # else who is accepted and dropped at once would try every second
 _ANSWER_WITHIN = 30.0  # the handshake and the welcome, each
-
-
-class Position(NamedTuple):
-    """Where to resume: everything up to `cursor` has come, and `seen` names what may come again."""
-
-    cursor: str
-    seen: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Received:
-    """A notification. `notification` has its members, as docs/protocol.md lists them; `replay` if it was missed."""
-
-    id: str
-    channel: str
-    cursor: str
-    replay: bool
-    notification: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Removed:
-    """A notification was recalled; it may be one that never came."""
-
-    id: str
-    channel: str
-    cursor: str
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Something of these channels is gone for good: load your state anew."""
-
-    channels: tuple[str, ...]
-
-
-Event = Received | Removed | Lost
-
-
-# What is to be done, and what comes of it.
-
-
-class FetchToken(NamedTuple):
-    """Get a token; the outcome is the token, or the exception that getting it raised."""
-
-
-class Connect(NamedTuple):
-    """Open a WebSocket; the outcome is `Opened`, the `Answer` that refused it, or `Unreachable`."""
-
-    token: str
-    timeout: float
-
-
-class Send(NamedTuple):
-    """Send a message; the outcome does not matter, since `Receive` tells of a connection that has ended."""
-
-    text: str
-
-
-class Receive(NamedTuple):
-    """Wait for a message; the outcome is its text, or `Closed`. Silence for so long is `Closed`, too."""
-
-    timeout: float
-
-
-class Close(NamedTuple):
-    """Leave the connection."""
-
-
-class Wait(NamedTuple):
-    """Wait so many seconds."""
-
-    seconds: float
-
-
-class Emit(NamedTuple):
-    """Give the caller an event."""
-
-    event: Event
-
-
-class Opened(NamedTuple):
-    """A WebSocket is open, and this is the subprotocol that the service has chosen."""
-
-    subprotocol: str | None
-
-
-class Closed(NamedTuple):
-    """A connection has ended; 1006 where nobody said why."""
-
-    code: int
-    reason: str = ""
-
-
-Step = FetchToken | Connect | Send | Receive | Close | Wait | Emit
-Outcome = str | Exception | Opened | Answer | Closed | None
-Steps = Generator[Step, Any, None]
-SILENCE = Closed(HEARTBEAT_LOST, "nothing was heard")
-BROKEN = Closed(1006, "the connection broke")
 
 
 @dataclass

@@ -15,8 +15,9 @@ from notifier.client.base import ClientBase, Reading, StreamBase
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
 from notifier.client.configuration import failure, require_token
 from notifier.client.errors import ProblemError, Unreachable
+from notifier.client.events import Event, Position
 from notifier.client.notification import Batch, Batcher, Notification
-from notifier.client.stream import BROKEN, SILENCE, Closed, Emit, Event, Opened, Position, Step
+from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
 
 T = TypeVar("T")
 
@@ -29,8 +30,7 @@ class NotifierClient(ClientBase):
     its attempts, both in seconds. Every call may raise any `NotifierError`.
     """
 
-    def __init__(self, url: str | None = None, **options: Any) -> None:
-        super().__init__(url, **options)
+    def _open(self) -> None:
         self._http = httpx.Client()
 
     def __enter__(self) -> Self:
@@ -166,7 +166,7 @@ class Stream(StreamBase[str], Iterator[Event]):
         """Wait for the welcome: what is published from now on comes."""
         while True:
             step = self._peek()
-            if self._listener.is_welcome:
+            if self._listener.is_welcome or self._closed.is_set():
                 return self
             self._advance(step)
 
@@ -180,6 +180,7 @@ class Stream(StreamBase[str], Iterator[Event]):
                 self._done(None)
                 return step.event
             self._advance(step)
+        self._leave()  # it may have been closed by another thread while it connected
         raise StopIteration
 
     def _peek(self) -> Step:

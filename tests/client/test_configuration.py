@@ -25,7 +25,9 @@ def test_urls(url: str, base: str, stream: str) -> None:
     assert (configuration.url, configuration.stream_url) == (base, stream)
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://a", "http://", "http://a:port", "http://a?x=1", "http://a#b"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8080", "ftp://a", "http://", "http://a:port", "http://a..b", "http://a?x=1", "http://a#b"]
+)
 def test_wrong_urls(url: str) -> None:
     """What is no URL of a service is refused before anything is sent."""
     with pytest.raises(ConfigurationError, match="URL"):

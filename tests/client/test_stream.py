@@ -16,24 +16,9 @@ from notifier.client.errors import (
     TooNew,
     Unreachable,
 )
-from notifier.client.stream import (
-    BROKEN,
-    SUBPROTOCOL,
-    Close,
-    Closed,
-    Connect,
-    Emit,
-    FetchToken,
-    Listener,
-    Lost,
-    Opened,
-    Position,
-    Receive,
-    Received,
-    Removed,
-    Send,
-    Wait,
-)
+from notifier.client.events import Lost, Position, Received, Removed
+from notifier.client.steps import BROKEN, Close, Closed, Connect, Emit, FetchToken, Opened, Receive, Send, Wait
+from notifier.client.stream import SUBPROTOCOL, Listener
 from tests.client.play import Clock, Play, html, problem, refused, reply
 
 OPENED = Opened(SUBPROTOCOL)

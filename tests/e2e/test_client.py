@@ -375,6 +375,12 @@ class TestService:
         answer = service.publish({"to": {"users": [user]}, "title": "Hello"})
         assert (answer.status, answer.headers["Notifier-Version"]) == (201, __version__)
 
+    def test_version_of_poll(self, service: Service, user: str) -> None:
+        """So does an answer whose socket was handed off."""
+        headers = {"Authorization": f"Bearer {service.token(user)}"}
+        answer = service.request("GET", "/v1/stream", headers=headers)
+        assert (answer.status, answer.headers["Notifier-Version"]) == (200, __version__)
+
     def test_status(self, service: Service) -> None:
         """The status tells with what the service runs."""
         answer = service.request("GET", "/v1/status", headers={"Authorization": f"Bearer {API_KEY}"})
