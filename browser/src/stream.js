@@ -182,9 +182,9 @@ export function createStream(options, hear) {
     const fresh = await getToken();
     refuseApiKey(fresh);
     if (!fresh) throw new Error("getToken gave no token");
-    if (user && user !== userOf(fresh)) throw new RefusedToken("another user's token");
-    user = userOf(fresh);
-    token = fresh;
+    const owner = userOf(fresh);
+    if (user && user !== owner) throw new RefusedToken("another user's token");
+    [token, user] = [fresh, owner];
   }
 
   /** Another tab may have better luck, so we lead no longer. */
@@ -202,7 +202,8 @@ export function createStream(options, hear) {
     attempt.line = TRANSPORTS[transport]({
       ...options,
       token: () => token,
-      greet,
+      place: () => cursor,
+      greet: current(greet),
       alive: current(alive),
       take: current(take),
       closed: current(closed),
@@ -356,9 +357,10 @@ export function createStream(options, hear) {
    */
   function fallsBack({ id, transport, alive }, code) {
     if (id || !transport || ![BROKEN, SILENT].includes(code)) return false;
-    const blocked = transport === "websocket" ? ++refused % 2 === 0 : transport === "sse" && code === SILENT && !alive;
-    next = blocked ? (next + 1) % transports.length : works;
-    return blocked && next > 0;
+    const isBlocked = transport === "websocket" ? ++refused % 2 === 0 : code === SILENT && !alive;
+    const fallsBack = isBlocked && next + 1 < transports.length;
+    next = fallsBack ? next + 1 : works;
+    return fallsBack;
   }
 
   function keepTransport() {
@@ -370,7 +372,7 @@ export function createStream(options, hear) {
 
   function recallTransport() {
     const [transport, until] = tryTo(() => localStorage.getItem(TRANSPORT_KEY).split(" ")) ?? [];
-    next = works = until > Date.now() ? Math.max(0, transports.indexOf(transport)) : 0;
+    next = works = Math.max(0, until > Date.now() && transports.indexOf(transport));
   }
 
   // Offline we try all the same: browsers have been wrong about it.
