@@ -128,6 +128,16 @@ test("a service that is down is not taken for a proxy", async (t) => {
   assert.deepEqual([...items], []);
 });
 
+test("a service that has no room is not taken for a proxy either", async (t) => {
+  const { tick, http, service, notifier } = start(t);
+  notifier.connect();
+  await refuseTwice(service, tick);
+  await http.latest.answer({}, 503);
+  assert.equal(notifier.state, "reconnecting");
+  await tick(30_000);
+  assert.equal(service.dialled.length, 3);
+});
+
 test("a connection that broke after its welcome does not speak against WebSockets", async (t) => {
   const { tick, http, service, notifier } = start(t);
   notifier.connect();
