@@ -8,10 +8,4 @@
  *
  * ../index.d.ts says what there is, docs/protocol.md what goes over the wire.
  */
-import { createTab } from "./tab.js";
-
-export class Notifier {
-  constructor(options) {
-    return createTab(options);
-  }
-}
+export { createTab as Notifier } from "./tab.js";

@@ -96,7 +96,7 @@ export function createStream(options, hear) {
 
   function overhear(message) {
     const { type, snapshot } = message;
-    if (/tab|who|publish/.test(type)) return leads && answer(message);
+    if (/^(tab|who|publish)$/.test(type)) return leads && answer(message);
     if (type === "stream") {
       const { state, reason, retryInMs } = snapshot;
       if (state === "closed") return stop(state, reason);
@@ -182,12 +182,11 @@ export function createStream(options, hear) {
     const fresh = await getToken();
     refuseApiKey(fresh);
     if (!fresh) throw new Error("getToken gave no token");
-    if (user && user !== userOf(fresh)) throw new RefusedToken("another user's token");
-    user = userOf(fresh);
-    token = fresh;
+    const owner = userOf(fresh);
+    if (user && user !== owner) throw new RefusedToken("another user's token");
+    [token, user] = [fresh, owner];
   }
 
-  /** Another tab may have better luck, so we lead no longer. */
   function noToken(error) {
     leave();
     if (error instanceof RefusedToken) stop("closed", error.message);
@@ -202,7 +201,8 @@ export function createStream(options, hear) {
     attempt.line = TRANSPORTS[transport]({
       ...options,
       token: () => token,
-      greet,
+      place: () => cursor,
+      greet: current(greet),
       alive: current(alive),
       take: current(take),
       closed: current(closed),
@@ -250,7 +250,7 @@ export function createStream(options, hear) {
 
   // A topic's own replay may run ahead of the other channels' one, so it does not count until all of it has come.
   function deliver(frame) {
-    const owed = Boolean(topics.get(topicOf(frame.channel))?.since);
+    const owed = topics.get(topicOf(frame.channel))?.since;
     if (!owed) reached(frame.cursor);
     // What is to be done once per browser is done in this tab rather than in another.
     const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel))?.[0];
@@ -338,6 +338,7 @@ export function createStream(options, hear) {
 
   function closed(code, text = "") {
     const lost = link;
+    if (!lost.transport) leave(); // there was no token yet, and another tab may have better luck
     const reason = `${code} ${text}`.trim();
     drop();
     if (code === TOKEN_REFUSED) token = undefined;
@@ -355,10 +356,12 @@ export function createStream(options, hear) {
    * row, Server-Sent Events where no byte came. If the service is down the next one fails as well, and nothing is kept.
    */
   function fallsBack({ id, transport, alive }, code) {
-    if (id || !transport || ![BROKEN, SILENT].includes(code)) return false;
-    const blocked = transport === "websocket" ? ++refused % 2 === 0 : transport === "sse" && code === SILENT && !alive;
-    next = blocked ? (next + 1) % transports.length : works;
-    return blocked && next > 0;
+    if (id || !transport) return false;
+    const isRefused = transport === "websocket" && [BROKEN, SILENT].includes(code) && ++refused % 2 === 0;
+    const isKept = transport !== "websocket" && code === SILENT && !alive;
+    const fallsBack = (isRefused || isKept) && next + 1 < transports.length;
+    next = fallsBack ? next + 1 : works;
+    return fallsBack;
   }
 
   function keepTransport() {
@@ -370,7 +373,7 @@ export function createStream(options, hear) {
 
   function recallTransport() {
     const [transport, until] = tryTo(() => localStorage.getItem(TRANSPORT_KEY).split(" ")) ?? [];
-    next = works = until > Date.now() ? Math.max(0, transports.indexOf(transport)) : 0;
+    next = works = Math.max(0, until > Date.now() && transports.indexOf(transport));
   }
 
   // Offline we try all the same: browsers have been wrong about it.
@@ -442,7 +445,7 @@ export function createStream(options, hear) {
 /** Whether who joined these topics hears the channel. */
 export function hears(topics, channel) {
   const topic = topicOf(channel);
-  return topic === undefined || topics.has(topic);
+  return !topic || topics.has(topic);
 }
 
 /** The topic whose channel it is. */

@@ -7,7 +7,7 @@ const EVENTS = ["notification", "removed", "lost", "replayed", "counts", "state"
 const REMEMBERED = 2_000; // ids: a resumed stream repeats two seconds
 const PUBLISH_WITHIN = 30_000; // ms
 
-/** One tab's part: it takes from the stream what is for its page, once. Returns the members of a Notifier. */
+/** One tab's part: it takes from the stream what is for its page, once. Returns a Notifier, as `new` does with it. */
 export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ...options } = {}) {
   const id = newId();
   const address = new URL(url, globalThis.location?.href).href.replace(/^ws/, "http");

@@ -3,9 +3,11 @@
  *
  * - `url` (http), `token()`, `WebSocket`
  * - `greet(all)`: {since, topics}, what to ask for at this moment: all, or what shares one `since`
+ * - `place()`: the cursor that has been reached
  * - `alive()`, `take(frame)`, `closed(code, reason)`: to be called when it happens
  */
 
+const PAUSE = 1_000; // ms
 const SUBPROTOCOL = "notifier.v1";
 // What a WebSocket would have been closed with.
 const CODES = { 400: 4500, 401: 4001, 403: 4501, 429: 4004, 503: 4004 };
@@ -46,13 +48,15 @@ function frameOf(event) {
   return data ? JSON.parse(data) : { type: "ping", cursor };
 }
 
-/** Long polls. The first does not wait, so that the welcome comes at once. */
+/** Long polls. The first does not wait, so that the welcome comes at once. One that brought nothing new may repeat. */
 export function poll(line) {
   return overHttp(line, async (ask) => {
     for (let wait = "&wait=0"; ; wait = "") {
+      const before = line.place();
       const answer = await ask({}, wait);
       const { frames } = await answer.json();
       frames.forEach(line.take);
+      if (before === line.place()) await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
   });
 }

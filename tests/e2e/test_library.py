@@ -4,12 +4,13 @@ import gzip
 import json
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from notifier import __version__
 
 ROOT = Path(__file__).parent.parent.parent
 LIBRARY = ROOT / "notifier/static/notifier.js"
@@ -48,7 +49,7 @@ def test_types() -> None:
 def test_package(tmp_path: Path) -> None:
     """The npm package has the version of the service, all modules, and its exports lead to files."""
     package = json.loads((ROOT / "browser/package.json").read_text())
-    assert package["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert package["version"] == __version__
     packed = subprocess.run(
         ["npm", "pack", "--dry-run", "--json"], cwd=ROOT / "browser", capture_output=True, text=True, timeout=120
     )

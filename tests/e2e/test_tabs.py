@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, sync_playwright
@@ -171,6 +172,24 @@ def test_a_tab_publishes(context: BrowserContext, service: Service, user: str, t
     refused = follower.page.evaluate("() => notifier.publish('invoices', { title: 'no' }).catch(({ code }) => code)")
     assert refused == "forbidden"
     assert follower.get("problems") == []
+
+
+@pytest.mark.parametrize("transports", [None, ["sse"], ["poll"]], ids=["any", "sse", "poll"])
+def test_a_restart(browser: Browser, user: str, transports: list[str] | None) -> None:
+    """Tabs come back by themselves when the service was away, by the transport that they had, and miss nothing."""
+    options: dict[str, Any] = {"transports": transports} if transports else {}
+    with Service(workers=1) as service, browser.new_context() as context:
+        tabs = [Tab(context, service, user, **options).connected() for _ in range(2)]
+        transport = tabs[0].get("notifier.getSnapshot().transport")
+        publish(service, user, "before")
+        tabs[1].got(["before"])
+        service.stop()
+        tabs[1].wait("notifier.state !== 'connected'")
+        service.start()
+        publish(service, user, "after")
+        for tab in tabs:
+            tab.got(["before", "after"])
+            assert tab.connected().get("notifier.getSnapshot().transport") == transport
 
 
 @pytest.mark.parametrize("buffers, transport", [(False, "sse"), (True, "poll")])

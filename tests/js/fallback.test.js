@@ -128,6 +128,16 @@ test("a service that is down is not taken for a proxy", async (t) => {
   assert.deepEqual([...items], []);
 });
 
+test("a service that has no room is not taken for a proxy either", async (t) => {
+  const { tick, http, service, notifier } = start(t);
+  notifier.connect();
+  await refuseTwice(service, tick);
+  await http.latest.answer({}, 503);
+  assert.equal(notifier.state, "reconnecting");
+  await tick(30_000);
+  assert.equal(service.dialled.length, 3);
+});
+
 test("a connection that broke after its welcome does not speak against WebSockets", async (t) => {
   const { tick, http, service, notifier } = start(t);
   notifier.connect();
@@ -340,6 +350,31 @@ test("a replay of several polls goes on where it was", async (t) => {
   assert.deepEqual(of("replayed"), [[{ count: 2, lost: [] }]]);
   assert.equal(notifier.cursor, "2500-0");
   assert.deepEqual(of("state").map(([{ current }]) => current), ["connecting", "connected"]);
+});
+
+test("polls that bring nothing new are not repeated at once", async (t) => {
+  const { tick, http, titles } = await polling(t);
+  const answer = [welcome(), notification("a", "2000-0", { replay: true }), { type: "ping" }];
+  await http.latest.frames(...answer);
+  assert.equal(http.requests.length, 3);
+  await http.latest.frames(...answer);
+  assert.equal(http.requests.length, 3);
+  await tick(1_000);
+  assert.equal(http.requests.length, 4);
+  await http.latest.frames(welcome(), notification("b", "2001-0"), { type: "ping" });
+  assert.equal(http.requests.length, 5);
+  assert.deepEqual(titles(), ["a", "b"]);
+});
+
+test("a poll that ends the connection asks for nothing more", async (t) => {
+  const { tick, http, notifier, service } = await polling(t, { transports: ["poll"] });
+  await http.latest.frames(welcome(), { type: "drain", retry_after_ms: 7_000 }, { type: "close", code: 1012, reason: "" });
+  assert.equal(notifier.state, "reconnecting");
+  await tick(6_999);
+  assert.equal(http.requests.length, 2);
+  await tick(1);
+  assert.equal(http.requests.length, 3);
+  assert.equal(service.dialled.length, 0);
 });
 
 test("a poll that is cut is repeated", async (t) => {

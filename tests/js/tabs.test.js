@@ -255,6 +255,23 @@ test("a leader that cannot get a token lets another tab try", async (t) => {
   assert.equal(service.dialled.length, 2);
 });
 
+test("a leader whose getToken never answers lets another tab try", async (t) => {
+  const tick = stopClock(t);
+  new FakeBrowser(t);
+  const service = new FakeService();
+  const answers = [tokenOf("alice"), new Promise(() => {})];
+  const first = await service.connected({ getToken: async () => answers.shift() });
+  const second = service.client({ getToken });
+  second.notifier.connect();
+  await settled();
+  service.close(4001, "expired");
+  await tick(500);
+  for (let seconds = 0; seconds < 30; seconds += 5) await tick(5_000);
+  assert.equal(first.of("state").at(-1)[0].reason, "4000 no answer");
+  await service.accept({ connection: "c2" });
+  assert.equal(second.notifier.connection, "c2");
+});
+
 test("a token of another user ends this tab's part, and mixes nothing", async (t) => {
   const tick = stopClock(t);
   new FakeBrowser(t);
