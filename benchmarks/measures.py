@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.contenders import Service
 from benchmarks.load import Listeners, Publisher, post_repeatedly
+from benchmarks.plain import Streams
 from benchmarks.process import cpu_seconds, resident_bytes
 from benchmarks.stalled import Stalled
 
@@ -22,6 +23,8 @@ class Row:
 
 ROWS = {
     "memory": Row("idle connection, memory of the worker", "{:,.0f} B", 2048),
+    "memory events": Row("the same with Server-Sent Events", "{:,.0f} B", 2048),
+    "memory poll": Row("the same, a poll that waits", "{:,.0f} B", 2048),
     "handshakes": Row("handshakes per second", "{:,.0f}", 2_000, less_is_better=False),
     "paced 64": Row("CPU per delivery, 20 per second, 64 B", "{:.2f} us", 5),
     "paced 512": Row("CPU per delivery, 20 per second, 512 B", "{:.2f} us", 5),
@@ -61,6 +64,7 @@ QUICK = Scale(
     paced_seconds=2, burst_seconds=3, latency_seconds=3, publish_seconds=2,
 )  # fmt: skip
 
+POLLS = 2_000  # connections that wait at the same time
 WARM_UP = 100  # connections that come before those that are measured
 SETTLE_SECONDS = 2  # until the worker has put away what handshakes leave behind
 COMPLETE_SECONDS = 40  # at most, from the last publication of a burst to its last delivery
@@ -91,6 +95,29 @@ def memory(bench):
         opened = open_all(bench, listeners, bench.scale.idle)["opened"]
         time.sleep(SETTLE_SECONDS)
         yield "memory", (resident_bytes(bench.service.worker) - before) / opened
+
+
+def events(bench):
+    """Yield the same of a stream of Server-Sent Events."""
+    yield from plain_memory(bench, "memory events", bench.scale.idle, "text/event-stream")
+
+
+def poll(bench):
+    """Yield the same of a poll. It waits for 25 seconds at most, so there are not more than open in a few."""
+    since = f"{int(time.time() * 1000)}-0"
+    yield from plain_memory(bench, "memory poll", min(bench.scale.idle, POLLS), "*/*", since)
+
+
+def plain_memory(bench, key, count, *asked):
+    """Yield what one more connection without a WebSocket adds, where there are such connections."""
+    if not bench.service.contender.hello("nobody"):
+        return
+    with Streams(bench.service, WARM_UP, *asked):
+        time.sleep(SETTLE_SECONDS)
+        before = resident_bytes(bench.service.worker)
+        with Streams(bench.service, count, *asked):
+            time.sleep(SETTLE_SECONDS)
+            yield key, (resident_bytes(bench.service.worker) - before) / count
 
 
 def handshakes(bench):
@@ -189,6 +216,8 @@ def ndjson(bench):
 
 SCENARIOS = {
     "memory": memory,
+    "events": events,
+    "poll": poll,
     "handshakes": handshakes,
     "paced": paced,
     "saturated": saturated,

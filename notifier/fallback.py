@@ -73,7 +73,7 @@ class PollConnection(EventConnection):
 
     def begin(self, ask: Ask) -> None:
         """Send the head of the answer, and do what the request asks for."""
-        self._is_due = ask.hello.since is None
+        self._is_due = ask.hello.since is None or not ask.wait
         self._ends_at = time.time() + ask.wait
         super().begin(ask._replace(head=ask.head + POLL.BEGINNING))
 
