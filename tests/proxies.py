@@ -50,12 +50,23 @@ def certificate() -> Certificate:
     return made
 
 
+def _trusting() -> ssl.SSLContext:
+    """Return how Python's clients trust the certificate.
+
+    Not TLS 1.3: the package websockets writes while another thread reads, and a session ticket that comes just then
+    stalls OpenSSL for good. curl speaks it in the tests.
+    """
+    context = ssl.create_default_context(cafile=certificate().chain)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 class Proxy:
     """A daemon between `port` and a service. `tls` is None where it speaks plain HTTP."""
 
     def __init__(self, command: list[str], config: Callable[[Path], str], port: int, tls: bool = True) -> None:
         self.port = port
-        self.tls = ssl.create_default_context(cafile=certificate().chain) if tls else None
+        self.tls = _trusting() if tls else None
         self._command = command
         self._config = config
         self._directory = Path(tempfile.mkdtemp(prefix="notifier-proxy-"))

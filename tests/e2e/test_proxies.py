@@ -80,7 +80,8 @@ def events(service: Service, user: str, since: str | None = None) -> Frames:
     with contextlib.closing(connection):
         connection.request("GET", query(since), headers={"Accept": "text/event-stream", **bearer(service, user)})
         response = connection.getresponse()
-        assert (response.status, response.getheader("Content-Type")) in ((200, "text/event-stream"), (503, PROBLEM))
+        kind = PROBLEM if response.status in (502, 503) else "text/event-stream"
+        assert response.getheader("Content-Type") == kind
         while response.status == 200 and (line := response.readline()):
             if line.startswith(b"data: "):
                 yield json.loads(line.removeprefix(b"data: "))
@@ -92,7 +93,7 @@ def polls(service: Service, user: str, since: str | None = None) -> Frames:
     """Yield the frames of long polls, one after the other."""
     while True:
         answer = service.request("GET", query(since), headers=bearer(service, user))
-        if answer.status == 503:
+        if answer.status in (502, 503):
             return
         assert answer.status == 200, answer
         for frame in answer.json["frames"]:
