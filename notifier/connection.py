@@ -238,7 +238,9 @@ class StreamConnection(Connection):
 
     def ping(self, complete: Cursor | None) -> None:
         """Give a sign of life, and ask for one: every WebSocket library answers a ping."""
-        frame = self.framing.ping(complete if self.catch_up is None else None)
+        # Before the welcome, nobody knows where the client resumes, and what it is still owed.
+        is_live = self.session.is_welcome and self.catch_up is None
+        frame = self.framing.ping(complete if is_live else None)
         self.transport.write(frame + websocket.PING)
 
     def _go_live(self, complete: Cursor | None, catch_up: CatchUp) -> None:

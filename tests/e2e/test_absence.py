@@ -87,3 +87,10 @@ def test_recall_of_what_was_seen(service: Service, user: str) -> None:
         cursor = str(client.receive("notification")["cursor"])
     assert service.recall(wrong).status == 204
     assert come_back(service, user, cursor) == [wrong]
+
+
+def test_a_ping_before_the_hello(user: str) -> None:
+    """A client that is slow to say where it resumes is not told that it has been sent everything."""
+    with Service(workers=1, heartbeat=1, hello_timeout=20) as service, service.connect() as client:
+        publish(service, user, "missed")
+        assert "cursor" not in client.receive("ping")
