@@ -176,12 +176,12 @@ def test_sensor(example: Example, service: Service, listen: Listen) -> None:
     with example:
         example.prints("3 readings wait")
     service.start()
+    times: list[float] = []
     with listen("dashboard", "readings") as stream, example:
-        readings = [received(stream) for _ in range(6)]
-    times = [reading["data"]["at"] for reading in readings]
+        while not times or times[-1] < example.started:
+            times.append(received(stream)["data"]["at"])
+    assert len(times) > 3
     assert times == sorted(set(times))
-    assert {reading["collapse_key"] for reading in readings} == {"kitchen"}
-    assert times[2] < example.started < times[-1], "some are of the first run, some of the second"
 
 
 @of("page/index.html")
