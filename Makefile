@@ -33,6 +33,7 @@ chaos: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .notifier .build build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -f *.db listener.json examples/page/token
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.run: requirements.txt
@@ -40,6 +41,6 @@ $(VENV)/.run: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+$(VENV)/.dev: requirements-dev.txt examples/requirements.txt $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -126,7 +126,7 @@ def test_limits_of_numbers() -> None:
 
 def test_requirements() -> None:
     """Every requirement has a reason, in the order of the files, and no reason is left of one that went."""
-    files = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
+    files = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt", ROOT / "examples" / "requirements.txt"]
     lines = [line for file in files for line in file.read_text().splitlines()]
     required = [line.partition("==")[0] for line in lines if re.match(r"\w", line)]
     python = (DOCS / "dependencies.md").read_text().partition("| package |")[0]
@@ -165,3 +165,10 @@ def headings(page: Path) -> set[str]:
     """Return the fragments of a page's headings."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_examples() -> None:
+    """The README lists every example, and no others."""
+    listed = re.findall(r"^\| \[[^\]]+\]\(examples/([^)]+)\)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    files = [*(ROOT / "examples").glob("*.py"), *(ROOT / "examples").glob("*/*.html")]
+    assert sorted(listed) == sorted(str(path.relative_to(ROOT / "examples")) for path in files)
