@@ -116,7 +116,8 @@ def notifications(frames: Frames) -> Iterator[object]:
 class Follower(threading.Thread):
     """A client that comes back with its cursor until it is told to stop. `heard` has each notification once."""
 
-    _AWAY: ClassVar = (OSError, HTTPException, WebSocketException, TimeoutError)
+    # A long poll that a restart cuts is no JSON: the protocol says to ask again.
+    _AWAY: ClassVar = (OSError, HTTPException, WebSocketException, json.JSONDecodeError)
 
     def __init__(self, transport: str, service: Service, user: str) -> None:
         super().__init__(daemon=True)
