@@ -1,5 +1,6 @@
 """Server-Sent Events: the same frames, and a stream that is resumed by what the browser remembers."""
 
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from tests.e2e.test_delivery import children, publish_numbers
 from tests.events import EventStream
 from tests.service import DEADLINE, Service, eventually
 from tests.valkey import pid_of, running_valkey
+
+SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
 
 
 def stream(service: Service, user: str, topics: tuple[str, ...] = (), **options: Any) -> EventStream:
@@ -231,6 +234,21 @@ def test_a_client_that_goes(alone: Service, user: str, way: str) -> None:
                 events.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 events.close()
         eventually(lambda: alone.metric("notifier_connections") == 0)
+
+
+def test_a_client_that_vanishes(user: str) -> None:
+    """A client whose machine answers no more, and says nothing either, is noticed."""
+    with Service(workers=1, heartbeat=1, lag_timeout=1) as service, stream(service, user) as events:
+        eventually(lambda: service.metric("notifier_connections") == 1)
+        drop_all_that_comes(events.socket)
+        eventually(lambda: service.metric("notifier_connections") == 0)
+
+
+def drop_all_that_comes(sock: socket.socket) -> None:
+    """Let the kernel drop each segment before it is acknowledged, by a filter of one instruction: return 0."""
+    instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    program = struct.pack("HL", 1, ctypes.addressof(instruction))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 def test_redis_away(user: str) -> None:
