@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request
 
-from tests.e2e.test_browser import CHROMIUM, browser  # noqa: F401  (a fixture)
+from tests.e2e.chromium import CHROMIUM
 from tests.e2e.test_delivery import children
 from tests.service import Service, eventually
 
@@ -51,7 +51,7 @@ def elsewhere() -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:  # noqa: F811
+def context(browser: Browser) -> Iterator[BrowserContext]:
     with browser.new_context() as context:
         yield context
 
