@@ -20,13 +20,13 @@ from notifier.pages import create_pages
 from notifier.plain import create_plain
 from notifier.settings import Settings
 from notifier.stream import create_stream
+from notifier.visitor import REQUEST_ID
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
-_ID = "notifier.request_id"  # in the environ
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}\Z", re.ASCII)
 _BY_STATUS: dict[int | None, type[Problem]] = {
     404: errors.NotFound,
@@ -66,7 +66,7 @@ class _Front:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID")
-        environ[_ID] = given if given and _REQUEST_ID.match(given) else f"{self._name}-{next(self._numbers)}"
+        environ[REQUEST_ID] = given if given and _REQUEST_ID.match(given) else f"{self._name}-{next(self._numbers)}"
         if (
             environ["PATH_INFO"] == PUBLISH
             and environ["REQUEST_METHOD"] == "POST"
@@ -76,7 +76,7 @@ class _Front:
         return self._flask(environ, start_response)
 
     def _publish(self, request: Request) -> Response:
-        id = request.environ[_ID]
+        id = request.environ[REQUEST_ID]
         try:
             response = self._api.publish(request)
         except Problem as problem:
@@ -94,7 +94,7 @@ def _sign(response: Response, id: str) -> None:
 
 
 def _tell_id(response: Response) -> Response:
-    _sign(response, request.environ[_ID])
+    _sign(response, request.environ[REQUEST_ID])
     if request.endpoint == "static":
         response.headers["Access-Control-Allow-Origin"] = "*"  # pages of any origin may import the client
     return response
@@ -113,7 +113,7 @@ def _fault_response(error: Exception, id: str) -> Response:
 
 
 def _answer_problem(problem: Problem) -> Response:
-    return _problem_response(problem, request.environ[_ID])
+    return _problem_response(problem, request.environ[REQUEST_ID])
 
 
 def _answer_http(error: HTTPException) -> Response:
@@ -126,4 +126,4 @@ def _answer_http(error: HTTPException) -> Response:
 
 
 def _answer_fault(error: Exception) -> Response:
-    return _fault_response(error, request.environ[_ID])
+    return _fault_response(error, request.environ[REQUEST_ID])

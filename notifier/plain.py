@@ -22,7 +22,7 @@ from notifier.protocol.identity import Identity
 from notifier.protocol.publishing import read as read_publishing
 from notifier.publisher import confirmation
 from notifier.transport import take_over
-from notifier.visitor import Visitor
+from notifier.visitor import REQUEST_ID, Visitor
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -143,6 +143,7 @@ def _head(content_type: str, sharing: dict[str, str]) -> bytes:
         "X-Accel-Buffering": "no",  # nginx passes on what comes at once
         "Connection": "close",
         "Notifier-Version": __version__,
+        "X-Request-Id": request.environ[REQUEST_ID],
         **sharing,
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -6,6 +6,7 @@ from notifier.errors import ForeignOrigin, InvalidToken
 from notifier.node import Node
 from notifier.protocol.identity import Identity
 
+REQUEST_ID = "notifier.request_id"  # where it is in the environ
 _EXPOSED = {"Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
 
 

@@ -523,6 +523,11 @@ class TestRequestId:
         """The id that a request brings comes back."""
         assert service.request("GET", path, headers={"X-Request-Id": id}).headers["X-Request-Id"] == id
 
+    def test_handed_off(self, service: Service) -> None:
+        """It comes back with a long poll, too, whose answer the worker writes by itself."""
+        headers = {"Authorization": f"Bearer {service.token()}", "X-Request-Id": "abc-123"}
+        assert service.request("GET", "/v1/stream", headers=headers).headers["X-Request-Id"] == "abc-123"
+
     @pytest.mark.parametrize("id", ["", "a b", "a" * 129, "\xe9", "<script>", "a,b", '"'])
     def test_replaced(self, service: Service, id: str) -> None:
         """An id that could do harm in a log is replaced."""
