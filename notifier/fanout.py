@@ -1,7 +1,6 @@
 """Fan out: from what Redis carries to every connection of a channel, and the certainty of hearing it."""
 
 import logging
-import threading
 import time
 from collections import defaultdict
 
@@ -9,6 +8,7 @@ from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import StreamConnection
 from notifier.errors import BrokerUnavailable, Problem
+from notifier.heartbeat import NODES, Heartbeat
 from notifier.hub import Channel, Hub
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
@@ -22,7 +22,6 @@ from notifier.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
 
-NODES = "nodes"  # the channel on which nodes hear themselves and each other
 YIELD_EVERY = 200  # writes, about half a millisecond: HTTP has its turn in between
 _WRITE = 65536  # bytes of frames joined into one write
 _LINGER = 10.0  # seconds that a channel stays subscribed after its last connection: people reload pages
@@ -46,29 +45,27 @@ class FanOut:
         clock: Clock,
         name: str,
     ) -> None:
-        self._settings = settings
         self._broker = broker
         self._hub = hub
         self._replayer = replayer
         self._clock = clock
-        self._name = name
         self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, self)
+        self.heartbeat = Heartbeat(
+            settings, broker, clock, name, prepare=self._look_at_birth, on_silence=self._subscriber.reconnect
+        )
         self._hears = False
-        self._writes = False
-        self._last_beat = 0.0  # Unix seconds when this worker last heard itself
         self._no_echo: dict[str, StreamConnection] = {}  # by the id of what it publishes itself
         self.birth = BEGINNING
         self.complete = replayer.complete
 
     def start(self) -> None:
         """Begin to hear, in threads of its own."""
-        self._last_beat = time.time()
         try:
             self.birth = self._broker.birth()  # before the first connection comes
         except BrokerUnavailable as error:
             logger.warning("Redis cannot be reached yet: %s", error.detail)
         self._subscriber.start()
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        self.heartbeat.start()
 
     def stop(self) -> None:
         """Hear no more."""
@@ -77,17 +74,12 @@ class FanOut:
     @property
     def is_hearing(self) -> bool:
         """Whether this worker hears what is published."""
-        return self._hears and self.beat_age < self._settings.broker_deadline
+        return self._hears and self.heartbeat.is_heard
 
     @property
     def is_ready(self) -> bool:
         """Whether this worker hears what is published, and could write to Redis when it last tried."""
-        return self.is_hearing and self._writes
-
-    @property
-    def beat_age(self) -> float:
-        """How long ago this worker last heard itself, in seconds."""
-        return time.time() - self._last_beat
+        return self.is_hearing and self.heartbeat.writes
 
     def join(self, name: str, connection: StreamConnection) -> None:
         """Let a connection hear a channel."""
@@ -156,7 +148,7 @@ class FanOut:
         opened = newest = 0
         for name, message in messages:
             if name == NODES:
-                newest = max(newest, self._hear_beat(message))
+                newest = max(newest, self.heartbeat.hear(message))
                 continue
             try:
                 entry = Entry(*message.split(b" ", 3))
@@ -267,33 +259,6 @@ class FanOut:
             if connection.catch_up:
                 connection.catch_up.lost = connection.channels
             self._replayer.put(connection)
-
-    def _hear_beat(self, message: bytes) -> int:
-        """Note who lives, and return what time it is there, in ms."""
-        name, ms = message.split()
-        self._clock.observe(int(ms))
-        if name.decode() == self._name:
-            self._last_beat = time.time()
-        return int(ms)
-
-    def _beat(self) -> None:
-        """Speak to itself through Redis, and take silence for deafness."""
-        while True:
-            try:
-                self._look_at_birth()
-                self._broker.beat(NODES, self._name)
-                self._writes = True
-            except BrokerUnavailable as error:
-                logger.warning("The heartbeat failed: %s", error.detail)
-                self._writes = False
-            except Exception:
-                logger.exception("The heartbeat failed")
-            if self.beat_age > self._settings.broker_deadline:
-                logger.warning("Nothing was heard for %s seconds: connecting anew", self._settings.broker_deadline)
-                metrics.SILENCES.inc()
-                self._last_beat = time.time()
-                self._subscriber.reconnect()
-            time.sleep(self._settings.broker_heartbeat)
 
 
 class _Writes(dict[Framing, list[tuple[bytes, bytes]]]):

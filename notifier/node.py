@@ -279,6 +279,6 @@ class Node:
 
     def _measure(self, late: float) -> None:
         metrics.LOOP_DELAY.set(late)
-        metrics.BEAT_AGE.set(self._fan_out.beat_age)
+        metrics.BEAT_AGE.set(self._fan_out.heartbeat.age)
         metrics.CONNECTIONS.set(len(self.connections))
         metrics.LAGGING.set(self._replayer.lagging)

@@ -21,7 +21,7 @@ LAYERS = [
     {"node"},
     {"publisher"},
     {"fallback", "fanout", "intake"},
-    {"replayer"},
+    {"heartbeat", "replayer"},
     {"broker", "connection", "status", "subscriber"},
     {"client"},
     {"hub", "metrics", "settings", "transport", "wire"},

@@ -17,7 +17,7 @@ const REASONS = {
 };
 
 const RETAIN_HINTS = {
-  inbox: "Kept in the log and in the inbox: who is away gets it on return.",
+  inbox: "Kept in the log, and meant for the inbox: who is away gets it on return.",
   history: "Kept in the log, but in no inbox: for live dashboards.",
   none: "Kept nowhere: only who is connected now gets it.",
 };
