@@ -4,6 +4,8 @@ Items of shared channels are in no user's keys: a digest of the channel and the 
 """
 
 import contextlib
+import heapq
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -24,7 +26,6 @@ from notifier.wire import pack
 
 _PAGE = 500  # rows of a log that a digest is read by
 _MOST_DIGESTED = 200_000  # items in digests, some 300 bytes each
-_ITEMS = 50  # items whose bodies are read at once
 _LIFE = 3_600_000  # ms that what is written about a log outlives it
 
 
@@ -118,7 +119,7 @@ class Inbox:
                 if len(items) == query.limit:
                     return Listing(items, Place(items[-1].cursor, items[-1].channel), account)
                 items.append(listed)
-            if len(batch) < _ITEMS:
+            if len(batch) <= query.limit:
                 return Listing(items, None, account)
             before = Place(batch[-1].item.cursor, batch[-1].item.channel)
 
@@ -150,7 +151,7 @@ class Inbox:
         accounts = self.accounts(self.standings(fresh))
         for account, (after, up_to) in zip(accounts, fresh.values(), strict=True):
             for item in account.shared(up_to, after):
-                key = (item.channel, f"{item.cursor}:d")
+                key = (item.channel, f"{item.entry}:d")
                 deliveries[key] = deliveries.get(key, 0) + 1
         self._count(deliveries)
 
@@ -205,29 +206,31 @@ class Inbox:
     def _batch(self, user: str, account: Account, query: Query, before: Place | None) -> list["_Candidate"]:
         """Return the next items of a list that may fit the query, without their bodies."""
         own = channels.of_user(user)
-        candidates = self._own(user, query, before) if query.wants_channel(own) else []
-        for item in account.shared(None if before is None else before.cursor.rank):
-            flags = account.flags(item)
-            if (before is None or Place(item.cursor, item.channel).key < before.key) and query.wants(item, flags):
-                candidates.append(_Candidate(item, flags))
-        candidates.sort(key=lambda each: Place(each.item.cursor, each.item.channel).key, reverse=True)
-        return candidates[:_ITEMS]
+        owned = self._own(user, query, before) if query.wants_channel(own) else []
+        shared = (
+            _Candidate(item, flags)
+            for item in account.newest(None if before is None else before.cursor.rank)
+            if (before is None or (item.rank, item.channel) < before.key)
+            and query.wants(item, flags := account.flags(item))
+        )
+        return list(itertools.islice(heapq.merge(owned, shared, key=_key, reverse=True), query.limit + 1))
 
     def _own(self, user: str, query: Query, before: Place | None) -> list["_Candidate"]:
         own, bound = channels.of_user(user), "+inf"
         if before is not None:
             bound = f"{'' if own < before.channel else '('}{before.cursor.rank}"
-        [reply] = self._store.carry_out([self._store.call("list", (self._base(user),), (bound, _ITEMS, query.status))])
+        [reply] = self._store.carry_out(
+            [self._store.call("list", (self._base(user),), (bound, query.limit + 1, query.status))]
+        )
         return [
-            _Candidate(Item(own, cursor.parse(entry), ""), Flags(*(letter in flags for letter in b"sra")))
+            _Candidate(_own_item(own, entry.decode()), Flags(*(letter in flags for letter in b"sra")))
             for entry, flags in require(reply)
         ]
 
     def _with_bodies(self, batch: list["_Candidate"], query: Query) -> list[Listed]:
         """Return items with their notifications; what has left its log meanwhile is left out."""
         commands = [
-            pack("XRANGE", self._store.of(each.item.channel, "log"), str(each.item.cursor), str(each.item.cursor))
-            for each in batch
+            pack("XRANGE", self._store.of(each.item.channel, "log"), each.item.entry, each.item.entry) for each in batch
         ]
         found = []
         for (item, flags), reply in zip(batch, self._store.execute(commands), strict=True):
@@ -249,7 +252,7 @@ class Inbox:
 
     def _mark(self, user: str, action: str, target: Target, items: list[Item]) -> bytes:
         times = [notification.time_of(id) or 0 for id in target.ids]
-        pairs = [part for item in items for part in (item.id, f"{item.cursor} {item.channel}")]
+        pairs = [part for item in items for part in (item.id, f"{item.entry} {item.channel}")]
         flags, on = ACTIONS[action]
         words = (action, flags, int(on), str(target.up_to or ""), min(times, default=0), self.lifetime, len(target.ids))
         return self._store.call("mark", (self._base(user),), (*words, *target.ids, *pairs))
@@ -264,7 +267,7 @@ class Inbox:
             for flag in set(ACTIONS[action].flags) - {"s"}:
                 change = after.has(flag, item) - before.has(flag, item)
                 if change:
-                    changes[item.channel, f"{item.cursor}:{flag}"] = change
+                    changes[item.channel, f"{item.entry}:{flag}"] = change
         # The action is done; what is merely counted must not make it fail.
         with contextlib.suppress(BrokerUnavailable):
             self._count(changes)
@@ -287,5 +290,13 @@ class _Candidate(NamedTuple):
     flags: Flags
 
 
+def _key(candidate: _Candidate) -> tuple[int, str]:
+    return candidate.item.rank, candidate.item.channel
+
+
+def _own_item(channel: str, entry: str) -> Item:
+    return Item(channel, entry, cursor.parse(entry).rank, "")
+
+
 def _is_muted(standing: Standing, item: Item) -> bool:
-    return standing.mutes_item(item.channel, item.type, item.cursor.ms)
+    return standing.mutes_item(item)

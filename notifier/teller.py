@@ -74,7 +74,7 @@ class Teller:
             channel.standing = None
             self._urgent.setdefault(_user_of(channel), [])
         else:
-            self._put_later(channel.connections)
+            self._put_later(channel)
         self._filled.set()
 
     def deaf(self, channel: Channel[StreamConnection]) -> None:
@@ -234,10 +234,12 @@ class Teller:
             self._filled.set()
         channel.expires = account.expires
 
-    def _put_later(self, connections: Iterable[StreamConnection]) -> None:
-        for connection in connections:
+    def _put_later(self, channel: Channel[StreamConnection]) -> None:
+        """Note that a shared channel has changed the counts of those who have it in their inbox."""
+        topic = channels.topic_of(channel.name)
+        for connection in channel.connections:
             identity = connection.session.identity
-            if identity is not None:
+            if identity is not None and (topic is None or topic in (connection.memberships or ())):
                 self._later.setdefault(identity.user, False)
 
     def _channel_of(self, connection: StreamConnection) -> Channel[StreamConnection] | None:
@@ -251,7 +253,7 @@ _COUNTED = (NOTIFICATION, REMOVED)
 def _mutes(standing: Standing, channel: str, entry: Entry) -> bool:
     if entry.kind != NOTIFICATION:
         return False
-    return standing.mutes_item(channel, notification.type_of(entry.body), cursor.parse(entry.id).ms)
+    return standing.mutes_entry(channel, notification.type_of(entry.body), cursor.parse(entry.id).ms)
 
 
 def _as_muted(entry: Entry) -> Entry:

@@ -74,6 +74,7 @@ PURE = {
     "enum",
     "functools",
     "hashlib",
+    "heapq",
     "json",
     "math",
     "jwt",

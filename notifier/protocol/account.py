@@ -4,6 +4,7 @@ A flag of an item is what its mark says, all up to a place have it, unless the i
 notification to everybody costs nobody anything until somebody does something with it alone.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ class Counts(NamedTuple):
     unseen: int = 0
 
 
-Exceptions = frozenset[tuple[str, Cursor, str]]  # first letter of the flag, entry, channel
+Exceptions = Mapping[tuple[str, str], frozenset[str]]  # entries by first letter of the flag, and channel
 
 
 class Marks(NamedTuple):
@@ -56,12 +57,12 @@ class Marks(NamedTuple):
     seen: int = 0
     read: int = 0
     archived: int = 0
-    exceptions: Exceptions = frozenset()
+    exceptions: Exceptions = {}
 
     def has(self, flag: str, item: Item) -> bool:
         """Tell whether an item of a shared channel has a flag, named by its first letter."""
         mark = (self.seen, self.read, self.archived)[_FLAGS.index(flag)]
-        return (item.rank <= mark) != ((flag, item.cursor, item.channel) in self.exceptions)
+        return (item.rank <= mark) != (item.entry in self.exceptions.get((flag, item.channel), ()))
 
 
 class Standing(NamedTuple):
@@ -87,8 +88,12 @@ class Standing(NamedTuple):
         """The shared channels whose items are in this inbox."""
         return [channels.ALL, *map(channels.of_topic, self.topics)]
 
-    def mutes_item(self, channel: str, type: str, ms: int) -> bool:
-        """Tell whether something of a channel was muted when it came."""
+    def mutes_item(self, item: Item) -> bool:
+        """Tell whether an item was muted when it came."""
+        return bool(self.mutes) and self.mutes_entry(item.channel, item.type, item.cursor.ms)
+
+    def mutes_entry(self, channel: str, type: str, ms: int) -> bool:
+        """Tell whether something of a channel was muted at a time, in Unix ms."""
         if not self.mutes:
             return False
         topic = channels.topic_of(channel)
@@ -125,7 +130,7 @@ class Account:
     def flags(self, item: Item) -> Flags:
         """Return the flags of an item of a shared channel."""
         marks = self.standing.marks
-        if self.standing.mutes_item(item.channel, item.type, item.cursor.ms):
+        if self.standing.mutes_item(item):
             return Flags(True, True, marks.has("a", item), True)
         return Flags(marks.has("s", item), marks.has("r", item), marks.has("a", item))
 
@@ -136,6 +141,14 @@ class Account:
             for item in digest.between(begin, 1 << 62 if up_to is None else up_to):
                 if not (item.is_twin and self._is_elsewhere(item)):
                     yield item
+
+    def newest(self, before: int | None) -> Iterator[Item]:
+        """Yield the items of shared channels that are not behind a place, the newest first, each notification once."""
+        up_to = 1 << 62 if before is None else before
+        parts = (reversed(digest.between(self._joined(name), up_to)) for name, digest in self._digests.items())
+        for item in heapq.merge(*parts, key=lambda item: (item.rank, item.channel), reverse=True):
+            if not (item.is_twin and self._is_elsewhere(item)):
+                yield item
 
     def find(self, ids: Iterable[str]) -> list[Item]:
         """Return the items of shared channels that these notifications are, on all of them."""
@@ -157,12 +170,13 @@ class Account:
         if self.standing.mutes:
             return sum(not (self._is_hidden(item) or self.standing.marks.has(flag, item)) for item in self._all(name))
         count = digest.behind(max(mark, joined))
-        for letter, place, channel in self.standing.marks.exceptions:
-            if letter == flag and channel == name and place.rank > joined and digest.at(place):
-                count += 1 if place.rank <= mark else -1
+        for entry in self.standing.marks.exceptions.get((flag, name), ()):
+            item = digest.at(entry)
+            if item is not None and item.rank > joined:
+                count += 1 if item.rank <= mark else -1
         for id in digest.twins:
-            item = digest.items[id]
-            if item.rank > joined and not self.standing.marks.has(flag, item) and self._is_elsewhere(item):
+            twin = digest.items[id]
+            if twin.rank > joined and not self.standing.marks.has(flag, twin) and self._is_elsewhere(twin):
                 count -= 1
         return count
 
@@ -170,7 +184,7 @@ class Account:
         return self._digests[name].between(self._joined(name), 1 << 62)
 
     def _is_hidden(self, item: Item) -> bool:
-        muted = self.standing.mutes_item(item.channel, item.type, item.cursor.ms)
+        muted = self.standing.mutes_item(item)
         return muted or (item.is_twin and self._is_elsewhere(item))
 
     def _is_elsewhere(self, item: Item) -> bool:
@@ -211,10 +225,11 @@ def read_marks(reply: list[Any]) -> Marks:
 
 
 def _exceptions(members: Iterable[bytes]) -> Exceptions:
-    if not members:
-        return frozenset()
-    found = (member.decode().split(" ", 2) for member in members)
-    return frozenset((flag, cursor.parse(entry), channel) for flag, entry, channel in found)
+    found: dict[tuple[str, str], set[str]] = {}
+    for member in members:
+        flag, entry, channel = member.decode().split(" ", 2)
+        found.setdefault((flag, channel), set()).add(entry)
+    return {key: frozenset(entries) for key, entries in found.items()}
 
 
 def _pairs(flat: list[bytes]) -> Iterator[tuple[str, bytes]]:

@@ -4,7 +4,7 @@ A digest follows the log: entries add items, a recall or another entry with the 
 so does time. It says the same whoever asks, so one serves all users of a worker.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,21 +12,27 @@ from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.replay import NOTIFICATION, REMOVED
 
+_END = Cursor(1 << 63, 0)  # behind everything
+
 
 class Item(NamedTuple):
-    """One item. `expires` is in Unix ms, 0 for never; a twin is on other channels, too."""
+    """One item: the channel and the entry there, a cursor as text and as one number, and the notification's id.
+
+    `expires` is in Unix ms, 0 for never; a twin is on other channels, too.
+    """
 
     channel: str
-    cursor: Cursor
+    entry: str
+    rank: int
     id: str
     expires: int = 0
     type: str = ""
     is_twin: bool = False
 
     @property
-    def rank(self) -> int:
-        """Its place as one number."""
-        return self.cursor.rank
+    def cursor(self) -> Cursor:
+        """Its place in time."""
+        return cursor.parse(self.entry)
 
 
 class Row(NamedTuple):
@@ -53,6 +59,7 @@ class Digest:
         self.last = BEGINNING
         self.items: dict[str, Item] = {}  # by the notification's id
         self.twins: set[str] = set()
+        self._by_entry: dict[str, Item] = {}
         self._by_key: dict[bytes, str] = {}  # collapse key -> id
         self._next_expiry = 0
         self._sorted: list[Item] | None = None
@@ -65,11 +72,7 @@ class Digest:
             if place > self.last:  # another reader may have brought it
                 self._take(row, place)
                 self.last = place
-        begin = cursor.parse(first) if first else self.last
-        for item in list(self.items.values()):
-            if item.cursor >= begin and (first or item.cursor > begin):
-                break
-            self._drop(item.id)
+        self._drop_before(cursor.parse(first) if first else _END)
 
     def pass_time(self, now: int) -> None:
         """Let items go that have expired. `now` is in Unix ms."""
@@ -94,13 +97,9 @@ class Digest:
         items = self._sort()
         return items[bisect_right(self._ranks, after) : bisect_right(self._ranks, up_to)]
 
-    def at(self, place: Cursor) -> Item | None:
+    def at(self, entry: str) -> Item | None:
         """Return the item of an entry, if it is one."""
-        items = self._sort()
-        for item in items[bisect_left(self._ranks, place.rank) :]:
-            if item.cursor >= place:
-                return item if item.cursor == place else None
-        return None
+        return self._by_entry.get(entry)
 
     def _take(self, row: Row, place: Cursor) -> None:
         if row.kind == REMOVED:
@@ -112,7 +111,9 @@ class Digest:
         if row.kind != NOTIFICATION:
             return
         id, expires = row.id.decode(), int(row.expires or 0)
-        self.items[id] = Item(self.channel, place, id, expires, row.type.decode(), bool(row.twin))
+        entry = row.entry.decode()
+        item = Item(self.channel, entry, place.rank, id, expires, row.type.decode(), bool(row.twin))
+        self.items[id] = self._by_entry[entry] = item
         self._sorted = None
         if row.twin:
             self.twins.add(id)
@@ -121,8 +122,17 @@ class Digest:
         if expires and not 0 < self._next_expiry < expires:
             self._next_expiry = expires
 
+    def _drop_before(self, place: Cursor) -> None:
+        while self.items:
+            item = next(iter(self.items.values()))
+            if item.cursor >= place:
+                break
+            self._drop(item.id)
+
     def _drop(self, id: str) -> None:
-        if self.items.pop(id, None):
+        item = self.items.pop(id, None)
+        if item:
+            del self._by_entry[item.entry]
             self.twins.discard(id)
             self._sorted = None
 
