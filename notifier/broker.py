@@ -162,12 +162,16 @@ class Broker:
             for reply in self._execute(commands, self._reading)
         ]
 
-    def note_regression(self, seen: list[tuple[str, Cursor]]) -> None:
-        """Let whoever resumes from before these entries be told that something is gone: they no longer exist."""
-        for reply in self._carry_out(
-            [self._raise.command((self._of(channel, "meta"),), (str(last), _META_OUTLIVES)) for channel, last in seen]
-        ):
-            _refuse_error(reply)
+    def note_regression(self, seen: list[tuple[str, Cursor]]) -> int:
+        """Let whoever resumes from before these entries be told that something is gone, where they no longer exist.
+
+        Returns of how many channels that was news.
+        """
+        commands = [
+            self._raise.command((self._of(channel, "meta"), self._of(channel, "log")), (str(last), _META_OUTLIVES))
+            for channel, last in seen
+        ]
+        return sum(_refuse_error(reply) for reply in self._carry_out(commands))
 
     def beat(self, channel: str, node: str) -> None:
         """Let every worker hear that this one lives, and what time it is.

@@ -242,11 +242,11 @@ class FanOut:
     def _notice_regression(self, marks: dict[str, tuple[Cursor, Cursor]]) -> None:
         """Compare what logs have with what was seen of them: after a failover they may have less."""
         seen = {name: channel.last for name in marks if (channel := self._hub.get(name))}
-        gone = [(name, last) for name, last in seen.items() if max(marks[name]) < last]
+        changed = [(name, last) for name, last in seen.items() if marks[name][0] != last and marks[name][1] < last]
+        gone = self._broker.note_regression(changed)
         if gone:
-            metrics.REGRESSIONS.inc(len(gone))
-            logger.warning("%d channels have lost their last entries in Redis", len(gone))
-            self._broker.note_regression(gone)
+            metrics.REGRESSIONS.inc(gone)
+            logger.warning("%d channels have lost their last entries in Redis", gone)
 
     def _look_at_birth(self) -> None:
         """Learn since when the database exists. Is it another one, then everybody has lost everything."""

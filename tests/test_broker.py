@@ -380,11 +380,36 @@ class TestRegression:
         assert make().marks([user]) == [(kept, lost)]
         assert read(make(), user).floor == lost
 
+    def test_gone_on(self, make: Make, client: redis.Redis, user: str) -> None:
+        """It is noted, and once, though others were appended before anybody looked."""
+        kept, lost = self.lose_the_end(make, client, user)
+        last = append(make(), user)
+        assert [make().note_regression([(user, lost)]) for _ in range(2)] == [1, 0]
+        assert make().marks([user]) == [(last, lost)]
+
     def test_nothing_lost(self, broker: Broker, user: str) -> None:
         """A log that ends where it was seen to end, or behind, has lost nothing."""
         cursors = [append(broker, user) for _ in range(2)]
-        broker.note_regression([(user, each) for each in cursors])
+        assert broker.note_regression([(user, each) for each in cursors]) == 0
         assert read(broker, user).floor == BEGINNING
+
+    def test_taken_away(self, broker: Broker, user: str, topic: str) -> None:
+        """What was recalled or replaced is not lost."""
+        recalled = publish(broker, user)
+        replaced = append(broker, topic, collapse_key="one")
+        [(seen, _)] = broker.marks([user])
+        broker.recall(recalled, 0)
+        append(broker, topic, collapse_key="one")
+        assert broker.note_regression([(user, seen), (topic, replaced)]) == 0
+
+    def test_bounds(self, make: Make, client: redis.Redis, user: str) -> None:
+        """What falls out afterwards does not hide what is lost."""
+        first = append(make(), user)
+        _, lost = self.lose_the_end(make, client, user)
+        make().note_regression([(user, lost)])
+        append(make(max_history=2), user)
+        assert first not in ids(read(make(), user))
+        assert read(make(), user).floor == lost
 
     def test_never_back(self, make: Make, client: redis.Redis, user: str) -> None:
         """A floor does not go down."""

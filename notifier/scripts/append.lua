@@ -27,7 +27,7 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local state = redis.call('HMGET', meta, 'last', 'logged', 'kept')
+local state = redis.call('HMGET', meta, 'last', 'logged', 'kept', 'floor')
 local previous = state[2] or '0-0'
 
 -- The id: later than everything in this channel, and than all that the publisher has seen elsewhere.
@@ -41,6 +41,12 @@ if state[1] then
 end
 local id = string.format('%.0f-%.0f', ms, sequence)
 
+local function before(first, second)
+  local ms, sequence = string.match(first, '(%d+)-(%d+)')
+  local other_ms, other_sequence = string.match(second, '(%d+)-(%d+)')
+  return tonumber(ms) < tonumber(other_ms) or (ms == other_ms and tonumber(sequence) < tonumber(other_sequence))
+end
+
 local function fall_out(entries)
   -- What its publisher gave up (ttl) is not lost.
   local floor
@@ -52,7 +58,8 @@ local function fall_out(entries)
     if key and redis.call('HGET', collapse, key) == entry[1] then redis.call('HDEL', collapse, key) end
     if not expires or expires > now then floor = entry[1] end
   end
-  if floor then redis.call('HSET', meta, 'floor', floor) end
+  -- It is higher already where a failover has lost entries that somebody had seen.
+  if floor and before(state[4] or '0-0', floor) then redis.call('HSET', meta, 'floor', floor) end
 end
 
 if kind == 'e' then
