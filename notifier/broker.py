@@ -174,12 +174,13 @@ class Broker:
         return sum(_refuse_error(reply) for reply in self._carry_out(commands))
 
     def beat(self, channel: str, node: str) -> None:
-        """Let every worker hear that this one lives, and what time it is.
+        """Let every worker hear that this one lives, and the latest time that any of them has seen; learn it, too.
 
         Raises:
             BrokerUnavailable: besides, where nothing can be written, or reaches too few replicas.
         """
-        command = self._beat.command((self.sharded(channel), self._of(channel, "beat")), (node, _BEAT_KEPT))
+        keys = self.sharded(channel), self._of(channel, "beat")
+        command = self._beat.command(keys, (node, _BEAT_KEPT, self._clock.ms))
         [reply] = self._carry_out([command], self._settings.min_replicas)
         ms, written = _refuse_error(reply)
         self._clock.observe(int(ms))

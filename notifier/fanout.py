@@ -7,7 +7,7 @@ from collections import defaultdict
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import StreamConnection
-from notifier.errors import BrokerUnavailable, Problem
+from notifier.errors import Problem
 from notifier.heartbeat import NODES, Heartbeat
 from notifier.hub import Channel, Hub
 from notifier.protocol import channel as channels
@@ -60,10 +60,6 @@ class FanOut:
 
     def start(self) -> None:
         """Begin to hear, in threads of its own."""
-        try:
-            self.birth = self._broker.birth()  # before the first connection comes
-        except BrokerUnavailable as error:
-            logger.warning("Redis cannot be reached yet: %s", error.detail)
         self._subscriber.start()
         self.heartbeat.start()
 
@@ -240,7 +236,7 @@ class FanOut:
                 self._replayer.put(connection)
 
     def _notice_regression(self, marks: dict[str, tuple[Cursor, Cursor]]) -> None:
-        """Compare what logs have with what was seen of them: after a failover they may have less."""
+        """Ask whether logs that now end elsewhere still have what was seen of them: after a failover they may not."""
         seen = {name: channel.last for name in marks if (channel := self._hub.get(name))}
         changed = [(name, last) for name, last in seen.items() if marks[name][0] != last and marks[name][1] < last]
         gone = self._broker.note_regression(changed)

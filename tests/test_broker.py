@@ -743,6 +743,17 @@ class TestDatabase:
         assert listener.hear(1) == [b"node %d" % clock.ms]
         assert before <= clock.ms <= now()
 
+    def test_beat_of_the_future(self, make: Make, topic: str, listen: Callable[[str], Listener]) -> None:
+        """Where the clock of Redis steps back, every node goes on from the latest time that one of them has seen."""
+        listener = listen(topic)
+        ahead, behind, new = Clock(), Clock(), Clock()
+        ahead.observe(now() + DAY)
+        make(behind).beat(topic, "behind")
+        make(ahead).beat(topic, "ahead")
+        make(new).beat(topic, "new")
+        assert listener.hear(3)[1:] == [b"ahead %d" % ahead.ms, b"new %d" % ahead.ms]
+        assert behind.ms < new.ms == ahead.ms
+
     def test_forgotten_scripts(self, broker: Broker, client: redis.Redis, user: str) -> None:
         """A server that has forgotten the scripts is told them again, and nothing is done twice."""
         append(broker, user, b"1")

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -199,6 +200,18 @@ def test_a_log_that_lost_its_end_and_goes_on(user: str) -> None:
                 assert client.welcome["lost"] == [f"user:{user}"]
                 assert client.receive("notification")["cursor"] == after
             assert service.metric("notifier_regressions_total") == 1
+
+
+def test_a_clock_that_stepped_back(user: str) -> None:
+    """A worker that starts after the clock of Redis was set back goes on from the time that others have seen."""
+    with valkey() as server, redis.Redis(port=server.port) as control:
+        hour_ahead = 1000 * int(time.time()) + 3_600_000
+        control.set("n:{nodes}:beat", hour_ahead)
+        with Service(redis_url=server.url, **FAST) as service, service.client(user, since=f"{hour_ahead}-0") as client:
+            assert client.welcome["lost"] == []
+            answer = service.publish({"to": {"users": [user]}, "title": "later"})
+            frame = client.receive("notification")
+            assert frame["cursor"] == answer.json["channels"][0]["cursor"] >= f"{hour_ahead}-0"
 
 
 def test_the_embedded_valkey_is_watched(user: str) -> None:
