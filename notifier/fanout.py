@@ -49,7 +49,7 @@ class FanOut:
         self._hub = hub
         self._replayer = replayer
         self._clock = clock
-        self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, self)
+        self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, settings.redis_timeout, self)
         self.heartbeat = Heartbeat(
             settings, broker, clock, name, prepare=self._look_at_birth, on_silence=self._subscriber.reconnect
         )
