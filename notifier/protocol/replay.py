@@ -14,6 +14,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = b"i", b"h", b"e", b"r"
 MUTED = b"m"  # kept, but the user wants no connection to be sent it
 STATE, DISCONNECT = b"s", b"d"  # no entries: what workers tell each other of a user
+ERASED = b"erased"  # why
 EXPIRED = b"x"  # what was read from the log too late to be sent
 
 _SHARED = 30_000  # ms between positions that one read serves
