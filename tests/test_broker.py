@@ -376,7 +376,7 @@ class TestRegression:
         kept = append(make(), user)
         meta = client.hgetall(f"{sharded(user)}:meta")
         lost = append(make(), user)
-        client.xdel(f"{make().sharded(user)}:log", str(lost))
+        client.xdel(f"{sharded(user)}:log", str(lost))
         client.hset(f"{sharded(user)}:meta", mapping=meta)
         return kept, lost
 
