@@ -215,8 +215,6 @@ class Replayer:
             self.put(connection)
             return
         connection.caught_up(self.reached)
-        if catch_up.owes_state:
-            self._teller.owes(connection)
 
     def _introduce(self, connection: StreamConnection, step: Step, account: Account | None) -> None:
         session, catch_up = connection.session, connection.catch_up

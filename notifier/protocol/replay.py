@@ -89,7 +89,6 @@ class CatchUp:
         "has_sent",
         "lost",
         "owed",
-        "owes_state",
         "positions",
     )
 
@@ -98,7 +97,6 @@ class CatchUp:
         self.lost: list[str] = []  # known to be gone before the log was read
         self.owed: list[bytes] = []  # frames to be sent after the welcome
         self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
-        self.owes_state = False  # how the inbox stands has changed meanwhile
         self.has_sent = False  # an entry
         self.has_news = False  # one that the client cannot have, or that something is gone
         self._since: dict[str, Cursor] = {}
