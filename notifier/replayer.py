@@ -211,6 +211,9 @@ class Replayer:
             metrics.REPLAYED.inc(len(chunk))
             for _, name, entry in chunk:
                 catch_up.sent(name, entry)
+        if connection.transport.blocked_since:
+            catch_up.drop()  # it goes live when there is room for what is said then
+            return
         if not step.complete or not self._hears_all(connection):
             self.put(connection)
             return
