@@ -421,7 +421,13 @@ class TestListen:
         roomy.publish({"to": {"users": [user]}, "title": "Hello"})
         out, _ = process.communicate(timeout=DEADLINE)
         assert b"Hello" in out
-        assert notifier.run("listen", "--token-command", "false").code == 2
+
+    @pytest.mark.parametrize("command", ["false", "no-such-command", "echo 'a quotation without an end", "echo"])
+    def test_no_token_from_command(self, notifier: Command, command: str) -> None:
+        """A command that gives no token is named, or that there is none."""
+        done = notifier.run("listen", "--token-command", command)
+        assert (done.code, done.out, done.words.count("\n")) == (2, "", 1)
+        assert "token" in done.words
 
     def test_full_disk(self, notifier: Command, roomy: Service, user: str) -> None:
         """Where the state cannot be written it ends; what was printed is printed again, nothing is left out."""
@@ -468,6 +474,12 @@ class TestTokens:
         done = notifier.run("token", *words, NOTIFIER_TOKEN_SECRETS=TOKEN_SECRETS[0])
         assert (done.code, done.out) == (2, "")
         assert said in done.words
+
+    def test_unreadable_secret(self, notifier: Command) -> None:
+        """A file that cannot be read is named."""
+        (notifier.folder / ".notifier/token-secret").mkdir(parents=True)
+        done = notifier.run("token", "alice")
+        assert (done.code, done.words) == (6, "notifier: .notifier/token-secret: Is a directory.\n")
 
     def test_no_secret(self, notifier: Command) -> None:
         """Without a secret it says where to get one."""
