@@ -76,11 +76,11 @@ class _Patient:
         """Check one thing after the other.
 
         Raises:
-            Unreachable, NotNotifier, VersionError: there is nothing to look at.
+            Unreachable, NotNotifier, VersionError, ProblemError: there is nothing to look at.
         """
         asked = time.time()
         answer = self._get("/healthz")
-        answer.check_sender()
+        answer.checked()
         yield Finding("ok", "service", f"{self._url} runs Notifier {answer.headers['notifier-version']}.")
         yield self._clock(answer, (asked + time.time()) / 2)
         yield from self._encryption()

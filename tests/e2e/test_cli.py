@@ -315,6 +315,14 @@ class TestBadWays:
         assert "text/html" in done.words and "check the URL" in done.words
         assert done.words.count("\n") == 1
 
+    @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+    def test_wrong_path(self, notifier: Command, roomy: Service, words: list[str]) -> None:
+        """A path at which the service has nothing is named."""
+        url = f"http://127.0.0.1:{roomy.port}/elsewhere"
+        done = notifier.run(*words, NOTIFIER_URL=url, NOTIFIER_TOKEN=roomy.token("nobody"))
+        assert (done.code, done.out) == (4, "")
+        assert "The service has no /elsewhere/" in done.words and done.words.count("\n") == 1
+
     @pytest.mark.parametrize("version, said", [("9.0.0", "Update the client."), ("0.0.1", "Update the service.")])
     @pytest.mark.parametrize("words", COMMANDS[::2], ids=lambda words: words[0])
     def test_versions(self, notifier: Command, roomy: Service, words: list[str], version: str, said: str) -> None:
