@@ -1,5 +1,6 @@
 """The command line against a real service: what it prints, what it says, and how it ends."""
 
+import contextlib
 import json
 import os
 import resource
@@ -149,6 +150,25 @@ class TestSend:
         assert notifier.run("send", "-", stdin=numbered(user, 2)[:-1]).code == 0
         assert published(roomy, user) == [0, 1]
 
+    @pytest.mark.parametrize("words, said", [(["input"], "Sending  [####"), (["-"], "\r1,200 lines sent")])
+    def test_progress(self, notifier: Command, user: str, words: list[str], said: str) -> None:
+        """A person at a terminal sees how far it is: of a file as a bar, of a pipe as a number."""
+        (notifier.folder / "input").write_bytes(numbered(user, 1200))
+        words = [sys.executable, "-m", "notifier", "send", *words]
+        screen, terminal = os.openpty()
+        with subprocess.Popen(["cat", "input"], cwd=notifier.folder, stdout=subprocess.PIPE) as pipe:
+            process = subprocess.Popen(
+                words,
+                cwd=notifier.folder,
+                env=notifier.environ,
+                stdin=pipe.stdout,
+                stdout=subprocess.DEVNULL,
+                stderr=terminal,
+            )
+            os.close(terminal)
+            assert said in seen_on(screen)
+            assert process.wait(DEADLINE) == 0
+
     def test_full_output(self, notifier: Command, user: str) -> None:
         """If the ids cannot be written it says so."""
         words = [sys.executable, "-m", "notifier", "send", "--user", user, "--title", "Hello"]
@@ -158,6 +178,15 @@ class TestSend:
             )
         assert process.returncode == 6
         assert b"The output cannot be written: No space left on device" in process.stderr
+
+
+def seen_on(screen: int) -> str:
+    """Return what a terminal has shown, when its last process has left."""
+    shown = b""
+    with contextlib.suppress(OSError), open(screen, "rb", buffering=0) as file:
+        while more := file.read(4096):
+            shown += more
+    return shown.decode()
 
 
 class TestResume:
