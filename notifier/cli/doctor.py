@@ -172,6 +172,8 @@ class _Patient:
             yield Finding("fail", "origin", text)
         elif own == 101:
             yield Finding("skip", "origin", "The cookie has another name; with an API key it is known.")
+        elif own != 401:
+            yield Finding("skip", "origin", "Needs WebSockets to come through.")
         elif foreign != 403:
             yield Finding("warn", "origin", f"A foreign page's cookie was answered {foreign}, and not 403.")
         else:

@@ -589,6 +589,7 @@ class TestDoctor:
         assert "fail  events: Server-Sent Events are held back: switch the proxy's buffering off" in done.out
         assert any(line.startswith("fail  upgrade: A WebSocket is answered 426. Let the proxy") for line in done.lines)
         assert any(line.startswith("warn  clock: The service's clock is") for line in done.lines)
+        assert "skip  origin: Needs WebSockets to come through." in done.lines
 
     def test_cut_when_idle(self, tmp_path: Path) -> None:
         """A connection that is cut while it is idle is found."""
