@@ -20,16 +20,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 def create_backend(node: Node, api: Api) -> Blueprint:
-    """Return the routes."""
+    """Return the routes. Names may have a slash in them."""
     backend, blueprint = BackendApi(node, api), Blueprint("backend", __name__)
-    members = "/v1/topics/<topic>/members"
+    members = "/v1/topics/<path:topic>/members"
     blueprint.get(members)(backend.list_members)
     blueprint.post(members)(backend.change_members)
-    blueprint.put(f"{members}/<user>")(backend.add_member)
-    blueprint.delete(f"{members}/<user>")(backend.remove_member)
-    blueprint.get("/v1/users/<user>/export")(backend.export)
-    blueprint.delete("/v1/users/<user>")(backend.erase)
-    blueprint.post("/v1/users/<user>/disconnect")(backend.disconnect)
+    blueprint.put(f"{members}/<path:user>")(backend.add_member)
+    blueprint.delete(f"{members}/<path:user>")(backend.remove_member)
+    blueprint.get("/v1/users/<path:user>/export")(backend.export)
+    blueprint.delete("/v1/users/<path:user>")(backend.erase)
+    blueprint.post("/v1/users/<path:user>/disconnect")(backend.disconnect)
     return blueprint
 
 

@@ -133,6 +133,12 @@ def test_requirements() -> None:
     assert re.findall(r"^\| `(.+?)` \|", python, re.MULTILINE) == required
 
 
+def test_api_keys() -> None:
+    """Every API key that a page makes begins with what the libraries know API keys by."""
+    made = [key for page in PAGES for key in re.findall(r"NOTIFIER_API_KEYS=\"?\w+:(\S*openssl)", page.read_text())]
+    assert made and all(key.startswith("nk_") for key in made)
+
+
 def test_npm_packages() -> None:
     """Every package from npm has a reason, and no reason is left of one that went."""
     required = json.loads((ROOT / "package.json").read_text())["devDependencies"]

@@ -33,8 +33,11 @@ function startClient(section) {
   const notifier = new Notifier({ getToken, topics: ["orders"] });
 
   const showPosition = () => {
-    part("connection").textContent = notifier.connection ?? "none";
-    part("cursor").textContent = notifier.cursor ?? "none";
+    // The cursor moves when all callbacks have returned.
+    queueMicrotask(() => {
+      part("connection").textContent = notifier.connection ?? "none";
+      part("cursor").textContent = notifier.cursor ?? "none";
+    });
   };
   const showNotice = (text) => {
     part("notice").textContent = text;

@@ -466,8 +466,10 @@ class TestRoutes:
         [("GET", "/nothing"), ("POST", "/v1/notification"), ("GET", "/v1/notifications/a/b"), ("GET", "/v1/../etc")],
     )
     def test_unknown(self, service: Service, method: str, path: str) -> None:
-        """A path that does not exist is a problem too."""
-        assert_problem(service.request(method, path), 404, "not_found")
+        """A path that does not exist is a problem too, and named."""
+        answer = service.request(method, path)
+        assert_problem(answer, 404, "not_found")
+        assert answer.json["detail"].startswith("The service has no /")
 
     @pytest.mark.parametrize(
         "method, path, allowed",

@@ -1,6 +1,8 @@
 """Tabs of a real Chromium: they share one connection, and none misses anything when that goes through hard times."""
 
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -122,6 +124,38 @@ def test_a_leader_goes_back_and_forth(context: BrowserContext, service: Service,
     leader.got(["while away", "for both"])
     other.got(["while away", "for both"])
     eventually(lambda: connections(service) == 1)
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["poll"]])
+def test_the_machine_sleeps(browser: Browser, user: str, transports: list[str]) -> None:
+    """A browser that sleeps until the service takes it for gone has missed nothing when it wakes up.
+
+    Of Server-Sent Events no answer is expected, so while the kernel takes them nobody is gone.
+    """
+    with Service(workers=1, heartbeat=1) as service, browser.new_context() as context:
+        tabs = [Tab(context, service, user, transports=transports).connected() for _ in range(3)]
+        publish(service, user, "before")
+        for tab in tabs:
+            tab.got(["before"])
+        with asleep(browser):
+            eventually(lambda: connections(service) == 0)
+            publish(service, user, "meanwhile", "and then")
+        for tab in tabs:
+            tab.got(["before", "meanwhile", "and then"])
+            tab.connected()
+
+
+@contextlib.contextmanager
+def asleep(browser: Browser) -> Iterator[None]:
+    """Stop every process of a browser, as a machine does that is shut."""
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    for process in processes:
+        os.kill(process["id"], signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process["id"], signal.SIGCONT)
 
 
 def test_each_tab_has_its_topics(context: BrowserContext, service: Service, user: str) -> None:
