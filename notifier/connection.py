@@ -245,7 +245,7 @@ class StreamConnection(Connection):
             raise TooSlow()
 
     def tell(self, frame: bytes) -> None:
-        """Send how the inbox stands, or remember that it is owed: who lags or reads slowly is told when that is over."""
+        """Send how the inbox stands, or remember that it is owed: who lags is told when that is over."""
         is_live = self.session.is_welcome and self.catch_up is None and not self.transport.blocked_since
         self._owes_state = not (is_live and self.transport.write(self.framing.frame(frame)))
 
