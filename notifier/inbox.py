@@ -149,8 +149,9 @@ class Inbox:
             return
         deliveries: dict[tuple[str, str], int] = {}
         accounts = self.accounts(self.standings(fresh))
-        for account, (after, up_to) in zip(accounts, fresh.values(), strict=True):
-            for item in account.shared(up_to, after):
+        for account, (user, (after, up_to)) in zip(accounts, fresh.items(), strict=True):
+            since = acks[user][1]
+            for item in account.shared(up_to, after if since is None else max(after, since.rank)):
                 key = (item.channel, f"{item.entry}:d")
                 deliveries[key] = deliveries.get(key, 0) + 1
         self._count(deliveries)

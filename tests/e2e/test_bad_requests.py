@@ -461,6 +461,15 @@ class TestKeys:
 
 
 class TestRoutes:
+    @pytest.mark.parametrize("query", ["dry_run=explain", "dry_run=explian", "x"])
+    def test_query_of_lines(self, service: Service, reader: Client, user: str, query: str) -> None:
+        """Who asks what would happen with many notifications is refused: none of them is published."""
+        headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": NDJSON}
+        answer = service.request("POST", f"/v1/notifications?{query}", [note(user)], headers)
+        assert_problem(answer, 400, "bad_request")
+        service.publish(note(user, "Really"))
+        assert titles(reader, "Really") == ["Really"]
+
     @pytest.mark.parametrize(
         "method, path",
         [("GET", "/nothing"), ("POST", "/v1/notification"), ("GET", "/v1/notifications/a/b"), ("GET", "/v1/../etc")],
