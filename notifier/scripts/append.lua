@@ -79,7 +79,7 @@ local function fall_out(entries)
     end
     if key and redis.call('HGET', collapse, key) == entry[1] then redis.call('HDEL', collapse, key) end
     if not expires or expires > now then floor = entry[1] end
-    forget(entry[1])
+    if fields[1] == 'i' or fields[1] == 'm' then forget(entry[1]) end
   end
   -- It is higher already where a failover has lost entries that somebody had seen.
   if floor and before(state[4] or '0-0', floor) then redis.call('HSET', meta, 'floor', floor) end
