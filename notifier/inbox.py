@@ -189,6 +189,9 @@ class Inbox:
         behind = []
         for digest, last, reply in zip(digests, asked, replies, strict=True):
             first, logged, complete, rows = require(reply)
+            if digest.last < last:  # another reader has reset it meanwhile: what follows would leave a hole
+                behind.append(digest.channel)
+                continue
             if cursor.parse(logged) < last:  # the log has lost its end, in a failover
                 digest.reset()
                 behind.append(digest.channel)
