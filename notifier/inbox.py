@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from notifier import metrics
 from notifier.errors import BrokerUnavailable
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
@@ -129,6 +130,7 @@ class Inbox:
         items = self._aimed_at(account, action, target)
         command = self._mark(user, action, target, items)
         changed, found, before, after = require(self._store.carry_out([command])[0])
+        metrics.ACTIONS.inc()
         standing = read_standing(after)
         [account] = self.accounts([standing])
         if changed:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from notifier import metrics
 from notifier.connection import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnected
 from notifier.hub import Channel, Hub
@@ -205,6 +206,7 @@ class Teller:
         essence = _essence(account)
         if essence != channel.told or changes:
             channel.told = essence
+            metrics.STATES.inc()
             frame = frames.state(account, changes)
             for connection in list(channel.connections):
                 connection.tell(frame)
