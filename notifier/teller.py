@@ -52,7 +52,8 @@ class Teller:
         self._urgent: dict[str, list[Any]] = {}  # user -> changes that are to be told
         self._later: dict[str, bool] = {}  # user -> whether Redis has to be asked
         self._expiries: list[tuple[int, str]] = []  # Unix ms, user
-        self._filled = threading.Event()
+        self._filled = threading.Event()  # somebody is to be told
+        self._hurried = threading.Event()  # somebody who did something
         self.muters: dict[StreamConnection, Standing] = {}
 
     def start(self) -> None:
@@ -64,8 +65,7 @@ class Teller:
     def changed(self, channel: Channel[StreamConnection], change: bytes) -> None:
         """Note that something was done with the inbox of a user's channel."""
         channel.standing = None
-        self._urgent.setdefault(_user_of(channel), []).append(_decode(change))
-        self._filled.set()
+        self._put_urgent(channel, _decode(change))
 
     def heard(self, channel: Channel[StreamConnection], entries: Iterable[Entry]) -> None:
         """Note that a channel had entries; they may change the counts of who hears it."""
@@ -73,10 +73,9 @@ class Teller:
             return
         if channels.is_user(channel.name):
             channel.standing = None
-            self._urgent.setdefault(_user_of(channel), [])
+            self._put_urgent(channel)
         else:
             self._put_later(channel)
-        self._filled.set()
 
     def deaf(self, channel: Channel[StreamConnection]) -> None:
         """Note that a channel is not heard: what is known of its user may be wrong from now on."""
@@ -126,8 +125,7 @@ class Teller:
         channel = self._channel_of(connection)
         if channel:
             channel.told = ()
-            self._urgent.setdefault(_user_of(channel), [])
-            self._filled.set()
+            self._put_urgent(channel)
 
     def spare(self, connection: StreamConnection, entries: list[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
         """Return entries, with their channels, as a connection is to be sent them: not what its user has muted."""
@@ -162,9 +160,9 @@ class Teller:
 
     def _rest(self, seconds: float) -> None:
         """Let others have their turn, but not those wait who did something."""
-        self._filled.clear()
+        self._hurried.clear()
         if seconds and not self._urgent:
-            self._filled.wait(seconds)
+            self._hurried.wait(seconds)
         else:
             time.sleep(0)
 
@@ -238,6 +236,11 @@ class Teller:
             self._filled.set()
         channel.expires = account.expires
 
+    def _put_urgent(self, channel: Channel[StreamConnection], *changes: Any) -> None:
+        self._urgent.setdefault(_user_of(channel), []).extend(changes)
+        self._filled.set()
+        self._hurried.set()
+
     def _put_later(self, channel: Channel[StreamConnection]) -> None:
         """Note that a shared channel has changed the counts of those who have it in their inbox."""
         topic = channels.topic_of(channel.name)
@@ -245,6 +248,7 @@ class Teller:
             identity = connection.session.identity
             if identity is not None and (topic is None or topic in (connection.memberships or ())):
                 self._later.setdefault(identity.user, False)
+        self._filled.set()
 
     def _channel_of(self, connection: StreamConnection) -> Channel[StreamConnection] | None:
         identity = connection.session.identity
