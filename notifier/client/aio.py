@@ -11,13 +11,16 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from notifier.client.aio_inbox import AsyncInbox
 from notifier.client.answer import Accepted, Answer, Published
+from notifier.client.backend_calls import MembersChanged
 from notifier.client.base import ClientBase, Reading, StreamBase
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
 from notifier.client.configuration import failure, require_token
 from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Event, Position
 from notifier.client.notification import Batch, Batcher, Notification
+from notifier.client.receipts import Explanation, Receipt
 from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
 
 T = TypeVar("T")
@@ -96,6 +99,62 @@ class AsyncNotifierClient(ClientBase):
         """Return with what the service runs."""
         return await self._run(self._calls.status(deadline))
 
+    async def receipts(self, id: str, *, deadline: float | None = None) -> list[Receipt]:
+        """See `NotifierClient.receipts`."""
+        return await self._run(self._backend.receipts(id, deadline))
+
+    async def explain(
+        self,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> list[Explanation]:
+        """See `NotifierClient.explain`."""
+        return await self._run(self._backend.explain({**(notification or {}), **members}, deadline))
+
+    async def members(self, topic: str, *, deadline: float | None = None) -> AsyncIterator[str]:
+        """See `NotifierClient.members`."""
+        after = None
+        while True:
+            page = await self._run(self._backend.members(topic, after, deadline))
+            for user in page.members:
+                yield user
+            after = page.next
+            if after is None:
+                return
+
+    async def add_member(self, topic: str, user: str, *, deadline: float | None = None) -> None:
+        """See `NotifierClient.add_member`."""
+        await self._run(self._backend.add_member(topic, user, deadline))
+
+    async def remove_member(self, topic: str, user: str, *, deadline: float | None = None) -> None:
+        """See `NotifierClient.remove_member`."""
+        await self._run(self._backend.remove_member(topic, user, deadline))
+
+    async def change_members(
+        self, topic: str, add: Iterable[str] = (), remove: Iterable[str] = (), *, deadline: float | None = None
+    ) -> MembersChanged:
+        """See `NotifierClient.change_members`."""
+        return await self._run(self._backend.change_members(topic, add, remove, deadline))
+
+    async def export_user(self, user: str, *, deadline: float | None = None) -> dict[str, Any]:
+        """See `NotifierClient.export_user`."""
+        return await self._run(self._backend.export_user(user, deadline))
+
+    async def erase_user(self, user: str, *, deadline: float | None = None) -> None:
+        """See `NotifierClient.erase_user`."""
+        await self._run(self._backend.erase_user(user, deadline))
+
+    async def disconnect_user(self, user: str, *, deadline: float | None = None) -> None:
+        """See `NotifierClient.disconnect_user`."""
+        await self._run(self._backend.disconnect_user(user, deadline))
+
+    def inbox(self, *, token: str | None = None) -> AsyncInbox:
+        """See `NotifierClient.inbox`."""
+        return AsyncInbox(self._inbox_calls(token), self._run)
+
     def listen(
         self,
         topics: Sequence[str] = (),
@@ -104,9 +163,10 @@ class AsyncNotifierClient(ClientBase):
         token: str | None = None,
         get_token: Callable[[], str | Awaitable[str]] | None = None,
         deadline: float | None = None,
+        inbox: bool = False,
     ) -> "AsyncStream":
         """See `NotifierClient.listen`; `get_token` may be a coroutine function."""
-        listener = self._listener(topics, since, get_token is not None, deadline)
+        listener = self._listener(topics, since, get_token is not None, deadline, inbox)
         return AsyncStream(listener, self._configuration, get_token or self._static(token))
 
     async def _run(self, steps: Steps[T]) -> T:
@@ -175,6 +235,8 @@ class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
     async def close(self) -> None:
         """Leave."""
         self._closed.set()
+        if ack := self._listener.take_ack():
+            await self._send(ack)
         await self._leave()
 
     async def _fetch_token(self) -> str | Exception:
