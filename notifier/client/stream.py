@@ -198,16 +198,15 @@ class Listener:
 
     def _stand(self, frame: dict[str, Any]) -> Steps:
         """Note how the inbox stands, and give it on where that is wanted."""
-        known = self.counts
-        if "counts" not in frame:  # an older service has no inboxes
-            self.counts = None
+        known, self.counts = self.counts, read_counts(frame) if "counts" in frame else None
+        if not self.inbox or self.counts is None:  # an older service has no inboxes
             return
-        self.counts = counts = read_counts(frame)
-        if self.inbox:
-            changes = tuple(map(read_change, frame.get("changes", ())))
-            topics = tuple(frame["topics"]) if frame["type"] == "state" and "topics" in frame else None
-            explained = known is not None and counts.revision <= known.revision + len(changes)
-            yield Emit(State(counts, changes, topics, not explained))
+        changes = tuple(map(read_change, frame.get("changes", ())))
+        if frame["type"] == "welcome":
+            yield Emit(State(self.counts, reload=known is None or self.counts.revision != known.revision))
+        else:
+            missed = known is None or self.counts.revision > known.revision + len(changes)
+            yield Emit(State(self.counts, changes, _topics(frame), missed))
 
     def _is_new(self, key: str, cursor: str) -> bool:
         """Note where something stands that came; tell whether it came for the first time."""
@@ -301,6 +300,10 @@ def _decode(text: str) -> dict[str, Any]:
     if not isinstance(frame, dict) or "type" not in frame:
         raise NotNotifier("What answers sends no frames.")
     return frame
+
+
+def _topics(frame: dict[str, Any]) -> tuple[str, ...] | None:
+    return tuple(frame["topics"]) if "topics" in frame else None
 
 
 def _lost(channels: list[str]) -> Steps:
