@@ -67,7 +67,7 @@ def _named(users: tuple[str, ...]) -> Iterator[str]:
     """Yield the users that are named, and those of stdin in the place of a -."""
     for user in users:
         if user == "-":
-            yield from filter(None, sys.stdin.read().splitlines())
+            yield from filter(None, sys.stdin.buffer.read().decode(errors="surrogateescape").splitlines())
         else:
             yield user
 

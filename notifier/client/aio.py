@@ -11,23 +11,22 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from notifier.client.aio_backend import AsyncBackend
 from notifier.client.aio_inbox import AsyncInbox
 from notifier.client.answer import Accepted, Answer, Published
-from notifier.client.backend_calls import MembersChanged
 from notifier.client.base import ClientBase, Reading, StreamBase
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
 from notifier.client.configuration import failure, require_token
 from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Event, Position
 from notifier.client.notification import Batch, Batcher, Notification
-from notifier.client.receipts import Explanation, Receipt
 from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
 
 T = TypeVar("T")
 Many = Iterable[Mapping[str, Any] | bytes] | AsyncIterable[Mapping[str, Any] | bytes]
 
 
-class AsyncNotifierClient(ClientBase):
+class AsyncNotifierClient(ClientBase, AsyncBackend):
     """`NotifierClient` for asyncio: the same arguments and methods."""
 
     def _open(self) -> None:
@@ -98,58 +97,6 @@ class AsyncNotifierClient(ClientBase):
     async def status(self, *, deadline: float | None = None) -> dict[str, Any]:
         """Return with what the service runs."""
         return await self._run(self._calls.status(deadline))
-
-    async def receipts(self, id: str, *, deadline: float | None = None) -> list[Receipt]:
-        """See `NotifierClient.receipts`."""
-        return await self._run(self._backend.receipts(id, deadline))
-
-    async def explain(
-        self,
-        notification: Mapping[str, Any] | None = None,
-        /,
-        *,
-        deadline: float | None = None,
-        **members: Unpack[Notification],
-    ) -> list[Explanation]:
-        """See `NotifierClient.explain`."""
-        return await self._run(self._backend.explain({**(notification or {}), **members}, deadline))
-
-    async def members(self, topic: str, *, deadline: float | None = None) -> AsyncIterator[str]:
-        """See `NotifierClient.members`."""
-        after = None
-        while True:
-            page = await self._run(self._backend.members(topic, after, deadline))
-            for user in page.members:
-                yield user
-            after = page.next
-            if after is None:
-                return
-
-    async def add_member(self, topic: str, user: str, *, deadline: float | None = None) -> None:
-        """See `NotifierClient.add_member`."""
-        await self._run(self._backend.add_member(topic, user, deadline))
-
-    async def remove_member(self, topic: str, user: str, *, deadline: float | None = None) -> None:
-        """See `NotifierClient.remove_member`."""
-        await self._run(self._backend.remove_member(topic, user, deadline))
-
-    async def change_members(
-        self, topic: str, add: Iterable[str] = (), remove: Iterable[str] = (), *, deadline: float | None = None
-    ) -> MembersChanged:
-        """See `NotifierClient.change_members`."""
-        return await self._run(self._backend.change_members(topic, add, remove, deadline))
-
-    async def export_user(self, user: str, *, deadline: float | None = None) -> dict[str, Any]:
-        """See `NotifierClient.export_user`."""
-        return await self._run(self._backend.export_user(user, deadline))
-
-    async def erase_user(self, user: str, *, deadline: float | None = None) -> None:
-        """See `NotifierClient.erase_user`."""
-        await self._run(self._backend.erase_user(user, deadline))
-
-    async def disconnect_user(self, user: str, *, deadline: float | None = None) -> None:
-        """See `NotifierClient.disconnect_user`."""
-        await self._run(self._backend.disconnect_user(user, deadline))
 
     def inbox(self, *, token: str | None = None) -> AsyncInbox:
         """See `NotifierClient.inbox`."""

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
 
 from notifier.client.answer import JSON, Request
-from notifier.client.calls import NOTIFICATIONS, Calls, Steps
+from notifier.client.calls import NOTIFICATIONS, Calls, Steps, query_of, quoted
 from notifier.client.notification import encode
 from notifier.client.receipts import Explanation, Receipt, read_explanation, read_receipt
 
@@ -40,17 +39,17 @@ class BackendCalls:
 
     def members(self, topic: str, after: str | None, deadline: float | None) -> Steps[MembersPage]:
         """Return some members of a topic, those after one of them."""
-        query: dict[str, object] = {"limit": _MOST_MEMBERS} | ({} if after is None else {"after": after})
-        answer = yield from self._ask("GET", f"{_path_of(topic)}?{urlencode(query)}", deadline, _MEMBERS)
+        query = query_of({"limit": _MOST_MEMBERS, "after": after})
+        answer = yield from self._ask("GET", f"{_path_of(topic)}?{query}", deadline, _MEMBERS)
         return MembersPage(tuple(answer["members"]), answer["next"])
 
     def add_member(self, topic: str, user: str, deadline: float | None) -> Steps[None]:
         """Let a user be a member of a topic."""
-        yield from self._ask("PUT", f"{_path_of(topic)}/{_quote(user)}", deadline, _MEMBERS)
+        yield from self._ask("PUT", f"{_path_of(topic)}/{quoted(user)}", deadline, _MEMBERS)
 
     def remove_member(self, topic: str, user: str, deadline: float | None) -> Steps[None]:
         """Let a user be a member of a topic no more."""
-        yield from self._ask("DELETE", f"{_path_of(topic)}/{_quote(user)}", deadline, _MEMBERS)
+        yield from self._ask("DELETE", f"{_path_of(topic)}/{quoted(user)}", deadline, _MEMBERS)
 
     def change_members(
         self, topic: str, add: Iterable[str], remove: Iterable[str], deadline: float | None
@@ -66,19 +65,19 @@ class BackendCalls:
 
     def export_user(self, user: str, deadline: float | None) -> Steps[dict[str, Any]]:
         """Return everything that is kept of a user."""
-        return (yield from self._ask("GET", f"/v1/users/{_quote(user)}/export", deadline, _USERS))
+        return (yield from self._ask("GET", f"/v1/users/{quoted(user)}/export", deadline, _USERS))
 
     def erase_user(self, user: str, deadline: float | None) -> Steps[None]:
         """Remove everything of a user."""
-        yield from self._ask("DELETE", f"/v1/users/{_quote(user)}", deadline, _USERS)
+        yield from self._ask("DELETE", f"/v1/users/{quoted(user)}", deadline, _USERS)
 
     def disconnect_user(self, user: str, deadline: float | None) -> Steps[None]:
         """Close all connections of a user."""
-        yield from self._ask("POST", f"/v1/users/{_quote(user)}/disconnect", deadline, _USERS)
+        yield from self._ask("POST", f"/v1/users/{quoted(user)}/disconnect", deadline, _USERS)
 
     def receipts(self, id: str, deadline: float | None) -> Steps[list[Receipt]]:
         """Return what became of a notification."""
-        request = Request("GET", f"{NOTIFICATIONS}/{_quote(id)}", self.calls.headers())
+        request = Request("GET", f"{NOTIFICATIONS}/{quoted(id)}", self.calls.headers())
         answer = yield from self.calls.ask(request, deadline)
         document = answer.json()
         if "receipts" not in document:
@@ -114,11 +113,7 @@ class BackendCalls:
 
 
 def _path_of(topic: str) -> str:
-    return f"/v1/topics/{_quote(topic)}/members"
-
-
-def _quote(name: str) -> str:
-    return quote(name, safe="")
+    return f"/v1/topics/{quoted(topic)}/members"
 
 
 def _changes(member: str, users: Sequence[str]) -> Iterator[dict[str, Sequence[str]]]:

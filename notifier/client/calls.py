@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from notifier.client.answer import JSON, NDJSON, Accepted, Answer, Published, Request
 from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, Unreachable
@@ -79,7 +79,7 @@ class Calls:
 
     def recall(self, id: str, deadline: float | None) -> Steps[None]:
         """Take a notification back."""
-        request = Request("DELETE", f"{NOTIFICATIONS}/{quote(id, safe='')}", self.headers())
+        request = Request("DELETE", f"{NOTIFICATIONS}/{quoted(id)}", self.headers())
         tries = itertools.count()
         answer = yield from self._attempts(request, self._end(deadline), on_try=lambda: next(tries))
         if answer.status == 404 and next(tries) > 1:
@@ -89,7 +89,7 @@ class Calls:
 
     def find(self, id: str, deadline: float | None) -> Steps[list[str]]:
         """Return the channels that a notification went to."""
-        request = Request("GET", f"{NOTIFICATIONS}/{quote(id, safe='')}", self.headers())
+        request = Request("GET", f"{NOTIFICATIONS}/{quoted(id)}", self.headers())
         return list((yield from self.ask(request, deadline)).json()["channels"])
 
     def status(self, deadline: float | None) -> Steps[dict[str, Any]]:
@@ -187,6 +187,32 @@ class Calls:
 def new_key() -> str:
     """Return an idempotency key that nobody else has."""
     return uuid.uuid4().hex
+
+
+def quoted(name: str) -> str:
+    """Return a name as a part of a path.
+
+    Raises:
+        ConfigurationError: it is no Unicode, as an argument of a command may be.
+    """
+    return _quote(lambda: quote(name, safe=""))
+
+
+def query_of(items: Mapping[str, object]) -> str:
+    """Return a query of these items, without those that are None; a list is several.
+
+    Raises:
+        ConfigurationError: as above.
+    """
+    given = {name: value for name, value in items.items() if value is not None}
+    return _quote(lambda: urlencode(given, doseq=True))
+
+
+def _quote(how: Callable[[], str]) -> str:
+    try:
+        return how()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{error.object!r} is no Unicode, so it names nothing.") from error
 
 
 def _or_raise(outcome: Outcome) -> Answer:

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypedDict
-from urllib.parse import urlencode
 
 from notifier.client.answer import JSON, Request
-from notifier.client.calls import Calls, Steps
+from notifier.client.calls import Calls, Steps, query_of
 from notifier.client.inbox import (
     Action,
     Counts,
@@ -59,10 +58,9 @@ class InboxCalls:
         severity: Names = (),
     ) -> Steps[Page]:
         """Return a page."""
-        query: dict[str, object] = {"status": status, "limit": limit}
-        query |= {} if before is None else {"before": before}
-        query |= {name: names_of(names) for name, names in (("type", type), ("topic", topic), ("severity", severity))}
-        request = Request("GET", f"{_INBOX}?{urlencode(query, doseq=True)}", self._headers())
+        filters = {name: names_of(names) for name, names in (("type", type), ("topic", topic), ("severity", severity))}
+        query = query_of({"status": status, "limit": limit, "before": before} | filters)
+        request = Request("GET", f"{_INBOX}?{query}", self._headers())
         return read_page((yield from self.calls.ask(request, deadline, _PART)).json())
 
     def counts(self, deadline: float | None) -> Steps[Counts]:

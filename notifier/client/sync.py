@@ -11,21 +11,20 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection, connect
 
 from notifier.client.answer import Accepted, Answer, Published
-from notifier.client.backend_calls import MembersChanged
 from notifier.client.base import ClientBase, Reading, StreamBase
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
 from notifier.client.configuration import failure, require_token
 from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Event, Position
 from notifier.client.notification import Batch, Batcher, Notification
-from notifier.client.receipts import Explanation, Receipt
 from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
+from notifier.client.sync_backend import Backend
 from notifier.client.sync_inbox import Inbox
 
 T = TypeVar("T")
 
 
-class NotifierClient(ClientBase):
+class NotifierClient(ClientBase, Backend):
     """Publishes to a service, and listens to it. May be shared by threads.
 
     `url` is that of the service, `api_key` is needed to publish, `token` to listen; what is not given is taken from
@@ -110,60 +109,6 @@ class NotifierClient(ClientBase):
     def status(self, *, deadline: float | None = None) -> dict[str, Any]:
         """Return with what the service runs; docs/http-api.md has the members."""
         return self._run(self._calls.status(deadline))
-
-    def receipts(self, id: str, *, deadline: float | None = None) -> list[Receipt]:
-        """Return what became of a notification on each of its channels where it is still kept."""
-        return self._run(self._backend.receipts(id, deadline))
-
-    def explain(
-        self,
-        notification: Mapping[str, Any] | None = None,
-        /,
-        *,
-        deadline: float | None = None,
-        **members: Unpack[Notification],
-    ) -> list[Explanation]:
-        """Return for each channel what would happen with a notification, and why. Nothing is published."""
-        return self._run(self._backend.explain({**(notification or {}), **members}, deadline))
-
-    def members(self, topic: str, *, deadline: float | None = None) -> Iterator[str]:
-        """Yield the members of a topic, in the order of their names, page by page; the deadline is for each page."""
-        after = None
-        while True:
-            page = self._run(self._backend.members(topic, after, deadline))
-            yield from page.members
-            after = page.next
-            if after is None:
-                return
-
-    def add_member(self, topic: str, user: str, *, deadline: float | None = None) -> None:
-        """Let a user be a member of a topic: what is published to it from now on is in their inbox."""
-        self._run(self._backend.add_member(topic, user, deadline))
-
-    def remove_member(self, topic: str, user: str, *, deadline: float | None = None) -> None:
-        """Let a user be a member of a topic no more: what came by it leaves their inbox."""
-        self._run(self._backend.remove_member(topic, user, deadline))
-
-    def change_members(
-        self, topic: str, add: Iterable[str] = (), remove: Iterable[str] = (), *, deadline: float | None = None
-    ) -> MembersChanged:
-        """Let any number of users be members of a topic, and others no more; the deadline is for each 1,000 of them.
-
-        After an exception, repeat it: it takes up where it was.
-        """
-        return self._run(self._backend.change_members(topic, add, remove, deadline))
-
-    def export_user(self, user: str, *, deadline: float | None = None) -> dict[str, Any]:
-        """Return everything that is kept of a user; docs/http-api.md has the members."""
-        return self._run(self._backend.export_user(user, deadline))
-
-    def erase_user(self, user: str, *, deadline: float | None = None) -> None:
-        """Remove everything that is kept of a user for good, and close their connections."""
-        self._run(self._backend.erase_user(user, deadline))
-
-    def disconnect_user(self, user: str, *, deadline: float | None = None) -> None:
-        """Close all connections of a user; their clients stay away."""
-        self._run(self._backend.disconnect_user(user, deadline))
 
     def inbox(self, *, token: str | None = None) -> Inbox:
         """Return the inbox of the user of the token. No API key is needed."""
