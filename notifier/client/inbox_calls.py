@@ -59,7 +59,7 @@ class InboxCalls:
     ) -> Steps[Page]:
         """Return a page."""
         filters = {name: names_of(names) for name, names in (("type", type), ("topic", topic), ("severity", severity))}
-        query = query_of({"status": status, "limit": limit, "before": before} | filters)
+        query = query_of({"status": status, "limit": limit, "before": before, **filters})
         request = Request("GET", f"{_INBOX}?{query}", self._headers())
         return read_page((yield from self.calls.ask(request, deadline, _PART)).json())
 

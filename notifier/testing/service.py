@@ -14,7 +14,7 @@ from typing import Self
 
 import httpx
 
-from notifier.client import NotifierClient, Stream
+from notifier.client import Inbox, NotifierClient, Stream
 from notifier.protocol import identity
 
 _PATIENCE = 60.0  # seconds
@@ -94,9 +94,13 @@ class NotifierService:
         """Return a client that may publish everything."""
         return NotifierClient(self.url, api_key=self.api_key)
 
-    def listen(self, user: str, topics: Sequence[str] = ()) -> Stream:
-        """Return what comes for a user; enter it by `with`."""
-        return NotifierClient(self.url).listen(topics, token=self.token(user, topics))
+    def listen(self, user: str, topics: Sequence[str] = (), inbox: bool = False) -> Stream:
+        """Return what comes for a user; enter it by `with`. With `inbox` there are `State` events, too."""
+        return NotifierClient(self.url).listen(topics, token=self.token(user, topics), inbox=inbox)
+
+    def inbox(self, user: str) -> Inbox:
+        """Return the inbox of a user."""
+        return NotifierClient(self.url).inbox(token=self.token(user))
 
     def _environ(self) -> dict[str, str]:
         settings = {
