@@ -1,5 +1,6 @@
 """A real service for tests: what `notifier serve` starts, in a directory that is thrown away."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -32,6 +33,7 @@ class NotifierService:
         self._settings = settings
         self._directory = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
         self._process: subprocess.Popen[bytes] | None = None
+        self._users = contextlib.ExitStack()  # the clients of inboxes
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -75,6 +77,7 @@ class NotifierService:
 
     def close(self) -> None:
         """End the service and throw its data away."""
+        self._users.close()
         if self._process:
             self._process.terminate()
             try:
@@ -100,7 +103,7 @@ class NotifierService:
 
     def inbox(self, user: str) -> Inbox:
         """Return the inbox of a user."""
-        return NotifierClient(self.url).inbox(token=self.token(user))
+        return self._users.enter_context(NotifierClient(self.url)).inbox(token=self.token(user))
 
     def _environ(self) -> dict[str, str]:
         settings = {
