@@ -45,8 +45,8 @@ class State:
     """How the user's inbox stands, and what has changed it; comes to a stream that was asked for with `inbox=True`.
 
     `changes` is empty where only the counts changed, as by a new notification. `topics` are those that the user is a
-    member of, where that has changed. With `reload`, `changes` does not say everything: load a list that is shown anew.
-    So it is at the beginning, and where something was missed.
+    member of, at the beginning and where that has changed. With `reload`, `changes` does not say everything: load a
+    list that is shown anew. So it is at the beginning, where something was missed, and after other topics or mutes.
     """
 
     counts: Counts

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 Status = Literal["all", "unread", "archived"]  # "all" is what is not archived
 Action = Literal["seen", "read", "unread", "archive", "unarchive"]
+ACTIONS = get_args(Action)
 
 
 class Counts(NamedTuple):

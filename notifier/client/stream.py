@@ -17,7 +17,7 @@ from notifier.client.acks import Acks
 from notifier.client.answer import Answer
 from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, StreamClosed, Unreachable
 from notifier.client.events import Lost, Position, Received, Removed, State
-from notifier.client.inbox import Counts, read_change, read_counts
+from notifier.client.inbox import ACTIONS, Counts, read_change, read_counts
 from notifier.client.steps import (
     SILENCE,
     Close,
@@ -199,14 +199,8 @@ class Listener:
     def _stand(self, frame: dict[str, Any]) -> Steps:
         """Note how the inbox stands, and give it on where that is wanted."""
         known, self.counts = self.counts, read_counts(frame) if "counts" in frame else None
-        if not self.inbox or self.counts is None:  # an older service has no inboxes
-            return
-        changes = tuple(map(read_change, frame.get("changes", ())))
-        if frame["type"] == "welcome":
-            yield Emit(State(self.counts, reload=known is None or self.counts.revision != known.revision))
-        else:
-            missed = known is None or self.counts.revision > known.revision + len(changes)
-            yield Emit(State(self.counts, changes, _topics(frame), missed))
+        if self.inbox and self.counts:  # an older service has no inboxes
+            yield Emit(_state(frame, self.counts, known))
 
     def _is_new(self, key: str, cursor: str) -> bool:
         """Note where something stands that came; tell whether it came for the first time."""
@@ -302,8 +296,12 @@ def _decode(text: str) -> dict[str, Any]:
     return frame
 
 
-def _topics(frame: dict[str, Any]) -> tuple[str, ...] | None:
-    return tuple(frame["topics"]) if "topics" in frame else None
+def _state(frame: dict[str, Any], counts: Counts, known: Counts | None) -> State:
+    changes = tuple(map(read_change, frame.get("changes", ())))
+    topics = tuple(frame["memberships"]) if "memberships" in frame else None
+    is_told = known is not None and known.revision <= counts.revision <= known.revision + len(changes)
+    is_enough = all(change.action in ACTIONS for change in changes)
+    return State(counts, changes, topics, reload=not (is_told and is_enough))
 
 
 def _lost(channels: list[str]) -> Steps:

@@ -35,7 +35,7 @@ def welcome(
 ) -> str:
     """Return the frame that begins a stream; without a revision, that of a service that has no inboxes."""
     frame = {"type": "welcome", "connection": "c1", "user": "alice", "topics": [], "cursor": cursor}
-    frame |= {} if revision is None else standing(revision)
+    frame |= {} if revision is None else standing(revision) | {"memberships": ["news"]}
     return json.dumps(frame | {"heartbeat": heartbeat, "lost": list(lost), "added_later": True})
 
 
@@ -223,7 +223,7 @@ class TestInbox:
         asked = listener(inbox=True)
         play = opened(asked)
         assert asked.counts is None
-        assert play.answer(welcome(revision=17)) == Emit(State(Counts(3, 1, 17), reload=True))
+        assert play.answer(welcome(revision=17)) == Emit(State(Counts(3, 1, 17), (), ("news",), reload=True))
         assert asked.counts == Counts(3, 1, 17)
 
     def test_changes(self) -> None:
@@ -241,10 +241,18 @@ class TestInbox:
     def test_topics(self) -> None:
         """Topics that the user is a member of now are named; a welcome's topics are other ones."""
         changes = [{"revision": 18, "action": "topics"}]
-        step = watching().answer(frame("state", **standing(18), changes=changes, topics=["orders"]))
-        assert step == Emit(State(Counts(3, 1, 18), (Change(18, "topics"),), ("orders",)))
+        step = watching().answer(frame("state", **standing(18), changes=changes, memberships=["orders"]))
+        assert step == Emit(State(Counts(3, 1, 18), (Change(18, "topics"),), ("orders",), reload=True))
 
-    @pytest.mark.parametrize("revision, reload", [(17, False), (18, False), (19, True)])
+    @pytest.mark.parametrize(
+        "action, reload", [("read", False), ("topics", True), ("mutes", True), ("fireworks", True)]
+    )
+    def test_what_changes_say(self, action: str, reload: bool) -> None:
+        """Where a change does not say what became of the items, a list is to be loaded anew."""
+        step = watching().answer(frame("state", **standing(18), changes=[{"revision": 18, "action": action}]))
+        assert step.event.reload is reload
+
+    @pytest.mark.parametrize("revision, reload", [(17, False), (18, False), (19, True), (1, True)])
     def test_missed(self, revision: int, reload: bool) -> None:
         """A revision that the changes do not explain says that something was missed."""
         changes = [{"revision": revision, "action": "read", "ids": ["a"]}]
@@ -259,7 +267,7 @@ class TestInbox:
         play.answer()
         play.answer(OPENED)
         play.answer()
-        assert play.answer(welcome(revision=revision)) == Emit(State(Counts(3, 1, revision), reload=reload))
+        assert play.answer(welcome(revision=revision)).event.reload is reload
 
     def test_lost_before(self) -> None:
         """What is lost is told before."""

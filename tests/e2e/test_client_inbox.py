@@ -223,7 +223,7 @@ class TestListen:
         """Each change comes with the counts of the service, also to who made it."""
         with client.listen(inbox=True) as stream:
             first = state(stream)
-            assert (first.counts[:2], first.reload, first.changes) == ((0, 0), True, ())
+            assert (first.counts[:2], first.reload, first.changes, first.topics) == ((0, 0), True, (), ())
             [id] = fill(client, user, 1)
             new = state(stream)
             assert (new.counts[:2], new.reload, new.changes) == ((1, 1), False, ())
