@@ -389,6 +389,52 @@ class TestAcks:
         assert play.answer() == Receive(50.0)
 
 
+@given(st.lists(st.sampled_from(["new", "twice", "ping", "silence", "break", "second"]), max_size=60))
+def test_acks(happenings: list[str]) -> None:
+    """Whatever happens, acknowledgements join on to each other, and say of nothing that it came before it did."""
+    clock, number = Clock(), 0
+    asked = listener(clock=clock)
+    play, given_on, told = welcomed(asked, cursor="1-0", revision=1), 1, 1
+
+    def follow() -> None:
+        nonlocal told
+        if isinstance(play.step, Emit):
+            play.answer()
+        if isinstance(play.step, Send):
+            cursor, since = (int(text.removesuffix("-0")) for text in acked(play.step))
+            assert since == told < cursor <= given_on
+            told = cursor
+            play.answer()
+        assert isinstance(play.step, Receive)
+
+    for happening in happenings:
+        match happening:
+            case "new":
+                number, given_on = number + 1, given_on + 1
+                play.answer(notification(f"id-{number}", f"{given_on}-0"))
+            case "twice" if number:
+                play.answer(notification(f"id-{number}", f"{given_on}-0", "all"))
+            case "ping":
+                play.answer(frame("ping", cursor=f"{given_on}-0"))
+            case "silence" if play.step.timeout <= 1.0:
+                clock.now += play.step.timeout
+                play.answer(SILENCE)
+            case "second":
+                clock.now += 1
+                play.answer(frame("fireworks"))
+            case "break":
+                ended(play, BROKEN)
+                play.answer()
+                play.answer(OPENED)
+                play.answer()
+                play.answer(welcome(revision=1))
+        follow()
+    clock.now += 1
+    play.answer(frame("fireworks"))
+    follow()
+    assert told == given_on
+
+
 def acked(step: Send) -> tuple[str, str]:
     """Return up to where and since when a frame acknowledges what has come."""
     sent = json.loads(step.text)
