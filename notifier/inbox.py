@@ -76,7 +76,8 @@ class Inbox:
         self._store = store
         self._clock = clock
         self._digests: OrderedDict[str, Digest] = OrderedDict()  # the one that was used last comes last
-        self.lifetime = 1000 * max(settings.user_history_age, settings.topic_history_age) + _LIFE
+        # An entry that is too old leaves its log with the next one, or with the whole log: after twice its age at most.
+        self.lifetime = 2 * (1000 * max(settings.user_history_age, settings.topic_history_age) + _LIFE)
 
     def standings(self, users: Iterable[str]) -> list[Standing]:
         """Return how the inboxes of users stand."""
@@ -106,8 +107,12 @@ class Inbox:
         now = int(time.time() * 1000)
         for digest in found.values():
             digest.pass_time(now)
-        self._forget_digests()
+        self._drop_digests()
         return found
+
+    def forget_digests(self) -> None:
+        """Read all logs anew when they are asked for: they may have lost something without ending earlier."""
+        self._digests.clear()
 
     def page(self, user: str, query: Query) -> Listing:
         """Return a page of a user's inbox, the newest items first."""
@@ -191,19 +196,18 @@ class Inbox:
         behind = []
         for digest, last, reply in zip(digests, asked, replies, strict=True):
             first, logged, complete, rows = require(reply)
-            if digest.last < last:  # another reader has reset it meanwhile: what follows would leave a hole
-                behind.append(digest.channel)
-                continue
             if cursor.parse(logged) < last:  # the log has lost its end, in a failover
                 digest.reset()
+            if digest.last < last:  # reset, by this reader or another one: what was read would leave a hole
                 behind.append(digest.channel)
                 continue
-            digest.follow(first, (Row(*row) for row in rows))
+            if first or cursor.parse(logged) >= digest.last:  # else another reader has seen a newer log
+                digest.follow(first, (Row(*row) for row in rows))
             if not complete:
                 behind.append(digest.channel)
         return behind
 
-    def _forget_digests(self) -> None:
+    def _drop_digests(self) -> None:
         size = sum(len(digest.items) for digest in self._digests.values())
         while size > _MOST_DIGESTED and len(self._digests) > 1:
             _, digest = self._digests.popitem(last=False)
