@@ -24,7 +24,7 @@ Fault = Callable[["Arena", random.Random], Awaitable[None]]
 _WORKERS = 3
 _BACKENDS = 8  # publishers that work beside each other
 _BROWSERS = 6
-_OWNERS_PAUSE = 0.3  # seconds on average between two things that a user does
+_OWNERS_PAUSE = 0.2  # seconds on average between two things that a user does
 _CONNECT_WITHIN = 25.0  # seconds, once all faults are healed
 _ARRIVE_WITHIN = 10.0  # seconds from one notification to the next, once everybody is connected
 _SETTLE_WITHIN = 60.0  # seconds: a slow reader has much to read
@@ -135,6 +135,7 @@ class Arena:
         stopped.set()
         await asyncio.gather(*backends, *owners)
         await self._settle()
+        await asyncio.sleep(max(self.ledger.all_expire_at() - time.monotonic(), 0))
         inspected = await asyncio.gather(*(owner.inspect() for owner in self.owners))
         self.tracebacks = self.service.tracebacks()
         everybody = [*self.clients, *self.browsers]
@@ -226,7 +227,9 @@ class Arena:
         """Return whose inbox a client shows, and let it know the topics that come to it with that."""
         owners = [owner for owner in self.owners if owner.user == witness.user]
         for owner in owners:
-            witness.memberships, witness.joined = [owner.fixed], owner.joined
+            witness.joined = owner.joined
+            if isinstance(witness, Client):  # the browser's library tells a page of what it joined itself
+                witness.memberships = [owner.fixed]
         return owners
 
     async def _add_owners(self) -> None:

@@ -66,6 +66,12 @@ class Ledger:
         latest = self._latest.get((channel, publication.collapse_key), (0, 0))
         return bool(publication.collapse_key) and latest > publication.cursors[channel]
 
+    def all_expire_at(self) -> float:
+        """Return when the last of those with a ttl has expired for certain."""
+        mortal = [each for each in self.publications.values() if each.ttl]
+        ends = ((each.acknowledged or each.attempts[-1][0] + _ANSWER_WITHIN) + each.ttl for each in mortal)
+        return max(ends, default=0.0) + 0.5
+
     def acknowledged(self) -> list[Publication]:
         """Return the publications that were answered with 201."""
         return [each for each in self.publications.values() if each.acknowledged]
