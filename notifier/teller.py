@@ -100,10 +100,8 @@ class Teller:
             BrokerUnavailable
         """
         strangers = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
-        self._learn(strangers.values())
-        for connection, channel in strangers.items():
-            if channel.standing is not None:
-                self._take_standing(connection, channel.standing)
+        for connection, standing in zip(strangers, self._learn(strangers.values()), strict=True):
+            self._take_standing(connection, standing)
 
     def accounts(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, Account]:
         """Return the accounts of connections that it has met.
@@ -112,8 +110,7 @@ class Teller:
             BrokerUnavailable
         """
         met = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
-        self._learn(met.values())
-        accounts = self._inbox.accounts([channel.standing or NOTHING for channel in met.values()])
+        accounts = self._inbox.accounts(self._learn(met.values()))
         for channel, account in zip(met.values(), accounts, strict=True):
             if channel.told is None:  # else others of this user may have yet to be told
                 channel.told = _essence(account)
@@ -194,8 +191,7 @@ class Teller:
         for user, channel in present.items():
             if user in unsure:
                 channel.standing = None  # what was asked for before the change may have come after it
-        self._learn(present.values())
-        accounts = self._inbox.accounts([channel.standing or NOTHING for channel in present.values()])
+        accounts = self._inbox.accounts(self._learn(present.values()))
         for (user, channel), account in zip(present.items(), accounts, strict=True):
             self._tell_user(channel, account, due[user])
 
@@ -211,16 +207,22 @@ class Teller:
         for connection in list(channel.connections):
             self._take_standing(connection, account.standing)
 
-    def _learn(self, them: Iterable[Channel[StreamConnection]]) -> None:
-        """Ask Redis how inboxes stand of which that is not known."""
+    def _learn(self, them: Iterable[Channel[StreamConnection]]) -> list[Standing]:
+        """Return how inboxes stand; Redis is asked where that is not known.
+
+        What is known may be forgotten again while Redis is asked about others, so it is taken down before.
+        """
+        them = list(them)
+        known = {channel.name: channel.standing for channel in them}
         unknown = list({channel.name: channel for channel in them if channel.standing is None}.values())
         standings = self._inbox.standings(map(_user_of, unknown)) if unknown else []
         for channel, standing in zip(unknown, standings, strict=True):
             cut, channel.cut = channel.cut, standing.cut
-            channel.standing = standing
+            channel.standing = known[channel.name] = standing
             if cut is not None and standing.cut > cut:  # it was not heard here
                 for connection in list(channel.connections):
                     connection.close(Disconnected())
+        return [known[channel.name] or NOTHING for channel in them]
 
     def _take_standing(self, connection: StreamConnection, standing: Standing) -> None:
         if standing.mutes:
