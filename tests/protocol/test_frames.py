@@ -236,7 +236,7 @@ class TestEncode:
         assert json.loads(frames.state(account, [read])) == state | {"changes": [read]}
         topics = {"revision": 3, "action": "topics"}
         frame = json.loads(frames.state(account, [read, topics]))
-        assert frame == state | {"changes": [read, topics], "topics": ["b", "a"]}
+        assert frame == state | {"changes": [read, topics], "memberships": ["b", "a"]}
 
     def test_changed(self) -> None:
         """The answer to an action says how the inbox stands then, and which ids are not in it."""
