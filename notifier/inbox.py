@@ -40,11 +40,15 @@ class Listed(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A page of a list, from where the next one goes on, and the account that it was made from."""
+    """A page of a list, from where the next one goes on, and the account that it was made from.
+
+    `cursor` is up to where nothing can have been missed that came while the list was read.
+    """
 
     items: list[Listed]
     next: Place | None
     account: Account
+    cursor: Cursor
 
 
 class Change(NamedTuple):
@@ -116,18 +120,24 @@ class Inbox:
 
     def page(self, user: str, query: Query) -> Listing:
         """Return a page of a user's inbox, the newest items first."""
+        # What is published from now on has no earlier time than this, whatever channel is looked at when.
+        seconds, microseconds = self._store.ask("TIME")
+        now = int(seconds) * 1000 + int(microseconds) // 1000
         account = self.account(user)
         items: list[Listed] = []
-        before = query.before
-        while True:
+        before, following = query.before, None
+        while following is None:
             batch = self._batch(user, account, query, before)
             for listed in self._with_bodies(batch, query):
                 if len(items) == query.limit:
-                    return Listing(items, Place(items[-1].cursor, items[-1].channel), account)
+                    following = Place(items[-1].cursor, items[-1].channel)
+                    break
                 items.append(listed)
             if len(batch) <= query.limit:
-                return Listing(items, None, account)
+                break
             before = Place(batch[-1].item.cursor, batch[-1].item.channel)
+        reached = [item.cursor for item in items if item.cursor.ms < now]
+        return Listing(items, following, account, max([Cursor(now - 1, 0), *reached]))
 
     def act(self, user: str, action: str, target: Target) -> Change:
         """Carry out an action on items of a user's inbox."""

@@ -318,6 +318,32 @@ class TestList:
         assert worker.ids("alice", before=page.next) == []
         assert worker.ids("alice") == [mine]
 
+    def test_cursor(self, make: Make) -> None:
+        """The cursor of a list covers nothing that is not in it, however much is published while it is read."""
+        worker, publisher = make(), make()
+        worker.members.add("t", ["alice"])
+        over = threading.Event()
+
+        def publish() -> None:
+            while not over.is_set():
+                for to in ("alice", "all", "#t"):
+                    publisher.publish(to)
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        try:
+            for _ in range(40):
+                page = worker.inbox.page("alice", Query(limit=100))
+                worker.act("alice", "read", up_to=page.cursor)
+                shown = {(item.cursor, item.channel) for item in page.items}
+                oldest = min((item.cursor for item in page.items), default=FUTURE)
+                later = worker.inbox.page("alice", Query(limit=100)).items
+                covered = {(item.cursor, item.channel) for item in later if oldest < item.cursor <= page.cursor}
+                assert covered <= shown
+        finally:
+            over.set()
+            thread.join(DEADLINE)
+
 
 class TestLeaving:
     @pytest.mark.parametrize("to", ["alice", "all", "#t"])

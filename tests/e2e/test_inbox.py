@@ -23,7 +23,7 @@ COUNTS = "/v1/inbox/counts"
 @pytest.fixture(scope="module")
 def inboxes() -> Iterator[Service]:
     """A service with two workers whose `all` is used by this file only."""
-    with Service(allowed_origins="https://shop.example") as service:
+    with Service(allowed_origins="https://shop.example", replay_overlap=0) as service:
         yield service
 
 
