@@ -12,11 +12,11 @@ const target = process.argv[2] ?? new URL("../notifier/static/notifier.js", impo
 const { name, version } = JSON.parse(readFileSync(new URL("package.json", import.meta.url)));
 
 // Members of our own objects that neither a page nor the service nor another tab sees.
-const INNER = /^(alive|asked|closed|comeBackIn|greet|greeted|line|place|take|tell|timer|told|whenGone)$/;
+const INNER = /^(alive|callback|comeBackIn|greet|greeted|line|over|owing|place|say|take|tell|timer|told|whenGone)$/;
 
-const options = { bundle: true, format: "esm", target: "es2022", minifySyntax: true, write: false };
+const options = { bundle: true, format: "esm", target: "es2022", write: false };
 const { outputFiles } = await build({ ...options, entryPoints: [source.pathname] });
 const mangle = { props: { regex: INNER.source } };
-const compress = { passes: 3, ecma: 2022, unsafe_arrows: true };
+const compress = { passes: 3, ecma: 2022, unsafe: true, unsafe_arrows: true };
 const { code } = minifySync(outputFiles[0].text, { module: true, compress, mangle });
-writeFileSync(target, `/* ${name} ${version}, made from browser/src */\n${code}\n`);
+writeFileSync(target, `// ${name} ${version}\n${code}\n`);
