@@ -1,8 +1,8 @@
 """Measure Notifier beside plain flask-sock and aiohttp, and print one table.
 
 Usage: `python -m benchmarks.run [--quick] [SCENARIO ...]`. Every measure starts its contender anew, with one
-worker and nothing else running. Progress goes to standard error, the table to standard output. `storms` is a table of
-its own: the peers cannot resume.
+worker and nothing else running. Progress goes to standard error, the table to standard output. `inbox` and `storms`
+are tables of their own: the peers have no inbox, and cannot resume.
 """
 
 import argparse
@@ -13,11 +13,11 @@ import sys
 import tempfile
 import time
 
-from benchmarks import floor, load, storms
+from benchmarks import floor, inbox, load, storms
 from benchmarks.contenders import CONTENDERS, running
 from benchmarks.measures import FULL, QUICK, ROWS, SCENARIOS, Bench
 
-STORMS = "storms"
+STORMS, INBOX = "storms", "inbox"
 NAMES = [contender.name for contender in CONTENDERS]
 CONDITIONS = (
     "One worker each, {cores} cores shared with the load client, Python {python}, 127.0.0.1. `x` says how "
@@ -30,11 +30,13 @@ def main():
     """Measure what was asked for and print the tables."""
     options = arguments()
     raise_file_limit()
-    scenarios = [scenario for scenario in options.scenarios or SCENARIOS if scenario != STORMS]
+    scenarios = [scenario for scenario in options.scenarios or SCENARIOS if scenario not in (STORMS, INBOX)]
     if scenarios:
         print(compare(scenarios, options.scale))
+    if not options.scenarios or INBOX in options.scenarios:
+        print(alone(inbox.ROWS, {INBOX: inboxes}, options.scale))
     if not options.scenarios or STORMS in options.scenarios:
-        print(weather(options.scale))
+        print(alone(storms.ROWS, storms.STORMS, options.scale))
 
 
 def compare(scenarios, scale):
@@ -54,15 +56,22 @@ def compare(scenarios, scale):
     return table(figures, notes)
 
 
-def weather(scale):
-    """Return the table of storms, which Notifier alone can weather."""
+def inboxes(scale, notes):
+    """Yield the figures of the inbox."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-load-") as directory:
+        load.build(directory)
+        yield from inbox.measure(scale, directory, notes)
+
+
+def alone(titles, measures, scale):
+    """Return a table of what Notifier alone can do."""
     figures, notes = {}, []
-    for name, storm in storms.STORMS.items():
+    for name, measuring in measures.items():
         own_notes = []
-        record(name, storms.ROWS, "", storm(scale, own_notes), figures, own_notes)
+        record(name, titles, "", measuring(scale, own_notes), figures, own_notes)
         notes += own_notes
     rows = [(row.title, row.unit.format(figures[key, ""]), verdict(row, figures[key, ""]))
-            for key, row in storms.ROWS.items() if (key, "") in figures]  # fmt: skip
+            for key, row in titles.items() if (key, "") in figures]  # fmt: skip
     lines = ["| " + " | ".join(row) + " |" for row in (("", "measured", "budget"), ("---", "---:", "---:"), *rows)]
     return "\n".join(["", *lines, "", *(f"- {note}" for note in notes)])
 
@@ -70,11 +79,11 @@ def weather(scale):
 def arguments():
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.partition("\n")[0])
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join([*SCENARIOS, STORMS]))
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join([*SCENARIOS, INBOX, STORMS]))
     parser.add_argument("--quick", action="store_const", dest="scale", const=QUICK, default=FULL,
                         help="smaller counts and shorter times: rough figures")  # fmt: skip
     options = parser.parse_args()
-    if unknown := set(options.scenarios) - {*SCENARIOS, STORMS}:
+    if unknown := set(options.scenarios) - {*SCENARIOS, INBOX, STORMS}:
         parser.error(f"unknown scenario: {', '.join(sorted(unknown))}")
     return options
 

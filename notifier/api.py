@@ -13,6 +13,7 @@ from werkzeug import Request, Response
 
 from notifier import body, metrics, status
 from notifier.errors import (
+    BadRequest,
     BodyTooLarge,
     BrokerUnavailable,
     Forbidden,
@@ -68,8 +69,10 @@ class Api:
 
         The request is an argument because the hot path comes here without Flask.
         """
-        key = self._authenticate(request, "publish", "broadcast")
+        key = self.authenticate(request, "publish", "broadcast")
         kind = request.environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        if kind == JSON and request.query_string:
+            return self._explain(request, key)
         if kind == JSON:
             return self._publish_one(request, key)
         if kind == NDJSON:
@@ -77,22 +80,23 @@ class Api:
         raise UnsupportedMediaType(f"Send {JSON} for one notification or {NDJSON} for one per line.")
 
     def show(self, id: str) -> Response:
-        """Tell where a notification went."""
-        key = self._authenticate(flask.request, *SCOPES)
+        """Tell where a notification went, and what became of it there."""
+        key = self.authenticate(flask.request, *SCOPES)
         found = self._channels_of(id)
-        _require_topics(key, found)
-        return _json_response(_encode({"id": id, "channels": found}))
+        require_topics(key, found)
+        receipts = self._node.receipts.of(id, found)
+        return _json_response(_encode({"id": id, "channels": found, "receipts": receipts}))
 
     def recall(self, id: str) -> Response:
         """Take a notification back: open tabs remove it, clients that are away never see it."""
-        key = self._authenticate(flask.request, "recall")
+        key = self.authenticate(flask.request, "recall")
         _require_grants(key, self._channels_of(id), "recall")
         self._node.broker.recall(id, notification.time_of(id) or 0)
         return Response(status=204)
 
     def status(self) -> Response:
         """Tell an operator with what this worker runs."""
-        self._authenticate(flask.request, *SCOPES)
+        self.authenticate(flask.request, *SCOPES)
         return _json_response(_encode(status.describe(self._settings, self._node.broker.info())))
 
     def healthz(self) -> Response:
@@ -116,6 +120,14 @@ class Api:
         if answer.replayed:
             response.headers["Idempotency-Replayed"] = "true"
         return response
+
+    def _explain(self, request: Request, key: ApiKey) -> Response:
+        """Tell what would happen with a notification, and publish nothing."""
+        if request.args.get("dry_run") != "explain" or len(request.args) > 1:
+            raise BadRequest("The query may be dry_run=explain, or nothing.")
+        publication = notification.parse(body.read(request, self._settings.max_notification_bytes), self._limits)
+        _require_grants(key, publication.channels)
+        return _json_response(_encode({"recipients": self._node.receipts.explain(publication)}))
 
     def _publish_lines(self, request: Request, key: ApiKey) -> Iterator[bytes]:
         """Yield an answer for each line; a bad line does not fail the others."""
@@ -196,7 +208,7 @@ class Api:
             return
         yield rest.strip()
 
-    def _authenticate(self, request: Request, *scopes: str) -> ApiKey:
+    def authenticate(self, request: Request, *scopes: str) -> ApiKey:
         """Return the API key of the request; it must have one of the scopes.
 
         Raises:
@@ -236,14 +248,19 @@ def _require_grants(key: ApiKey, names: list[str], scope: str = "publish") -> No
     Raises:
         Forbidden
     """
-    _require_topics(key, names)
+    require_topics(key, names)
     for name in names:
         needed = "broadcast" if name == channels.ALL else scope
         if needed not in key.scopes:
             raise Forbidden(f"The key {key.id} does not have the scope {needed}.")
 
 
-def _require_topics(key: ApiKey, names: list[str]) -> None:
+def require_topics(key: ApiKey, names: list[str]) -> None:
+    """Refuse a key that does not grant topics.
+
+    Raises:
+        Forbidden
+    """
     for name in names:
         topic = channels.topic_of(name)
         if topic is not None and not channels.grants(key.topics, topic):

@@ -14,7 +14,9 @@ from werkzeug.exceptions import HTTPException
 from notifier import __version__, errors
 from notifier.api import JSON, PUBLISH, Api
 from notifier.api import create_blueprint as create_api
+from notifier.backend_api import create_backend
 from notifier.errors import BadRequest, InternalError, Problem
+from notifier.inbox_api import create_inbox
 from notifier.node import Node
 from notifier.pages import create_pages
 from notifier.plain import create_plain
@@ -41,7 +43,8 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__, static_folder="static", template_folder="templates")
     node = app.extensions["notifier"] = Node(settings.require_secrets())
     api = Api(node)
-    for blueprint in (create_api(api), create_stream(node), create_plain(node), create_pages(node)):
+    blueprints = (create_api(api), create_backend(node, api), create_inbox(node))
+    for blueprint in (*blueprints, create_stream(node), create_plain(node), create_pages(node)):
         app.register_blueprint(blueprint)
     app.after_request(_tell_id)
     app.register_error_handler(Problem, _answer_problem)
@@ -71,6 +74,7 @@ class _Front:
             environ["PATH_INFO"] == PUBLISH
             and environ["REQUEST_METHOD"] == "POST"
             and environ.get("CONTENT_TYPE") == JSON
+            and not environ["QUERY_STRING"]
         ):
             return self._publish(Request(environ))(environ, start_response)
         return self._flask(environ, start_response)

@@ -174,7 +174,7 @@ class Connection:
 class StreamConnection(Connection):
     """A connection of the stream: it has a session, and while it has missed something a `CatchUp`."""
 
-    __slots__ = ("_lag_timeout", "catch_up", "number", "session")
+    __slots__ = ("_lag_timeout", "catch_up", "memberships", "number", "session")
 
     def __init__(
         self,
@@ -190,16 +190,19 @@ class StreamConnection(Connection):
         self.session = session
         self.number = number
         self.catch_up: CatchUp | None = None
+        self.memberships: tuple[str, ...] | None = None  # topics that it hears without asking; None: not known yet
         self._lag_timeout = lag_timeout
 
     @property
     def channels(self) -> list[str]:
-        """What it hears: its user, everybody, and its topics. Nothing before the hello."""
+        """What it hears: its user, everybody, its topics and those of its user. Nothing before the hello."""
         identity = self.session.identity
         if identity is None:
             return []
-        topics = [channel.of_topic(topic) for topic in self.session.topics]
-        return [channel.of_user(identity.user), channel.ALL, *topics]
+        topics = self.session.topics
+        if self.memberships:
+            topics = tuple(dict.fromkeys(topics + self.memberships))
+        return [channel.of_user(identity.user), channel.ALL, *map(channel.of_topic, topics)]
 
     def deliver(self, data: bytes) -> bool:
         """Send entries. False: too much waits already, and nothing of it was taken."""
@@ -235,6 +238,17 @@ class StreamConnection(Connection):
             self.catch_up.owed.append(frame)
         else:
             raise TooSlow()
+
+    def tell(self, frame: bytes) -> None:
+        """Send how the inbox stands, or remember that this is owed: a connection that lags is sent nothing more.
+
+        Raises:
+            TooSlow: as above.
+        """
+        if self.catch_up is not None:
+            self.catch_up.owes_state = True
+        elif self.session.is_welcome:
+            self.reply(frame)
 
     def ping(self, complete: Cursor | None) -> None:
         """Give a sign of life, and ask for one: every WebSocket library answers a ping."""

@@ -177,6 +177,24 @@ class InvalidFrame(Problem):
     status, code, title = 422, "invalid_frame", "The frame is not valid."
 
 
+class InvalidInboxAction(Problem):
+    """What is asked of the inbox breaks a rule; `errors` says which and where."""
+
+    status, code, title = 422, "invalid_inbox_action", "The inbox cannot do this."
+
+
+class InvalidMembers(Problem):
+    """The members of a topic cannot be changed like this; `errors` says why."""
+
+    status, code, title = 422, "invalid_members", "The members cannot be changed like this."
+
+
+class TooManyMemberships(Problem):
+    """The user is a member of as many topics as may be."""
+
+    status, code, title = 422, "too_many_memberships", "The user is a member of too many topics."
+
+
 class TooManySubscriptions(Problem):
     """The connection has as many topics as it may have."""
 
@@ -294,3 +312,9 @@ class StreamForbidden(Disconnect):
     """The hello has another user's token than the request had."""
 
     close_code, reason = 4501, "forbidden"
+
+
+class Disconnected(Disconnect):
+    """An operator or the backend has disconnected the user, or erased them."""
+
+    close_code, reason = 4502, "disconnected"

@@ -84,6 +84,12 @@ class PollConnection(EventConnection):
             call_soon(self._end)
         return taken
 
+    def tell(self, frame: bytes) -> None:
+        """Send how the inbox stands; that is the last."""
+        super().tell(frame)
+        if self.catch_up is None:
+            call_soon(self._end)
+
     def ping(self, complete: Cursor | None) -> None:
         """End, as soon as nothing is missing."""
         self._is_due = True

@@ -7,7 +7,7 @@ from collections import defaultdict
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import StreamConnection
-from notifier.errors import BrokerUnavailable, Problem
+from notifier.errors import BrokerUnavailable, Disconnected, Problem
 from notifier.heartbeat import NODES, Heartbeat
 from notifier.hub import Channel, Hub
 from notifier.protocol import channel as channels
@@ -15,10 +15,11 @@ from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.framing import Framing
-from notifier.protocol.replay import EPHEMERAL, Entry
+from notifier.protocol.replay import DISCONNECT, EPHEMERAL, STATE, Entry
 from notifier.replayer import Replayer, encode_entry
 from notifier.settings import Settings
 from notifier.subscriber import Subscriber
+from notifier.teller import Teller
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +43,12 @@ class FanOut:
         broker: Broker,
         hub: Hub[StreamConnection],
         replayer: Replayer,
+        teller: Teller,
         clock: Clock,
         name: str,
     ) -> None:
         self._broker = broker
+        self._teller = teller
         self._hub = hub
         self._replayer = replayer
         self._clock = clock
@@ -122,6 +125,7 @@ class FanOut:
         self._replayer.recent.clear()
         for channel in self._hub.channels():
             channel.confirmed = False
+            self._teller.deaf(channel)
         for connection in self._hub.members(channels.ALL):
             self._replayer.fall_behind(connection)
 
@@ -137,6 +141,7 @@ class FanOut:
             if channel is not None:
                 # Whoever is before the floor has to be told. A log that cannot be read is met when it is.
                 channel.confirm(max(readable.get(name, (BEGINNING,))))
+                self._teller.hears(channel)
                 self._clock.observe(channel.last.ms)
                 for connection in list(channel.connections):
                     if connection.catch_up:
@@ -156,6 +161,9 @@ class FanOut:
             except (TypeError, ValueError):
                 logger.warning("Something that is no entry was published to %s", name)
                 continue
+            if entry.kind in (STATE, DISCONNECT):
+                self._hear_of_user(name, entry)
+                continue
             self._clock.observe(ms)
             newest = max(newest, ms)
             if ms > opened + _WINDOW:
@@ -166,6 +174,19 @@ class FanOut:
         self._fan_out_all(groups)
         self.complete.observe(newest)
 
+    def _hear_of_user(self, name: str, entry: Entry) -> None:
+        """Take what is no entry: something was done with the inbox of a user, or they are to go."""
+        channel = self._hub.get(name)
+        if channel is None:
+            return
+        if entry.kind == STATE:
+            self._teller.changed(channel, entry.body)
+            return
+        channel.cut = int(entry.body)
+        self._replayer.recent.forget(name)  # it may have been erased
+        for connection in list(channel.connections):
+            connection.close(Disconnected())
+
     def _fan_out_all(self, groups: dict[str, list[Entry]]) -> None:
         for name, entries in groups.items():
             channel = self._hub.get(name)
@@ -175,7 +196,7 @@ class FanOut:
     def _fan_out(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
         self._notice_gap(channel, entries)
         self._replayer.recent.hear(channel.name, entries)
-        writes, spared = _Writes(channel.name, entries), self._spared(entries)
+        writes, spared = _Writes(channel.name, entries), self._spared(channel, entries)
         connections = list(channel.connections)
         members = channel.connections
         metrics.DELIVERIES.inc(len(entries) * len(connections))
@@ -192,15 +213,20 @@ class FanOut:
                 else:
                     self._write(connection, channel, writes[connection.framing])
         channel.delivered = channel.seen
+        self._teller.heard(channel, entries)
 
-    def _spared(self, entries: list[Entry]) -> dict[StreamConnection, list[Entry]]:
+    def _spared(self, channel: Channel[StreamConnection], entries: list[Entry]) -> dict[StreamConnection, list[Entry]]:
         """Return who is not to be sent all of these entries, and what they are to be sent."""
         spared: dict[StreamConnection, list[Entry]] = {}
+        for connection in self._teller.muters:
+            if connection in channel.connections:
+                named = [(channel.name, entry) for entry in entries]
+                spared[connection] = [entry for _, entry in self._teller.spare(connection, named)]
         if self._no_echo:
             for entry in entries:
-                connection = self._no_echo.pop(notification.id_of(entry.body), None)
-                if connection:
-                    spared[connection] = [each for each in spared.get(connection, entries) if each is not entry]
+                own = self._no_echo.pop(notification.id_of(entry.body), None)
+                if own:
+                    spared[own] = [each for each in spared.get(own, entries) if each is not entry]
         return spared
 
     def _pass_on(self, connection: StreamConnection, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
@@ -277,10 +303,10 @@ class _Writes(dict[Framing, list[tuple[bytes, bytes]]]):
 
     def _join(self, framing: Framing) -> list[tuple[bytes, bytes]]:
         writes: list[tuple[list[bytes], bytes]] = []
-        size = _WRITE
+        size = 0
         for entry in self._entries:
             frame = encode_entry(framing, self._channel, entry, replay=False)
-            if size + len(frame) > _WRITE:
+            if not writes or size + len(frame) > _WRITE:
                 writes.append(([], entry.id))
                 size = 0
             frames, _ = writes[-1]

@@ -1,8 +1,9 @@
 """The hub: this worker's connections by channel."""
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from notifier.protocol import cursor
+from notifier.protocol.account import Standing
 from notifier.protocol.cursor import Cursor
 
 Member = TypeVar("Member")
@@ -14,9 +15,23 @@ class Channel(Generic[Member]):
     `confirmed` is whether Redis has confirmed this worker's subscription. `seen` is the last entry known of its log;
     `delivered` the last one that every connection that is live has been sent: it lags behind `seen` only while an
     entry is being fanned out. Both are ids as text.
+
+    Of a user's channel it has what the teller knows: how the inbox stands, None while that is not known; what was told
+    last of it; when it next expires by itself (Unix ms, 0 for never); and when the user had last been cut off.
     """
 
-    __slots__ = ("confirmed", "connections", "delivered", "idle_since", "name", "seen")
+    __slots__ = (
+        "confirmed",
+        "connections",
+        "cut",
+        "delivered",
+        "expires",
+        "idle_since",
+        "name",
+        "seen",
+        "standing",
+        "told",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -26,6 +41,10 @@ class Channel(Generic[Member]):
         self.seen = b"0-0"
         self.delivered = b"0-0"
         self.idle_since = 0.0
+        self.standing: Standing | None = None
+        self.told: tuple[Any, ...] | None = None
+        self.expires = 0
+        self.cut: int | None = None  # None: nobody has asked yet
 
     @property
     def last(self) -> Cursor:

@@ -10,6 +10,7 @@ import msgspec
 from notifier import metrics
 from notifier.broker import Append, Appended, Broker
 from notifier.errors import BrokerUnavailable, IdempotencyInFlight, IdempotencyMismatch, Problem
+from notifier.protocol import channel as channels
 from notifier.protocol import notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.notification import Publication
@@ -144,7 +145,10 @@ def _appends(post: Post, id: str, created: float) -> list[Append]:
     kind = _KINDS[publication.retain]
     expires = 0 if publication.ttl is None else int(1000 * (created + publication.ttl))
     mark = id if post.key else ""
-    return [Append(channel, kind, body, expires, publication.collapse_key, mark) for channel in publication.channels]
+    names = publication.channels
+    is_twin = len(names) > 1 and not all(map(channels.is_user, names))
+    more = (publication.collapse_key, mark, publication.type, is_twin)
+    return [Append(name, kind, body, expires, *more) for name in names]
 
 
 def _answer(draft: _Draft, batch: list[Append], appended: list[Any]) -> Answer | Problem:
@@ -163,7 +167,8 @@ def _answer(draft: _Draft, batch: list[Append], appended: list[Any]) -> Answer |
 
 
 def _receipt(item: Append, result: Appended) -> dict[str, Any]:
-    return {"channel": item.channel, "cursor": result.cursor, "online": result.online}
+    receipt = {"channel": item.channel, "cursor": result.cursor, "online": result.online}
+    return receipt | {"suppressed": "muted_type"} if result.muted else receipt
 
 
 _encode = msgspec.json.Encoder().encode

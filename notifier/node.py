@@ -10,12 +10,15 @@ from typing import TypeVar
 
 from notifier import metrics
 from notifier.broker import Broker
+from notifier.clerk import Clerk
 from notifier.connection import Connection, EchoConnection, StreamConnection
 from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow
 from notifier.fallback import Ask, EventConnection
 from notifier.fanout import YIELD_EVERY, FanOut
 from notifier.hub import Hub
+from notifier.inbox import Inbox
 from notifier.intake import Intake
+from notifier.members import Members
 from notifier.protocol import channel as channels
 from notifier.protocol import frames, identity
 from notifier.protocol.allowance import Allowance
@@ -25,12 +28,16 @@ from notifier.protocol.identity import Identity
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.replay import CatchUp
-from notifier.protocol.session import Action, Attach, Join, Leave, Rules, SendPing, Session
+from notifier.protocol.session import Acknowledge, Action, Attach, Join, Leave, Marking, Rules, SendPing, Session
 from notifier.protocol.wheel import Wheel
 from notifier.publisher import Publisher
+from notifier.receipts import Receipts
 from notifier.replayer import Replayer
 from notifier.settings import Settings
+from notifier.store import Store
+from notifier.teller import Teller
 from notifier.transport import Transport
+from notifier.users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -52,14 +59,21 @@ class Node:
         self.settings = settings
         self.name = secrets.token_hex(4)
         self._clock = Clock()
-        self.broker = Broker(settings, self._clock)
+        self.store = Store(settings)
+        self.broker = Broker(settings, self.store, self._clock)
+        self.inbox = Inbox(settings, self.store, self._clock)
+        self.members = Members(settings, self.store, self.inbox)
+        self.users = Users(self.store, self.inbox, self.members)
+        self.receipts = Receipts(self.store, self.inbox, self.members)
         self.intake = Intake(self.broker, self._clock, settings)
         self.limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
         self.connections: set[Connection] = set()
         hub: Hub[StreamConnection] = Hub()
-        self._replayer = Replayer(settings, self.broker, hub, self._clock, self.name)
-        self._fan_out = FanOut(settings, self.broker, hub, self._replayer, self._clock, self.name)
+        self._teller = Teller(self.inbox, hub, self)
+        self._replayer = Replayer(settings, self.broker, hub, self._teller, self._clock, self.name)
+        self._fan_out = FanOut(settings, self.broker, hub, self._replayer, self._teller, self._clock, self.name)
         self._publisher = Publisher(self.intake, self._fan_out)
+        self._clerk = Clerk(self.inbox)
         self._allowances: dict[str, Allowance] = {}  # of users who publish by requests
         self._wheel: Wheel[Connection] = Wheel(time.time())
         self._limit = settings.connection_limit
@@ -75,14 +89,22 @@ class Node:
             settings.max_subscriptions,
             settings.client_publish_rate,
             self.limits,
+            settings.max_inbox_ids,
         )
 
     def start(self) -> None:
         """Begin to listen, to replay and to keep time."""
         self._fan_out.start()
         self._replayer.start()
+        self._teller.start()
         self._publisher.start()
+        self._clerk.start()
         threading.Thread(target=self._turn_wheel, name="timer wheel", daemon=True).start()
+
+    @property
+    def cursor(self) -> Cursor:
+        """Up to where nothing that this worker knows of is missing, if it is asked for from now on."""
+        return self._clock.cursor
 
     @property
     def is_ready(self) -> bool:
@@ -168,7 +190,7 @@ class Node:
         while any(connection.transport.is_open for connection in connections) and time.monotonic() < deadline:
             time.sleep(0.05)
         self._fan_out.stop()
-        self.broker.close()
+        self.store.close()
 
     # What connections ask of their keeper.
 
@@ -187,6 +209,10 @@ class Node:
                 self._leave(connection, action)
             case Publishing():
                 self._publisher.put(connection, action)
+            case Marking():
+                self._clerk.put(connection, action)
+            case Acknowledge():
+                self._clerk.acknowledge(connection, action)
             case SendPing():
                 connection.ping(self._replayer.reached)
 
@@ -195,6 +221,7 @@ class Node:
         if isinstance(connection, StreamConnection):
             for name in connection.channels:
                 self._fan_out.leave(name, connection)
+            self._teller.left(connection)
 
     def gone(self, connection: Connection) -> None:
         """Forget a connection whose transport is closed."""
@@ -203,6 +230,39 @@ class Node:
     def drained(self, connection: StreamConnection) -> None:
         """Go on with a connection that reads again."""
         self._replayer.put(connection)
+
+    # What the teller asks of it.
+
+    def enroll(self, connection: StreamConnection, topics: dict[str, Cursor]) -> None:
+        """Let a connection hear these topics by membership, each from an entry on, and no others."""
+        before, connection.memberships = connection.memberships or (), tuple(topics)
+        subscribed = connection.session.topics
+        for topic in before:
+            if topic not in topics and topic not in subscribed:
+                self._stop_hearing(connection, topic)
+        for topic, joined in topics.items():
+            if topic not in before and topic not in subscribed and connection.is_open:
+                self._hear_as_member(connection, topic, joined)
+        if connection.catch_up:
+            self._replayer.put(connection)  # it may have waited for what it left
+
+    def _hear_as_member(self, connection: StreamConnection, topic: str, joined: Cursor) -> None:
+        name, own = channels.of_topic(topic), connection.channels[0]
+        catch_up = connection.catch_up = connection.catch_up or self._replayer.caught_up(connection)
+        catch_up.positions.setdefault(name, None)
+        since = catch_up.since(own)
+        if connection.session.is_welcome:
+            catch_up.resume([name], joined, 0)
+        elif since is not None:
+            self._resume(catch_up, [name], since)
+            catch_up.positions[name] = max(catch_up.positions[name] or joined, joined)
+        self._fan_out.join(name, connection)
+
+    def _stop_hearing(self, connection: StreamConnection, topic: str) -> None:
+        name = channels.of_topic(topic)
+        self._fan_out.leave(name, connection)
+        if connection.catch_up:
+            connection.catch_up.forget(name)
 
     def _stream(self, kind: type[S], transport: Transport, session: Session) -> S:
         self._numbers += 1
@@ -241,10 +301,8 @@ class Node:
 
     def _leave(self, connection: StreamConnection, leave: Leave) -> None:
         for topic in leave.topics:
-            name = channels.of_topic(topic)
-            self._fan_out.leave(name, connection)
-            if connection.catch_up:
-                connection.catch_up.forget(name)
+            if topic not in (connection.memberships or ()):
+                self._stop_hearing(connection, topic)
         connection.reply(frames.ok(leave.ref, connection.session.topics))
         if connection.catch_up:
             self._replayer.put(connection)  # it may have waited for what it left

@@ -16,10 +16,11 @@ from notifier.fallback import Ask, EventConnection, PollConnection
 from notifier.intake import Post
 from notifier.node import Node
 from notifier.protocol import frames, query
-from notifier.protocol.frames import Publish
+from notifier.protocol.frames import Ack, InboxFrame, Publish
 from notifier.protocol.framing import EVENTS
 from notifier.protocol.identity import Identity
 from notifier.protocol.publishing import read as read_publishing
+from notifier.protocol.session import read_ack, read_marking
 from notifier.publisher import confirmation
 from notifier.transport import take_over
 from notifier.visitor import REQUEST_ID, Visitor
@@ -108,8 +109,16 @@ class Plain:
             frame = frames.decode(body.read(request, self._settings.max_message_bytes).decode())
         except (ProtocolViolation, UnicodeDecodeError) as error:
             raise MalformedJson("Post one frame, as a JSON object in UTF-8.") from error
+        if isinstance(frame, Ack):
+            ack = read_ack(frame)
+            self._node.inbox.acknowledge({who.user: (ack.cursor, ack.since)})
+            return Response(status=204)
+        if isinstance(frame, InboxFrame):
+            ref, action, target = read_marking(frame, self._settings.max_inbox_ids)
+            change = self._node.inbox.act(who.user, action, target)
+            return Response(frames.changed(ref, change.account, change.changed, change.unknown), content_type=_JSON)
         if not isinstance(frame, Publish):
-            raise InvalidFrame("Only publish may be posted.")
+            raise InvalidFrame("Only publish, ack, and what is done with the inbox may be posted.")
         publishing = read_publishing(frame, who, self._node.limits)
         self._node.require_allowance(who.user)
         [answer] = self._node.intake.publish([Post(publishing.publication, publishing.body, publishing.key)])

@@ -19,12 +19,14 @@ from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem
 from notifier.hub import Hub
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames
+from notifier.protocol.account import Account
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.framing import Framing
 from notifier.protocol.recent import Recent
-from notifier.protocol.replay import EXPIRED, REMOVED, CatchUp, Entry, Page, Step, share
+from notifier.protocol.replay import EXPIRED, MUTED, REMOVED, CatchUp, Entry, Page, Step, share
 from notifier.settings import Settings
+from notifier.teller import Teller
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +40,18 @@ _Pages = dict[str, Page | Problem | None]  # by channel; None: it has to be read
 class Replayer:
     """One thread that turns connections with a `CatchUp` into live ones."""
 
-    def __init__(self, settings: Settings, broker: Broker, hub: Hub[StreamConnection], clock: Clock, name: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        hub: Hub[StreamConnection],
+        teller: Teller,
+        clock: Clock,
+        name: str,
+    ) -> None:
         self._settings = settings
         self._broker = broker
+        self._teller = teller
         self._hub = hub
         self._clock = clock
         self._name = name
@@ -93,6 +104,7 @@ class Replayer:
             if not self._queue:
                 self._filled.clear()
             try:
+                self._meet([connection for connection in batch if self._can_serve(connection)])
                 self._round([connection for connection in batch if self._can_serve(connection)])
             except BrokerUnavailable as error:
                 logger.warning("Replay waits for the broker: %s", error.detail)
@@ -107,7 +119,15 @@ class Replayer:
         for connection in batch:
             self.put(connection)
 
+    def _meet(self, batch: list[StreamConnection]) -> None:
+        """Let those who are new hear what they are to hear besides; where that is new here, they come back."""
+        strangers = [connection for connection in batch if connection.memberships is None]
+        if strangers:
+            self._teller.meet(strangers)
+
     def _round(self, batch: list[StreamConnection]) -> None:
+        strangers = [connection for connection in batch if not connection.session.is_welcome]
+        accounts = self._teller.accounts(strangers) if strangers else {}
         positions = {connection: self._positions(connection) for connection in batch}
         pages = {connection: self._heard_lately(positions[connection]) for connection in batch}
         unheard = {connection: positions[connection] for connection in batch if pages[connection] is None}
@@ -115,7 +135,7 @@ class Replayer:
         encode = _Encoder()
         for connection in batch:
             try:
-                self._serve(connection, positions[connection], pages[connection] or {}, encode)
+                self._serve(connection, positions[connection], pages[connection] or {}, encode, accounts)
             except Disconnect as disconnect:
                 connection.close(disconnect)
             if pages[connection]:
@@ -164,6 +184,7 @@ class Replayer:
         positions: dict[str, Cursor],
         pages: _Pages,
         encode: "_Encoder",
+        accounts: dict[StreamConnection, Account],
     ) -> None:
         catch_up = connection.catch_up
         if not connection.is_open or catch_up is None:
@@ -179,8 +200,9 @@ class Replayer:
             logger.error("The log of %s cannot be read", ", ".join(pages.keys() - readable.keys()))
             raise Overloaded("a log cannot be read")
         step = catch_up.join(readable)
-        self._introduce(connection, step)
-        for chunk in _chunks(step.entries, connection.framing, encode):
+        self._introduce(connection, step, accounts.get(connection))
+        entries = self._teller.spare(connection, step.entries)
+        for chunk in _chunks(entries, connection.framing, encode):
             data = b"".join(frame for frame, _, _ in chunk)
             taken = not connection.transport.blocked_since and connection.deliver(data)
             if not taken:
@@ -193,8 +215,10 @@ class Replayer:
             self.put(connection)
             return
         connection.caught_up(self.reached)
+        if catch_up.owes_state:
+            self._teller.owes(connection)
 
-    def _introduce(self, connection: StreamConnection, step: Step) -> None:
+    def _introduce(self, connection: StreamConnection, step: Step, account: Account | None) -> None:
         session, catch_up = connection.session, connection.catch_up
         assert catch_up is not None and session.identity is not None
         if step.lost:
@@ -203,9 +227,10 @@ class Replayer:
             if step.lost:
                 connection.reply(frames.lost(step.lost))
             return
-        id = f"{self._name}-{connection.number}"
+        assert account is not None
+        id, user = f"{self._name}-{connection.number}", session.identity.user
         now, heartbeat = self._clock.cursor, int(self._settings.heartbeat)
-        connection.welcome(frames.welcome(id, session.identity.user, session.topics, now, heartbeat, step.lost), now)
+        connection.welcome(frames.welcome(id, user, session.topics, now, heartbeat, step.lost, account), now)
         for frame in catch_up.owed:
             connection.reply(frame)
 
@@ -226,11 +251,11 @@ class _Encoder:
     """Builds each frame of a round once per framing, however many connections are sent it."""
 
     def __init__(self) -> None:
-        self._frames: dict[tuple[Framing, str, bytes, bool], bytes] = {}
+        self._frames: dict[tuple[Framing, str, bytes, bytes, bool], bytes] = {}
 
     def __call__(self, framing: Framing, channel: str, entry: Entry) -> bytes:
         replay = not entry.previous  # it comes from the log
-        key = (framing, channel, entry.id, replay)
+        key = (framing, channel, entry.id, entry.kind, replay)
         frame = self._frames.get(key)
         if frame is None:
             frame = self._frames[key] = encode_entry(framing, channel, entry, replay)
@@ -242,8 +267,8 @@ def _after(page: Page | Problem, position: Cursor) -> Page | Problem | None:
 
 
 def encode_entry(framing: Framing, channel: str, entry: Entry, replay: bool) -> bytes:
-    """Return an entry as it goes out; nothing, where it has expired."""
-    if entry.kind == EXPIRED:
+    """Return an entry as it goes out; nothing, where it has expired or is not wanted."""
+    if entry.kind in (EXPIRED, MUTED):
         return b""
     if entry.kind == REMOVED:
         return framing.frame(frames.removed(channel, entry.id, entry.body), entry.id)

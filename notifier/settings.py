@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 PREFIX = "NOTIFIER_"
 _FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them where a service is called notifier
 _OF_CLIENTS = ("NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN")  # the same shell may start both
-SCOPES = ("publish", "broadcast", "recall")
+SCOPES = ("publish", "broadcast", "recall", "members", "users")
 MIN_TOKEN_SECRET = 32  # bytes: RFC 7518 section 3.2 wants a key as long as the hash of HS256
 MIN_API_KEY = 16  # characters
 RESERVED_FILES = 128  # for gunicorn, Redis, logs and requests, beside the connections
@@ -155,6 +155,9 @@ class Settings:
     client_publish_rate: float = _setting(
         10.0, "per second", "How often a client may publish in the long run; twice that at once.", float, 0.1
     )
+    max_inbox_ids: int = _setting(1000, "ids", "Most notifications that an action on the inbox may name.", int, 1)
+    max_memberships: int = _setting(100, "topics", "Most topics that a user may be a member of.", int, 1)
+    max_members_per_request: int = _setting(1000, "users", "Most users that a change of members may name.", int, 1)
     heartbeat: float = _setting(25.0, "seconds", "Time between two pings of a connection.", float, 1)
     expiry_notice: float = _setting(60.0, "seconds", "How long before its token expires a client is told.", float, 0)
     send_buffer_bytes: int = _setting(

@@ -7,7 +7,7 @@ from notifier.node import Node
 from notifier.protocol.identity import Identity
 
 REQUEST_ID = "notifier.request_id"  # where it is in the environ
-_EXPOSED = {"Access-Control-Expose-Headers": "Retry-After, X-Request-Id"}
+_EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
 
 
 class Visitor:
@@ -64,12 +64,12 @@ class Visitor:
     def _is_own_page(self) -> bool:
         """Tell whether the request comes from a page that may use the cookie.
 
-        Browsers send an Origin with every handshake and every POST, but not with a plain GET of the same origin. Where
-        another site causes one of those, its page cannot read the answer.
+        Browsers send an Origin with every handshake and with all that changes something, but not with a plain GET of
+        the same origin. Where another site causes one of those, its page cannot read the answer.
         """
         headers = self._request.headers
         origin, host = headers.get("Origin"), self._request.environ.get("HTTP_HOST")
-        if origin is None and self._request.method != "POST" and "Upgrade" not in headers:
+        if origin is None and self._request.method in ("GET", "HEAD") and "Upgrade" not in headers:
             return headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
         own = (f"https://{host}", f"http://{host}") if host else ()
         return origin in own or origin in self._settings.allowed_origins

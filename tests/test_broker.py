@@ -17,6 +17,7 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.replay import EPHEMERAL, EXPIRED, HISTORY, NOTIFICATION, REMOVED, CatchUp, Page
 from notifier.settings import Settings
+from notifier.store import Store
 from notifier.wire import Wire, pack
 from tests.valkey import DEADLINE, connected, running_valkey
 
@@ -48,8 +49,9 @@ def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def make(clock: Clock | None = None, **settings: Any) -> Broker:
-            broker = Broker(Settings(redis_url=valkey.url, **settings), clock or Clock())
-            return stack.enter_context(contextlib.closing(broker))
+            chosen = Settings(redis_url=valkey.url, **settings)
+            store = stack.enter_context(contextlib.closing(Store(chosen)))
+            return Broker(chosen, store, clock or Clock())
 
         yield make
 
@@ -69,6 +71,11 @@ def user() -> str:
 def topic() -> str:
     """The channel of a topic that no other test knows."""
     return f"topic:{uuid4()}"
+
+
+def sharded(channel: str) -> str:
+    """The pub/sub channel that carries a channel, which its keys begin with."""
+    return f"n:{{{channel}}}"
 
 
 def now() -> int:
@@ -121,7 +128,7 @@ class Listener:
     def __init__(self, broker: Broker, url: str, channel: str) -> None:
         self._wire = Wire(url, DEADLINE)
         self._wire.connect()
-        self._wire.send([pack("SSUBSCRIBE", broker.sharded(channel))])
+        self._wire.send([pack("SSUBSCRIBE", sharded(channel))])
         [confirmation] = self._wire.receive()
         assert confirmation[0] == b"ssubscribe"
 
@@ -329,7 +336,7 @@ class TestBounds:
         broker = make(topic_history_age=100, user_history_age=200)
         for channel, age in ((topic, 100_000), (user, 200_000), ("all", 200_000)):
             append(broker, channel)
-            base = broker.sharded(channel)
+            base = sharded(channel)
             assert age <= client.pttl(f"{base}:log") <= 1.1 * age
             assert client.pttl(f"{base}:meta") > 7 * DAY
 
@@ -367,10 +374,10 @@ class TestRegression:
     def lose_the_end(self, make: Make, client: redis.Redis, user: str) -> tuple[Cursor, Cursor]:
         """Append two entries and lose the second; return both."""
         kept = append(make(), user)
-        meta = client.hgetall(f"{make().sharded(user)}:meta")
+        meta = client.hgetall(f"{sharded(user)}:meta")
         lost = append(make(), user)
         client.xdel(f"{make().sharded(user)}:log", str(lost))
-        client.hset(f"{make().sharded(user)}:meta", mapping=meta)
+        client.hset(f"{sharded(user)}:meta", mapping=meta)
         return kept, lost
 
     def test_noted(self, make: Make, client: redis.Redis, user: str) -> None:
@@ -399,7 +406,7 @@ class TestRegression:
         seen = Cursor(now() - 5, 0)
         broker.note_regression([(user, seen)])
         assert read(broker, user).floor >= seen
-        assert client.pttl(f"{broker.sharded(user)}:meta") > 0
+        assert client.pttl(f"{sharded(user)}:meta") > 0
 
 
 class TestCollapse:
@@ -433,7 +440,7 @@ class TestCollapse:
         broker = make(max_history=1)
         append(broker, user, collapse_key="k")
         append(broker, user)
-        assert client.hkeys(f"{broker.sharded(user)}:collapse") == []
+        assert client.hkeys(f"{sharded(user)}:collapse") == []
         append(broker, user, b"new", collapse_key="k")
         assert bodies(broker, user) == [b"new"]
 
@@ -443,7 +450,7 @@ class TestCollapse:
         append(broker, user, collapse_key="k")
         append(broker, user, collapse_key="k")
         append(broker, user)
-        assert client.hkeys(f"{broker.sharded(user)}:collapse") == [b"k"]
+        assert client.hkeys(f"{sharded(user)}:collapse") == [b"k"]
 
     def test_ttl_and_key(self, broker: Broker, user: str) -> None:
         """An entry may have a ttl and a key."""
@@ -526,18 +533,18 @@ class TestRead:
         broker = make(user_history_age=100)
         assert read(broker, user) == Page([], True, BEGINNING)
         append(broker, user)
-        assert client.pttl(f"{broker.sharded(user)}:meta") >= broker.remembers(user) > 7 * DAY
+        assert client.pttl(f"{sharded(user)}:meta") >= broker.remembers(user) > 7 * DAY
 
     def test_expired_log(self, broker: Broker, client: redis.Redis, user: str) -> None:
         """A log that has expired as a whole has lost all that it had."""
         last = [append(broker, user) for _ in range(2)][-1]
-        client.delete(f"{broker.sharded(user)}:log")  # as its age does
+        client.delete(f"{sharded(user)}:log")  # as its age does
         assert read(broker, user) == Page([], True, last)
 
     def test_after_an_expired_log(self, broker: Broker, client: redis.Redis, user: str) -> None:
         """What a log had that has expired stays lost when something new comes."""
         last = [append(broker, user) for _ in range(2)][-1]
-        client.delete(f"{broker.sharded(user)}:log")  # as its age does
+        client.delete(f"{sharded(user)}:log")  # as its age does
         new = append(broker, user)
         page = read(broker, user)
         assert ids(page) == [new]
@@ -546,7 +553,7 @@ class TestRead:
     def test_emptied_log(self, broker: Broker, client: redis.Redis, user: str) -> None:
         """A log whose last entry was taken out has lost nothing."""
         append(broker, user, collapse_key="k")
-        client.xtrim(f"{broker.sharded(user)}:log", maxlen=0, approximate=False)
+        client.xtrim(f"{sharded(user)}:log", maxlen=0, approximate=False)
         assert read(broker, user) == Page([], True, BEGINNING)
 
     def test_read_does_not_change_the_clock(self, make: Make, user: str) -> None:
@@ -618,7 +625,7 @@ class TestRecall:
         """The key of a recalled notification is forgotten; that of a later one is kept."""
         id = publish(broker, user, collapse_key="k")
         broker.recall(id, 0)
-        keys = f"{broker.sharded(user)}:collapse"
+        keys = f"{sharded(user)}:collapse"
         assert client.hkeys(keys) == []
         publish(broker, user, collapse_key="k")
         id = publish(broker, user, collapse_key="other")
@@ -757,7 +764,7 @@ class TestFaults:
 
     def test_one_channel(self, broker: Broker, client: redis.Redis, user: str, topic: str) -> None:
         """An error in one channel is the answer for that channel; the others have theirs."""
-        client.rpush(f"{broker.sharded(user)}:meta", "a list, where nobody expects one")
+        client.rpush(f"{sharded(user)}:meta", "a list, where nobody expects one")
         [[bad, good], [other]] = broker.append(
             [
                 [Append(user, NOTIFICATION, b"{}"), Append(topic, NOTIFICATION, b"{}")],
@@ -777,7 +784,8 @@ class TestFaults:
     @pytest.mark.parametrize("call", [*CALLS, "append", "beat", "read", "marks"])
     def test_out_of_reach(self, valkey: EmbeddedValkey, call: str) -> None:
         """A broker that cannot be reached says so, whatever was asked."""
-        broker = Broker(Settings(redis_url=f"{valkey.url}.not"), Clock())
+        settings = Settings(redis_url=f"{valkey.url}.not")
+        broker = Broker(settings, Store(settings), Clock())
         calls = CALLS | {
             "append": lambda broker, name: append(broker, name),
             "beat": lambda broker, name: broker.beat(name, "node"),

@@ -14,6 +14,11 @@ def of_topic(name: str) -> str:
     return f"topic:{name}"
 
 
+def is_user(channel: str) -> bool:
+    """Tell whether it is a user's channel."""
+    return channel.startswith("user:")
+
+
 def topic_of(channel: str) -> str | None:
     """Return the topic whose channel it is, or None where it is no topic's."""
     return channel[6:] if channel.startswith("topic:") else None

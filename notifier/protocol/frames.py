@@ -8,7 +8,9 @@ import msgspec
 
 from notifier.errors import Disconnect, InvalidFrame, Problem, ProtocolViolation
 from notifier.protocol import cursor
+from notifier.protocol.account import Account
 from notifier.protocol.cursor import Cursor
+from notifier.protocol.notification import rfc3339
 
 MAX_REF = 64  # characters
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one, UTF-8 cannot
@@ -56,7 +58,42 @@ class Publish(_ClientFrame, kw_only=True, frozen=True):
     idempotency_key: str | None = None
 
 
-ClientFrame = Hello | Subscribe | Unsubscribe | Auth | Publish
+class _Action(_ClientFrame, kw_only=True, frozen=True):
+    """Do something with items of the inbox: those that are named, or all up to a cursor."""
+
+    ids: tuple[str, ...] | None = None
+    up_to: str | None = None
+
+
+class Seen(_Action, frozen=True):
+    """Mark items as seen."""
+
+
+class Read(_Action, frozen=True):
+    """Mark items as read."""
+
+
+class Unread(_Action, frozen=True):
+    """Mark items as unread."""
+
+
+class Archive(_Action, frozen=True):
+    """Put items away."""
+
+
+class Unarchive(_Action, frozen=True):
+    """Take items out of the archive."""
+
+
+class Ack(_ClientFrame, kw_only=True, frozen=True):
+    """Tell that this client has everything up to a cursor, and after `since`."""
+
+    cursor: str
+    since: str | None = None
+
+
+InboxFrame = Seen | Read | Unread | Archive | Unarchive
+ClientFrame = Hello | Subscribe | Unsubscribe | Auth | Publish | InboxFrame | Ack
 
 _decode = msgspec.json.Decoder(ClientFrame).decode
 _encode = msgspec.json.Encoder().encode
@@ -90,8 +127,24 @@ def decode_since(text: str | None, ref: str | None = None) -> Cursor | None:
         raise InvalidFrame(f"since: {error}.", ref=ref) from error
 
 
+def inbox(account: Account) -> dict[str, Any]:
+    """Return what tells how an inbox stands."""
+    expires = account.expires
+    return {
+        "counts": account.counts._asdict(),
+        "revision": account.standing.revision,
+        "expires_at": rfc3339(expires / 1000) if expires else None,
+    }
+
+
 def welcome(
-    connection: str, user: str, topics: tuple[str, ...], cursor: Cursor, heartbeat: int, lost: list[str]
+    connection: str,
+    user: str,
+    topics: tuple[str, ...],
+    cursor: Cursor,
+    heartbeat: int,
+    lost: list[str],
+    account: Account,
 ) -> bytes:
     """Return the answer to a hello. `heartbeat` is in seconds."""
     return _encode(
@@ -103,6 +156,7 @@ def welcome(
             "cursor": str(cursor),
             "heartbeat": heartbeat,
             "lost": lost,
+            **inbox(account),
         }
     )
 
@@ -125,6 +179,21 @@ def notification(channel: str, id: bytes, body: bytes, replay: bool) -> bytes:
 def removed(channel: str, id: bytes, notification: bytes) -> bytes:
     """Return the frame that takes a notification away."""
     return _encode({"type": "removed", "cursor": id.decode(), "channel": channel, "id": notification.decode()})
+
+
+def state(account: Account, changes: list[Any]) -> bytes:
+    """Return the frame that tells how the inbox stands, and what has changed it."""
+    frame: dict[str, Any] = {"type": "state", **inbox(account)}
+    if changes:
+        frame["changes"] = changes
+    if any(change["action"] == "topics" for change in changes):
+        frame["topics"] = list(account.standing.topics)
+    return _encode(frame)
+
+
+def changed(ref: str | None, account: Account, changed: bool, unknown: list[str]) -> bytes:
+    """Return the answer to an action on the inbox."""
+    return _encode(_with_ref("ok", ref) | inbox(account) | {"changed": changed, "unknown": unknown})
 
 
 def lost(channels: list[str]) -> bytes:

@@ -44,6 +44,7 @@ class Publication(NamedTuple):
     retain: str = "inbox"
     ttl: int | None = None
     collapse_key: str = ""
+    type: str = ""
 
     def encode(self, id: str, created: float) -> bytes:
         """Return the JSON that goes out, for an id and a time of creation in Unix seconds.
@@ -114,6 +115,7 @@ def _publication(members: dict[str, Raw], reader: "_Reader") -> Publication:
         values.get("retain", "inbox"),
         values.get("ttl"),
         values.get("collapse_key", ""),
+        values.get("type", ""),
     )
 
 
@@ -130,6 +132,11 @@ def new_id(ms: int, random: bytes) -> str:
 def id_of(body: bytes) -> str:
     """Return the id of a notification's JSON as it goes out."""
     return body[7:43].decode()
+
+
+def type_of(body: bytes) -> str:
+    """Return the type of a notification's JSON as it goes out; empty: it has none."""
+    return _decode_type(body).type if b'"type":' in body else ""
 
 
 def time_of(id: str) -> int | None:
@@ -150,6 +157,12 @@ _ADDRESSES = ("users", "topics", "all")
 _HISTORY = Raw(b'"history"')
 _KNOWN = sorted({"to", "ttl", "retain", *_OUT})
 
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
+_decode_type = msgspec.json.Decoder(_Typed).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(int).decode
@@ -181,7 +194,8 @@ def _on_one_line(json: Raw) -> bytes:
         raise MalformedJson("The JSON is nested too deeply.") from error
 
 
-def _pointer(*parts: str | int) -> str:
+def pointer(*parts: str | int) -> str:
+    """Return a JSON pointer (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
@@ -212,7 +226,7 @@ class _Reader:
     def fault(self, code: str, detail: str, *path: str | int) -> None:
         """Note what is wrong."""
         if len(self.faults) < _MOST_FAULTS:
-            self.faults.append(Fault(_pointer(*path), code, detail))
+            self.faults.append(Fault(pointer(*path), code, detail))
 
     def _channels(self, raw: Raw) -> list[str]:
         to: dict[str, Raw] | None = self._decode(_decode_members, raw, "an object", "to")

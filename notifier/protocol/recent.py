@@ -48,6 +48,10 @@ class Recent:
             return None
         return Page([entry for entry in run.entries if cursor.parse(entry.id) > position], True, BEGINNING)
 
+    def forget(self, channel: str) -> None:
+        """Forget a channel."""
+        self._runs.pop(channel, None)
+
     def clear(self) -> None:
         """Forget everything."""
         self._runs.clear()

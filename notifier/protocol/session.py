@@ -24,8 +24,23 @@ from notifier.errors import (
 from notifier.protocol import channel, frames
 from notifier.protocol.allowance import Allowance
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.frames import Auth, ClientFrame, Hello, Publish, Subscribe, Unsubscribe
+from notifier.protocol.frames import (
+    Ack,
+    Archive,
+    Auth,
+    ClientFrame,
+    Hello,
+    InboxFrame,
+    Publish,
+    Read,
+    Seen,
+    Subscribe,
+    Unarchive,
+    Unread,
+    Unsubscribe,
+)
 from notifier.protocol.identity import Identity
+from notifier.protocol.inbox_query import Target, aim
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.publishing import read as read_publishing
@@ -39,10 +54,11 @@ class State(Enum):
     READY = "ready"
 
 
+_ANY = (Subscribe, Unsubscribe, Auth, Publish, Seen, Read, Unread, Archive, Unarchive, Ack)
 _ACCEPTS: dict[State, tuple[type[ClientFrame], ...]] = {
     State.GREETING: (Hello,),
-    State.ATTACHING: (Subscribe, Unsubscribe, Auth, Publish),
-    State.READY: (Subscribe, Unsubscribe, Auth, Publish),
+    State.ATTACHING: _ANY,
+    State.READY: _ANY,
 }
 
 
@@ -57,6 +73,7 @@ class Rules(NamedTuple):
     max_topics: int = 100
     publish_rate: float = 10  # per second
     limits: Limits = Limits()
+    max_inbox_ids: int = 1000
 
 
 class Attach(NamedTuple):
@@ -82,6 +99,21 @@ class Leave(NamedTuple):
     topics: tuple[str, ...]
 
 
+class Marking(NamedTuple):
+    """Do something with items of the user's inbox, then confirm `ref`."""
+
+    ref: str | None
+    action: str
+    target: Target
+
+
+class Acknowledge(NamedTuple):
+    """Note that the client has everything up to a cursor, and after another one where it says so."""
+
+    cursor: Cursor
+    since: Cursor | None
+
+
 class Reply(NamedTuple):
     """Send a frame."""
 
@@ -92,7 +124,7 @@ class SendPing(NamedTuple):
     """Ask for a sign of life."""
 
 
-Action = Attach | Join | Leave | Publishing | Reply | SendPing
+Action = Attach | Join | Leave | Publishing | Marking | Acknowledge | Reply | SendPing
 
 
 class Session:
@@ -179,6 +211,10 @@ class Session:
                 return [self._auth(frame, now)]
             case Publish():
                 return [self._publish(frame, now)]
+            case Ack():
+                return [read_ack(frame)]
+            case _:
+                return [read_marking(frame, self._rules.max_inbox_ids)]
 
     def _refuse(self, problem: Problem) -> list[Action]:
         if self.state is State.GREETING:
@@ -269,6 +305,31 @@ class Session:
         self._heard = False
         self._ping_at = now + self._rules.heartbeat
         return [SendPing()]
+
+
+def read_ack(frame: Ack) -> Acknowledge:
+    """Return what a client says that it has.
+
+    Raises:
+        InvalidFrame
+    """
+    place = frames.decode_since(frame.cursor, frame.ref)
+    assert place is not None
+    return Acknowledge(place, frames.decode_since(frame.since, frame.ref))
+
+
+def read_marking(frame: InboxFrame, most: int) -> Marking:
+    """Return what a client wants to be done with its user's inbox.
+
+    Raises:
+        InvalidInboxAction: with the frame's `ref`.
+    """
+    try:
+        return Marking(frame.ref, type(frame).__name__.lower(), aim(frame.ids, frame.up_to, most))
+    except Problem as problem:
+        if frame.ref is not None:
+            problem.members["ref"] = frame.ref
+        raise
 
 
 def _refusal(topic: str, ref: str | None = None) -> Forbidden:

@@ -1,45 +1,72 @@
 -- Append an entry to a channel and carry it to the workers, as one step.
 --
--- KEYS  1 the channel, as sharded pub/sub channel   2 its log (stream)         3 meta (hash: last, logged, floor, kept)
---       4 collapse (hash: collapse key -> entry id)  5 mark of a retried append (string), used where ARGV[9] > 0
+-- KEYS  1 the channel
 -- ARGV  1 kind: i inbox, h history, e ephemeral (in no log), r removed
 --       2 body: JSON, or a notification's id for r
 --       3 the highest id time that the publishing worker has seen, ms
 --       4 most entries   5 greatest age of an entry, ms
 --       6 collapse key or ""   7 when the entry expires, Unix ms, or 0
---       8 how long meta outlives the log, ms   9 how long a mark is kept, ms, or 0
--- Answer  {id, subscribers that heard it}
+--       8 how long meta outlives the log, ms   9 how long a mark is kept, ms, or 0, and 10 of which notification
+--       11 type or ""   12 1 where the channel is a user's   13 1 where it goes to shared channels and others, too
+-- Answer  {id, subscribers that heard it, 1 if the user has muted its type}
 --
 -- `logged` is the last entry of the log, `last` the last id given out, ephemeral ones included; `floor` is the highest
 -- entry that fell out because of a bound. The keys live as long as the channel is used, renewed once in a while.
+-- What a user has muted has the kind m: it is kept, and no connection is sent it.
 
-local channel, log, meta, collapse, mark = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local log, meta, collapse, inbox = of('log'), of('meta'), of('collapse'), of('inbox')
 local kind, body = ARGV[1], ARGV[2]
 local keep_mark = tonumber(ARGV[9])
 local age = tonumber(ARGV[5])
+local type, is_user, is_twin = ARGV[11], ARGV[12] == '1', ARGV[13] == '1'
 local every = math.min(age / 10, 3600000) -- ms between two times that the keys are looked after
-local lifetime = string.format('%.0f', age + every)
+local lifetime = text(age + every)
 
 if keep_mark > 0 then
-  local id = redis.call('GET', mark)
-  if id then return {id, 0} end
+  local id = redis.call('GET', of('mark:' .. ARGV[10]))
+  if id then return {id, 0, 0} end
 end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = time_now()
 local state = redis.call('HMGET', meta, 'last', 'logged', 'kept')
 local previous = state[2] or '0-0'
 
 -- The id: later than everything in this channel, and than all that the publisher has seen elsewhere.
 local ms, sequence = math.max(now, tonumber(ARGV[3])), 0
 if state[1] then
-  local last_ms, last_sequence = string.match(state[1], '(%d+)-(%d+)')
-  last_ms = tonumber(last_ms)
+  local last_ms, last_sequence = parts(state[1])
   if ms <= last_ms then
-    ms, sequence = last_ms, tonumber(last_sequence) + 1
+    ms, sequence = last_ms, last_sequence + 1
   end
 end
 local id = string.format('%.0f-%.0f', ms, sequence)
+
+local is_item = is_user and kind == 'i'
+if is_item and type ~= '' and redis.call('HEXISTS', of('mutes'), 'type:' .. type) == 1 then kind = 'm' end
+
+local function keep(key)
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, lifetime) end
+end
+
+local function add_item()
+  local score = text(rank(id))
+  redis.call('ZADD', inbox, score, id)
+  keep(inbox)
+  if ARGV[7] ~= '0' then
+    redis.call('ZADD', of('expiring'), ARGV[7], id)
+    keep(of('expiring'))
+  end
+  if is_twin then
+    redis.call('HSET', of('twins'), id, string.sub(body, 8, 43))
+    keep(of('twins'))
+  end
+  if kind == 'm' then -- it is not counted
+    for _, flag in ipairs({'seen', 'read'}) do
+      redis.call('ZADD', of(flag), score, id)
+      keep(of(flag))
+    end
+  end
+end
 
 local function fall_out(entries)
   -- What its publisher gave up (ttl) is not lost.
@@ -47,10 +74,12 @@ local function fall_out(entries)
   for _, entry in ipairs(entries) do
     local fields, expires, key = entry[2], nil, nil
     for i = 3, #fields, 2 do
-      if fields[i] == 'x' then expires = tonumber(fields[i + 1]) else key = fields[i + 1] end
+      if fields[i] == 'x' then expires = tonumber(fields[i + 1]) end
+      if fields[i] == 'c' then key = fields[i + 1] end
     end
     if key and redis.call('HGET', collapse, key) == entry[1] then redis.call('HDEL', collapse, key) end
     if not expires or expires > now then floor = entry[1] end
+    forget(entry[1])
   end
   if floor then redis.call('HSET', meta, 'floor', floor) end
 end
@@ -67,12 +96,26 @@ else
     entry[#entry + 1] = 'c'
     entry[#entry + 1] = ARGV[6]
     local replaced = redis.call('HGET', collapse, ARGV[6])
-    if replaced then redis.call('XDEL', log, replaced) end
+    if replaced then
+      redis.call('XDEL', log, replaced)
+      forget(replaced)
+    end
     redis.call('HSET', collapse, ARGV[6], id)
     if redis.call('HLEN', collapse) == 1 then redis.call('PEXPIRE', collapse, lifetime) end
   end
+  if kind == 'i' and not is_user then -- for who reads the log without the bodies
+    if type ~= '' then
+      entry[#entry + 1] = 't'
+      entry[#entry + 1] = type
+    end
+    if is_twin then
+      entry[#entry + 1] = 'w'
+      entry[#entry + 1] = '1'
+    end
+  end
   redis.call(unpack(entry))
   redis.call('HSET', meta, 'last', id, 'logged', id)
+  if is_item then add_item() end
   local length = redis.call('XLEN', log)
   local excess = length - tonumber(ARGV[4])
   if length == 1 then
@@ -92,18 +135,22 @@ end
 
 -- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive.
 if not state[3] or now - tonumber(state[3]) > every then
-  local oldest, from = string.format('%.0f', now - age), '-'
+  local oldest, from = text(now - age), '-'
   repeat
     local old = redis.call('XRANGE', log, from, '(' .. oldest .. '-0', 'COUNT', 100)
     fall_out(old)
     if #old > 0 then from = '(' .. old[#old][1] end
   until #old < 100
   redis.call('XTRIM', log, 'MINID', oldest)
-  redis.call('HSET', meta, 'kept', string.format('%.0f', now))
+  redis.call('HSET', meta, 'kept', text(now))
   redis.call('PEXPIRE', log, lifetime)
   redis.call('PEXPIRE', collapse, lifetime)
-  redis.call('PEXPIRE', meta, string.format('%.0f', age + every + tonumber(ARGV[8])))
+  redis.call('PEXPIRE', meta, text(age + every + tonumber(ARGV[8])))
+  if is_user then
+    for _, key in ipairs({'inbox', 'expiring', 'twins'}) do redis.call('PEXPIRE', of(key), lifetime) end
+  end
 end
 
-if keep_mark > 0 then redis.call('SET', mark, id, 'PX', keep_mark) end
-return {id, redis.call('SPUBLISH', channel, id .. ' ' .. previous .. ' ' .. kind .. ' ' .. body)}
+if keep_mark > 0 then redis.call('SET', of('mark:' .. ARGV[10]), id, 'PX', keep_mark) end
+local heard = redis.call('SPUBLISH', channel, id .. ' ' .. previous .. ' ' .. kind .. ' ' .. body)
+return {id, heard, kind == 'm' and 1 or 0}

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from notifier.errors import Disconnect, Forbidden, InvalidFrame, Problem, ProtocolViolation, TokenRefused
 from notifier.protocol import frames
+from notifier.protocol.account import NOTHING, Account
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import MAX_REF, Auth, ClientFrame, Hello, Publish, Subscribe, Unsubscribe
 
@@ -180,7 +181,8 @@ def test_random_text(text: str) -> None:
 class TestEncode:
     def test_welcome(self) -> None:
         """The welcome says who one is, what one hears, from where to resume, and what is lost."""
-        frame = frames.welcome("c8-1", "alice", ("orders", "é"), CURSOR, 25, ["all"])
+        account = Account(NOTHING._replace(revision=17, unread=3, unseen=1, expires=1_700_000_000_500), {})
+        frame = frames.welcome("c8-1", "alice", ("orders", "é"), CURSOR, 25, ["all"], account)
         assert json.loads(frame) == {
             "type": "welcome",
             "connection": "c8-1",
@@ -189,6 +191,9 @@ class TestEncode:
             "cursor": TEXT,
             "heartbeat": 25,
             "lost": ["all"],
+            "counts": {"unread": 3, "unseen": 1},
+            "revision": 17,
+            "expires_at": "2023-11-14T22:13:20.500Z",
         }
 
     def test_notification(self) -> None:

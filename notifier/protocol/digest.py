@@ -1,0 +1,144 @@
+"""Digests: which items a shared channel has for the inboxes of all who hear it, without their bodies.
+
+A digest follows the log: entries add items, a recall or another entry with the same collapse key takes one away, and
+so does time. It says the same whoever asks, so one serves all users of a worker.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from notifier.protocol import cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.replay import NOTIFICATION, REMOVED
+
+_END = Cursor(1 << 63, 0)  # behind everything
+
+
+class Item(NamedTuple):
+    """One item: the channel and the entry there, a cursor as text and as one number, and the notification's id.
+
+    `expires` is in Unix ms, 0 for never; a twin is on other channels, too.
+    """
+
+    channel: str
+    entry: str
+    rank: int
+    id: str
+    expires: int = 0
+    type: str = ""
+    is_twin: bool = False
+
+    @property
+    def cursor(self) -> Cursor:
+        """Its place in time."""
+        return cursor.parse(self.entry)
+
+
+class Row(NamedTuple):
+    """One entry of the log, without its body. `id` is that of its notification, taken away if it is a recall."""
+
+    entry: bytes
+    kind: bytes
+    id: bytes
+    expires: bytes
+    collapse_key: bytes
+    type: bytes
+    twin: bytes
+
+
+class Digest:
+    """The items of one channel, in order. `last` is the entry up to which it has followed the log."""
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.last = BEGINNING
+        self.items: dict[str, Item] = {}  # by the notification's id
+        self.twins: set[str] = set()
+        self._by_entry: dict[str, Item] = {}
+        self._by_key: dict[bytes, str] = {}  # collapse key -> id
+        self._next_expiry = 0
+        self._sorted: list[Item] | None = None
+        self._ranks: list[int] = []
+
+    def follow(self, first: bytes, rows: Iterable[Row]) -> None:
+        """Take what the log had after `last`, and that it now begins with the entry `first`; empty: it has none."""
+        for row in rows:
+            place = cursor.parse(row.entry)
+            if place > self.last:  # another reader may have brought it
+                self._take(row, place)
+                self.last = place
+        self._drop_before(cursor.parse(first) if first else _END)
+
+    def pass_time(self, now: int) -> None:
+        """Let items go that have expired. `now` is in Unix ms."""
+        if not self._next_expiry or self._next_expiry > now:
+            return
+        for item in [item for item in self.items.values() if 0 < item.expires <= now]:
+            self._drop(item.id)
+        self._next_expiry = min((item.expires for item in self.items.values() if item.expires), default=0)
+
+    @property
+    def next_expiry(self) -> int:
+        """When the next item expires at the earliest, in Unix ms; 0: none does."""
+        return self._next_expiry
+
+    def behind(self, rank: int) -> int:
+        """Return how many items come after a place."""
+        self._sort()
+        return len(self._ranks) - bisect_right(self._ranks, rank)
+
+    def between(self, after: int, up_to: int) -> list[Item]:
+        """Return the items after one place and not after another."""
+        items = self._sort()
+        return items[bisect_right(self._ranks, after) : bisect_right(self._ranks, up_to)]
+
+    def at(self, entry: str) -> Item | None:
+        """Return the item of an entry, if it is one."""
+        return self._by_entry.get(entry)
+
+    def _take(self, row: Row, place: Cursor) -> None:
+        if row.kind == REMOVED:
+            self._drop(row.id.decode())
+            return
+        if row.collapse_key:
+            self._drop(self._by_key.get(row.collapse_key, ""))
+            self._by_key.pop(row.collapse_key, None)
+        if row.kind != NOTIFICATION:
+            return
+        id, expires = row.id.decode(), int(row.expires or 0)
+        entry = row.entry.decode()
+        item = Item(self.channel, entry, place.rank, id, expires, row.type.decode(), bool(row.twin))
+        self.items[id] = self._by_entry[entry] = item
+        self._sorted = None
+        if row.twin:
+            self.twins.add(id)
+        if row.collapse_key:
+            self._by_key[row.collapse_key] = id
+        if expires and not 0 < self._next_expiry < expires:
+            self._next_expiry = expires
+
+    def _drop_before(self, place: Cursor) -> None:
+        while self.items:
+            item = next(iter(self.items.values()))
+            if item.cursor >= place:
+                break
+            self._drop(item.id)
+
+    def _drop(self, id: str) -> None:
+        item = self.items.pop(id, None)
+        if item:
+            del self._by_entry[item.entry]
+            self.twins.discard(id)
+            self._sorted = None
+
+    def _sort(self) -> list[Item]:
+        """Return the items as a list, with their ranks beside it. Both are in order: a dict keeps it."""
+        if self._sorted is None:
+            self._sorted = list(self.items.values())
+            self._ranks = [item.rank for item in self._sorted]
+        return self._sorted

@@ -1,0 +1,36 @@
+-- What comes first in scripts about a user's inbox: its account, and how workers hear of a change.
+
+local function drop_expired(now)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', of('expiring'), '-inf', text(now), 'LIMIT', 0, 1000)) do
+    forget(id)
+  end
+end
+
+-- How many items lack a flag: those behind its mark, but for the exceptions on either side.
+local function without(flag, mark)
+  local behind = '(' .. mark
+  return redis.call('ZCOUNT', of('inbox'), behind, '+inf')
+    - redis.call('ZCOUNT', of(flag), behind, '+inf')
+    + redis.call('ZCOUNT', of(flag), '-inf', mark)
+end
+
+-- {marks: seen, read, archived; revision; items of this channel that are unread, and unseen; when the next one expires;
+--  exceptions of shared channels; topics; mutes; twins; when it was disconnected}, or nothing
+local function standing()
+  if redis.call('EXISTS', of('inbox'), of('state'), of('topics'), of('mutes'), of('cut')) == 0 then return {} end
+  local state = redis.call('HMGET', of('state'), 'seen', 'read', 'archived', 'revision')
+  local next = redis.call('ZRANGE', of('expiring'), 0, 0, 'WITHSCORES')
+  local seen, read = state[1] or '0', state[2] or '0'
+  return {
+    seen, read, state[3] or '0', state[4] or '0', without('read', read), without('seen', seen), next[2] or '0',
+    redis.call('ZRANGE', of('shared'), 0, -1), redis.call('HGETALL', of('topics')),
+    redis.call('HGETALL', of('mutes')), redis.call('HVALS', of('twins')), redis.call('GET', of('cut')) or '0',
+  }
+end
+
+-- Note that the state has changed, and let every worker hear it that has a connection of this user.
+local function announce(members, lifetime)
+  local revision = redis.call('HINCRBY', of('state'), 'revision', 1)
+  redis.call('PEXPIRE', of('state'), lifetime)
+  redis.call('SPUBLISH', channel, '0-0 0-0 s {"revision":' .. revision .. ',' .. members .. '}')
+end

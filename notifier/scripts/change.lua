@@ -1,0 +1,30 @@
+-- Change a user's memberships or mutes.
+--
+-- KEYS  1 the user's channel
+-- ARGV  1 which: topics or mutes   2 1 to keep nothing else   3 how long the state is kept, ms   4 how many are added
+--       5 most fields, or 0
+--       then pairs of a field and its value to add where it is not there, and fields to take away
+-- Answer  how many were added, and taken away; -1 where there would be too many
+
+local key, keep = of(ARGV[1]), {}
+local added, removed = 0, 0
+local first = 6 + 2 * tonumber(ARGV[4])
+
+local most = tonumber(ARGV[5])
+if most > 0 then
+  local new = 0
+  for i = 6, first - 1, 2 do new = new + 1 - redis.call('HEXISTS', key, ARGV[i]) end
+  if new > 0 and redis.call('HLEN', key) + new > most then return {-1, 0} end
+end
+for i = 6, first - 1, 2 do
+  keep[ARGV[i]] = true
+  added = added + redis.call('HSETNX', key, ARGV[i], ARGV[i + 1])
+end
+for i = first, #ARGV do removed = removed + redis.call('HDEL', key, ARGV[i]) end
+if ARGV[2] == '1' then
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if not keep[field] then removed = removed + redis.call('HDEL', key, field) end
+  end
+end
+if added + removed > 0 then announce('"action":"' .. ARGV[1] .. '"', ARGV[3]) end
+return {added, removed}

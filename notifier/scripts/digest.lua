@@ -1,0 +1,22 @@
+-- Read what the log of a shared channel has after a position, without bodies.
+--
+-- KEYS  1 the channel
+-- ARGV  1 the position   2 most entries
+-- Answer  {the first entry of the log or "", the last one that it was given, 1 if there is no more,
+--          {{entry, kind, notification's id, when it expires or "", collapse key or "", type or "", twin or ""}, ...}}
+
+local channel = KEYS[1]
+local log, rows = channel .. ':log', {}
+local entries = redis.call('XRANGE', log, '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
+for _, entry in ipairs(entries) do
+  local fields = entry[2]
+  local more = {}
+  for i = 3, #fields, 2 do more[fields[i]] = fields[i + 1] end
+  local id = fields[1] == 'r' and fields[2] or string.sub(fields[2], 8, 43)
+  rows[#rows + 1] = {entry[1], fields[1], id, more.x or '', more.c or '', more.t or '', more.w or ''}
+end
+local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)
+return {
+  first[1] and first[1][1] or '', redis.call('HGET', channel .. ':meta', 'logged') or '0-0',
+  #entries < tonumber(ARGV[2]) and 1 or 0, rows,
+}

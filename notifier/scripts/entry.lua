@@ -1,0 +1,45 @@
+-- What comes first in scripts that change entries of a channel: names of its keys, ranks, and how an entry is forgotten.
+--
+-- KEYS  1 the channel, as sharded pub/sub channel. The names of its keys begin with it and so share its hash tag:
+--         log (stream)   meta (hash)   collapse (hash: collapse key -> entry)   mark:<notification> (string)
+--         receipts (hash: <entry>:d, :r, :a -> when it was delivered, read, archived; of a shared channel how often)
+--       and of a user's channel
+--         inbox (sorted set of the log's entries that are items of the inbox, by rank)
+--         expiring (sorted set of those with a ttl, by ms)   twins (hash: entry that went to shared channels too -> id)
+--         seen, read, archived (sorted sets of items, by rank: exceptions from the marks of the same names in `state`)
+--         shared (sorted set of `<first letter of the flag> <entry> <channel>`, by rank: the same for other channels)
+--         state (hash: seen, read, archived, revision, acked)   topics (hash: topic -> the entry before the membership)
+--         mutes (hash: `type:<type>` or `topic:<topic>` -> since when, ms)   cut (string: when it was disconnected, ms)
+
+local channel = KEYS[1]
+local FLAGS = {'seen', 'read', 'archived'}
+local RANKS = 2048 -- entries of a millisecond that are told apart
+
+local function of(what) return channel .. ':' .. what end
+
+local function parts(id)
+  local ms, sequence = string.match(id, '(%d+)-(%d+)')
+  return tonumber(ms), tonumber(sequence)
+end
+
+-- The place of an entry as one number, so that it can be a score.
+local function rank(id)
+  local ms, sequence = parts(id)
+  return ms * RANKS + math.min(sequence, RANKS - 1)
+end
+
+local function text(number) return string.format('%.0f', number) end
+
+-- Let an entry that leaves the log leave everything else, too.
+local function forget(id)
+  redis.call('HDEL', of('receipts'), id .. ':d', id .. ':r', id .. ':a')
+  if redis.call('ZREM', of('inbox'), id) == 0 then return end
+  redis.call('ZREM', of('expiring'), id)
+  redis.call('HDEL', of('twins'), id)
+  for _, flag in ipairs(FLAGS) do redis.call('ZREM', of(flag), id) end
+end
+
+local function time_now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end

@@ -1,0 +1,111 @@
+-- Change flags of items of a user's inbox.
+--
+-- KEYS  1 the user's channel
+-- ARGV  1 action, for who is told   2 flags to change, their first letters   3 1 to set them, 0 to take them away
+--       4 up to which entry, or ""   5 a time that is not later than any of the entries wanted, ms
+--       6 how long what is written is kept, ms   7 how many notifications are named
+--       then the ids of notifications, and pairs of items of shared channels: id and `<entry> <channel>`
+-- Answer  {1 if anything changed, ids that were found, shared flags before: seen, read, archived, exceptions, standing}
+--
+-- Up to an entry means what is there now. A mark says so for all items at once, and never covers a millisecond in which
+-- another entry may come; what lies beyond it is changed item by item, as are items that lose a flag.
+
+local action, letters, on = ARGV[1], ARGV[2], ARGV[3] == '1'
+local up_to, from, lifetime, named = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local now = time_now()
+drop_expired(now)
+
+local marks = redis.call('HMGET', of('state'), 'seen', 'read', 'archived')
+local before = {marks[1] or '0', marks[2] or '0', marks[3] or '0', redis.call('ZRANGE', of('shared'), 0, -1)}
+local changes, found, own, shared = 0, {}, {}, {}
+
+for i = 8 + named, #ARGV, 2 do
+  shared[#shared + 1] = ARGV[i + 1]
+  found[ARGV[i]] = true
+end
+
+-- Which items of the own channel are meant.
+local bound = 0 -- the mark that says so for all before it
+if up_to == '' then
+  local missing = {}
+  for i = 8, 7 + named do missing[ARGV[i]] = true end
+  local start, left = from, named
+  repeat
+    local entries = redis.call('XRANGE', of('log'), start, '+', 'COUNT', 64)
+    for _, entry in ipairs(entries) do
+      local id = string.sub(entry[2][2], 8, 43)
+      if missing[id] and entry[2][1] ~= 'r' then
+        missing[id], left = nil, left - 1
+        if redis.call('ZSCORE', of('inbox'), entry[1]) then
+          own[#own + 1] = entry[1]
+          found[id] = true
+        end
+      end
+    end
+    if #entries > 0 then start = '(' .. entries[#entries][1] end
+  until left == 0 or #entries < 64
+else
+  local ms = parts(up_to)
+  bound = ms < now and rank(up_to) or now * RANKS - 1
+  own = redis.call('ZRANGEBYSCORE', of('inbox'), on and text(bound + 1) or '-inf', text(rank(up_to)))
+end
+
+local function note(letter, id)
+  if letter == 's' then return end
+  if on then redis.call('HSETNX', of('receipts'), id .. ':' .. letter, text(now))
+  else redis.call('HDEL', of('receipts'), id .. ':' .. letter) end
+end
+
+local function change(number)
+  local flag = FLAGS[number]
+  local letter = string.sub(flag, 1, 1)
+  local mark = tonumber(marks[number] or '0')
+
+  if on and up_to ~= '' then
+    -- Who gets the flag by the mark, for the receipts.
+    if letter ~= 's' then
+      local excepted = {}
+      for _, id in ipairs(redis.call('ZRANGEBYSCORE', of(flag), '(' .. text(mark), text(bound))) do excepted[id] = true end
+      for _, id in ipairs(redis.call('ZRANGEBYSCORE', of('inbox'), '(' .. text(mark), text(bound))) do
+        if not excepted[id] then note(letter, id) end
+      end
+      for _, id in ipairs(redis.call('ZRANGEBYSCORE', of(flag), '-inf', text(math.min(mark, bound)))) do note(letter, id) end
+    end
+    local lost = redis.call('ZREMRANGEBYSCORE', of(flag), '-inf', text(bound))
+    for _, item in ipairs(redis.call('ZRANGEBYSCORE', of('shared'), '-inf', text(bound))) do
+      if string.sub(item, 1, 1) == letter then lost = lost + redis.call('ZREM', of('shared'), item) end
+    end
+    if bound > mark then
+      mark = bound
+      redis.call('HSET', of('state'), flag, text(mark))
+      lost = lost + 1
+    end
+    changes = changes + lost
+  end
+
+  local function set(key, member, id)
+    local score = rank(id)
+    local changed
+    if (score <= mark) == on then changed = redis.call('ZREM', key, member)
+    else changed = redis.call('ZADD', key, text(score), member) end
+    changes = changes + changed
+    return changed == 1
+  end
+  for _, id in ipairs(own) do
+    if set(of(flag), id, id) then note(letter, id) end
+  end
+  for _, item in ipairs(shared) do set(of('shared'), letter .. ' ' .. item, string.match(item, '^%S+')) end
+end
+
+for number, flag in ipairs(FLAGS) do
+  if string.find(letters, string.sub(flag, 1, 1), 1, true) then change(number) end
+end
+
+local ids = {}
+for id in pairs(found) do ids[#ids + 1] = id end
+if changes > 0 then
+  for _, key in ipairs({'seen', 'read', 'archived', 'shared', 'receipts'}) do redis.call('PEXPIRE', of(key), lifetime) end
+  local what = up_to ~= '' and '"up_to":"' .. up_to .. '"' or '"ids":["' .. table.concat(ids, '","') .. '"]'
+  announce('"action":"' .. action .. '",' .. what, lifetime)
+end
+return {changes > 0 and 1 or 0, ids, before, standing()}
