@@ -20,7 +20,9 @@ const { version } = JSON.parse(readFileSync(join(here, "package.json")));
 
 const smallStyles = {
   name: "small styles",
-  setup: ({ onLoad }) => onLoad({ filter: /styles\.js$/ }, ({ path }) => ({ contents: minifyStyles(readFileSync(path, "utf8")) })),
+  setup({ onLoad }) {
+    onLoad({ filter: /styles\.js$/ }, ({ path }) => ({ contents: minifyStyles(readFileSync(path, "utf8")) }));
+  },
 };
 
 for (const file of FILES) {
@@ -33,5 +35,6 @@ for (const file of FILES) {
 }
 
 function minifyStyles(module) {
-  return module.replace(/\/\* css \*\/ `([^`]*)`/g, (_, css) => JSON.stringify(transformSync(css, { loader: "css", minify: true }).code.trim()));
+  const minify = (css) => transformSync(css, { loader: "css", minify: true }).code.trim();
+  return module.replace(/\/\* css \*\/ `([^`]*)`/g, (_, css) => JSON.stringify(minify(css)));
 }

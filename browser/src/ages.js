@@ -1,6 +1,6 @@
 /** How long ago something was, in words, kept fresh by one timer for all elements. */
 
-const UNITS = Object.entries({ year: 31_557_600, month: 2_629_800, week: 604_800, day: 86_400, hour: 3_600, minute: 60 });
+const SECONDS = { year: 31_557_600, month: 2_629_800, week: 604_800, day: 86_400, hour: 3_600, minute: 60 };
 const FRESHEN_EVERY = 30_000; // ms
 
 const watchers = new Set();
@@ -8,7 +8,7 @@ let timer;
 
 export function ageOf(ms, lang) {
   const seconds = Math.min(0, ms / 1000); // clocks differ: nothing comes from the future
-  const [unit, size] = UNITS.find(([, size]) => -seconds >= size) ?? ["second", Infinity];
+  const [unit, size] = Object.entries(SECONDS).find(([, size]) => -seconds >= size) ?? ["second", Infinity];
   return new Intl.RelativeTimeFormat(lang, { numeric: "auto" }).format(Math.trunc(seconds / size), unit);
 }
 

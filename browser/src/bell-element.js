@@ -64,15 +64,15 @@ export class NotifierBell extends NotifierElement {
   }
 
   #buildPanel() {
-    const close = make("button", { part: "close", type: "button", "aria-label": this.say("close"), onclick: () => this.close() });
-    close.append(icon("close"));
-    const header = make("div", { part: "header" }, make("strong", { part: "heading" }, this.say("title")), close);
+    const title = this.say("title");
+    const onclick = () => this.close();
+    const close = make("button", { part: "close", type: "button", "aria-label": this.say("close"), onclick }, icon("close"));
+    const header = make("div", { part: "header" }, make("strong", { part: "heading" }, title), close);
     const inbox = make("notifier-inbox", { part: "inbox", exportparts: PARTS, lang: this.language });
     Object.assign(inbox, { notifier: this.notifier, texts: this.texts });
-    const attributes = { part: "panel", id: "panel", role: "dialog", "aria-label": this.say("title"), tabindex: "-1", hidden: true };
-    const panel = make("div", attributes, header, inbox);
-    panel.addEventListener("focusout", ({ relatedTarget }) => relatedTarget && !panel.contains(relatedTarget) && this.close());
-    return panel;
+    const onfocusout = ({ relatedTarget: next }) => next && !this.shadowRoot.contains(next) && this.close();
+    const dialog = { id: "panel", role: "dialog", "aria-label": title, tabindex: "-1", hidden: true };
+    return make("div", { part: "panel", ...dialog, onfocusout }, header, inbox);
   }
 
   #expand(isOpen) {
@@ -118,7 +118,6 @@ export class NotifierBell extends NotifierElement {
 }
 
 /** What a page may style through the bell. */
-const PARTS = [
-  "bar", "filters", "filter", "read-all", "trouble", "notice", "retry", "scroller", "list", "item", "unread", "severity",
-  "icon", "content", "head", "title", "dot", "body", "meta", "time", "muted", "actions", "action", "empty", "more",
-].join();
+const PARTS =
+  "bar, filters, filter, read-all, trouble, notice, retry, scroller, list, item, unread, severity, icon, content, title, " +
+  "dot, body, meta, time, muted, actions, action, empty, more";

@@ -109,6 +109,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A screen reader speaks what is written into a status, even if it is the same. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 export function define(name, type) {
   if (globalThis.customElements && !customElements.get(name)) customElements.define(name, type);
 }

@@ -43,8 +43,8 @@ export function freshen(element, time) {
   time.textContent = ageOf(Date.parse(time.dateTime) - Date.now(), element.language);
 }
 
-/** A button that shows an icon and is called by a text. */
-export function makeAction(name, label, onclick) {
-  const attributes = { part: "action", type: "button", "data-control": name, "aria-label": label, title: label, onclick };
-  return make("button", attributes, icon(name));
+/** A button that shows an icon; its label says more than there is room for. */
+export function makeAction(name, label, onclick, title = label) {
+  const called = { "data-control": name, "aria-label": label, title };
+  return make("button", { part: "action", type: "button", ...called, onclick }, icon(name));
 }

@@ -29,8 +29,8 @@ const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
  * The connection: one for all tabs where they can share it, held by the tab that leads. It comes back by itself.
  *
  * It tells each tab, by `hear(message)`, the service's frames, and
- * - `stream`: how it is, and `inbox`, the last frame that told of it; the tab then says what it wants, as there may be
- *   another leader
+ * - `stream`: how it is, and `inbox`, what frames told of it; the tab then says what it wants, as there may be another
+ *   leader
  * - `joined` ({topic, since}): all that the topic had since then has been told
  * each with `at`: the cursor up to which everything has been told. It hears by `tell(message)` from each tab:
  * - `tab` ({tab, topics, since, behind, once}): what this tab wants; the stream goes back to `since` if it is `behind`
@@ -232,7 +232,7 @@ export function createStream(options, hear) {
 
   function take(frame) {
     alive();
-    if (frame.counts) link.inbox = frame;
+    if (frame.counts) link.inbox = { ...link.inbox, ...frame };
     (takers[frame.type] ?? say)(frame);
   }
 
@@ -272,7 +272,7 @@ export function createStream(options, hear) {
     if (!link.owing) after(random() * ACKNOWLEDGE_WITHIN, acknowledge);
     link.owing = true;
     // What is to be done once per browser is done in this tab rather than in another.
-    const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel))?.[0];
+    const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel, link.inbox))?.[0];
     say({ ...frame, owed, chosen });
   }
 
@@ -383,7 +383,7 @@ export function createStream(options, hear) {
     if (id || !transport) return;
     const isRefused = () => (code === BROKEN || code === SILENT) && ++refused % 2 === 0;
     const isBlocked = transport === "websocket" ? isRefused() : code === SILENT && !alive;
-    const fallsBack = isBlocked && next + 1 < transports.length;
+    const fallsBack = isBlocked && transports[next + 1];
     next = fallsBack ? next + 1 : works;
     return fallsBack;
   }
@@ -468,10 +468,10 @@ export function createStream(options, hear) {
   return { connect, disconnect: () => stop("idle"), tell, token: freshToken };
 }
 
-/** Whether who joined these topics hears the channel. */
-export function hears(topics, channel) {
+/** Whether who joined these topics hears the channel. A member of a topic need not join it. */
+export function hears(topics, channel, inbox) {
   const topic = topicOf(channel);
-  return !topic || topics.has(topic);
+  return !topic || topics.has(topic) || inbox?.memberships?.includes(topic);
 }
 
 /** The topic whose channel it is. */
@@ -479,7 +479,7 @@ export function topicOf(channel) {
   return /^topic:(.*)/.exec(channel)?.[1];
 }
 
-/** Something that no other tab has; crypto.randomUUID is missing where there is no TLS. */
+/** Something that no other tab has. Nobody would gain by guessing it. */
 export function newId() {
-  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+  return `${Date.now()}-${Math.random()}`;
 }

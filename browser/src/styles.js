@@ -1,6 +1,6 @@
 /**
- * What the elements look like. A page sets the properties that begin with `--notifier-`, and styles parts. Colors follow
- * the page's color-scheme, sides its direction.
+ * What the elements look like. A page sets the properties that begin with `--notifier-`, and styles parts. Colors
+ * follow the page's color-scheme, sides its direction.
  */
 
 export const COMMON = /* css */ `
@@ -207,7 +207,7 @@ export const BELL = /* css */ `
   }
 
   @keyframes open {
-    from { opacity: 0; scale: 0.98; }
+    from { opacity: 0; }
   }
 }
 `;
@@ -224,21 +224,20 @@ export const INBOX = /* css */ `
 [part="bar"] {
   display: flex;
   flex-wrap: wrap;
-  gap: 0.4rem 0.75rem;
+  gap: 0.3rem;
   align-items: center;
   justify-content: space-between;
-  padding: 0.6rem 1rem;
+  padding: 0.6rem 0.75rem;
   border-block-end: 1px solid var(--line);
-  font-size: 0.9em;
+  font-size: 0.875em;
 }
 
 [part="filters"] {
   display: flex;
-  gap: 0.15rem;
 }
 
 [part="filter"] {
-  padding: 0.25rem 0.6rem;
+  padding: 0.25rem 0.55rem;
   color: var(--quiet);
 }
 
@@ -307,12 +306,6 @@ li:hover {
   background: color-mix(in srgb, var(--accent) 6%, transparent);
 }
 
-[part="head"] {
-  display: flex;
-  gap: 0.5rem;
-  align-items: baseline;
-}
-
 [part="title"]::after {
   content: "";
   position: absolute;
@@ -334,10 +327,10 @@ li:not([part~="unread"]) [part="title"] {
 }
 
 [part="dot"] {
-  flex: none;
-  width: 0.55rem;
-  height: 0.55rem;
-  border: 0.3rem solid var(--accent);
+  position: absolute;
+  inset-block-start: 1.2rem;
+  inset-inline-start: 0.3rem;
+  border: 0.22rem solid var(--accent);
   border-radius: 50%;
 }
 
@@ -357,6 +350,12 @@ li:not([part~="unread"]) [part="title"] {
 
 @media (hover: hover) {
   [part="actions"] {
+    position: absolute;
+    inset-block-start: 0.45rem;
+    inset-inline-end: 0.5rem;
+    border: 1px solid var(--line);
+    border-radius: calc(var(--radius) / 2);
+    background: var(--surface);
     opacity: 0;
   }
 
@@ -392,7 +391,7 @@ li:not([part~="unread"]) [part="title"] {
 export const TOASTS = /* css */ `
 :host {
   position: fixed;
-  z-index: var(--notifier-z, 1000);
+  z-index: calc(var(--notifier-z, 1000) - 1);
   inset-block-end: 1rem;
   inset-inline-end: 1rem;
   width: min(var(--notifier-width, 22rem), 100vw - 2rem);
@@ -406,9 +405,9 @@ export const TOASTS = /* css */ `
 }
 
 li {
-  padding: 0.8rem;
+  padding-block: 0.8rem;
+  padding-inline: 1.1rem 0.8rem;
   border: 1px solid var(--line);
-  border-inline-start: 0.25rem solid var(--tone);
   border-radius: var(--radius);
   background: var(--surface);
   box-shadow: var(--shadow);
@@ -422,13 +421,24 @@ li {
   -webkit-line-clamp: 3;
 }
 
+li::before {
+  content: "";
+  position: absolute;
+  inset-block: 0.75rem;
+  inset-inline-start: 0.35rem;
+  width: 0.22rem;
+  border-radius: 1rem;
+  background: var(--tone);
+}
+
 a[part="title"]:hover {
   text-decoration: underline;
 }
 
 [part="action"] {
   align-self: start;
-  margin: -0.25rem -0.25rem 0 0;
+  margin-block-start: -0.25rem;
+  margin-inline-end: -0.25rem;
 }
 
 @media (prefers-reduced-motion: no-preference) {

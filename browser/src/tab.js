@@ -18,7 +18,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   const published = new Map(); // ref -> {frame, echo, timer, resolve, reject}
   let held = []; // notifications that may be our own, where we want no echo
   let snapshot = {};
-  let inbox; // the last frame that told of it
+  let inbox; // what frames told of it, the last of each
   let connection;
   let cursor = storage?.getItem(CURSOR_KEY) ?? undefined;
   let isBehind; // the stream is ahead of us, and will go back
@@ -38,7 +38,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   function join(topic, { since } = {}) {
-    if (topics.has(topic) && !since) return;
+    if (!since && topics.has(topic)) return;
     topics.set(topic, since);
     declare();
   }
@@ -67,7 +67,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     if (isBehind) return; // it will come again
     if (type === "notification" && isWanted(message)) take(message);
     if (type === "removed" && isWanted(message)) emit("removed", { id, channel });
-    if (channels) tellLost(channels.filter((channel) => hears(topics, channel)));
+    if (channels) tellLost(channels.filter((channel) => hears(topics, channel, inbox)));
     if (type === "joined") joined(message);
     if (type === "ping" && message.cursor) tellReplayed();
     answered(message);
@@ -90,9 +90,9 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   function learn(frame) {
-    inbox = frame;
-    emit("counts", inbox.counts);
-    emit("inbox", inbox);
+    inbox = { ...inbox, ...frame };
+    emit("counts", frame.counts);
+    emit("inbox", frame);
   }
 
   function show(current) {
@@ -116,7 +116,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   /** Whether it is for this tab, and no repetition for another one. */
   function isWanted({ channel, cursor: place, replay, owed }) {
     const since = topics.get(topicOf(channel)) ?? cursor;
-    return hears(topics, channel) && !(replay && (owed || isAhead) && isHistory(place, since));
+    return hears(topics, channel, inbox) && !(replay && (owed || isAhead) && isHistory(place, since));
   }
 
   function take(message) {

@@ -36,6 +36,7 @@ export const TEXTS = {
 /** Fills in a text: `{count}` and other names in braces are replaced. */
 export function say(text, lang, values = {}) {
   const { count } = values;
-  const chosen = typeof text === "string" ? text : (text[count] ?? text[new Intl.PluralRules(lang).select(count)] ?? text.other);
+  const category = () => new Intl.PluralRules(lang).select(count);
+  const chosen = typeof text === "string" ? text : (text[count] ?? text[category()] ?? text.other);
   return chosen.replace(/\{(\w+)\}/g, (_, name) => values[name].toLocaleString(lang));
 }

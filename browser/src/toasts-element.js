@@ -3,7 +3,7 @@ import { isBefore } from "./cursor.js";
 import { makeAction, makeBody, makeSeverity, makeTitle } from "./item.js";
 import { COMMON, TOASTS } from "./styles.js";
 
-const MOST = 5; // toasts at once
+const MOST = 3; // toasts at once, but for critical ones
 const STAYS = { info: 6_000, success: 6_000, warning: 10_000, error: 15_000, critical: Infinity }; // ms
 const REMOVING = ["read", "archive"];
 
@@ -61,7 +61,8 @@ export class NotifierToasts extends NotifierElement {
       this.#inbox.act("read", { ids: [notification.id] }).catch(() => {});
       this.#dismiss(node);
     };
-    const content = make("div", { part: "content" }, makeTitle(this, notification, channel, opened), makeBody(notification));
+    const heading = makeTitle(this, notification, channel, opened);
+    const content = make("div", { part: "content" }, heading, makeBody(notification));
     const node = this.#makeToast(severity, makeSeverity(this, notification), content);
     this.#add(node, { notification, channel, cursor });
     this.#speak(severity, [title, body].filter(Boolean).join(". "));
@@ -84,8 +85,8 @@ export class NotifierToasts extends NotifierElement {
     this.#toasts.set(node, toast);
     this.#parts.list.prepend(node);
     if (!this.#isHeld) this.#start(node);
-    const spare = [...this.#toasts.keys()].filter((other) => other.dataset.severity !== "critical");
-    if (this.#toasts.size > MOST && spare.length > 1) this.#dismiss(spare[0]);
+    const passing = [...this.#toasts.keys()].filter((other) => other.dataset.severity !== "critical");
+    if (passing.length > MOST) this.#dismiss(passing[0]);
   }
 
   #speak(severity, text) {
@@ -100,7 +101,7 @@ export class NotifierToasts extends NotifierElement {
     if (stays < Infinity) this.#toasts.get(node).timer = setTimeout(() => this.#dismiss(node), stays);
   }
 
-  /** While somebody points at them, has the focus in them, or cannot see them, time stands still; then it begins anew. */
+  /** Time stands still while somebody points at them, has the focus in them or cannot see them. Then it begins anew. */
   #hold({ type, relatedTarget } = {}) {
     const { region } = this.#parts;
     if (type === "focusin" && !region.contains(relatedTarget)) this.#from = relatedTarget;

@@ -156,6 +156,7 @@ def welcome(
             "cursor": str(cursor),
             "heartbeat": heartbeat,
             "lost": lost,
+            "memberships": list(account.standing.topics),
             **inbox(account),
         }
     )
@@ -187,7 +188,7 @@ def state(account: Account, changes: list[Any]) -> bytes:
     if changes:
         frame["changes"] = changes
     if any(change["action"] == "topics" for change in changes):
-        frame["topics"] = list(account.standing.topics)
+        frame["topics"] = frame["memberships"] = list(account.standing.topics)
     return _encode(frame)
 
 
