@@ -76,6 +76,8 @@ class Api:
         if kind == JSON:
             return self._publish_one(request, key)
         if kind == NDJSON:
+            if request.query_string:
+                raise BadRequest("What would happen is explained for one notification at a time.")
             return _json_response(b"".join(self._publish_lines(request, key)), content_type=NDJSON)
         raise UnsupportedMediaType(f"Send {JSON} for one notification or {NDJSON} for one per line.")
 

@@ -126,7 +126,8 @@ def _answer_http(error: HTTPException) -> Response:
         return Response(error.get_response().get_data(), error.code, dict(error.get_headers()))
     kind = _BY_STATUS.get(error.code, InternalError if (error.code or 500) >= 500 else BadRequest)
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
-    return _answer_problem(kind(error.description or "", headers=headers))
+    detail = f"The service has no {request.path}: check the URL." if kind is errors.NotFound else error.description
+    return _answer_problem(kind(detail or "", headers=headers))
 
 
 def _answer_fault(error: Exception) -> Response:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, request
+from werkzeug.routing import PathConverter
 
 from notifier import body
 from notifier.api import Api, require_topics
@@ -20,17 +21,30 @@ _encode = msgspec.json.Encoder().encode
 
 
 def create_backend(node: Node, api: Api) -> Blueprint:
-    """Return the routes."""
+    """Return the routes. Names may have a slash in them."""
     backend, blueprint = BackendApi(node, api), Blueprint("backend", __name__)
-    members = "/v1/topics/<topic>/members"
-    blueprint.get(members)(backend.list_members)
-    blueprint.post(members)(backend.change_members)
-    blueprint.put(f"{members}/<user>")(backend.add_member)
-    blueprint.delete(f"{members}/<user>")(backend.remove_member)
-    blueprint.get("/v1/users/<user>/export")(backend.export)
-    blueprint.delete("/v1/users/<user>")(backend.erase)
-    blueprint.post("/v1/users/<user>/disconnect")(backend.disconnect)
+    blueprint.record_once(lambda setup: setup.app.url_map.converters.update(name=_Name))
+    members, user = "/v1/topics/<name:topic>/members", "/v1/users/<name:user>"
+    routes: list[tuple[str, str, Any]] = [
+        ("GET", members, backend.list_members),
+        ("POST", members, backend.change_members),
+        ("PUT", f"{members}/<name:user>", backend.add_member),
+        ("DELETE", f"{members}/<name:user>", backend.remove_member),
+        ("GET", f"{user}/export", backend.export),
+        ("DELETE", user, backend.erase),
+        ("POST", f"{user}/disconnect", backend.disconnect),
+    ]
+    for method, path, view in routes:
+        blueprint.route(path, methods=[method], merge_slashes=False)(view)
     return blueprint
+
+
+class _Name(PathConverter):
+    """A name may have slashes, and begin with one."""
+
+    part_isolating = False
+    regex = ".+?"
+    weight = PathConverter.weight
 
 
 class BackendApi:

@@ -155,25 +155,25 @@ class Broker:
             for reply in self._store.execute(commands, pipeline=self._store.reading)
         ]
 
-    def note_regression(self, seen: list[tuple[str, Cursor]]) -> None:
-        """Let whoever resumes from before these entries be told that something is gone: they no longer exist."""
-        for reply in self._store.carry_out(
-            [
-                self._store.call("raise", (self._store.of(channel, "meta"),), (str(last), _META_OUTLIVES))
-                for channel, last in seen
-            ]
-        ):
-            require(reply)
+    def note_regression(self, seen: list[tuple[str, Cursor]]) -> int:
+        """Let whoever resumes from before these entries be told that something is gone, where they no longer exist.
+
+        Returns of how many channels that was news.
+        """
+        commands = [
+            self._store.call("raise", (self._store.sharded(channel),), (str(last), _META_OUTLIVES))
+            for channel, last in seen
+        ]
+        return sum(require(reply) for reply in self._store.carry_out(commands))
 
     def beat(self, channel: str, node: str) -> None:
-        """Let every worker hear that this one lives, and what time it is.
+        """Let every worker hear that this one lives, and the latest time that any of them has seen; learn it, too.
 
         Raises:
             BrokerUnavailable: besides, where nothing can be written, or reaches too few replicas.
         """
-        command = self._store.call(
-            "beat", (self._store.sharded(channel), self._store.of(channel, "beat")), (node, _BEAT_KEPT)
-        )
+        keys = self._store.sharded(channel), self._store.of(channel, "beat")
+        command = self._store.call("beat", keys, (node, _BEAT_KEPT, self._clock.ms))
         [reply] = self._store.carry_out([command], self._settings.min_replicas)
         ms, written = require(reply)
         self._clock.observe(int(ms))

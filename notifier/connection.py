@@ -42,6 +42,9 @@ class Keeper(Scheduler, Protocol):
     def drained(self, connection: "StreamConnection") -> None:
         """Go on with a connection that reads again."""
 
+    def owes_state(self, connection: "StreamConnection") -> None:
+        """Tell a connection how its user's inbox stands."""
+
 
 class Connection:
     """One WebSocket: framing, pongs, the closing handshake. What messages mean is its children's business."""
@@ -174,7 +177,7 @@ class Connection:
 class StreamConnection(Connection):
     """A connection of the stream: it has a session, and while it has missed something a `CatchUp`."""
 
-    __slots__ = ("_lag_timeout", "catch_up", "memberships", "number", "session")
+    __slots__ = ("_lag_timeout", "_owes_state", "catch_up", "memberships", "number", "session")
 
     def __init__(
         self,
@@ -192,6 +195,7 @@ class StreamConnection(Connection):
         self.catch_up: CatchUp | None = None
         self.memberships: tuple[str, ...] | None = None  # topics that it hears without asking; None: not known yet
         self._lag_timeout = lag_timeout
+        self._owes_state = False  # it has yet to be told how the inbox stands
 
     @property
     def channels(self) -> list[str]:
@@ -221,6 +225,7 @@ class StreamConnection(Connection):
         for ref in catch_up.confirmations:
             self.reply(frames.ok(ref, self.session.topics))
         self._go_live(complete, catch_up)
+        self._settle()
 
     def drain(self, retry_after_ms: int) -> None:
         """Say that the connection will be closed, and when to come back."""
@@ -240,15 +245,9 @@ class StreamConnection(Connection):
             raise TooSlow()
 
     def tell(self, frame: bytes) -> None:
-        """Send how the inbox stands, or remember that this is owed: a connection that lags is sent nothing more.
-
-        Raises:
-            TooSlow: as above.
-        """
-        if self.catch_up is not None:
-            self.catch_up.owes_state = True
-        elif self.session.is_welcome:
-            self.reply(frame)
+        """Send how the inbox stands, or remember that it is owed: who lags or reads slowly is told afterwards."""
+        is_live = self.session.is_welcome and self.catch_up is None and not self.transport.blocked_since
+        self._owes_state = not (is_live and self.transport.write(self.framing.frame(frame)))
 
     def ping(self, complete: Cursor | None) -> None:
         """Give a sign of life, and ask for one: every WebSocket library answers a ping."""
@@ -266,6 +265,13 @@ class StreamConnection(Connection):
         super().on_drained()
         if self.catch_up:
             self._keeper.drained(self)
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Ask for what is owed, if there is room for it: else this comes again."""
+        if self._owes_state and self.is_open and not self.transport.blocked_since:
+            self._keeper.owes_state(self)
 
     def _receive(self, message: Text | Binary) -> None:
         if isinstance(message, Binary):

@@ -87,7 +87,7 @@ class PollConnection(EventConnection):
     def tell(self, frame: bytes) -> None:
         """Send how the inbox stands; that is the last."""
         super().tell(frame)
-        if self.catch_up is None:
+        if not self._owes_state:
             call_soon(self._end)
 
     def ping(self, complete: Cursor | None) -> None:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import StreamConnection
-from notifier.errors import BrokerUnavailable, Disconnected, Problem
+from notifier.errors import Disconnected, Problem
 from notifier.heartbeat import NODES, Heartbeat
 from notifier.hub import Channel, Hub
 from notifier.protocol import channel as channels
@@ -15,7 +15,7 @@ from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.framing import Framing
-from notifier.protocol.replay import DISCONNECT, EPHEMERAL, STATE, Entry
+from notifier.protocol.replay import DISCONNECT, EPHEMERAL, ERASED, STATE, Entry
 from notifier.replayer import Replayer, encode_entry
 from notifier.settings import Settings
 from notifier.subscriber import Subscriber
@@ -52,7 +52,7 @@ class FanOut:
         self._hub = hub
         self._replayer = replayer
         self._clock = clock
-        self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, self)
+        self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, settings.redis_timeout, self)
         self.heartbeat = Heartbeat(
             settings, broker, clock, name, prepare=self._look_at_birth, on_silence=self._subscriber.reconnect
         )
@@ -63,10 +63,6 @@ class FanOut:
 
     def start(self) -> None:
         """Begin to hear, in threads of its own."""
-        try:
-            self.birth = self._broker.birth()  # before the first connection comes
-        except BrokerUnavailable as error:
-            logger.warning("Redis cannot be reached yet: %s", error.detail)
         self._subscriber.start()
         self.heartbeat.start()
 
@@ -182,8 +178,11 @@ class FanOut:
         if entry.kind == STATE:
             self._teller.changed(channel, entry.body)
             return
-        channel.cut = int(entry.body)
-        self._replayer.recent.forget(name)  # it may have been erased
+        when, why = entry.body.split()
+        channel.cut = int(when)
+        if why == ERASED:
+            self._replayer.recent.forget(name)
+            channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
         for connection in list(channel.connections):
             connection.close(Disconnected())
 
@@ -266,13 +265,13 @@ class FanOut:
                 self._replayer.put(connection)
 
     def _notice_regression(self, marks: dict[str, tuple[Cursor, Cursor]]) -> None:
-        """Compare what logs have with what was seen of them: after a failover they may have less."""
+        """Ask whether logs that now end elsewhere still have what was seen of them: after a failover they may not."""
         seen = {name: channel.last for name in marks if (channel := self._hub.get(name))}
-        gone = [(name, last) for name, last in seen.items() if max(marks[name]) < last]
+        changed = [(name, last) for name, last in seen.items() if marks[name][0] != last and marks[name][1] < last]
+        gone = self._broker.note_regression(changed)
         if gone:
-            metrics.REGRESSIONS.inc(len(gone))
-            logger.warning("%d channels have lost their last entries in Redis", len(gone))
-            self._broker.note_regression(gone)
+            metrics.REGRESSIONS.inc(gone)
+            logger.warning("%d channels have lost their last entries in Redis", gone)
 
     def _look_at_birth(self) -> None:
         """Learn since when the database exists. Is it another one, then everybody has lost everything."""

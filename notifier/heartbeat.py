@@ -38,18 +38,19 @@ class Heartbeat:
         self._name = name
         self._prepare = prepare
         self._on_silence = on_silence
-        self._heard = 0.0  # Unix seconds when this worker last heard itself
+        self._heard = 0.0  # when this worker last heard itself, in monotonic seconds
         self.writes = False
 
     def start(self) -> None:
-        """Begin to beat, in a thread of its own."""
-        self._heard = time.time()
+        """Beat before the first connection comes, and from then on in a thread of its own."""
+        self._heard = time.monotonic()
+        self._beat()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     @property
     def age(self) -> float:
         """How long ago this worker last heard itself, in seconds."""
-        return time.time() - self._heard
+        return time.monotonic() - self._heard
 
     @property
     def is_heard(self) -> bool:
@@ -61,18 +62,19 @@ class Heartbeat:
         name, ms = message.split()
         self._clock.observe(int(ms))
         if name.decode() == self._name:
-            self._heard = time.time()
+            self._heard = time.monotonic()
         return int(ms)
 
     def _run(self) -> None:
         while True:
+            # Not beyond the deadline: to look only with the next beat would be late by as much.
+            time.sleep(min(self._settings.broker_heartbeat, max(self._settings.broker_deadline - self.age, 0)))
             self._beat()
             if not self.is_heard:
                 logger.warning("Nothing was heard for %s seconds: connecting anew", self._settings.broker_deadline)
                 metrics.SILENCES.inc()
-                self._heard = time.time()
+                self._heard = time.monotonic()
                 self._on_silence()
-            time.sleep(self._settings.broker_heartbeat)
 
     def _beat(self) -> None:
         try:

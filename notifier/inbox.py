@@ -149,8 +149,9 @@ class Inbox:
             return
         deliveries: dict[tuple[str, str], int] = {}
         accounts = self.accounts(self.standings(fresh))
-        for account, (after, up_to) in zip(accounts, fresh.values(), strict=True):
-            for item in account.shared(up_to, after):
+        for account, (user, (after, up_to)) in zip(accounts, fresh.items(), strict=True):
+            since = acks[user][1]
+            for item in account.shared(up_to, after if since is None else max(after, since.rank)):
                 key = (item.channel, f"{item.entry}:d")
                 deliveries[key] = deliveries.get(key, 0) + 1
         self._count(deliveries)
@@ -188,6 +189,9 @@ class Inbox:
         behind = []
         for digest, last, reply in zip(digests, asked, replies, strict=True):
             first, logged, complete, rows = require(reply)
+            if digest.last < last:  # another reader has reset it meanwhile: what follows would leave a hole
+                behind.append(digest.channel)
+                continue
             if cursor.parse(logged) < last:  # the log has lost its end, in a failover
                 digest.reset()
                 behind.append(digest.channel)

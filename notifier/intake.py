@@ -63,9 +63,14 @@ class Intake:
             BrokerUnavailable: nothing is known of any of them; with keys, a retry doubles nothing.
         """
         created = time.time()
-        answers = self._publish(posts, created)
+        try:
+            answers = self._publish(posts, created)
+        except BrokerUnavailable:
+            metrics.PUBLISH_FAILURES.inc()
+            raise
         metrics.PUBLISH_SECONDS.observe(time.time() - created)
         metrics.PUBLICATIONS.inc(sum(isinstance(answer, Answer) for answer in answers))
+        metrics.PUBLISH_FAILURES.inc(any(isinstance(answer, BrokerUnavailable) for answer in answers))
         return answers
 
     def _publish(self, posts: list[Post], created: float) -> list[Answer | Problem]:
@@ -115,7 +120,6 @@ class Intake:
         try:
             results = self._broker.append(batches, records)
         except BrokerUnavailable:
-            metrics.PUBLISH_FAILURES.inc()
             self._release(drafts)
             raise
         return [

@@ -22,7 +22,7 @@ PUBLISH_SECONDS = Histogram(
     "Time from a batch of publications to its answers.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-PUBLISH_FAILURES = Counter("notifier_publish_failures", "Batches of publications that met the broker out of reach.")
+PUBLISH_FAILURES = Counter("notifier_publish_failures", "Batches with publications that Redis did not take.")
 DELIVERIES = Counter("notifier_deliveries", "Entries fanned out to live connections.")
 REPLAYED = Counter("notifier_replayed", "Entries sent from the log.")
 LOG_READS = Counter("notifier_log_reads", "Reads of a channel's log; one may serve many connections.")

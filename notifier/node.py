@@ -231,6 +231,10 @@ class Node:
         """Go on with a connection that reads again."""
         self._replayer.put(connection)
 
+    def owes_state(self, connection: StreamConnection) -> None:
+        """Tell a connection how its user's inbox stands."""
+        self._teller.owes(connection)
+
     # What the teller asks of it.
 
     def enroll(self, connection: StreamConnection, topics: dict[str, Cursor]) -> None:

@@ -100,8 +100,8 @@ def _outcome(publication: Publication, channel: str, online: bool, standing: Sta
 
 def _muted(publication: Publication, channel: str, standing: Standing | None) -> str:
     topic = channels.topic_of(channel)
-    if standing is None:
+    if standing is None or publication.retain != "inbox":
         return ""
-    if publication.type and f"type:{publication.type}" in standing.mutes and publication.retain == "inbox":
+    if publication.type and f"type:{publication.type}" in standing.mutes:
         return "muted_type"
     return "muted_topic" if topic is not None and f"topic:{topic}" in standing.mutes else ""

@@ -211,12 +211,13 @@ class Replayer:
             metrics.REPLAYED.inc(len(chunk))
             for _, name, entry in chunk:
                 catch_up.sent(name, entry)
+        if connection.transport.blocked_since:
+            catch_up.drop()  # it goes live when there is room for what is said then
+            return
         if not step.complete or not self._hears_all(connection):
             self.put(connection)
             return
         connection.caught_up(self.reached)
-        if catch_up.owes_state:
-            self._teller.owes(connection)
 
     def _introduce(self, connection: StreamConnection, step: Step, account: Account | None) -> None:
         session, catch_up = connection.session, connection.catch_up

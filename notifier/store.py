@@ -33,6 +33,7 @@ _NAMES = (
 _COMMON = {
     "append": ("entry",),
     "recall": ("entry",),
+    "raise": ("entry",),
     "standing": ("entry", "account"),
     "list": ("entry", "account"),
     "mark": ("entry", "account"),

@@ -39,8 +39,8 @@ class Listener(Protocol):
 class Subscriber:
     """Keeps this worker subscribed. Redis knows a channel by `prefix:{channel}`."""
 
-    def __init__(self, url: str, prefix: str, listener: Listener) -> None:
-        self._wire = Wire(url, None)
+    def __init__(self, url: str, prefix: str, timeout: float, listener: Listener) -> None:
+        self._wire = Wire(url, timeout, listens=True)
         self._prefix = prefix
         self._listener = listener
         self._open = False

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from notifier.connection import StreamConnection
-from notifier.errors import BrokerUnavailable, Disconnect, Disconnected
+from notifier.errors import BrokerUnavailable, Disconnected
 from notifier.hub import Channel, Hub
 from notifier.inbox import Inbox
 from notifier.protocol import channel as channels
@@ -205,7 +205,9 @@ class Teller:
         essence = _essence(account)
         if essence != channel.told or changes:
             channel.told = essence
-            _tell_all(list(channel.connections), frames.state(account, changes))
+            frame = frames.state(account, changes)
+            for connection in list(channel.connections):
+                connection.tell(frame)
         for connection in list(channel.connections):
             self._take_standing(connection, account.standing)
 
@@ -258,14 +260,6 @@ def _mutes(standing: Standing, channel: str, entry: Entry) -> bool:
 
 def _as_muted(entry: Entry) -> Entry:
     return entry._replace(kind=MUTED)
-
-
-def _tell_all(connections: list[StreamConnection], frame: bytes) -> None:
-    for connection in connections:
-        try:
-            connection.tell(frame)
-        except Disconnect as disconnect:
-            connection.close(disconnect)
 
 
 def _user_of(channel: Channel[StreamConnection]) -> str:

@@ -10,7 +10,7 @@ from notifier.members import Members
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
 from notifier.protocol.inbox_query import MAX_LIMIT, Query
-from notifier.protocol.replay import DISCONNECT, HISTORY, REMOVED
+from notifier.protocol.replay import DISCONNECT, ERASED, HISTORY, REMOVED
 from notifier.store import Store, require
 from notifier.wire import pack
 
@@ -29,12 +29,15 @@ class Users:
 
     def disconnect(self, user: str) -> None:
         """Close all connections of a user, on all workers."""
+        self._cut_off(user, b"disconnected")
+
+    def _cut_off(self, user: str, why: bytes) -> None:
         channel = channels.of_user(user)
         now = int(time.time() * 1000)
         self._store.tell(
             [
                 pack("SET", self._store.of(channel, "cut"), now, "PX", _CUT_KEPT),
-                pack("SPUBLISH", self._store.sharded(channel), b"0-0 0-0 %b %d" % (DISCONNECT, now)),
+                pack("SPUBLISH", self._store.sharded(channel), b"0-0 0-0 %b %d %b" % (DISCONNECT, now, why)),
             ]
         )
 
@@ -51,7 +54,7 @@ class Users:
         names = [self._store.of(channel, what) for what in (*_KEYS, "topics", "mutes", "receipts")]
         marks = [self._store.of(channel, f"mark:{id}") for id in ids]
         self._store.tell([pack("DEL", *names, *marks)])
-        self.disconnect(user)
+        self._cut_off(user, ERASED)
 
     def export(self, user: str) -> dict[str, Any]:
         """Return everything that is kept of a user, as `docs/http-api.md` describes it."""

@@ -28,22 +28,25 @@ def pack(*words: str | bytes | float) -> bytes:
 
 
 class Wire:
-    """One connection. `timeout` is in seconds; None waits for ever.
+    """One connection. `timeout` is in seconds; one that `listens` waits for ever, once it is open.
 
     `greet` is called with each new connection before anything else uses it.
     """
 
-    def __init__(self, url: str, timeout: float | None, greet: Callable[["Wire"], object] | None = None) -> None:
+    def __init__(
+        self, url: str, timeout: float, greet: Callable[["Wire"], object] | None = None, *, listens: bool = False
+    ) -> None:
         pool = redis.ConnectionPool.from_url(
             url,
             protocol=2,
             socket_timeout=timeout,
-            socket_connect_timeout=5 if timeout is None else timeout,
+            socket_connect_timeout=timeout,
             retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
             client_name="notifier",
         )
         self._connection: Any = pool.make_connection()
         self._greet = greet
+        self._listens = listens
         self._socket: Any = None
         self._reader = hiredis.Reader()
 
@@ -61,6 +64,8 @@ class Wire:
             raise unavailable(error) from error
         # redis-py has no public way to the socket that it opened.
         self._socket = self._connection._sock
+        if self._listens:
+            self._socket.settimeout(None)
         self._reader = hiredis.Reader(replyError=redis.ResponseError)
         if self._greet:
             self._greet(self)

@@ -376,7 +376,7 @@ class TestRegression:
         kept = append(make(), user)
         meta = client.hgetall(f"{sharded(user)}:meta")
         lost = append(make(), user)
-        client.xdel(f"{make().sharded(user)}:log", str(lost))
+        client.xdel(f"{sharded(user)}:log", str(lost))
         client.hset(f"{sharded(user)}:meta", mapping=meta)
         return kept, lost
 
@@ -387,11 +387,36 @@ class TestRegression:
         assert make().marks([user]) == [(kept, lost)]
         assert read(make(), user).floor == lost
 
+    def test_gone_on(self, make: Make, client: redis.Redis, user: str) -> None:
+        """It is noted, and once, though others were appended before anybody looked."""
+        kept, lost = self.lose_the_end(make, client, user)
+        last = append(make(), user)
+        assert [make().note_regression([(user, lost)]) for _ in range(2)] == [1, 0]
+        assert make().marks([user]) == [(last, lost)]
+
     def test_nothing_lost(self, broker: Broker, user: str) -> None:
         """A log that ends where it was seen to end, or behind, has lost nothing."""
         cursors = [append(broker, user) for _ in range(2)]
-        broker.note_regression([(user, each) for each in cursors])
+        assert broker.note_regression([(user, each) for each in cursors]) == 0
         assert read(broker, user).floor == BEGINNING
+
+    def test_taken_away(self, broker: Broker, user: str, topic: str) -> None:
+        """What was recalled or replaced is not lost."""
+        recalled = publish(broker, user)
+        replaced = append(broker, topic, collapse_key="one")
+        [(seen, _)] = broker.marks([user])
+        broker.recall(recalled, 0)
+        append(broker, topic, collapse_key="one")
+        assert broker.note_regression([(user, seen), (topic, replaced)]) == 0
+
+    def test_bounds(self, make: Make, client: redis.Redis, user: str) -> None:
+        """What falls out afterwards does not hide what is lost."""
+        first = append(make(), user)
+        _, lost = self.lose_the_end(make, client, user)
+        make().note_regression([(user, lost)])
+        append(make(max_history=2), user)
+        assert first not in ids(read(make(), user))
+        assert read(make(), user).floor == lost
 
     def test_never_back(self, make: Make, client: redis.Redis, user: str) -> None:
         """A floor does not go down."""
@@ -724,6 +749,17 @@ class TestDatabase:
         make(clock).beat(topic, "node")
         assert listener.hear(1) == [b"node %d" % clock.ms]
         assert before <= clock.ms <= now()
+
+    def test_beat_of_the_future(self, make: Make, topic: str, listen: Callable[[str], Listener]) -> None:
+        """Where the clock of Redis steps back, every node goes on from the latest time that one of them has seen."""
+        listener = listen(topic)
+        ahead, behind, new = Clock(), Clock(), Clock()
+        ahead.observe(now() + DAY)
+        make(behind).beat(topic, "behind")
+        make(ahead).beat(topic, "ahead")
+        make(new).beat(topic, "new")
+        assert listener.hear(3)[1:] == [b"ahead %d" % ahead.ms, b"new %d" % ahead.ms]
+        assert behind.ms < new.ms == ahead.ms
 
     def test_forgotten_scripts(self, broker: Broker, client: redis.Redis, user: str) -> None:
         """A server that has forgotten the scripts is told them again, and nothing is done twice."""

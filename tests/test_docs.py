@@ -92,7 +92,7 @@ def test_routes(app: Flask) -> None:
     """The HTTP API's table has every route with its methods, and no others."""
     routes = set()
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        path = re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", r"{\1}", rule.rule)
         routes |= {f"{method} {path}" for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
     documented = [row[0] for row in rows("http-api.md") if re.match(r"[A-Z]+ /", row[0])]
     assert sorted(documented) == sorted(routes)
@@ -131,6 +131,12 @@ def test_requirements() -> None:
     required = [line.partition("==")[0] for line in lines if re.match(r"\w", line)]
     python = (DOCS / "dependencies.md").read_text().partition("| package |")[0]
     assert re.findall(r"^\| `(.+?)` \|", python, re.MULTILINE) == required
+
+
+def test_api_keys() -> None:
+    """Every API key that a page makes begins with what the libraries know API keys by."""
+    made = [key for page in PAGES for key in re.findall(r"NOTIFIER_API_KEYS=\"?\w+:(\S*openssl)", page.read_text())]
+    assert made and all(key.startswith("nk_") for key in made)
 
 
 def test_npm_packages() -> None:

@@ -47,7 +47,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Only these modules may know that the library exists.
 OWNERS = {
     "flask": {"app", "api", "backend_api", "inbox_api", "stream", "plain", "pages", "visitor"},
-    "werkzeug": {"app", "api", "body"},
+    "werkzeug": {"app", "api", "backend_api", "body"},
     "flask_sock": {"stream"},
     "simple_websocket": set(),
     "wsproto": {"protocol.websocket"},

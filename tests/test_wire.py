@@ -150,9 +150,19 @@ class TestWire:
         with pytest.raises(BrokerUnavailable):
             wire.receive()
 
+    def test_nobody_answers(self, mortal: EmbeddedValkey) -> None:
+        """A wire that listens waits for ever, but not for a server that accepts and says nothing."""
+        pid = pid_of(mortal)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(BrokerUnavailable):
+                Wire(mortal.url, TIMEOUT, listens=True).connect()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def test_close_ends_waiting(self, valkey: EmbeddedValkey) -> None:
-        """Who waits for a wire without timeout meets its end when another thread closes it."""
-        wire = Wire(valkey.url, None)
+        """Who listens on a wire meets its end when another thread closes it."""
+        wire = Wire(valkey.url, PATIENCE, listens=True)
         wire.connect()
         wire.send([pack("SUBSCRIBE", "nothing")])
         assert wire.receive()
@@ -169,7 +179,7 @@ class TestWire:
 
     def test_server_ends(self, mortal: EmbeddedValkey) -> None:
         """When the server goes, whoever waits meets its end; when it is back, the wire connects anew."""
-        wire = Wire(mortal.url, None)
+        wire = Wire(mortal.url, PATIENCE, listens=True)
         wire.connect()
         wire.send([pack("SUBSCRIBE", "nothing")])
         assert wire.receive()

@@ -292,8 +292,8 @@ export function createStream(options, hear) {
   }
 
   function answered(frame) {
-    const { type, ref, problem } = frame;
-    const membership = asked.get(ref);
+    const { type, problem } = frame;
+    const membership = asked.get(frame.ref);
     if (!membership) say(frame); // what a tab has asked for
     else if (problem) say({ type, problem: { ...problem, topic: membership.topic } });
     else settle(membership);
@@ -422,11 +422,6 @@ export function createStream(options, hear) {
     rest(name, reason);
   }
 
-  /** A page that stands still must not hold the connection that others share. */
-  function sleep() {
-    rest("reconnecting", "asleep");
-  }
-
   function rest(name, reason) {
     leave();
     drop();
@@ -455,8 +450,12 @@ export function createStream(options, hear) {
   function watchPage() {
     page = new AbortController();
     const visibilitychange = () => document.hidden || hurry(); // in a hidden tab timers run late
+    // The connection is dead with its network, also if there soon is another one, and silence would tell us late.
+    const offline = () => link?.id && closed(SILENT);
+    // A page that stands still must not hold the connection that others share.
+    const sleep = () => rest("reconnecting", "asleep");
     const options = { signal: page.signal, capture: true };
-    const callbacks = { online: hurry, pageshow: hurry, resume: hurry, visibilitychange, pagehide: sleep, freeze: sleep };
+    const callbacks = { offline, online: hurry, pageshow: hurry, resume: hurry, visibilitychange, pagehide: sleep, freeze: sleep };
     for (const event in callbacks) globalThis.addEventListener?.(event, callbacks[event], options);
   }
 

@@ -62,11 +62,13 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
 
   function hear(message) {
     const { type, id, channel, channels, at } = message;
-    if (message.counts) learn(message);
     if (type === "stream") return enter(message);
+    if (message.counts) learn(message);
     if (isBehind) return; // it will come again
-    if (type === "notification" && isWanted(message)) take(message);
-    if (type === "removed" && isWanted(message)) emit("removed", { id, channel });
+    if (channel && isWanted(message)) {
+      if (type === "removed") emit(type, { id, channel });
+      else take(message);
+    }
     if (channels) tellLost(channels.filter((channel) => hears(topics, channel, inbox)));
     if (type === "joined") joined(message);
     if (type === "ping" && message.cursor) tellReplayed();

@@ -76,11 +76,11 @@ class _Patient:
         """Check one thing after the other.
 
         Raises:
-            Unreachable, NotNotifier, VersionError: there is nothing to look at.
+            Unreachable, NotNotifier, VersionError, ProblemError: there is nothing to look at.
         """
         asked = time.time()
         answer = self._get("/healthz")
-        answer.check_sender()
+        answer.checked()
         yield Finding("ok", "service", f"{self._url} runs Notifier {answer.headers['notifier-version']}.")
         yield self._clock(answer, (asked + time.time()) / 2)
         yield from self._encryption()
@@ -172,6 +172,8 @@ class _Patient:
             yield Finding("fail", "origin", text)
         elif own == 101:
             yield Finding("skip", "origin", "The cookie has another name; with an API key it is known.")
+        elif own != 401:
+            yield Finding("skip", "origin", "Needs WebSockets to come through.")
         elif foreign != 403:
             yield Finding("warn", "origin", f"A foreign page's cookie was answered {foreign}, and not 403.")
         else:

@@ -62,9 +62,10 @@ def listen(
 
 def _from(command: str) -> Callable[[], str]:
     def get_token() -> str:
-        done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, text=True, check=False, timeout=60)
-        if done.returncode:
-            raise ConfigurationError(f"The command of --token-command has ended with {done.returncode}: {command}")
+        try:
+            done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a quotation without an end
+            raise ConfigurationError(f"--token-command gives no token: {error}") from error
         return done.stdout.strip()
 
     return get_token

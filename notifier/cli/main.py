@@ -67,7 +67,7 @@ def _run() -> int:
         except NotifierError as error:
             raise failure_of(error) from error
         except OSError as error:
-            raise file_failure("The output cannot be written", error) from error
+            raise file_failure(error.filename or "The output cannot be written", error) from error
     except click.ClickException as error:
         error.show()
         return error.exit_code

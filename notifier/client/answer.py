@@ -135,6 +135,8 @@ class Answer(NamedTuple):
         target = self.headers.get("location")
         if 300 <= self.status < 400 and target:
             return f"{self.url} leads elsewhere, to {target}: give the URL of the service itself."
+        if self.status == 426:
+            return f"{self.url} answers 426, but not Notifier does: let the proxy before it pass upgrades on."
         if self.status in (502, 503, 504):
             return f"{self.url} answers {self.status} ({kind}), but not Notifier does: is it running behind its proxy?"
         return f"{self.url} answers {self.status} ({kind}), but it is not Notifier: check the URL."

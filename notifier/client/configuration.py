@@ -94,6 +94,8 @@ def _service_url(text: str) -> str:
         raise ConfigurationError(f"The URL {text} is wrong: {error}.") from error
     if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
         raise ConfigurationError(f"{text} is no URL of a service: it must look like https://notify.example.com.")
+    if parts.path.rstrip("/").endswith(("/v1", "/v1/stream", "/v1/notifications")):
+        raise ConfigurationError(f"{text} is a URL within the service: leave out /v1 and what follows.")
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/"), "", ""))
 
 

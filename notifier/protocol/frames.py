@@ -115,8 +115,8 @@ def decode(text: str) -> ClientFrame:
     return frame
 
 
-def decode_since(text: str | None, ref: str | None = None) -> Cursor | None:
-    """Return the cursor of a frame's `since`.
+def decode_cursor(text: str | None, ref: str | None = None, name: str = "since") -> Cursor | None:
+    """Return the cursor that a member of a frame is.
 
     Raises:
         InvalidFrame: it is no cursor.
@@ -124,7 +124,7 @@ def decode_since(text: str | None, ref: str | None = None) -> Cursor | None:
     try:
         return None if text is None else cursor.parse(text)
     except ValueError as error:
-        raise InvalidFrame(f"since: {error}.", ref=ref) from error
+        raise InvalidFrame(f"{name}: {error}.", ref=ref) from error
 
 
 def inbox(account: Account) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def state(account: Account, changes: list[Any]) -> bytes:
     if changes:
         frame["changes"] = changes
     if any(change["action"] == "topics" for change in changes):
-        frame["topics"] = frame["memberships"] = list(account.standing.topics)
+        frame["memberships"] = list(account.standing.topics)
     return _encode(frame)
 
 

@@ -76,7 +76,9 @@ def _claims(token: str, secrets: tuple[str, ...]) -> dict[str, Any]:
             return jwt.decode(token, secret, algorithms=[ALGORITHM], options=_OPTIONS)
         except jwt.InvalidSignatureError:
             continue  # signed with an older or newer secret
-        except (jwt.InvalidTokenError, UnicodeEncodeError) as error:
+        except (jwt.DecodeError, UnicodeEncodeError) as error:
+            raise InvalidToken(f"This is no JWT: {error}.") from error
+        except jwt.InvalidTokenError as error:
             raise InvalidToken(str(error)) from error
     raise InvalidToken("The signature fits no secret of this service.")
 

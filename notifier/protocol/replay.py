@@ -14,6 +14,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = b"i", b"h", b"e", b"r"
 MUTED = b"m"  # kept, but the user wants no connection to be sent it
 STATE, DISCONNECT = b"s", b"d"  # no entries: what workers tell each other of a user
+ERASED = b"erased"  # why
 EXPIRED = b"x"  # what was read from the log too late to be sent
 
 _SHARED = 30_000  # ms between positions that one read serves
@@ -88,7 +89,6 @@ class CatchUp:
         "has_sent",
         "lost",
         "owed",
-        "owes_state",
         "positions",
     )
 
@@ -97,7 +97,6 @@ class CatchUp:
         self.lost: list[str] = []  # known to be gone before the log was read
         self.owed: list[bytes] = []  # frames to be sent after the welcome
         self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
-        self.owes_state = False  # how the inbox stands has changed meanwhile
         self.has_sent = False  # an entry
         self.has_news = False  # one that the client cannot have, or that something is gone
         self._since: dict[str, Cursor] = {}

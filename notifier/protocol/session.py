@@ -222,7 +222,7 @@ class Session:
         return [Reply(frames.error(problem))]
 
     def _hello(self, frame: Hello, now: float) -> Action:
-        since = frames.decode_since(frame.since)
+        since = frames.decode_cursor(frame.since)
         if frame.token is not None:
             try:
                 identity = self._rules.verify(frame.token, now)
@@ -248,7 +248,7 @@ class Session:
             raise InvalidFrame(f"topic: {fault}", ref=frame.ref)
         if not self._may_read(frame.topic):
             raise _refusal(frame.topic, frame.ref)
-        since = frames.decode_since(frame.since, frame.ref)
+        since = frames.decode_cursor(frame.since, frame.ref)
         if frame.topic not in self.topics:
             if len(self.topics) >= self._rules.max_topics:
                 raise TooManySubscriptions(f"At most {self._rules.max_topics} topics.", ref=frame.ref)
@@ -313,9 +313,9 @@ def read_ack(frame: Ack) -> Acknowledge:
     Raises:
         InvalidFrame
     """
-    place = frames.decode_since(frame.cursor, frame.ref)
+    place = frames.decode_cursor(frame.cursor, frame.ref, "cursor")
     assert place is not None
-    return Acknowledge(place, frames.decode_since(frame.since, frame.ref))
+    return Acknowledge(place, frames.decode_cursor(frame.since, frame.ref))
 
 
 def read_marking(frame: InboxFrame, most: int) -> Marking:

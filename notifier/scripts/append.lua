@@ -28,7 +28,7 @@ if keep_mark > 0 then
 end
 
 local now = time_now()
-local state = redis.call('HMGET', meta, 'last', 'logged', 'kept')
+local state = redis.call('HMGET', meta, 'last', 'logged', 'kept', 'floor')
 local previous = state[2] or '0-0'
 
 -- The id: later than everything in this channel, and than all that the publisher has seen elsewhere.
@@ -79,9 +79,10 @@ local function fall_out(entries)
     end
     if key and redis.call('HGET', collapse, key) == entry[1] then redis.call('HDEL', collapse, key) end
     if not expires or expires > now then floor = entry[1] end
-    forget(entry[1])
+    if fields[1] == 'i' or fields[1] == 'm' then forget(entry[1]) end
   end
-  if floor then redis.call('HSET', meta, 'floor', floor) end
+  -- It is higher already where a failover has lost entries that somebody had seen.
+  if floor and before(state[4] or '0-0', floor) then redis.call('HSET', meta, 'floor', floor) end
 end
 
 if kind == 'e' then

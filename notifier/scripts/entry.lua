@@ -18,8 +18,14 @@ local RANKS = 2048 -- entries of a millisecond that are told apart
 local function of(what) return channel .. ':' .. what end
 
 local function parts(id)
-  local ms, sequence = string.match(id, '(%d+)-(%d+)')
+  local ms, sequence = string.match(id or '0-0', '(%d+)-(%d+)')
   return tonumber(ms), tonumber(sequence)
+end
+
+local function before(first, second)
+  local ms, sequence = parts(first)
+  local other_ms, other_sequence = parts(second)
+  return ms < other_ms or (ms == other_ms and sequence < other_sequence)
 end
 
 -- The place of an entry as one number, so that it can be a score.

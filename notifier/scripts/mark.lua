@@ -14,6 +14,8 @@ local action, letters, on = ARGV[1], ARGV[2], ARGV[3] == '1'
 local up_to, from, lifetime, named = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local now = time_now()
 drop_expired(now)
+-- Of entries that no log has any more: nobody tells the user's keys that they went.
+redis.call('ZREMRANGEBYSCORE', of('shared'), '-inf', text((now - tonumber(lifetime)) * RANKS))
 
 local marks = redis.call('HMGET', of('state'), 'seen', 'read', 'archived')
 local before = {marks[1] or '0', marks[2] or '0', marks[3] or '0', redis.call('ZRANGE', of('shared'), 0, -1)}

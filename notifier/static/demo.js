@@ -35,8 +35,11 @@ function startClient(section) {
   for (const name of ["bell", "inbox", "toasts"]) section.querySelector(`notifier-${name}`).notifier = notifier;
 
   const showPosition = () => {
-    part("connection").textContent = notifier.connection ?? "none";
-    part("cursor").textContent = notifier.cursor ?? "none";
+    // The cursor moves when all callbacks have returned.
+    queueMicrotask(() => {
+      part("connection").textContent = notifier.connection ?? "none";
+      part("cursor").textContent = notifier.cursor ?? "none";
+    });
   };
   const showNotice = (text) => {
     part("notice").textContent = text;

@@ -176,6 +176,7 @@ class TestSender:
         [
             (html(200), "is not Notifier"),
             (html(404), "is not Notifier"),
+            (html(426), "pass upgrades on"),
             (html(301, location="https://other.example.com/x"), "https://other.example.com/x"),
             (reply(201, PUBLISHED)._replace(body=b'{"id":'), "cut off"),
         ],

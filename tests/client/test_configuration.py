@@ -26,7 +26,9 @@ def test_urls(url: str, base: str, stream: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:8080", "ftp://a", "http://", "http://a:port", "http://a..b", "http://a?x=1", "http://a#b"]
+    "url",
+    ["127.0.0.1:8080", "ftp://a", "http://", "http://a:port", "http://a..b", "http://a?x=1", "http://a#b"]
+    + ["http://a/v1", "http://a/v1/", "ws://a/v1/stream", "https://a/notify/v1/notifications"],
 )
 def test_wrong_urls(url: str) -> None:
     """What is no URL of a service is refused before anything is sent."""

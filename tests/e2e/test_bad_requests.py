@@ -461,13 +461,24 @@ class TestKeys:
 
 
 class TestRoutes:
+    @pytest.mark.parametrize("query", ["dry_run=explain", "dry_run=explian", "x"])
+    def test_query_of_lines(self, service: Service, reader: Client, user: str, query: str) -> None:
+        """Who asks what would happen with many notifications is refused: none of them is published."""
+        headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": NDJSON}
+        answer = service.request("POST", f"/v1/notifications?{query}", [note(user)], headers)
+        assert_problem(answer, 400, "bad_request")
+        service.publish(note(user, "Really"))
+        assert titles(reader, "Really") == ["Really"]
+
     @pytest.mark.parametrize(
         "method, path",
         [("GET", "/nothing"), ("POST", "/v1/notification"), ("GET", "/v1/notifications/a/b"), ("GET", "/v1/../etc")],
     )
     def test_unknown(self, service: Service, method: str, path: str) -> None:
-        """A path that does not exist is a problem too."""
-        assert_problem(service.request(method, path), 404, "not_found")
+        """A path that does not exist is a problem too, and named."""
+        answer = service.request(method, path)
+        assert_problem(answer, 404, "not_found")
+        assert answer.json["detail"].startswith("The service has no /")
 
     @pytest.mark.parametrize(
         "method, path, allowed",

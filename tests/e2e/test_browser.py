@@ -45,8 +45,12 @@ def titles(page: Page, user: str):
 def test_one_post_reaches_every_tab(browser: Browser, demo: Service, complaints: list[str]) -> None:
     """A notification appears in every tab of its user, whichever worker the tab is connected to, and in no other's."""
     tabs = [open_tab(browser, demo, complaints) for _ in range(4)]
-    assert demo.publish({"to": {"users": ["alice"]}, "title": "For every tab"}).status == 201
+    published = demo.publish({"to": {"users": ["alice"]}, "title": "For every tab"})
+    assert published.status == 201
     for tab in tabs:
+        expect(tab.locator('[data-client="alice"] [data-role="cursor"]')).to_have_text(
+            published.json["channels"][0]["cursor"]
+        )
         expect(titles(tab, "alice").first).to_have_text("For every tab")
         expect(titles(tab, "bob").filter(has_text="For every tab")).to_have_count(0)
         tab.close()

@@ -1,5 +1,6 @@
 """The command line against a real service: what it prints, what it says, and how it ends."""
 
+import contextlib
 import json
 import os
 import resource
@@ -149,6 +150,25 @@ class TestSend:
         assert notifier.run("send", "-", stdin=numbered(user, 2)[:-1]).code == 0
         assert published(roomy, user) == [0, 1]
 
+    @pytest.mark.parametrize("words, said", [(["input"], "Sending  [####"), (["-"], "\r1,200 lines sent")])
+    def test_progress(self, notifier: Command, user: str, words: list[str], said: str) -> None:
+        """A person at a terminal sees how far it is: of a file as a bar, of a pipe as a number."""
+        (notifier.folder / "input").write_bytes(numbered(user, 1200))
+        words = [sys.executable, "-m", "notifier", "send", *words]
+        screen, terminal = os.openpty()
+        with subprocess.Popen(["cat", "input"], cwd=notifier.folder, stdout=subprocess.PIPE) as pipe:
+            process = subprocess.Popen(
+                words,
+                cwd=notifier.folder,
+                env=notifier.environ,
+                stdin=pipe.stdout,
+                stdout=subprocess.DEVNULL,
+                stderr=terminal,
+            )
+            os.close(terminal)
+            assert said in seen_on(screen)
+            assert process.wait(DEADLINE) == 0
+
     def test_full_output(self, notifier: Command, user: str) -> None:
         """If the ids cannot be written it says so."""
         words = [sys.executable, "-m", "notifier", "send", "--user", user, "--title", "Hello"]
@@ -158,6 +178,15 @@ class TestSend:
             )
         assert process.returncode == 6
         assert b"The output cannot be written: No space left on device" in process.stderr
+
+
+def seen_on(screen: int) -> str:
+    """Return what a terminal has shown, when its last process has left."""
+    shown = b""
+    with contextlib.suppress(OSError), open(screen, "rb", buffering=0) as file:
+        while more := file.read(4096):
+            shown += more
+    return shown.decode()
 
 
 class TestResume:
@@ -315,6 +344,14 @@ class TestBadWays:
         assert "text/html" in done.words and "check the URL" in done.words
         assert done.words.count("\n") == 1
 
+    @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+    def test_wrong_path(self, notifier: Command, roomy: Service, words: list[str]) -> None:
+        """A path at which the service has nothing is named."""
+        url = f"http://127.0.0.1:{roomy.port}/elsewhere"
+        done = notifier.run(*words, NOTIFIER_URL=url, NOTIFIER_TOKEN=roomy.token("nobody"))
+        assert (done.code, done.out) == (4, "")
+        assert "The service has no /elsewhere/" in done.words and done.words.count("\n") == 1
+
     @pytest.mark.parametrize("version, said", [("9.0.0", "Update the client."), ("0.0.1", "Update the service.")])
     @pytest.mark.parametrize("words", COMMANDS[::2], ids=lambda words: words[0])
     def test_versions(self, notifier: Command, roomy: Service, words: list[str], version: str, said: str) -> None:
@@ -421,7 +458,13 @@ class TestListen:
         roomy.publish({"to": {"users": [user]}, "title": "Hello"})
         out, _ = process.communicate(timeout=DEADLINE)
         assert b"Hello" in out
-        assert notifier.run("listen", "--token-command", "false").code == 2
+
+    @pytest.mark.parametrize("command", ["false", "no-such-command", "echo 'a quotation without an end", "echo"])
+    def test_no_token_from_command(self, notifier: Command, command: str) -> None:
+        """A command that gives no token is named, or that there is none."""
+        done = notifier.run("listen", "--token-command", command)
+        assert (done.code, done.out, done.words.count("\n")) == (2, "", 1)
+        assert "token" in done.words
 
     def test_full_disk(self, notifier: Command, roomy: Service, user: str) -> None:
         """Where the state cannot be written it ends; what was printed is printed again, nothing is left out."""
@@ -468,6 +511,12 @@ class TestTokens:
         done = notifier.run("token", *words, NOTIFIER_TOKEN_SECRETS=TOKEN_SECRETS[0])
         assert (done.code, done.out) == (2, "")
         assert said in done.words
+
+    def test_unreadable_secret(self, notifier: Command) -> None:
+        """A file that cannot be read is named."""
+        (notifier.folder / ".notifier/token-secret").mkdir(parents=True)
+        done = notifier.run("token", "alice")
+        assert (done.code, done.words) == (6, "notifier: .notifier/token-secret: Is a directory.\n")
 
     def test_no_secret(self, notifier: Command) -> None:
         """Without a secret it says where to get one."""
@@ -540,6 +589,7 @@ class TestDoctor:
         assert "fail  events: Server-Sent Events are held back: switch the proxy's buffering off" in done.out
         assert any(line.startswith("fail  upgrade: A WebSocket is answered 426. Let the proxy") for line in done.lines)
         assert any(line.startswith("warn  clock: The service's clock is") for line in done.lines)
+        assert "skip  origin: Needs WebSockets to come through." in done.lines
 
     def test_cut_when_idle(self, tmp_path: Path) -> None:
         """A connection that is cut while it is idle is found."""

@@ -3,7 +3,10 @@
 import os
 import signal
 
+import redis
+
 from tests.e2e.test_delivery import children
+from tests.e2e.test_outage import FAST, valkey
 from tests.service import Service, eventually
 
 
@@ -27,6 +30,19 @@ def test_all_workers_are_counted() -> None:
         finally:
             for client in clients:
                 client.close()
+
+
+def test_failed_publications(user: str) -> None:
+    """Publications that Redis did not take are counted, with an idempotency key and without."""
+    with valkey() as server, Service(redis_url=server.url, **FAST) as service:
+        note = {"to": {"users": [user]}, "title": "refused"}
+        with redis.Redis(port=server.port) as control:
+            control.config_set("maxmemory", "100kb")
+        assert [service.publish(note, headers).status for headers in ({}, {"Idempotency-Key": "a key"})] == [503, 503]
+        assert service.metric("notifier_publish_failures_total") == 2
+        server.signal(signal.SIGKILL)
+        assert [service.publish(note, headers).status for headers in ({}, {"Idempotency-Key": "a key"})] == [503, 503]
+        assert service.metric("notifier_publish_failures_total") == 4
 
 
 def test_ready_and_alive(service: Service) -> None:

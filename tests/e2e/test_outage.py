@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from chaos.aside import running_aside
 from notifier.embedded import find_server
 from tests.e2e.test_delivery import children
 from tests.service import Service, eventually
@@ -176,6 +178,40 @@ def test_a_log_that_lost_its_end(user: str) -> None:
             control.flushall()
             control.client_kill_filter(_type="pubsub")
             assert client.receive("lost")["channels"] == [channel, "all"]
+
+
+def test_a_log_that_lost_its_end_and_goes_on(user: str) -> None:
+    """The same, where others publish before the worker that saw the lost ones has subscribed anew."""
+    with valkey() as server, running_aside(server.port) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        with Service(redis_url=url, replay_overlap=0, **FAST | {"workers": 1}) as service:
+            key, note = f"n:{{user:{user}}}", {"to": {"users": [user]}, "title": "x"}
+            with service.client(user) as client, redis.Redis(port=server.port) as control:
+                first = service.publish(note).json["channels"][0]["cursor"]
+                meta = control.hget(f"{key}:meta", "logged")
+                last = service.publish(note).json["channels"][0]["cursor"]
+                assert [client.receive("notification")["cursor"] for _ in range(2)] == [first, last]
+                proxy.silence()
+                control.xdel(f"{key}:log", last)
+                control.hset(f"{key}:meta", "logged", meta)
+                after = service.publish(note).json["channels"][0]["cursor"]
+                assert client.receive("notification")["cursor"] == after
+            with service.client(user, since=first) as client:
+                assert client.welcome["lost"] == [f"user:{user}"]
+                assert client.receive("notification")["cursor"] == after
+            assert service.metric("notifier_regressions_total") == 1
+
+
+def test_a_clock_that_stepped_back(user: str) -> None:
+    """A worker that starts after the clock of Redis was set back goes on from the time that others have seen."""
+    with valkey() as server, redis.Redis(port=server.port) as control:
+        hour_ahead = 1000 * int(time.time()) + 3_600_000
+        control.set("n:{nodes}:beat", hour_ahead)
+        with Service(redis_url=server.url, **FAST) as service, service.client(user, since=f"{hour_ahead}-0") as client:
+            assert client.welcome["lost"] == []
+            answer = service.publish({"to": {"users": [user]}, "title": "later"})
+            frame = client.receive("notification")
+            assert frame["cursor"] == answer.json["channels"][0]["cursor"] >= f"{hour_ahead}-0"
 
 
 def test_the_embedded_valkey_is_watched(user: str) -> None:

@@ -23,7 +23,12 @@ LISTEN = """([url, options]) => {
   window.source = new EventSource(url, options);
   source.onopen = () => opened++;
   source.onerror = () => errors++;
-  source.onmessage = (event) => { frames_.push(JSON.parse(event.data)); ids.push(event.lastEventId); };
+  source.onmessage = (event) => {
+    const frame = JSON.parse(event.data);
+    if (frame.type === "state") return; // comes when it likes
+    frames_.push(frame);
+    ids.push(event.lastEventId);
+  };
 }"""
 
 

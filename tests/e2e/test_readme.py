@@ -94,6 +94,12 @@ def test_readme(reader: Reader, browser: Browser) -> None:
         assert output.count('"status":201') == 3, output
         shows("We are back")
 
+    def see_the_inbox(output: str) -> None:
+        listed, done = map(json.loads, output.replace("}{", "}\n{").splitlines())
+        assert {"We are back", "On its way"} <= {item["notification"]["title"] for item in listed["items"]}
+        assert listed["counts"]["unread"] == len(listed["items"])
+        assert done["counts"] == {"unread": 0, "unseen": 0}
+
     def see_production(_: str) -> None:
         page.close()
         reader.shell('export NOTIFIER_API_KEY="${NOTIFIER_API_KEYS#shop:}"')
@@ -117,6 +123,7 @@ def test_readme(reader: Reader, browser: Browser) -> None:
                 "new Notifier(": see_the_page,
                 "notifier.publish(": lambda _: shows("On its way"),
                 "x-ndjson": see_many,
+                "/v1/inbox/read": see_the_inbox,
                 "gunicorn wsgi:app": see_production,
                 "def token_of": see_the_token,
             },

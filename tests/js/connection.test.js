@@ -361,6 +361,22 @@ test("without network the state is offline, and the client tries all the same", 
   assert.equal(service.dialled.length, 2);
 });
 
+test("a connection is given up with its network, and made anew as soon as there is another", async (t) => {
+  stopClock(t);
+  const page = fakePage(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  service.notify("a", "2000-0");
+  provide(t, "navigator", { onLine: false });
+  page.dispatchEvent(new Event("offline"));
+  assert.equal(notifier.state, "offline");
+  assert.equal(service.socket.closedWith, 1000);
+  page.dispatchEvent(new Event("online"));
+  await service.accept();
+  assert.equal(notifier.state, "connected");
+  assert.equal(service.socket.heard("hello")[0].since, "2000-0");
+});
+
 test("the module asks nothing of its surroundings until a Notifier is made", () => {
   assert.throws(() => new Notifier(), TypeError); // no page here: the path has no base
 });

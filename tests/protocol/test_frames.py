@@ -133,14 +133,14 @@ class TestDecode:
 
     def test_since(self) -> None:
         """A cursor is read from its text; none is none."""
-        assert frames.decode_since(TEXT) == CURSOR
-        assert frames.decode_since(None) is None
+        assert frames.decode_cursor(TEXT) == CURSOR
+        assert frames.decode_cursor(None) is None
 
     @pytest.mark.parametrize("text", ["", "now", "5", "1-2-3", "\ud800"])
     def test_wrong_since(self, text: str) -> None:
         """What is no cursor is answered, under the ref of the frame."""
         with pytest.raises(InvalidFrame, match="since") as caught:
-            frames.decode_since(text, "r1")
+            frames.decode_cursor(text, "r1")
         assert caught.value.members == {"ref": "r1"}
 
 
@@ -191,6 +191,7 @@ class TestEncode:
             "cursor": TEXT,
             "heartbeat": 25,
             "lost": ["all"],
+            "memberships": [],
             "counts": {"unread": 3, "unseen": 1},
             "revision": 17,
             "expires_at": "2023-11-14T22:13:20.500Z",

@@ -123,6 +123,13 @@ def test_no_token(text: str) -> None:
         verify(text)
 
 
+@pytest.mark.parametrize("text", ["", "nk_an_api_key", "a.b.c", "\ud800.e30.e30"])
+def test_words_for_no_token(text: str) -> None:
+    """Who sends something else in the place of a token is told so."""
+    with pytest.raises(InvalidToken, match="This is no JWT"):
+        verify(text)
+
+
 @given(st.text() | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*", fullmatch=True))
 def test_random_text(text: str) -> None:
     """Random text is never an identity and never another error."""
