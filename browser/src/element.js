@@ -63,6 +63,11 @@ export class NotifierElement extends Base {
     this.shadowRoot?.replaceChildren();
   }
 
+  /** Focuses the first of what can be used. */
+  focus(options) {
+    this.shadowRoot?.querySelector("button, a")?.focus(options);
+  }
+
   /** Fills the shadow tree. What is to be ended with it goes to until(). */
   start() {}
 

@@ -103,16 +103,24 @@ export class NotifierInbox extends NotifierElement {
   #show() {
     const { filters, readAll, retry, list, empty, more, notice } = this.#parts;
     const { status, items, hasMore, hasLoaded, problem } = this.#list;
+    const last = list.lastElementChild;
     filters.forEach((filter, index) => filter.setAttribute("aria-pressed", Object.keys(NONE)[index] === status));
     this.#showItems(items);
     list.hidden = !items.length;
-    readAll.disabled = !items.some(({ read }) => !read);
-    retry.hidden = !problem;
-    more.hidden = !hasMore;
+    this.#hide(readAll, items.every(({ read }) => read));
+    this.#hide(retry, !problem);
+    this.#hide(more, !hasMore, last?.nextElementSibling ?? last);
     empty.hidden = Boolean(items.length || problem);
     setText(empty, this.say(hasLoaded ? NONE[status] : "loading"));
     if (problem) setText(notice, this.say("unavailable"));
     else setText(notice, AWAY.includes(this.notifier.state) ? this.say("offline") : "");
+  }
+
+  /** Hides a button when it is of no use; the focus must not go with it. */
+  #hide(button, isHidden, near) {
+    const refuge = near?.querySelector("[data-control]") ?? this.#parts.scroller;
+    if (isHidden && this.shadowRoot.activeElement === button) refuge.focus();
+    button.hidden = isHidden;
   }
 
   /** Keeps the nodes of what has not changed, and the focus where it was or near to it. */
@@ -162,8 +170,12 @@ export class NotifierInbox extends NotifierElement {
     this.#parts.scroller.scrollTop = 0;
   }
 
-  #more() {
-    this.#try(this.#list.more());
+  async #more() {
+    const { list, more } = this.#parts;
+    const isButton = this.shadowRoot.activeElement === more;
+    const before = list.lastElementChild;
+    await this.#try(this.#list.more());
+    if (isButton) before.nextElementSibling?.querySelector("[data-control]").focus();
   }
 
   #scrolled() {

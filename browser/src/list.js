@@ -134,7 +134,8 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     const isMeant = ids ? (item) => ids.includes(idOf(item)) : ({ cursor: place }) => !isBefore(upTo, place);
     keep(items.map((item) => (isMeant(item) ? { ...item, ...done } : item)).filter(SHOWS[status]));
     const isAllHere = ids?.every((id) => before.some((item) => idOf(item) === id));
-    if (BRINGS[status].includes(action) && !isAllHere) reload();
+    const isShort = next && items.length < before.length;
+    if (isShort || (BRINGS[status].includes(action) && !isAllHere)) reload();
     return () => {
       if (asked === status) keep(before);
       reload();

@@ -261,10 +261,6 @@ export const INBOX = /* css */ `
   text-decoration: underline;
 }
 
-[part="read-all"]:disabled {
-  visibility: hidden;
-}
-
 [part="trouble"] {
   display: flex;
   gap: 0.5rem;

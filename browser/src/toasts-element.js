@@ -104,7 +104,7 @@ export class NotifierToasts extends NotifierElement {
   /** Time stands still while somebody points at them, has the focus in them or cannot see them. Then it begins anew. */
   #hold({ type, relatedTarget } = {}) {
     const { region } = this.#parts;
-    if (type === "focusin" && !region.contains(relatedTarget)) this.#from = relatedTarget;
+    if (type === "focusin" && relatedTarget && !region.contains(relatedTarget)) this.#from = relatedTarget;
     const hasFocus = type === "focusin" || (type !== "focusout" && region.contains(this.shadowRoot.activeElement));
     const isHeld = document.hidden || hasFocus || (type !== "pointerleave" && region.matches(":hover"));
     if (isHeld === this.#isHeld) return;
