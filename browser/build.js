@@ -1,22 +1,40 @@
 /**
- * Makes the one file that pages load: node browser/build.js [where else than notifier/static/notifier.js]
+ * Makes the files that pages load: node browser/build.js [another folder than notifier/static]
  *
  * esbuild joins the modules, swc makes them small: it is better at that, and every byte is somebody's.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { minifySync } from "@swc/core";
-import { build } from "esbuild";
+import { build, transformSync } from "esbuild";
 
-const source = new URL("src/notifier.js", import.meta.url);
-const target = process.argv[2] ?? new URL("../notifier/static/notifier.js", import.meta.url);
-const { name, version } = JSON.parse(readFileSync(new URL("package.json", import.meta.url)));
+const FILES = ["notifier.js", "notifier-inbox.js"];
 
 // Members of our own objects that neither a page nor the service nor another tab sees.
-const INNER = /^(alive|asked|closed|comeBackIn|greet|greeted|line|place|take|tell|timer|told|whenGone)$/;
+const INNER = /^(alive|callback|comeBackIn|greet|greeted|line|over|owing|place|say|take|tell|timer|told|whenGone)$/;
 
-const options = { bundle: true, format: "esm", target: "es2022", minifySyntax: true, write: false };
-const { outputFiles } = await build({ ...options, entryPoints: [source.pathname] });
-const mangle = { props: { regex: INNER.source } };
-const compress = { passes: 3, ecma: 2022, unsafe_arrows: true };
-const { code } = minifySync(outputFiles[0].text, { module: true, compress, mangle });
-writeFileSync(target, `/* ${name} ${version}, made from browser/src */\n${code}\n`);
+const here = fileURLToPath(new URL(".", import.meta.url));
+const folder = process.argv[2] ?? join(here, "../notifier/static");
+const { version } = JSON.parse(readFileSync(join(here, "package.json")));
+
+const smallStyles = {
+  name: "small styles",
+  setup({ onLoad }) {
+    onLoad({ filter: /styles\.js$/ }, ({ path }) => ({ contents: minifyStyles(readFileSync(path, "utf8")) }));
+  },
+};
+
+for (const file of FILES) {
+  const options = { bundle: true, format: "esm", target: "es2022", write: false, plugins: [smallStyles] };
+  const { outputFiles } = await build({ ...options, entryPoints: [join(here, "src", file)] });
+  const mangle = { props: { regex: INNER.source } };
+  const compress = { passes: 3, ecma: 2022, unsafe: true, unsafe_arrows: true };
+  const { code } = minifySync(outputFiles[0].text, { module: true, compress, mangle });
+  writeFileSync(join(folder, file), `// notifier ${version}\n${code}\n`);
+}
+
+function minifyStyles(module) {
+  const minify = (css) => transformSync(css, { loader: "css", minify: true }).code.trim();
+  return module.replace(/\/\* css \*\/ `([^`]*)`/g, (_, css) => JSON.stringify(minify(css)));
+}

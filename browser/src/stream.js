@@ -22,13 +22,15 @@ const STREAM_WITHIN = 5_000; // the same of Server-Sent Events: some proxies kee
 const LOOK_EVERY = 5_000; // at the clock: timers stand still while the machine sleeps
 const TRY_AGAIN_AFTER = 4 * 3_600_000; // what did not get through
 const NUDGE_AFTER = 1_000;
+const ACKNOWLEDGE_WITHIN = 2_000; // so that many have one answer, and not all clients give theirs at once
 const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
 
 /**
  * The connection: one for all tabs where they can share it, held by the tab that leads. It comes back by itself.
  *
  * It tells each tab, by `hear(message)`, the service's frames, and
- * - `stream`: how it is; the tab then says what it wants, as there may be another leader
+ * - `stream`: how it is, and `inbox`, what frames told of it; the tab then says what it wants, as there may be another
+ *   leader
  * - `joined` ({topic, since}): all that the topic had since then has been told
  * each with `at`: the cursor up to which everything has been told. It hears by `tell(message)` from each tab:
  * - `tab` ({tab, topics, since, behind, once}): what this tab wants; the stream goes back to `since` if it is `behind`
@@ -38,19 +40,20 @@ const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
  * `options` are those of Notifier, with the `id` of this tab and the `url` with http.
  */
 export function createStream(options, hear) {
-  const { id, url, name, getToken } = options;
-  const { shared = true, transports = Object.keys(TRANSPORTS), random = Math.random } = options;
+  const { id, url, name, getToken, shared = true, random = Math.random } = options;
+  const { transports = Object.keys(TRANSPORTS) } = options;
   refuseApiKey(getToken);
   const tabs = new Map(); // id -> {topics: Map of name -> since, once}
   const topics = new Map(); // name -> {topic, since}; `since` only while its past is owed
-  const timers = {};
+  const asked = new Map(); // ref -> the membership that it asked for
+  const timers = new Map(); // what is to be done -> its timer
   let state; // {state, reason, retryInMs}
   let token;
   let user; // whom all tokens are for, where they can be read
   let group;
   let leads = false;
   let cursor;
-  let link; // the connection or the attempt at one: {line, id, top, transport, greeted, told, asked, alive, comeBackIn}
+  let link; // the connection or the attempt: {line, id, top, transport, greeted, told, inbox, alive, owing, comeBackIn}
   let next = 0; // the transport to try
   let works = 0; // the one that got through, as far as we know
   let refused = 0; // WebSockets in a row
@@ -96,14 +99,13 @@ export function createStream(options, hear) {
 
   function overhear(message) {
     const { type, snapshot } = message;
-    if (/^(tab|who|publish)$/.test(type)) return leads && answer(message);
     if (type === "stream") {
       const { state, reason, retryInMs } = snapshot;
       if (state === "closed") return stop(state, reason);
       if (leads) return; // the last words of the leader before us
       // The leader may be in a hidden tab, where timers run late.
-      if (retryInMs) after("retry", retryInMs + NUDGE_AFTER, hurry);
-    }
+      if (retryInMs) after(retryInMs + NUDGE_AFTER, hurry);
+    } else if (!("at" in message)) return leads && answer(message); // no leader said it
     hear(message);
   }
 
@@ -122,7 +124,7 @@ export function createStream(options, hear) {
   function goBack(since) {
     if (cursor && !isBefore(since, cursor)) return;
     cursor = since;
-    if (link?.greeted) open(true);
+    if (link?.greeted) reopen();
   }
 
   function join(topic, since) {
@@ -147,9 +149,9 @@ export function createStream(options, hear) {
   }
 
   function tellState() {
-    const { id: connection, transport, top } = link ?? {};
+    const { id: connection, transport, top, inbox } = link ?? {};
     const snapshot = { ...state, connected: state.state === "connected", transport };
-    say({ type: "stream", snapshot, connection, top });
+    say({ type: "stream", snapshot, connection, top, inbox });
   }
 
   function enter(name, reason, retryInMs) {
@@ -162,11 +164,11 @@ export function createStream(options, hear) {
   /** Opens a connection in place of the present one; quietly where the present one was good. */
   async function open(quietly) {
     drop();
-    const attempt = (link = { told: [], asked: new Map() });
+    const attempt = (link = { told: [] });
     allow(ANSWER_WITHIN);
     if (!quietly) enter("connecting");
     try {
-      if (getToken && (!token || expiresSoon(token, Date.now()))) await fetchToken();
+      await freshToken();
     } catch (error) {
       if (attempt === link) noToken(error);
       return;
@@ -178,10 +180,20 @@ export function createStream(options, hear) {
     group = joinGroup(scope, id, lead, overhear);
   }
 
+  function reopen() {
+    open(true);
+  }
+
+  /** Resolves to a token that is good for a while; to none where a cookie says who it is. */
+  async function freshToken() {
+    if (getToken && (!token || expiresSoon(token))) await fetchToken();
+    return token;
+  }
+
   async function fetchToken() {
     const fresh = await getToken();
     refuseApiKey(fresh);
-    if (!fresh) throw new Error("getToken gave no token");
+    if (!fresh) throw new Error("no token given");
     const owner = userOf(fresh);
     if (user && user !== owner) throw new RefusedToken("another user's token");
     [token, user] = [fresh, owner];
@@ -205,7 +217,7 @@ export function createStream(options, hear) {
       greet: current(greet),
       alive: current(alive),
       take: current(take),
-      closed: current(closed),
+      over: current(closed),
     });
   }
 
@@ -220,6 +232,7 @@ export function createStream(options, hear) {
 
   function take(frame) {
     alive();
+    if (frame.counts) link.inbox = { ...link.inbox, ...frame };
     (takers[frame.type] ?? say)(frame);
   }
 
@@ -230,12 +243,16 @@ export function createStream(options, hear) {
       // With a cursor of our own the replay is yet to come, and may be cut.
       cursor ??= frame.cursor;
       allow(2 * 1000 * frame.heartbeat);
-      after("stable", STABLE_AFTER, () => (failures = 0));
+      after(STABLE_AFTER, forgive);
       keepTransport();
       updateTopics(link.told);
       enter("connected");
-    }
-    say({ type: "lost", channels: frame.lost, counts: frame.counts });
+    } else say(frame);
+    say({ type: "lost", channels: frame.lost });
+  }
+
+  function forgive() {
+    failures = 0;
   }
 
   /** Tells the service what was joined and left while it read our greeting. */
@@ -251,14 +268,16 @@ export function createStream(options, hear) {
   // A topic's own replay may run ahead of the other channels' one, so it does not count until all of it has come.
   function deliver(frame) {
     const owed = topics.get(topicOf(frame.channel))?.since;
-    if (!owed) reached(frame.cursor);
+    if (!owed) reached(frame);
+    if (!link.owing) after(random() * ACKNOWLEDGE_WITHIN, acknowledge);
+    link.owing = true;
     // What is to be done once per browser is done in this tab rather than in another.
-    const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel))?.[0];
+    const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel, link.inbox))?.[0];
     say({ ...frame, owed, chosen });
   }
 
   function ping(frame) {
-    reached(frame.cursor);
+    reached(frame);
     if (frame.cursor && !overWebSocket()) link.told.forEach(settle);
     say(frame);
   }
@@ -268,13 +287,13 @@ export function createStream(options, hear) {
     if (!overWebSocket()) closed(RESTARTS);
   }
 
-  function reached(place) {
-    if (isBefore(cursor, place)) cursor = place;
+  function reached(frame) {
+    if (isBefore(cursor, frame.cursor)) cursor = frame.cursor;
   }
 
   function answered(frame) {
-    const { type, ref, problem } = frame;
-    const membership = link.asked.get(ref);
+    const { type, problem } = frame;
+    const membership = asked.get(frame.ref);
     if (!membership) say(frame); // what a tab has asked for
     else if (problem) say({ type, problem: { ...problem, topic: membership.topic } });
     else settle(membership);
@@ -290,25 +309,30 @@ export function createStream(options, hear) {
     const attempt = link;
     try {
       await fetchToken();
+      if (attempt === link) ask({ type: "auth", token });
     } catch (error) {
-      return hear({ type: "error", problem: error }); // the old one is good for a while yet, and 4001 will ask again
+      hear({ type: "error", problem: error }); // the old one is good for a while yet, and 4001 will ask again
     }
-    if (attempt === link) ask({ type: "auth", token });
   }
 
   // Sending
 
+  function acknowledge() {
+    link.owing = false;
+    link.line.send({ type: "ack", cursor });
+  }
+
   function subscribe(membership) {
     const { topic, since } = membership;
     const ref = String(++lastRef);
-    link.asked.set(ref, membership);
+    asked.set(ref, membership);
     ask({ type: "subscribe", ref, topic, since });
   }
 
   /** Over HTTP, to ask for something else is to ask anew. */
   function ask(frame) {
     if (overWebSocket()) link.line.send(frame);
-    else after("reopen", 0, () => open(true));
+    else after(0, reopen);
   }
 
   function overWebSocket() {
@@ -333,7 +357,7 @@ export function createStream(options, hear) {
   function watch() {
     const passed = Math.abs(Date.now() - aliveAt); // somebody may have set the clock back
     if (passed >= silence) closed(SILENT, link.id ? "heartbeat lost" : "no answer");
-    else after("watch", Math.min(silence - passed, LOOK_EVERY), watch);
+    else after(Math.min(silence - passed, LOOK_EVERY), watch);
   }
 
   function closed(code, text = "") {
@@ -342,7 +366,7 @@ export function createStream(options, hear) {
     const reason = `${code} ${text}`.trim();
     drop();
     if (code === TOKEN_REFUSED) token = undefined;
-    if (code === OVERLOADED) failures = Math.max(failures, 3);
+    if (code === OVERLOADED) failures += 3;
     if (!comesBack(code)) {
       group?.say({ type: "stream", snapshot: { state: "closed", reason } });
       stop("closed", reason);
@@ -356,10 +380,10 @@ export function createStream(options, hear) {
    * row, Server-Sent Events where no byte came. If the service is down the next one fails as well, and nothing is kept.
    */
   function fallsBack({ id, transport, alive }, code) {
-    if (id || !transport) return false;
-    const isRefused = transport === "websocket" && [BROKEN, SILENT].includes(code) && ++refused % 2 === 0;
-    const isKept = transport !== "websocket" && code === SILENT && !alive;
-    const fallsBack = (isRefused || isKept) && next + 1 < transports.length;
+    if (id || !transport) return;
+    const isRefused = () => (code === BROKEN || code === SILENT) && ++refused % 2 === 0;
+    const isBlocked = transport === "websocket" ? isRefused() : code === SILENT && !alive;
+    const fallsBack = isBlocked && transports[next + 1];
     next = fallsBack ? next + 1 : works;
     return fallsBack;
   }
@@ -378,16 +402,18 @@ export function createStream(options, hear) {
 
   // Offline we try all the same: browsers have been wrong about it.
   function retry(name, reason, retryInMs = backoff(failures++, random)) {
-    after("retry", retryInMs, open);
+    after(retryInMs, open);
     enter(name, reason, retryInMs);
   }
 
   /** Waits no longer, or lets the leader do so. */
   function hurry() {
-    if (group && !leads) return group?.say({ type: "who" });
-    if (!link) return open();
-    watch();
-    tellState();
+    if (group && !leads) group.say({ type: "who" });
+    else if (!link) open();
+    else {
+      watch();
+      tellState();
+    }
   }
 
   function stop(name, reason) {
@@ -410,7 +436,7 @@ export function createStream(options, hear) {
 
   /** From here on nothing that the old connection or attempt does counts. */
   function drop() {
-    Object.values(timers).forEach(clearTimeout);
+    timers.forEach(clearTimeout);
     const line = link?.line;
     link = undefined;
     line?.close();
@@ -433,18 +459,18 @@ export function createStream(options, hear) {
     for (const event in callbacks) globalThis.addEventListener?.(event, callbacks[event], options);
   }
 
-  function after(name, ms, action) {
-    clearTimeout(timers[name]);
-    timers[name] = setTimeout(() => action(), Math.min(ms, LONGEST_TIMER));
+  function after(ms, action) {
+    clearTimeout(timers.get(action));
+    timers.set(action, setTimeout(() => action(), Math.min(ms, LONGEST_TIMER)));
   }
 
-  return { connect, disconnect: () => stop("idle"), tell };
+  return { connect, disconnect: () => stop("idle"), tell, token: freshToken };
 }
 
-/** Whether who joined these topics hears the channel. */
-export function hears(topics, channel) {
+/** Whether who joined these topics hears the channel. A member of a topic need not join it. */
+export function hears(topics, channel, inbox) {
   const topic = topicOf(channel);
-  return !topic || topics.has(topic);
+  return !topic || topics.has(topic) || inbox?.memberships?.includes(topic);
 }
 
 /** The topic whose channel it is. */
@@ -452,7 +478,7 @@ export function topicOf(channel) {
   return /^topic:(.*)/.exec(channel)?.[1];
 }
 
-/** Something that no other tab has; crypto.randomUUID is missing where there is no TLS. */
+/** Something that no other tab has. Nobody would gain by guessing it. */
 export function newId() {
-  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+  return `${Date.now()}-${Math.random()}`;
 }

@@ -3,7 +3,7 @@ import { tryTo } from "./storage.js";
 import { createStream, hears, newId, topicOf } from "./stream.js";
 
 const CURSOR_KEY = "notifier.cursor";
-const EVENTS = ["notification", "removed", "lost", "replayed", "counts", "state", "snapshot", "error"];
+const EVENTS = ["notification", "removed", "lost", "replayed", "counts", "inbox", "state", "snapshot", "error"];
 const REMEMBERED = 2_000; // ids: a resumed stream repeats two seconds
 const PUBLISH_WITHIN = 30_000; // ms
 
@@ -11,13 +11,14 @@ const PUBLISH_WITHIN = 30_000; // ms
 export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ...options } = {}) {
   const id = newId();
   const address = new URL(url, globalThis.location?.href).href.replace(/^ws/, "http");
-  const stream = createStream({ ...options, id, url: address }, hear);
+  const { tell, ...controls } = createStream({ ...options, id, url: address }, hear);
   const listeners = Object.fromEntries(EVENTS.map((event) => [event, new Set()])); // of {callback, perBrowser}
   const topics = new Map(wanted.map((topic) => [topic])); // name -> since, where its past is owed
   const seen = new Set();
   const published = new Map(); // ref -> {frame, echo, timer, resolve, reject}
   let held = []; // notifications that may be our own, where we want no echo
   let snapshot = {};
+  let inbox; // what frames told of it, the last of each
   let connection;
   let cursor = storage?.getItem(CURSOR_KEY) ?? undefined;
   let isBehind; // the stream is ahead of us, and will go back
@@ -37,7 +38,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   function join(topic, { since } = {}) {
-    if (topics.has(topic) && !since) return;
+    if (!since && topics.has(topic)) return;
     topics.set(topic, since);
     declare();
   }
@@ -60,16 +61,18 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   // What the stream tells
 
   function hear(message) {
-    const { type, channels, counts, at } = message;
+    const { type, id, channel, channels, at } = message;
     if (type === "stream") return enter(message);
+    if (message.counts) learn(message);
     if (isBehind) return; // it will come again
-    if (type === "notification" && isWanted(message)) take(message);
-    if (type === "removed" && isWanted(message)) emit("removed", { id: message.id, channel: message.channel });
-    if (channels) tellLost(channels.filter((channel) => hears(topics, channel)));
+    if (channel && isWanted(message)) {
+      if (type === "removed") emit(type, { id, channel });
+      else take(message);
+    }
+    if (channels) tellLost(channels.filter((channel) => hears(topics, channel, inbox)));
     if (type === "joined") joined(message);
     if (type === "ping" && message.cursor) tellReplayed();
     answered(message);
-    if (counts) emit("counts", counts);
     if (isBefore(cursor, at)) keepCursor(at);
   }
 
@@ -83,14 +86,21 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     const isNew = connection !== message.connection;
     connection = message.connection;
     show(message.snapshot);
-    if (isNew) for (const { frame } of published.values()) send(frame);
+    if (!isNew) return;
+    if (message.inbox) learn(message.inbox);
+    for (const { frame } of published.values()) send(frame);
+  }
+
+  function learn(frame) {
+    inbox = { ...inbox, ...frame };
+    emit("counts", frame.counts);
+    emit("inbox", frame);
   }
 
   function show(current) {
     const previous = snapshot;
     if (JSON.stringify(current) === JSON.stringify(previous)) return;
-    snapshot = Object.freeze(current);
-    const { state, reason, retryInMs } = current;
+    const { state, reason, retryInMs } = (snapshot = Object.freeze(current));
     if (state !== previous.state) emit("state", { current: state, previous: previous.state, reason, retryInMs });
     emit("snapshot");
   }
@@ -98,17 +108,17 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   /** Tells the stream what this tab wants of it. */
   function declare() {
     const once = [...listeners.notification].some(({ perBrowser }) => perBrowser);
-    stream.tell({ type: "tab", tab: id, topics: [...topics], since: cursor, behind: isBehind, once });
+    tell({ type: "tab", tab: id, topics: [...topics], since: cursor, behind: isBehind, once });
   }
 
   function send(frame) {
-    if (snapshot.connected) stream.tell(frame);
+    if (snapshot.connected) tell(frame);
   }
 
   /** Whether it is for this tab, and no repetition for another one. */
   function isWanted({ channel, cursor: place, replay, owed }) {
     const since = topics.get(topicOf(channel)) ?? cursor;
-    return hears(topics, channel) && !(replay && (owed || isAhead) && isHistory(place, since));
+    return hears(topics, channel, inbox) && !(replay && (owed || isAhead) && isHistory(place, since));
   }
 
   function take(message) {
@@ -177,14 +187,17 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
 
   show({ state: "idle", connected: false });
   return {
+    ...controls,
+    url: address,
     on,
     join,
     leave,
     publish,
     subscribe: (callback) => on("snapshot", callback),
     getSnapshot: () => snapshot,
-    connect: stream.connect,
-    disconnect: stream.disconnect,
+    get inbox() {
+      return inbox;
+    },
     get state() {
       return snapshot.state;
     },

@@ -6,11 +6,11 @@ const EXPIRES_SOON = 5_000; // ms
 export class RefusedToken extends TypeError {}
 
 export function refuseApiKey(token) {
-  if (`${token}`.startsWith("nk_")) throw new RefusedToken("give the user a token, not an API key");
+  if (`${token}`.startsWith("nk_")) throw new RefusedToken("an API key is no token");
 }
 
 /** Whether it is no longer worth sending. */
-export function expiresSoon(token, now) {
+export function expiresSoon(token, now = Date.now()) {
   return claimsOf(token).exp * 1000 < now + EXPIRES_SOON;
 }
 

@@ -4,7 +4,7 @@
  * - `url` (http), `token()`, `WebSocket`
  * - `greet(all)`: {since, topics}, what to ask for at this moment: all, or what shares one `since`
  * - `place()`: the cursor that has been reached
- * - `alive()`, `take(frame)`, `closed(code, reason)`: to be called when it happens
+ * - `alive()`, `take(frame)`, `over(code, reason)`: to be called when it happens
  */
 
 const PAUSE = 1_000; // ms
@@ -12,7 +12,7 @@ const SUBPROTOCOL = "notifier.v1";
 // What a WebSocket would have been closed with.
 const CODES = { 400: 4500, 401: 4001, 403: 4501, 429: 4004, 503: 4004 };
 
-export function websocket({ url, token, greet, alive, take, closed, WebSocket = globalThis.WebSocket }) {
+export function websocket({ url, token, greet, alive, take, over, WebSocket = globalThis.WebSocket }) {
   const socket = new WebSocket(url.replace("http", "ws"), SUBPROTOCOL);
   const send = (frame) => socket.send(JSON.stringify(frame));
   socket.onopen = () => {
@@ -22,7 +22,7 @@ export function websocket({ url, token, greet, alive, take, closed, WebSocket = 
     send({ type: "hello", token: token(), since, topics: topics.map(({ topic }) => topic) });
   };
   socket.onmessage = ({ data }) => take(JSON.parse(data));
-  socket.onclose = ({ code, reason }) => closed(code, reason);
+  socket.onclose = ({ code, reason }) => over(code, reason);
   return { send, close: () => socket.close(1000) };
 }
 
@@ -61,13 +61,14 @@ export function poll(line) {
   });
 }
 
-function overHttp({ url, token, greet, take, closed }, run) {
+function overHttp({ url, token, greet, take, over }, run) {
   const end = new AbortController();
-  const fail = ({ code, message }) => closed(code ?? 1006, message);
+  const fail = ({ code, message }) => over(code ?? 1006, message);
   const request = async (query, headers, body) => {
     const bearer = token();
     if (bearer) headers.Authorization = `Bearer ${bearer}`;
-    const [method, credentials] = [body ? "POST" : "GET", bearer ? "omit" : "include"];
+    const credentials = bearer ? "omit" : "include";
+    const method = body && "POST";
     const answer = await fetch(url + query, { method, headers, credentials, body, signal: end.signal });
     const { status } = answer;
     if (body ? status === 401 : !answer.ok) throw { code: CODES[status], message: `HTTP ${status}` };
@@ -76,6 +77,7 @@ function overHttp({ url, token, greet, take, closed }, run) {
   const ask = (headers, more = "") => request(`?${queryOf(greet(true))}${more}`, headers);
   const send = async (frame) => {
     const answer = await request("", {}, JSON.stringify(frame));
+    if (answer.status === 204) return;
     const said = await answer.json();
     take(answer.ok ? said : { type: "error", ref: frame.ref, problem: said });
   };

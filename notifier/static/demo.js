@@ -1,8 +1,9 @@
 /** The demo page: one Notifier for each person on it, and a form that publishes. */
 
+import "./notifier-inbox.js";
 import { Notifier } from "./notifier.js";
 
-const SHOWN = 100; // notifications a list keeps
+const SHOWN = 100; // notifications that are kept of a stream
 
 const REASONS = {
   1001: "the service went away",
@@ -17,7 +18,7 @@ const REASONS = {
 };
 
 const RETAIN_HINTS = {
-  inbox: "Kept in the log, and meant for the inbox: who is away gets it on return.",
+  inbox: "Kept in the log and in the inbox: who is away gets it on return.",
   history: "Kept in the log, but in no inbox: for live dashboards.",
   none: "Kept nowhere: only who is connected now gets it.",
 };
@@ -31,6 +32,7 @@ function startClient(section) {
   const part = (role) => section.querySelector(`[data-role="${role}"]`);
   const getToken = async () => (await fetchJson(section.dataset.tokenUrl)).token;
   const notifier = new Notifier({ getToken, topics: ["orders"] });
+  for (const name of ["bell", "inbox", "toasts"]) section.querySelector(`notifier-${name}`).notifier = notifier;
 
   const showPosition = () => {
     // The cursor moves when all callbacks have returned.
@@ -103,15 +105,13 @@ function showNotification(list, notification, { channel, replay }) {
 }
 
 function notificationItem(notification, channel, replay) {
-  const { id, title, body, severity, collapse_key: collapseKey, created_at: createdAt } = notification;
+  const { id, type, title, severity, collapse_key: collapseKey, created_at: createdAt } = notification;
   const item = document.querySelector("#notification").content.cloneNode(true).firstElementChild;
   const part = (role) => item.querySelector(`[data-role="${role}"]`);
   item.dataset.id = id;
   item.dataset.severity = severity;
   if (collapseKey) item.dataset.key = `${channel} ${collapseKey}`;
-  part("title").textContent = title ?? notification.type ?? "Notification";
-  part("body").textContent = body ?? "";
-  part("severity").textContent = severity;
+  part("title").textContent = title ?? type ?? "Notification";
   part("channel").textContent = channel;
   part("collapse-key").textContent = collapseKey ?? "";
   part("time").textContent = new Date(createdAt).toLocaleTimeString();

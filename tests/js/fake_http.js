@@ -46,6 +46,12 @@ class FakeRequest {
     await settled();
   }
 
+  /** Answers that there is nothing to say. */
+  async empty() {
+    this.#resolve(new Response(null, { status: 204 }));
+    await settled();
+  }
+
   /** Answers with the beginning of an answer. */
   async cut() {
     this.#resolve(new Response('{"frames":[{"type":', { status: 200 }));

@@ -28,7 +28,7 @@ export class FakeService {
     const transports = ["websocket"];
     const notifier = new Notifier({ url, WebSocket, getToken, transports, random: () => 0.5, ...options });
     const events = [];
-    for (const name of ["notification", "removed", "lost", "replayed", "counts", "state", "error"]) {
+    for (const name of ["notification", "removed", "lost", "replayed", "counts", "inbox", "state", "error"]) {
       notifier.on(name, (...details) => events.push([name, ...details]));
     }
     const of = (wanted) => events.filter(([name]) => name === wanted).map(([, ...details]) => details);

@@ -1,0 +1,124 @@
+import { inboxOf } from "./inbox.js";
+import { TEXTS, say } from "./texts.js";
+
+const Base = globalThis.HTMLElement ?? class {}; // so that a server may import it
+
+/** What the elements have in common: a Notifier, texts, a language, and a shadow tree while they have a Notifier. */
+export class NotifierElement extends Base {
+  static styles = "";
+  #notifier;
+  #texts = TEXTS;
+  #ends = [];
+
+  get notifier() {
+    return this.#notifier;
+  }
+
+  set notifier(notifier) {
+    if (notifier === this.#notifier) return;
+    this.#notifier = notifier;
+    this.#restart();
+  }
+
+  get texts() {
+    return this.#texts;
+  }
+
+  set texts(texts) {
+    this.#texts = { ...TEXTS, ...texts };
+    this.#restart();
+  }
+
+  connectedCallback() {
+    for (const name of ["notifier", "texts"]) this.#upgrade(name);
+    this.#restart();
+  }
+
+  disconnectedCallback() {
+    this.#stop();
+  }
+
+  /** What was set before the element was defined is on the object itself, and hides the accessors. */
+  #upgrade(name) {
+    if (!Object.hasOwn(this, name)) return;
+    const value = this[name];
+    delete this[name];
+    this[name] = value;
+  }
+
+  #restart() {
+    this.#stop();
+    if (!this.isConnected || !this.#notifier) return;
+    this.#root();
+    this.start(inboxOf(this.#notifier));
+  }
+
+  #root() {
+    const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = [sheetOf(this.constructor)];
+  }
+
+  #stop() {
+    for (const end of this.#ends.splice(0)) end();
+    this.shadowRoot?.replaceChildren();
+  }
+
+  /** Focuses the first of what can be used. */
+  focus(options) {
+    this.shadowRoot?.querySelector("button, a")?.focus(options);
+  }
+
+  /** Fills the shadow tree. What is to be ended with it goes to until(). */
+  start() {}
+
+  /** Takes what ends something, to call it when the element is taken away. */
+  until(...ends) {
+    this.#ends.push(...ends);
+  }
+
+  /** Listens to an event for as long as the element is there. */
+  listen(target, event, callback) {
+    const end = new AbortController();
+    target.addEventListener(event, callback, { signal: end.signal });
+    this.until(() => end.abort());
+  }
+
+  say(name, values) {
+    return say(this.#texts[name], this.language, values);
+  }
+
+  get language() {
+    return this.closest("[lang]")?.lang || undefined;
+  }
+}
+
+const sheets = new Map(); // class -> the style sheet of all its elements
+
+function sheetOf(type) {
+  if (!sheets.has(type)) {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(type.styles);
+    sheets.set(type, sheet);
+  }
+  return sheets.get(type);
+}
+
+/** Makes an element. Attributes that begin with "on" are listeners; those that are false or undefined are left out. */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter(Boolean));
+  return element;
+}
+
+/** A screen reader speaks what is written into a status, even if it is the same. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function define(name, type) {
+  if (globalThis.customElements && !customElements.get(name)) customElements.define(name, type);
+}

@@ -1,0 +1,195 @@
+import { whenOlder } from "./ages.js";
+import { NotifierElement, make, setText } from "./element.js";
+import { freshen, makeAction, makeBody, makeSeverity, makeTime, makeTitle } from "./item.js";
+import { createList, idOf } from "./list.js";
+import { COMMON, INBOX } from "./styles.js";
+
+const NONE = { all: "noneAll", unread: "noneUnread", archived: "noneArchived" };
+const AWAY = ["reconnecting", "offline", "unauthorized", "closed"];
+const NEAR = 200; // px: so near to the end older items are fetched
+
+/** The list of what is in the inbox. It fetches only while somebody can see it. */
+export class NotifierInbox extends NotifierElement {
+  static styles = COMMON + INBOX;
+  #list;
+  #parts;
+  #isVisible = false;
+
+  start(inbox) {
+    this.#list = createList(inbox, () => this.#show());
+    this.#parts = this.#build();
+    const { bar, trouble, scroller } = this.#parts;
+    this.shadowRoot.append(bar, trouble, scroller);
+    this.until(
+      this.#list.end,
+      this.#watch(),
+      whenOlder(() => this.#freshen()),
+      this.notifier.subscribe(() => this.#show()),
+    );
+    this.listen(document, "visibilitychange", () => this.#look());
+    this.#show();
+  }
+
+  #watch() {
+    const observer = new IntersectionObserver((entries) => {
+      this.#isVisible = entries.at(-1).isIntersecting;
+      this.#look();
+    });
+    observer.observe(this);
+    return () => observer.disconnect();
+  }
+
+  #look() {
+    this.#list.show(this.#isVisible && !document.hidden);
+  }
+
+  // What it is made of
+
+  #build() {
+    const filters = Object.keys(NONE).map((status) => this.#button("filter", status, () => this.#filter(status)));
+    const readAll = this.#button("read-all", "markAllRead", () => this.#try(this.#list.markAllRead()));
+    const group = make("div", { part: "filters", role: "group", "aria-label": this.say("show") }, ...filters);
+    const bar = make("div", { part: "bar" }, group, readAll);
+
+    const notice = make("p", { part: "notice", role: "status" });
+    const retry = this.#button("retry", "retry", () => this.#list.reload());
+    const trouble = make("div", { part: "trouble" }, notice, retry);
+
+    const onkeydown = (event) => this.#move(event);
+    const list = make("ul", { part: "list", role: "list", "aria-label": this.say("title"), onkeydown });
+    const empty = make("p", { part: "empty" });
+    const more = this.#button("more", "more", () => this.#more());
+    const scroller = make("div", { part: "scroller", tabindex: "-1", onscroll: () => this.#scrolled() }, list, empty, more);
+
+    return { bar, filters, readAll, trouble, notice, retry, scroller, list, empty, more };
+  }
+
+  #button(part, text, onclick) {
+    return make("button", { part, type: "button", onclick }, this.say(text));
+  }
+
+  #makeItem(item) {
+    const { notification, channel, read, muted } = item;
+    const { id, severity } = notification;
+    const opened = () => read || this.#act("read", id);
+    const title = makeTitle(this, notification, channel, opened);
+    const unread = make("span", { part: "dot" }, make("span", { class: "unseen" }, this.say("unread")));
+    const meta = make("p", { part: "meta" }, makeTime(this, notification));
+    if (muted) meta.append(make("span", { part: "muted" }, this.say("muted")));
+    const node = make(
+      "li",
+      { part: read ? "item" : "item unread", "data-id": id, "data-severity": severity },
+      makeSeverity(this, notification),
+      !read && unread,
+      make("div", { part: "content" }, title, makeBody(notification), meta),
+      make("div", { part: "actions" }, ...this.#makeActions(item, title.textContent)),
+    );
+    node.item = JSON.stringify(item);
+    return node;
+  }
+
+  #makeActions(item, title) {
+    const action = (action, text) =>
+      makeAction(action, `${this.say(text)}: ${title}`, () => this.#act(action, idOf(item)), this.say(text));
+    return [
+      !item.read && action("read", "markRead"),
+      item.read && !item.muted && action("unread", "markUnread"),
+      item.archived ? action("unarchive", "unarchive") : action("archive", "archive"),
+    ];
+  }
+
+  // What it shows
+
+  #show() {
+    const { filters, readAll, retry, list, empty, more, notice } = this.#parts;
+    const { status, items, hasMore, hasLoaded, problem } = this.#list;
+    const last = list.lastElementChild;
+    filters.forEach((filter, index) => filter.setAttribute("aria-pressed", Object.keys(NONE)[index] === status));
+    this.#showItems(items);
+    list.hidden = !items.length;
+    this.#hide(readAll, items.every(({ read }) => read));
+    this.#hide(retry, !problem);
+    this.#hide(more, !hasMore, last?.nextElementSibling ?? last);
+    empty.hidden = Boolean(items.length || problem);
+    setText(empty, this.say(hasLoaded ? NONE[status] : "loading"));
+    if (problem) setText(notice, this.say("unavailable"));
+    else setText(notice, AWAY.includes(this.notifier.state) ? this.say("offline") : "");
+  }
+
+  /** Hides a button when it is of no use; the focus must not go with it. */
+  #hide(button, isHidden, near) {
+    const refuge = near?.querySelector("[data-control]") ?? this.#parts.scroller;
+    if (isHidden && this.shadowRoot.activeElement === button) refuge.focus();
+    button.hidden = isHidden;
+  }
+
+  /** Keeps the nodes of what has not changed, and the focus where it was or near to it. */
+  #showItems(items) {
+    const { list } = this.#parts;
+    const before = [...list.children];
+    const control = this.shadowRoot.activeElement;
+    const focused = before.find((node) => node.contains(control));
+    const nodes = items.map((item) => before.find((node) => node.item === JSON.stringify(item)) ?? this.#makeItem(item));
+    for (const node of before) if (!nodes.includes(node)) node.remove();
+    nodes.forEach((node, index) => {
+      if (list.children[index] !== node) list.insertBefore(node, list.children[index] ?? null);
+    });
+    if (focused && !focused.isConnected) this.#focusNear(focused.dataset.id, before.indexOf(focused), control.dataset.control);
+  }
+
+  /** Goes to the same control of the same item, or of the one that is now in its place. */
+  #focusNear(id, index, control) {
+    const { list, scroller } = this.#parts;
+    const nodes = [...list.children];
+    const node = nodes.find(({ dataset }) => dataset.id === id) ?? nodes[index] ?? nodes.at(-1);
+    const target = node?.querySelector(`[data-control=${control}]`) ?? node?.querySelector("[data-control]") ?? scroller;
+    target.focus();
+  }
+
+  #freshen() {
+    for (const time of this.#parts.list.querySelectorAll("time")) freshen(this, time);
+  }
+
+  // What its user does
+
+  #act(action, id) {
+    return this.#try(this.#list.act(action, { ids: [id] }));
+  }
+
+  /** The list takes back what did not work. */
+  async #try(done) {
+    try {
+      await done;
+    } catch {
+      setText(this.#parts.notice, this.say("failed"));
+    }
+  }
+
+  #filter(status) {
+    this.#list.filter(status);
+    this.#parts.scroller.scrollTop = 0;
+  }
+
+  async #more() {
+    const { list, more } = this.#parts;
+    const isButton = this.shadowRoot.activeElement === more;
+    const before = list.lastElementChild;
+    await this.#try(this.#list.more());
+    if (isButton) before.nextElementSibling?.querySelector("[data-control]").focus();
+  }
+
+  #scrolled() {
+    const { scrollTop, clientHeight, scrollHeight } = this.#parts.scroller;
+    if (this.#list.hasMore && scrollTop + clientHeight > scrollHeight - NEAR) this.#more();
+  }
+
+  /** The arrow keys go from item to item; Tab goes through all controls. */
+  #move(event) {
+    const titles = [...this.#parts.list.querySelectorAll("[data-control=title]")];
+    const here = [...this.#parts.list.children].indexOf(event.target.closest("li"));
+    const there = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: titles.length - 1 }[event.key];
+    if (!titles[there]) return;
+    event.preventDefault();
+    titles[there].focus();
+  }
+}

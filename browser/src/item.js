@@ -1,0 +1,50 @@
+import { ageOf } from "./ages.js";
+import { make } from "./element.js";
+import { icon } from "./icons.js";
+
+const SAFE = ["http:", "https:"];
+
+/**
+ * The title of a notification, which opens it: a link where it leads somewhere, else a button. The page may keep a
+ * click to itself by preventing the default of the event `notifier-open`.
+ */
+export function makeTitle(element, notification, channel, opened) {
+  const { title, type, action_url: url } = notification;
+  const isLink = url && SAFE.includes(new URL(url, document.baseURI).protocol);
+  const attributes = isLink ? { href: url } : { type: "button" };
+  const text = title ?? type ?? element.say("untitled");
+  return make(isLink ? "a" : "button", { part: "title", "data-control": "title", ...attributes, onclick }, text);
+
+  function onclick(event) {
+    const detail = { notification, channel };
+    const open = new CustomEvent("notifier-open", { detail, bubbles: true, composed: true, cancelable: true });
+    if (!element.dispatchEvent(open)) event.preventDefault();
+    opened();
+  }
+}
+
+/** The icon of its severity, with a word for who does not see it. */
+export function makeSeverity(element, { severity }) {
+  return make("span", { part: "severity" }, icon(severity), make("span", { class: "unseen" }, element.say(severity)));
+}
+
+export function makeBody({ body }) {
+  return body ? make("p", { part: "body" }, body) : undefined;
+}
+
+export function makeTime(element, { created_at: at }) {
+  const time = make("time", { part: "time", datetime: at });
+  time.title = new Date(at).toLocaleString(element.language);
+  freshen(element, time);
+  return time;
+}
+
+export function freshen(element, time) {
+  time.textContent = ageOf(Date.parse(time.dateTime) - Date.now(), element.language);
+}
+
+/** A button that shows an icon; its label says more than there is room for. */
+export function makeAction(name, label, onclick, title = label) {
+  const called = { "data-control": name, "aria-label": label, title };
+  return make("button", { part: "action", type: "button", ...called, onclick }, icon(name));
+}

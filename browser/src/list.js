@@ -1,0 +1,211 @@
+import { isBefore } from "./cursor.js";
+
+const PAGE = 20; // items
+const LONGEST_PAGE = 100; // what the service gives at once
+const PAUSE = 250; // ms: many that arrive at once are fetched at once
+const SPREAD = 1_000; // ms: what arrives for many must not be fetched by all at once
+
+const DONE = {
+  seen: { seen: true },
+  read: { seen: true, read: true },
+  unread: { read: false, archived: false },
+  archive: { seen: true, read: true, archived: true },
+  unarchive: { archived: false },
+};
+
+const SHOWS = {
+  all: ({ archived }) => !archived,
+  unread: ({ archived, read }) => !archived && !read,
+  archived: ({ archived }) => archived,
+};
+
+const BRINGS = { all: ["unread", "unarchive"], unread: ["unread"], archived: ["archive"] };
+
+/**
+ * A list of what is in an inbox. It fetches only while it is shown; `changed()` is called when it has become another.
+ *
+ * Items that arrive are fetched, not made of what the stream says: only the service knows what belongs into the inbox.
+ */
+export function createList(inbox, changed, { random = Math.random } = {}) {
+  let status = "all";
+  let items = [];
+  let next = null; // where older ones begin
+  let cursor; // up to which everything is in the list
+  let seen; // the cursor up to which all was marked as seen
+  let problem; // why it could not be fetched
+  let isShown = false;
+  let isStale = true;
+  let isPatchy = false; // something was missed, and older items may have changed
+  let isLoading = false;
+  let isLoaded = false;
+  let rest; // the timer of a pause
+  const end = inbox.on({ change, arrive, remove, expire, stale, count });
+
+  // What is shown
+
+  function show(shown) {
+    isShown = shown;
+    if (isStale || problem) load();
+    else markSeen();
+  }
+
+  function filter(wanted) {
+    status = wanted;
+    next = null;
+    isLoaded = false;
+    rest = clearTimeout(rest);
+    keep([]);
+    reload();
+  }
+
+  function reload() {
+    isStale = true;
+    load();
+  }
+
+  async function load() {
+    if (!isShown || isLoading || rest) return;
+    const asked = status;
+    isLoading = true;
+    isStale = false;
+    try {
+      const limit = Math.min(Math.max(items.length, PAGE), LONGEST_PAGE);
+      const answer = await inbox.list({ status, limit });
+      if (asked === status) take(answer);
+      problem = undefined;
+    } catch (error) {
+      problem = error;
+    }
+    isLoading = false;
+    if (asked !== status) return load();
+    changed();
+    rest = setTimeout(wake, PAUSE);
+  }
+
+  function wake() {
+    rest = undefined;
+    if (isStale) load();
+  }
+
+  /** Older items that had been fetched stay. */
+  function take(answer) {
+    const fresh = answer.items;
+    const oldest = fresh.at(-1)?.cursor;
+    const keys = new Set(fresh.map(keyOf));
+    const isOlder = (item) => isBefore(item.cursor, oldest) && !keys.has(keyOf(item));
+    const older = answer.next && !isPatchy ? items.filter(isOlder) : [];
+    items = [...fresh, ...older];
+    if (!older.length) next = answer.next;
+    cursor = answer.cursor;
+    isPatchy = false;
+    isLoaded = true;
+    if (answer.revision < inbox.revision) isStale = true; // a frame has told of later changes
+    markSeen();
+  }
+
+  async function more() {
+    const before = next;
+    const { items: older, next: further } = await inbox.list({ status, limit: PAGE, before });
+    if (before !== next) return; // it has become another list, or a second click was faster
+    const ids = new Set(items.map(idOf));
+    items.push(...older.filter((item) => !ids.has(idOf(item))));
+    next = further;
+    changed();
+  }
+
+  function markSeen() {
+    if (!isShown || !isLoaded || status === "archived" || !inbox.counts?.unseen || seen === cursor) return;
+    seen = cursor;
+    act("seen", { up_to: cursor }).catch(ignore);
+  }
+
+  // What is done
+
+  function act(action, what) {
+    return inbox.act(action, what);
+  }
+
+  // What happens
+
+  function change({ action, ids, up_to: upTo }) {
+    const done = DONE[action];
+    if (!done) return reload();
+    const [before, asked] = [items, status];
+    const isMeant = ids ? (item) => ids.includes(idOf(item)) : ({ cursor: place }) => !isBefore(upTo, place);
+    keep(items.map((item) => (isMeant(item) ? { ...item, ...done } : item)).filter(SHOWS[status]));
+    const isAllHere = ids?.every((id) => before.some((item) => idOf(item) === id));
+    const isShort = next && items.length < before.length;
+    if (isShort || (BRINGS[status].includes(action) && !isAllHere)) reload();
+    return () => {
+      if (asked === status) keep(before);
+      reload();
+    };
+  }
+
+  function arrive(_, channel) {
+    isStale = true;
+    setTimeout(() => isStale && load(), channel.startsWith("user:") ? 0 : random() * SPREAD);
+  }
+
+  function remove(id) {
+    keep(items.filter((item) => idOf(item) !== id));
+  }
+
+  function expire(until) {
+    keep(items.filter(({ notification: { expires_at: end } }) => !end || Date.parse(end) > Date.parse(until)));
+  }
+
+  function stale() {
+    isPatchy = true;
+    reload();
+  }
+
+  function count() {
+    if (problem) reload(); // the service can be reached again
+    else markSeen();
+  }
+
+  function keep(kept) {
+    items = kept;
+    changed();
+  }
+
+  return {
+    show,
+    filter,
+    reload,
+    more,
+    act,
+    markAllRead: () => act("read", { up_to: cursor }),
+    end: () => {
+      isShown = false;
+      end();
+    },
+    get status() {
+      return status;
+    },
+    get items() {
+      return items;
+    },
+    get hasMore() {
+      return Boolean(next);
+    },
+    get hasLoaded() {
+      return isLoaded;
+    },
+    get problem() {
+      return problem;
+    },
+  };
+}
+
+export function idOf({ notification }) {
+  return notification.id;
+}
+
+/** The same for what takes each other's place. */
+function keyOf({ channel, notification: { id, collapse_key: key } }) {
+  return key ? `${channel} ${key}` : id;
+}
+
+function ignore() {}

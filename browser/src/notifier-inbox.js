@@ -1,0 +1,17 @@
+/**
+ * The inbox as elements for any page: <notifier-bell>, <notifier-inbox> and <notifier-toasts>.
+ *
+ *     document.querySelector("notifier-bell").notifier = notifier;
+ *
+ * They do nothing before they have a Notifier. ../README.md says how they are told what to look like.
+ */
+import { NotifierBell } from "./bell-element.js";
+import { define } from "./element.js";
+import { NotifierInbox } from "./inbox-element.js";
+import { NotifierToasts } from "./toasts-element.js";
+
+define("notifier-inbox", NotifierInbox); // the bell has one
+define("notifier-bell", NotifierBell);
+define("notifier-toasts", NotifierToasts);
+
+export { NotifierBell, NotifierInbox, NotifierToasts };

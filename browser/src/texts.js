@@ -1,0 +1,42 @@
+/** What the elements say. An object has a text for each plural category of Intl.PluralRules, or for a number. */
+export const TEXTS = {
+  title: "Notifications",
+  unreadLabel: { 0: "Notifications", other: "Notifications, {count} unread" },
+  unseenLabel: { 0: "Notifications", other: "Notifications, {count} new" },
+  close: "Close",
+  show: "Show",
+  all: "All",
+  unread: "Unread",
+  archived: "Archived",
+  markAllRead: "Mark all as read",
+  markRead: "Mark as read",
+  markUnread: "Mark as unread",
+  archive: "Archive",
+  unarchive: "Move back to the inbox",
+  more: "Show more",
+  loading: "Loading …",
+  noneAll: "Nothing here yet.",
+  noneUnread: "All read.",
+  noneArchived: "Nothing archived.",
+  unavailable: "Notifications are not available right now.",
+  retry: "Try again",
+  offline: "Not connected. What is new comes as soon as the connection is back.",
+  failed: "That did not work, please try again.",
+  untitled: "Notification",
+  muted: "Muted",
+  info: "Info",
+  success: "Success",
+  warning: "Warning",
+  error: "Error",
+  critical: "Critical",
+  dismiss: "Dismiss",
+  missed: { one: "{count} notification while you were away", other: "{count} notifications while you were away" },
+};
+
+/** Fills in a text: `{count}` and other names in braces are replaced. */
+export function say(text, lang, values = {}) {
+  const { count } = values;
+  const category = () => new Intl.PluralRules(lang).select(count);
+  const chosen = typeof text === "string" ? text : (text[count] ?? text[category()] ?? text.other);
+  return chosen.replace(/\{(\w+)\}/g, (_, name) => values[name].toLocaleString(lang));
+}

@@ -1,0 +1,133 @@
+import { NotifierElement, make } from "./element.js";
+import { isBefore } from "./cursor.js";
+import { makeAction, makeBody, makeSeverity, makeTitle } from "./item.js";
+import { COMMON, TOASTS } from "./styles.js";
+
+const MOST = 3; // toasts at once, but for critical ones
+const STAYS = { info: 6_000, success: 6_000, warning: 10_000, error: 15_000, critical: Infinity }; // ms
+const REMOVING = ["read", "archive"];
+
+/** What arrives, for a moment. What was missed is one toast. To dismiss one is not to read it. */
+export class NotifierToasts extends NotifierElement {
+  static styles = COMMON + TOASTS;
+  #toasts = new Map(); // node -> {notification, channel, cursor, timer}
+  #parts;
+  #inbox;
+  #isHeld = false; // somebody looks at them, or nobody can
+  #from; // where the focus came from
+
+  start(inbox) {
+    this.#inbox = inbox;
+    this.#toasts.clear();
+    this.#parts = this.#build();
+    const { region, polite, urgent } = this.#parts;
+    this.shadowRoot.append(region, polite, urgent);
+    const remove = (isMeant) => this.#removeWhere(isMeant);
+    this.until(
+      this.notifier.on("notification", (notification, where) => where.replay || this.#arrive(notification, where)),
+      this.notifier.on("replayed", ({ count }) => count && this.#summarise(count)),
+      inbox.on({
+        change: (change) => REMOVING.includes(change.action) && void remove((toast) => isMeant(change, toast)),
+        remove: (id) => remove(({ notification }) => notification?.id === id),
+        expire: (until) => remove(({ notification }) => Date.parse(notification?.expires_at) <= Date.parse(until)),
+      }),
+      () => this.#toasts.forEach(({ timer }) => clearTimeout(timer)),
+    );
+    for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
+      region.addEventListener(event, (happened) => this.#hold(happened));
+    }
+    this.listen(document, "visibilitychange", () => this.#hold());
+    this.#hold();
+  }
+
+  #build() {
+    const list = make("ul", { part: "list", role: "list" });
+    const region = make("section", { part: "toasts", "aria-label": this.say("title") }, list);
+    const polite = make("p", { class: "unseen", role: "status" });
+    const urgent = make("p", { class: "unseen", role: "alert" });
+    region.addEventListener("keydown", ({ key, target }) => key === "Escape" && this.#dismiss(target.closest("li")));
+    return { list, region, polite, urgent };
+  }
+
+  // What comes
+
+  #arrive(notification, { channel, cursor }) {
+    const { title, body, collapse_key: key, severity } = notification;
+    if (!title && !body) return; // it is for programs
+    const detail = { notification, channel };
+    if (!this.dispatchEvent(new CustomEvent("notifier-toast", { detail, bubbles: true, cancelable: true }))) return;
+    if (key) this.#removeWhere((toast) => toast.channel === channel && toast.notification.collapse_key === key);
+    const opened = () => {
+      this.#inbox.act("read", { ids: [notification.id] }).catch(() => {});
+      this.#dismiss(node);
+    };
+    const heading = makeTitle(this, notification, channel, opened);
+    const content = make("div", { part: "content" }, heading, makeBody(notification));
+    const node = this.#makeToast(severity, makeSeverity(this, notification), content);
+    this.#add(node, { notification, channel, cursor });
+    this.#speak(severity, [title, body].filter(Boolean).join(". "));
+  }
+
+  #summarise(count) {
+    const text = this.say("missed", { count });
+    const node = this.#makeToast("info", makeSeverity(this, { severity: "info" }), make("p", { part: "title" }, text));
+    this.#add(node, {});
+    this.#speak("info", text);
+  }
+
+  #makeToast(severity, ...content) {
+    const node = make("li", { part: "toast", "data-severity": severity }, ...content);
+    node.append(makeAction("close", this.say("dismiss"), () => this.#dismiss(node)));
+    return node;
+  }
+
+  #add(node, toast) {
+    this.#toasts.set(node, toast);
+    this.#parts.list.prepend(node);
+    if (!this.#isHeld) this.#start(node);
+    const passing = [...this.#toasts.keys()].filter((other) => other.dataset.severity !== "critical");
+    if (passing.length > MOST) this.#dismiss(passing[0]);
+  }
+
+  #speak(severity, text) {
+    const { polite, urgent } = this.#parts;
+    (severity === "critical" ? urgent : polite).textContent = text;
+  }
+
+  // How long it stays
+
+  #start(node) {
+    const stays = STAYS[node.dataset.severity] ?? STAYS.info;
+    if (stays < Infinity) this.#toasts.get(node).timer = setTimeout(() => this.#dismiss(node), stays);
+  }
+
+  /** Time stands still while somebody points at them, has the focus in them or cannot see them. Then it begins anew. */
+  #hold({ type, relatedTarget } = {}) {
+    const { region } = this.#parts;
+    if (type === "focusin" && relatedTarget && !region.contains(relatedTarget)) this.#from = relatedTarget;
+    const hasFocus = type === "focusin" || (type !== "focusout" && region.contains(this.shadowRoot.activeElement));
+    const isHeld = document.hidden || hasFocus || (type !== "pointerleave" && region.matches(":hover"));
+    if (isHeld === this.#isHeld) return;
+    this.#isHeld = isHeld;
+    for (const [node, { timer }] of this.#toasts) isHeld ? clearTimeout(timer) : this.#start(node);
+  }
+
+  #removeWhere(isMeant) {
+    for (const [node, toast] of [...this.#toasts]) if (isMeant(toast)) this.#dismiss(node);
+  }
+
+  #dismiss(node) {
+    const hadFocus = node.contains(this.shadowRoot.activeElement);
+    const next = node.nextElementSibling ?? node.previousElementSibling;
+    clearTimeout(this.#toasts.get(node)?.timer);
+    this.#toasts.delete(node);
+    node.remove();
+    if (hadFocus) (next?.querySelector("[data-control=close]") ?? this.#from)?.focus();
+    this.#hold();
+  }
+}
+
+/** Whether what was done to items concerns a toast. */
+function isMeant({ ids, up_to: upTo }, { notification, cursor }) {
+  return notification && (ids ? ids.includes(notification.id) : !isBefore(upTo, cursor));
+}

@@ -1,0 +1,496 @@
+"""The bell, the inbox and the toasts in a real Chromium, with a real service: what a user does, sees and hears."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+
+from tests.e2e.chromium import CHROMIUM
+from tests.service import Service, eventually
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+
+ROOT = Path(__file__).parent.parent.parent
+AXE = ROOT / "node_modules/axe-core/axe.min.js"
+
+_START = """async ([token, options, texts]) => {
+  const [{ Notifier }] = await Promise.all([import("/static/notifier.js"), import("/static/notifier-inbox.js")]);
+  window.violations = [];
+  document.addEventListener("securitypolicyviolation", ({ violatedDirective }) => violations.push(violatedDirective));
+  window.notifier = new Notifier({ getToken: async () => token, ...options });
+  const main = document.createElement("main");
+  main.append(Object.assign(document.createElement("h1"), { textContent: "A page" }));
+  main.append(...["bell", "inbox", "toasts"].map((name) => {
+    const element = document.createElement(`notifier-${name}`);
+    return Object.assign(element, { notifier, texts });
+  }));
+  document.body.replaceChildren(main);
+}"""
+
+
+class Tab:
+    """A page of a user with all three elements."""
+
+    def __init__(
+        self, context: BrowserContext, service: Service, user: str, texts: Any = None, connects: bool = True
+    ) -> None:
+        self.page: Page = context.new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"http://127.0.0.1:{service.port}/docs/errors")
+        token = service.token(user, ["orders"])
+        self.page.evaluate(_START, [token, {"topics": ["orders"]}, texts or {}])
+        if connects:
+            self.page.evaluate("notifier.connect()")
+            eventually(lambda: self.page.evaluate("notifier.state === 'connected'"))
+        self.bell = self.page.locator("notifier-bell > button, notifier-bell [part=button]")
+        self.panel = self.page.locator("notifier-bell [part=panel]")
+        self.inbox = self.page.locator("main > notifier-inbox")
+        self.toasts = self.page.locator("notifier-toasts li")
+
+    def titles(self) -> Locator:
+        """The titles of the inbox that is on the page."""
+        return self.inbox.locator("li [part=title]")
+
+    def item(self, title: str) -> Locator:
+        """An item of the inbox that is on the page."""
+        return self.inbox.locator("li", has_text=title)
+
+    def act(self, title: str, action: str) -> None:
+        """Press a button of an item."""
+        self.item(title).hover()
+        self.item(title).get_by_role("button", name=f"{action}: {title}").click()
+
+    def filter(self, name: str) -> None:
+        """Show other items."""
+        self.inbox.get_by_role("button", name=name, exact=True).click()
+
+    def focused(self) -> str:
+        """Return what a screen reader would call the element that has the focus."""
+        return self.page.evaluate(
+            """() => {
+              let { activeElement: element } = document;
+              while (element.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+              return element.getAttribute("aria-label") ?? element.textContent;
+            }"""
+        )
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with browser.new_context() as context:
+        yield context
+
+
+@pytest.fixture
+def tab(context: BrowserContext, service: Service, user: str) -> Iterator[Tab]:
+    """A page of the user, which neither fails nor does what its security policy forbids."""
+    tab = Tab(context, service, user)
+    yield tab
+    assert tab.errors == []
+    assert tab.page.evaluate("violations") == []
+
+
+def publish(service: Service, user: str, *titles: str, **members: Any) -> str:
+    """Publish notifications to a user, and return the id of the last."""
+    for title in titles:
+        answer = service.publish({"to": {"users": [user]}, "title": title, **members})
+        assert answer.status == 201, answer
+    return str(answer.json["id"])
+
+
+def test_arrival(tab: Tab, service: Service, user: str) -> None:
+    """What is published is in the list, in a toast, on the badge and in the bell's name, and is spoken of."""
+    expect(tab.bell).to_have_accessible_name("Notifications")
+    publish(service, user, "First", "Second", body="The body")
+    expect(tab.titles()).to_have_text(["Second", "First"])
+    expect(tab.toasts.locator("[part=title]")).to_have_text(["Second", "First"])
+    expect(tab.bell).to_have_accessible_name("Notifications, 2 unread")
+    expect(tab.page.locator("notifier-bell [part=badge]")).to_have_text("2")
+    expect(tab.page.locator("notifier-bell [role=status]").first).to_have_text("Notifications, 2 unread")
+    expect(tab.page.locator("notifier-toasts [role=status]")).to_have_text("Second. The body")
+    expect(tab.inbox.locator("time").first).to_have_text("now")
+
+
+def test_two_browsers(browser: Browser, service: Service, user: str) -> None:
+    """What is read, archived or marked unread in one is so in the other, with the same counts."""
+    with browser.new_context() as home, browser.new_context() as work:
+        one, other = (Tab(context, service, user) for context in (home, work))
+        publish(service, user, "First", "Second", "Third")
+        for tab in (one, other):
+            expect(tab.titles()).to_have_count(3)
+        other.filter("Unread")
+        one.act("Second", "Mark as read")
+        expect(other.titles()).to_have_text(["Third", "First"])
+        for tab in (one, other):
+            expect(tab.bell).to_have_accessible_name("Notifications, 2 unread")
+        other.act("Third", "Archive")
+        expect(one.titles()).to_have_text(["Second", "First"])
+        one.act("Second", "Mark as unread")
+        expect(other.titles()).to_have_text(["Second", "First"])
+        other.inbox.get_by_role("button", name="Mark all as read").click()
+        expect(other.titles()).to_have_count(0)
+        expect(one.inbox.locator("[part~=unread]")).to_have_count(0)
+        for tab in (one, other):
+            expect(tab.bell).to_have_accessible_name("Notifications")
+
+
+def test_keyboard(tab: Tab, service: Service, user: str) -> None:
+    """Everything can be done without a pointer, and the focus is never lost."""
+    publish(service, user, *[f"Number {number}" for number in range(25)], severity="critical")
+    expect(tab.toasts).to_have_count(25)
+    page, press = tab.page, tab.page.keyboard.press
+    page.evaluate("document.querySelector('main > notifier-inbox').remove()")
+    press("Tab")
+    assert tab.focused() == "Notifications, 25 unread"
+    press("Enter")
+    expect(tab.panel).to_be_visible()
+    titles = tab.panel.locator("li [part=title]")
+    expect(titles).to_have_count(20)
+    for name in ("Close", "All", "Unread", "Archived", "Mark all as read", "Number 24"):
+        press("Tab")
+        assert tab.focused() == name
+    press("ArrowDown")
+    assert tab.focused() == "Number 23"
+    press("Enter")  # reads it
+    expect(tab.bell).to_have_accessible_name("Notifications, 24 unread")
+    expect(tab.panel).not_to_be_visible()
+    assert tab.focused() == "Notifications, 24 unread"
+    press("Space")
+    expect(titles).to_have_count(20)
+    for _ in range(6):
+        press("Tab")
+    press("ArrowDown")
+    press("ArrowDown")
+    assert tab.focused() == "Number 22"
+    press("Tab")
+    assert tab.focused() == "Mark as read: Number 22"
+    press("Enter")
+    expect(tab.bell).to_have_accessible_name("Notifications, 23 unread")
+    eventually(lambda: tab.focused() == "Number 22")  # its button is gone
+    press("Tab")
+    assert tab.focused() == "Mark as unread: Number 22"
+    press("Enter")
+    expect(tab.bell).to_have_accessible_name("Notifications, 24 unread")
+    press("Tab")
+    press("Tab")
+    assert tab.focused() == "Archive: Number 22"
+    press("Enter")
+    expect(tab.bell).to_have_accessible_name("Notifications, 23 unread")
+    eventually(lambda: tab.focused() == "Archive: Number 21")  # what is in its place
+    expect(titles).to_have_count(20)
+    press("End")
+    expect(titles).to_have_count(24)  # who comes near to the end gets more
+    press("End")
+    assert tab.focused() == "Number 0"
+    press("Home")
+    assert tab.focused() == "Number 24"
+    for _ in range(2):
+        press("Shift+Tab")
+    assert tab.focused() == "Archived"
+    press("Enter")
+    expect(titles).to_have_text(["Number 22"])
+    press("Tab")  # there is nothing to be marked as read
+    assert tab.focused() == "Number 22"
+    press("Tab")
+    press("Tab")
+    assert tab.focused() == "Move back to the inbox: Number 22"
+    press("Enter")
+    expect(titles).to_have_count(0)
+    press("Shift+Tab")
+    press("Shift+Tab")
+    assert tab.focused() == "Unread"
+    press("Enter")
+    expect(titles).to_have_count(20)
+    for _ in range(2):
+        press("Tab")
+    assert tab.focused() == "Mark all as read"
+    press("Enter")
+    expect(tab.bell).to_have_accessible_name("Notifications")
+    expect(tab.toasts).to_have_count(0)
+    expect(titles).to_have_count(0)
+    press("Escape")
+    expect(tab.panel).not_to_be_visible()
+    assert tab.focused() == "Notifications"
+    publish(service, user, "Critical", "As critical", severity="critical")
+    expect(tab.toasts).to_have_count(2)
+    press("Tab")
+    assert tab.focused() == "As critical"
+    press("Escape")
+    expect(tab.toasts).to_have_count(1)
+    assert tab.focused() == "Dismiss"
+    press("Enter")
+    expect(tab.toasts).to_have_count(0)
+    assert tab.focused() == "Notifications, 2 unread"  # where it was before
+
+
+def test_open(tab: Tab, service: Service, user: str) -> None:
+    """A title leads where the notification says, and reads it; a page may do that by itself."""
+    publish(service, user, "Order", action_url="/healthz")
+    publish(service, user, "Nowhere")
+    link = tab.item("Order").get_by_role("link", name="Order")
+    expect(link).to_have_attribute("href", "/healthz")
+    expect(tab.item("Nowhere").get_by_role("button", name="Nowhere", exact=True)).to_be_visible()
+    tab.page.evaluate(
+        """() => addEventListener("notifier-open", (event) => {
+          window.opened = event.detail.notification.title;
+          event.preventDefault();
+        })"""
+    )
+    link.click()
+    assert tab.page.evaluate("opened") == "Order"
+    expect(tab.item("Order").locator("[part=dot]")).to_have_count(0)
+    expect(tab.bell).to_have_accessible_name("Notifications, 1 unread")
+    assert tab.page.url.endswith("/docs/errors")
+
+
+def test_leaving_reads(context: BrowserContext, service: Service, user: str) -> None:
+    """A click that leaves the page reads all the same."""
+    tab = Tab(context, service, user)
+    publish(service, user, "Order", action_url="/healthz")
+    tab.toasts.get_by_role("link", name="Order").click()
+    tab.page.wait_for_url("**/healthz")
+    witness = Tab(context, service, user)
+    expect(witness.item("Order")).to_have_count(1)
+    expect(witness.item("Order").locator("[part=dot]")).to_have_count(0)
+
+
+def test_what_goes(tab: Tab, service: Service, user: str) -> None:
+    """What is recalled or has expired leaves list, toasts and counts; a collapse key replaces, and moves to the top."""
+    mistake = publish(service, user, "A mistake")
+    publish(service, user, "40 %", collapse_key="upload")
+    publish(service, user, "Between")
+    expect(tab.titles()).to_have_text(["Between", "40 %", "A mistake"])
+    publish(service, user, "80 %", collapse_key="upload")
+    expect(tab.titles()).to_have_text(["80 %", "Between", "A mistake"])
+    expect(tab.toasts.filter(has_text="40 %")).to_have_count(0)
+    service.recall(mistake)
+    expect(tab.titles()).to_have_text(["80 %", "Between"])
+    expect(tab.toasts.filter(has_text="A mistake")).to_have_count(0)
+    publish(service, user, "For a moment", ttl=2)
+    expect(tab.titles()).to_have_text(["For a moment", "80 %", "Between"])
+    expect(tab.titles()).to_have_text(["80 %", "Between"])
+    expect(tab.toasts.filter(has_text="For a moment")).to_have_count(0)
+    expect(tab.bell).to_have_accessible_name("Notifications, 2 unread")
+
+
+def test_what_belongs(tab: Tab, service: Service, user: str) -> None:
+    """What is in no inbox is in no list; a topic is in those of its members, who need not join it."""
+    key = {"Authorization": f"Bearer {service.api_key}"}
+    tab.page.evaluate(
+        """() => {
+          window.heard = [];
+          notifier.on("notification", ({ title }) => heard.push(title));
+        }"""
+    )
+    publish(service, user, "For a dashboard", retain="history")
+    expect(tab.toasts.filter(has_text="For a dashboard")).to_have_count(1)
+    assert service.publish({"to": {"topics": ["orders"]}, "title": "Before"}).status == 201
+    topic = f"news-{user}"
+    assert service.request("PUT", f"/v1/topics/{topic}/members/{user}", headers=key).status == 204
+    eventually(lambda: tab.page.evaluate("notifier.inbox.memberships")[:1] == [topic])
+    assert service.publish({"to": {"topics": [topic]}, "title": "For members"}).status == 201
+    eventually(lambda: "For members" in tab.page.evaluate("heard"))
+    expect(tab.titles()).to_have_text(["For members"])
+    assert service.request("DELETE", f"/v1/topics/{topic}/members/{user}", headers=key).status == 204
+    expect(tab.titles()).to_have_count(0)
+
+
+def test_seen(tab: Tab, service: Service, user: str) -> None:
+    """What is in a list that is shown is seen; a bell may count what is not."""
+    page = tab.page
+    page.evaluate("document.querySelector('main > notifier-inbox').remove()")
+    page.evaluate("document.querySelector('notifier-bell').setAttribute('count', 'unseen')")
+    publish(service, user, "First", "Second")
+    expect(tab.bell).to_have_accessible_name("Notifications, 2 new")
+    tab.bell.click()
+    expect(tab.panel.locator("li")).to_have_count(2)
+    expect(tab.bell).to_have_accessible_name("Notifications")
+    expect(tab.panel.locator("[part~=unread]")).to_have_count(2)
+    publish(service, user, "Third")
+    expect(tab.panel.locator("li")).to_have_count(3)
+    expect(tab.bell).to_have_accessible_name("Notifications")
+
+
+def test_many(context: BrowserContext, service: Service, user: str) -> None:
+    """Older items come by scrolling; the focus stays when something arrives."""
+    publish(service, user, *[f"Number {number}" for number in range(45)])
+    tab = Tab(context, service, user)
+    tab.page.evaluate("document.querySelector('main').style.setProperty('--notifier-list-height', '20rem')")
+    expect(tab.titles()).to_have_count(20)
+    expect(tab.titles()).to_have_count(20)
+    scroller = tab.inbox.locator("[part=scroller]")
+    for count in (40, 45):
+        scroller.evaluate("(element) => element.scrollTo(0, element.scrollHeight)")
+        expect(tab.titles()).to_have_count(count)
+    expect(tab.inbox.get_by_role("button", name="Show more")).not_to_be_visible()
+    tab.titles().nth(30).focus()
+    publish(service, user, "Another one")
+    expect(tab.titles()).to_have_count(46)
+    assert tab.focused() == "Number 14"
+
+
+def test_more(context: BrowserContext, service: Service, user: str) -> None:
+    """Where nothing scrolls, older items come by a button, and the focus goes to the first of them."""
+    publish(service, user, *[f"Number {number}" for number in range(41)])
+    tab = Tab(context, service, user)
+    more = tab.inbox.get_by_role("button", name="Show more")
+    for count, first in ((40, "Number 20"), (41, "Number 0")):
+        more.press("Enter")
+        expect(tab.titles()).to_have_count(count)
+        eventually(lambda first=first: tab.focused() == first)
+    expect(more).not_to_be_visible()
+
+
+def test_away(tab: Tab, service: Service, user: str) -> None:
+    """What was missed is one toast, and in the list."""
+    tab.page.evaluate("notifier.disconnect()")
+    publish(service, user, "First", "Second", "Third")
+    tab.page.evaluate("notifier.connect()")
+    expect(tab.toasts).to_have_text(["Info3 notifications while you were away"])
+    expect(tab.titles()).to_have_text(["Third", "Second", "First"])
+    tab.toasts.get_by_role("button", name="Dismiss").click()
+    expect(tab.bell).to_have_accessible_name("Notifications, 3 unread")
+
+
+def test_toasts_wait(tab: Tab, service: Service, user: str) -> None:
+    """A toast goes after its time, but not while somebody looks; a critical one stays; no more than some are shown."""
+    page = tab.page
+    page.clock.install()
+    publish(service, user, "Critical", severity="critical")
+    publish(service, user, *[f"Number {number}" for number in range(5)])
+    expect(tab.toasts.locator("[part=title]")).to_have_text(["Number 4", "Number 3", "Number 2", "Critical"])
+    tab.toasts.first.hover()
+    page.clock.run_for(20_000)
+    expect(tab.toasts).to_have_count(4)
+    page.mouse.move(0, 0)
+    page.clock.run_for(20_000)
+    expect(tab.toasts).to_have_text(["CriticalCritical"])
+    publish(service, user, "With focus")
+    tab.toasts.get_by_role("button", name="Dismiss").first.focus()
+    page.clock.run_for(20_000)
+    expect(tab.toasts).to_have_count(2)
+    page.evaluate("document.activeElement.blur()")
+    page.clock.run_for(20_000)
+    expect(tab.toasts).to_have_count(1)
+
+
+def test_toast_of_ones_own(tab: Tab, service: Service, user: str) -> None:
+    """A page may show something else instead."""
+    tab.page.evaluate(
+        """() => addEventListener("notifier-toast", (event) => {
+          if (event.detail.notification.type === "chat") event.preventDefault();
+        })"""
+    )
+    publish(service, user, "In the chat", type="chat")
+    publish(service, user, "Elsewhere")
+    expect(tab.titles()).to_have_text(["Elsewhere", "In the chat"])
+    expect(tab.toasts.locator("[part=title]")).to_have_text(["Elsewhere"])
+
+
+def test_refused(tab: Tab, service: Service, user: str) -> None:
+    """What the service does not do is taken back, and said."""
+    publish(service, user, "First", "Second")
+    expect(tab.titles()).to_have_text(["Second", "First"])
+    problem = json.dumps({"code": "internal_error", "title": "A fault"})
+    tab.page.route("**/v1/inbox/archive", lambda route: route.fulfill(status=500, body=problem))
+    tab.act("First", "Archive")
+    expect(tab.inbox.get_by_role("status")).to_have_text("That did not work, please try again.")
+    expect(tab.titles()).to_have_text(["Second", "First"])
+    tab.page.unroute("**/v1/inbox/archive")
+    tab.act("First", "Archive")
+    expect(tab.titles()).to_have_text(["Second"])
+
+
+def test_unavailable(context: BrowserContext, service: Service, user: str) -> None:
+    """A list that cannot be fetched says so, and can be fetched again."""
+    publish(service, user, "First")
+
+    def refuse(route: Route) -> None:
+        route.abort()
+
+    context.route("**/v1/inbox?*", refuse)
+    tab = Tab(context, service, user, connects=False)  # it would try again by itself
+    expect(tab.inbox.get_by_role("status")).to_have_text("Notifications are not available right now.")
+    context.unroute("**/v1/inbox?*", refuse)
+    tab.inbox.get_by_role("button", name="Try again").click()
+    expect(tab.titles()).to_have_text(["First"])
+    expect(tab.inbox.get_by_role("status")).to_have_text("")
+
+
+def test_no_notifier(context: BrowserContext, service: Service, user: str) -> None:
+    """Without a Notifier elements are empty and ask for nothing; one that comes before the elements is taken."""
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{service.port}/docs/errors")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    start = """async (token) => {
+      const bell = document.createElement("notifier-bell");
+      document.body.append(bell, document.createElement("notifier-inbox"));
+      const { Notifier } = await import("/static/notifier.js");
+      window.notifier = new Notifier({ getToken: () => token });
+      if (token) bell.notifier = notifier;
+      await import("/static/notifier-inbox.js");
+      return [...document.querySelectorAll("notifier-bell, notifier-inbox")].map((e) => e.shadowRoot?.childElementCount);
+    }"""
+    assert page.evaluate(start, "") == [None, None]
+    assert not [url for url in asked if "/v1/" in url]
+    page.reload()
+    assert page.evaluate(start, service.token(user)) == [3, None]
+
+
+def test_languages_and_sides(context: BrowserContext, service: Service, user: str) -> None:
+    """Texts, plurals, numbers and ages are of the page's language; a page from right to left is mirrored."""
+    texts = {
+        "title": "الإشعارات",
+        "unreadLabel": {"0": "الإشعارات", "two": "إشعاران", "other": "{count} إشعارات"},
+        "all": "الكل",
+    }
+    tab = Tab(context, service, user, texts)
+    tab.page.evaluate(
+        """() => {
+          Object.assign(document.documentElement, { lang: "ar-EG", dir: "rtl" });
+          const main = document.querySelector("main");
+          document.body.replaceChildren(main);
+        }"""
+    )
+    publish(service, user, "الأول", "الثاني")
+    expect(tab.bell).to_have_accessible_name("إشعاران")
+    publish(service, user, "الثالث")
+    expect(tab.bell).to_have_accessible_name("٣ إشعارات")
+    expect(tab.inbox.locator("time").first).to_have_text("الآن")
+    expect(tab.inbox.get_by_role("button", name="الكل")).to_be_visible()
+    icon, title = (tab.item("الثالث").locator(f"[part={part}]").bounding_box() for part in ("severity", "title"))
+    assert icon and title and icon["x"] > title["x"] + title["width"] - 1
+    tab.bell.click()
+    box, width = tab.panel.bounding_box(), tab.page.viewport_size
+    assert box and width and box["x"] >= 0 and box["x"] + box["width"] <= width["width"]
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core from npm")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe(browser: Browser, service: Service, user: str, scheme: Any) -> None:
+    """axe-core finds nothing, with the panel closed and open, empty and full."""
+    with browser.new_context(color_scheme=scheme) as context:
+        tab = Tab(context, service, user)
+        tab.page.evaluate("document.documentElement.style.colorScheme = 'light dark'")
+        check(tab.page)
+        for severity in ("info", "success", "warning", "error", "critical"):
+            publish(service, user, severity.title(), body="The body", severity=severity, action_url="/orders")
+        expect(tab.titles()).to_have_count(5)
+        tab.act("Info", "Mark as read")
+        check(tab.page)
+        tab.bell.click()
+        expect(tab.panel.locator("li")).to_have_count(5)
+        check(tab.page)
+
+
+def check(page: Page) -> None:
+    """Let axe-core look at a page, as soon as nothing moves any more."""
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {})))")
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("async () => (await axe.run(document)).violations")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { FakeBrowser, tokenOf } from "./fake_browser.js";
+import { FakeHttp, notification, welcome } from "./fake_http.js";
+import { FakeService, settled, stopClock } from "./fake_service.js";
+
+const FIRST = { counts: { unread: 3, unseen: 1 }, revision: 17, expires_at: null };
+const READ = { counts: { unread: 2, unseen: 0 }, revision: 18, changes: [{ revision: 18, action: "read", ids: ["a"] }] };
+
+/** What the events of a client said, of these members. */
+function told({ of }, ...members) {
+  return of("inbox").map(([event]) => members.map((member) => event[member]));
+}
+
+test("the welcome and each state frame are told, with counts of their own", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const client = service.client();
+  client.notifier.connect();
+  await service.accept(FIRST);
+  service.say({ type: "state", ...READ });
+  assert.deepEqual(told(client, "revision", "counts", "changes"), [
+    [17, FIRST.counts, undefined],
+    [18, READ.counts, READ.changes],
+  ]);
+  assert.deepEqual(client.of("counts"), [[FIRST.counts], [READ.counts]]);
+  assert.equal(client.notifier.inbox.revision, 18);
+});
+
+test("after each reconnect it is told anew, since something may have been missed", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const client = service.client();
+  client.notifier.connect();
+  await service.accept(FIRST);
+  service.close(1006);
+  assert.deepEqual(told(client, "revision"), [[17]]);
+  await tick(1_000);
+  await service.accept({ ...FIRST, connection: "c2", revision: 20 });
+  assert.deepEqual(told(client, "revision"), [[17], [20]]);
+});
+
+test("all tabs hear of the inbox, and one that comes later gets what is known", async (t) => {
+  stopClock(t);
+  new FakeBrowser(t);
+  const service = new FakeService();
+  const options = { getToken: async () => tokenOf("alice") };
+  const [first, second] = [service.client(options), service.client(options)];
+  for (const { notifier } of [first, second]) notifier.connect();
+  await settled();
+  await service.accept(FIRST);
+  await settled();
+  service.say({ type: "state", ...READ });
+  const late = service.client(options);
+  late.notifier.connect();
+  await settled();
+  for (const tab of [first, second]) assert.deepEqual(told(tab, "revision"), [[17], [18]]);
+  assert.deepEqual(told(late, "revision", "counts"), [[18, READ.counts]]);
+  assert.equal(service.dialled.length, 1);
+});
+
+test("a service without an inbox tells nothing of it", async (t) => {
+  stopClock(t);
+  const { of, notifier } = await new FakeService().connected();
+  assert.deepEqual(of("inbox"), []);
+  assert.equal(notifier.inbox, undefined);
+});
+
+test("each poll's welcome tells it", async (t) => {
+  stopClock(t);
+  const http = new FakeHttp(t);
+  const client = new FakeService().client({ transports: ["poll"] });
+  client.notifier.connect();
+  await settled();
+  await http.latest.frames(welcome(FIRST));
+  await http.latest.frames(welcome({ ...READ, connection: "h2" }), notification("a", "2000-0"));
+  assert.deepEqual(told(client, "revision"), [[17], [18]]);
+});
+
+test("what has come is acknowledged once for many", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  await service.connected();
+  service.notify("a", "2000-0");
+  await tick(500);
+  service.notify("b", "3000-0");
+  await tick(499);
+  assert.deepEqual(service.socket.heard("ack"), []);
+  await tick(1);
+  assert.deepEqual(service.socket.heard("ack"), [{ type: "ack", cursor: "3000-0" }]);
+  await tick(10_000);
+  assert.equal(service.socket.heard("ack").length, 1);
+  service.notify("c", "4000-0");
+  await tick(1_000);
+  assert.equal(service.socket.heard("ack").at(-1).cursor, "4000-0");
+});
+
+test("only the tab that leads acknowledges", async (t) => {
+  const tick = stopClock(t);
+  new FakeBrowser(t);
+  const service = new FakeService();
+  for (const _ of "ab") {
+    service.client({ getToken: async () => tokenOf("alice") }).notifier.connect();
+    await settled();
+  }
+  await service.accept();
+  service.notify("a", "2000-0");
+  await settled();
+  await tick(2_000);
+  assert.equal(service.socket.heard("ack").length, 1);
+});
+
+test("a connection that breaks before it has acknowledged leaves it to the next", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  await service.connected();
+  const broken = service.socket;
+  service.notify("a", "2000-0");
+  service.close(1006);
+  await tick(1_000);
+  await service.accept({ connection: "c2" });
+  service.notify("a", "2000-0", { replay: true });
+  await tick(1_000);
+  assert.deepEqual(broken.heard("ack"), []);
+  assert.deepEqual(service.socket.heard("ack"), [{ type: "ack", cursor: "2000-0" }]);
+});
+
+test("over HTTP it is acknowledged by a POST that has no answer", async (t) => {
+  const tick = stopClock(t);
+  const http = new FakeHttp(t);
+  const { notifier } = new FakeService().client({ transports: ["sse"] });
+  notifier.connect();
+  await settled();
+  await http.latest.stream();
+  const stream = http.latest;
+  await stream.event(welcome());
+  await stream.event(notification("a", "2000-0"));
+  await tick(1_000);
+  assert.deepEqual(JSON.parse(http.latest.options.body), { type: "ack", cursor: "2000-0" });
+  await http.latest.empty();
+  assert.equal(notifier.state, "connected");
+  assert.equal(stream.signal.aborted, false);
+});
+
+test("a token is to be had for requests of one's own, and fetched when the last one expires soon", async (t) => {
+  stopClock(t);
+  let given = 0;
+  const service = new FakeService();
+  const getToken = async () => tokenOf("alice", { exp: given++ ? 3600 : 4 });
+  const { notifier } = service.client({ getToken, url: "wss://notify.example.com/base/v1/stream" });
+  assert.equal(await notifier.token(), tokenOf("alice", { exp: 4 }));
+  assert.equal(await notifier.token(), tokenOf("alice", { exp: 3600 }));
+  assert.equal(await notifier.token(), tokenOf("alice", { exp: 3600 }));
+  assert.equal(given, 2);
+  assert.equal(notifier.url, "https://notify.example.com/base/v1/stream");
+});
