@@ -13,6 +13,7 @@ from chaos import browsers, oracle
 from chaos.browsers import Browser, Node
 from chaos.clients import Client
 from chaos.oracle import Violation
+from chaos.owners import Owner
 from chaos.processes import Service, Valkey
 from chaos.proxy import Proxy
 from chaos.publishers import Ledger, Publisher
@@ -23,6 +24,7 @@ Fault = Callable[["Arena", random.Random], Awaitable[None]]
 _WORKERS = 3
 _BACKENDS = 8  # publishers that work beside each other
 _BROWSERS = 6
+_OWNERS_PAUSE = 0.2  # seconds on average between two things that a user does
 _CONNECT_WITHIN = 25.0  # seconds, once all faults are healed
 _ARRIVE_WITHIN = 10.0  # seconds from one notification to the next, once everybody is connected
 _SETTLE_WITHIN = 60.0  # seconds: a slow reader has much to read
@@ -52,7 +54,7 @@ class Scenario:
 
     There are so many users and half as many topics as `names`; a publisher waits `pause` seconds on average. With
     `follow_up`, every channel has a last notification of its own. If `bounded`, clients may be told that something
-    is lost.
+    is lost. With `inbox`, most notifications are kept in inboxes, and every user does things with theirs.
     """
 
     lanes: tuple[tuple[Fault, ...], ...]
@@ -62,6 +64,7 @@ class Scenario:
     pause: float = 0.1
     follow_up: bool = False
     bounded: bool = False
+    inbox: bool = False
 
 
 class Arena:
@@ -83,6 +86,7 @@ class Arena:
         self.node = Node()
         self.clients: list[Client] = []
         self.browsers: list[Browser] = []
+        self.owners: list[Owner] = []
         self.away: set[Client | Browser] = set()
         self.struck: Counter[str] = Counter()
         self.tracebacks = 0
@@ -120,18 +124,25 @@ class Arena:
         self.ends = time.monotonic() + self.seconds
         backends = [asyncio.create_task(self.publisher.run(number, self.scenario.pause)) for number in range(_BACKENDS)]
         self._tasks.update(backends)
+        stopped = asyncio.Event()
+        owners = [asyncio.create_task(owner.run(_OWNERS_PAUSE, stopped)) for owner in self.owners]
+        self._tasks.update(owners)
         lanes = [self._lane(number, lane) for number, lane in enumerate(self.scenario.lanes)]
         await asyncio.gather(*lanes)
-        await asyncio.gather(*self._tasks.difference(backends))
+        await asyncio.gather(*self._tasks.difference(backends, owners))
         self.journal.note("run", "all faults are healed")
         self.publisher.stopped.set()
-        await asyncio.gather(*backends)
+        stopped.set()
+        await asyncio.gather(*backends, *owners)
         await self._settle()
+        await asyncio.sleep(max(self.ledger.all_expire_at() - time.monotonic(), 0))
+        inspected = await asyncio.gather(*(owner.inspect() for owner in self.owners))
         self.tracebacks = self.service.tracebacks()
         everybody = [*self.clients, *self.browsers]
         return [
             *(Violation("run", None, text) for text in (*self._failures, *self.ledger.complaints)),
             *oracle.judge(self.ledger, everybody, int(str(self._settings["max_history"]))),
+            *(violation for violations in inspected for violation in violations),
         ]
 
     # What faults use.
@@ -173,6 +184,8 @@ class Arena:
             receive_buffer=16384 if is_slow else 0,
         )
         self.clients.append(client)
+        for owner in self._owners_of(client):
+            owner.clients.append(client)
         client.start()
 
     # The run.
@@ -191,7 +204,10 @@ class Arena:
             users=self.users,
             topics=self.topics,
             seed=self.seed,
+            inbox=self.scenario.inbox,
         )
+        if self.scenario.inbox:
+            await self._add_owners()
         rng = self._rng("clients")
         for _ in range(self._number):
             self.add_client(rng)
@@ -203,8 +219,35 @@ class Arena:
                 token = self.service.token(user, topics)
                 browser = Browser(f"browser {number}", user, topics, self.journal, self.node, token)
                 self.browsers.append(browser)
+                self._owners_of(browser)
                 browser.start()
         await self._until(self._all_connected, _CONNECT_WITHIN, "not everybody could connect at first")
+
+    def _owners_of(self, witness: Client | Browser) -> list[Owner]:
+        """Return whose inbox a client shows, and let it know the topics that come to it with that."""
+        owners = [owner for owner in self.owners if owner.user == witness.user]
+        for owner in owners:
+            witness.joined = owner.joined
+            if isinstance(witness, Client):  # the browser's library tells a page of what it joined itself
+                witness.memberships = [owner.fixed]
+        return owners
+
+    async def _add_owners(self) -> None:
+        for number, user in enumerate(self.users):
+            self.owners.append(
+                Owner(
+                    user,
+                    self.topics[number % len(self.topics)],
+                    self.topics,
+                    self.ledger,
+                    self.journal,
+                    ports=lambda: [self.service.port, self.client_proxy.port],
+                    token=self.service.token(user),
+                    api_key=self.service.api_key,
+                    rng=self._rng(f"owner {user}"),
+                )
+            )
+        await asyncio.gather(*(owner.begin() for owner in self.owners))
 
     async def _lane(self, number: int, faults: tuple[Fault, ...]) -> None:
         """Strike with one fault after another, each as often as any other."""

@@ -52,6 +52,7 @@ class Client(Witness):
         self._seen: dict[str, None] = {}
         self._joined: dict[str, str | None] = dict.fromkeys(topics)  # topic -> the cursor that it is owed from
         self._asked: dict[str, str] = {}  # ref -> topic
+        self._acts: dict[str, asyncio.Future[dict[str, Any]]] = {}  # by ref
         self._refs = itertools.count(1)
         self._socket: ClientConnection | None = None
         self._silence = _ANSWER_WITHIN
@@ -106,6 +107,24 @@ class Client(Witness):
             if self.is_connected:
                 await self._subscribe(topic)
 
+    async def act(self, action: str, target: dict[str, object]) -> dict[str, Any]:
+        """Do something with the inbox, and return the answer.
+
+        Raises:
+            ConnectionError, TimeoutError: nobody knows whether it was done.
+        """
+        ref = str(next(self._refs))
+        answer = self._acts[ref] = asyncio.get_running_loop().create_future()
+        try:
+            if not self._socket:
+                raise ConnectionError("not connected")
+            await self._try_to_say(type=action, ref=ref, **target)
+            async with asyncio.timeout(_ANSWER_WITHIN):
+                return await answer
+        finally:
+            self._acts.pop(ref, None)
+            answer.cancel()
+
     async def _run(self) -> None:
         while True:
             await self.present.wait()
@@ -141,6 +160,9 @@ class Client(Witness):
             if self._socket:
                 self._socket.transport.abort()
             self._socket, was_connected = None, self.is_connected
+            for answer in self._acts.values():
+                if not answer.done():
+                    answer.set_exception(ConnectionError(f"closed with {code}"))
             self.is_connected = False
         if was_connected or code != 1006:
             self.note(f"closed with {code} {reason}, at cursor {self._cursor}")
@@ -178,8 +200,13 @@ class Client(Witness):
             await self._receive(json.loads(text), told)
 
     async def _receive(self, frame: dict[str, Any], told: list[str]) -> None:
+        act = self._acts.get(frame.get("ref", ""))
+        if act and not act.done():
+            act.set_result(frame)
+            return
         match frame["type"]:
             case "welcome":
+                self.told_state(frame)
                 await self._welcome(frame, told)
             case "notification":
                 self._deliver(frame)
@@ -192,6 +219,8 @@ class Client(Witness):
                     self.note(f"has {topic} again")
             case "error":
                 self.complain(f"an error: {frame['problem']}")
+            case "state":
+                self.told_state(frame)
             case "expiring":
                 self._token = self._token_source()
                 await self._say(type="auth", token=self._token)

@@ -24,6 +24,11 @@ class Publication:
     key: str
     channels: list[str]
     retained: bool = True
+    for_inbox: bool = False
+    collapse_key: str = ""
+    ttl: int = 0  # seconds; 0: it stays
+    recall_asked: float = 0.0
+    recalled: float = 0.0
     attempts: list[tuple[float, str]] = field(default_factory=list)  # when, and what came of it
     acknowledged: float = 0.0
     id: str = ""
@@ -33,6 +38,11 @@ class Publication:
         """Tell whether it was posted before a time."""
         return bool(self.attempts) and self.attempts[0][0] < at
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether it waits for who is away: nothing takes it out of the log."""
+        return self.retained and not (self.collapse_key or self.ttl or self.recall_asked)
+
 
 class Ledger:
     """All publications, by their keys."""
@@ -41,10 +51,26 @@ class Ledger:
         self.publications: dict[str, Publication] = {}
         self.complaints: list[str] = []
         self._in: dict[str, list[Publication]] = defaultdict(list)  # by channel, acknowledged
+        self._latest: dict[tuple[str, str], Cursor] = {}  # by channel and collapse key
 
     def acknowledged_in(self, channels: Iterable[str]) -> list[Publication]:
         """Return the publications to some channels that were answered with 201, each once."""
         return list({each.key: each for channel in channels for each in self._in[channel]}.values())
+
+    def latest_in(self, channels: Iterable[str], count: int) -> list[Publication]:
+        """Return those of them that each channel had last, each once."""
+        return list({each.key: each for channel in channels for each in self._in[channel][-count:]}.values())
+
+    def is_replaced(self, publication: Publication, channel: str) -> bool:
+        """Tell whether another one with the same collapse key came to the channel after it."""
+        latest = self._latest.get((channel, publication.collapse_key), (0, 0))
+        return bool(publication.collapse_key) and latest > publication.cursors[channel]
+
+    def all_expire_at(self) -> float:
+        """Return when the last of those with a ttl has expired for certain."""
+        mortal = [each for each in self.publications.values() if each.ttl]
+        ends = ((each.acknowledged or each.attempts[-1][0] + _ANSWER_WITHIN) + each.ttl for each in mortal)
+        return max(ends, default=0.0) + 0.5
 
     def acknowledged(self) -> list[Publication]:
         """Return the publications that were answered with 201."""
@@ -59,8 +85,10 @@ class Ledger:
             self.complaints.append(f"{publication.key} went to {sorted(cursors)}, not to {publication.channels}")
         if not publication.acknowledged:
             publication.acknowledged = time.monotonic()
-            for channel in cursors:
+            for channel, cursor in cursors.items():
                 self._in[channel].append(publication)
+                place = (channel, publication.collapse_key)
+                self._latest[place] = max(cursor, self._latest.get(place, cursor))
         publication.id, publication.cursors = answer["id"], cursors
 
 
@@ -68,9 +96,18 @@ class Publisher:
     """Publishes for the run: each of `run`'s callers is one backend that publishes one request after another."""
 
     def __init__(
-        self, ledger: Ledger, *, port: int, api_key: str, users: list[str], topics: list[str], seed: int
+        self,
+        ledger: Ledger,
+        *,
+        port: int,
+        api_key: str,
+        users: list[str],
+        topics: list[str],
+        seed: int,
+        inbox: bool = False,
     ) -> None:
         self.ledger = ledger
+        self._inbox = inbox
         self.stopped = asyncio.Event()
         self._url = f"http://127.0.0.1:{port}/v1/notifications"
         self._authorization = {"Authorization": f"Bearer {api_key}"}
@@ -86,7 +123,13 @@ class Publisher:
                 await asyncio.sleep(rng.uniform(0, 2 * pause))  # the pace of the load
                 count = rng.randint(2, 20) if rng.random() < 0.1 else 1
                 drafts = [_draft(next(keys), self._address(rng), rng) for _ in range(count)]
-                await self._publish(session, drafts, rng, keyed=rng.random() < 0.8)
+                keyed = rng.random() < 0.8
+                if self._inbox:
+                    for draft in drafts:
+                        _keep_for_inbox(draft, rng, keyed)
+                await self._publish(session, drafts, rng, keyed)
+                if self._inbox and rng.random() < 0.1:
+                    await self._recall(session, drafts[0].publication, rng)
 
     async def burst(self, to: dict[str, Any], count: int, size: int, name: str) -> None:
         """Publish many at once."""
@@ -138,6 +181,25 @@ class Publisher:
             if outcome != "201":
                 await asyncio.sleep(rng.uniform(0.05, 0.3))  # an impatient publisher
 
+    async def _recall(self, session: aiohttp.ClientSession, publication: Publication, rng: random.Random) -> None:
+        """Take one back that was acknowledged."""
+        if not publication.acknowledged:
+            return
+        begun = publication.recall_asked = time.monotonic()
+        while not publication.recalled:
+            try:
+                async with session.delete(f"{self._url}/{publication.id}") as response:
+                    status = response.status
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                status = 0
+            if status in (204, 404):  # a repeated one may find that the first one did it
+                publication.recalled = time.monotonic()
+            elif time.monotonic() - begun > _GIVE_UP or 0 < status < 500:
+                self.ledger.complaints.append(f"the recall of {publication.key} was answered with {status}")
+                return
+            else:
+                await asyncio.sleep(rng.uniform(0.05, 0.3))
+
     async def _attempt(
         self, session: aiohttp.ClientSession, publications: list[Publication], body: bytes, headers: dict[str, str]
     ) -> str:
@@ -166,7 +228,11 @@ class Publisher:
 @dataclass
 class _Draft:
     publication: Publication
-    line: bytes
+    body: dict[str, Any]
+
+    @property
+    def line(self) -> bytes:
+        return json.dumps(self.body).encode() + b"\n"
 
 
 def _draft(key: str, to: dict[str, Any], rng: random.Random, size: int = 0) -> _Draft:
@@ -176,4 +242,17 @@ def _draft(key: str, to: dict[str, Any], rng: random.Random, size: int = 0) -> _
     channels = [f"user:{user}" for user in to.get("users", ())]
     channels += [f"topic:{topic}" for topic in to.get("topics", ())]
     channels += ["all"] if to.get("all") else []
-    return _Draft(Publication(key, channels, retained), json.dumps(body).encode() + b"\n")
+    return _Draft(Publication(key, channels, retained), body)
+
+
+def _keep_for_inbox(draft: _Draft, rng: random.Random, keyed: bool) -> None:
+    """Let most be items of inboxes, and some of those go: replaced by others, or by themselves."""
+    publication, body = draft.publication, draft.body
+    kind = rng.random()
+    if not publication.retained or kind < 0.3:
+        return
+    publication.for_inbox, body["retain"] = True, "inbox"
+    if kind < 0.4 and keyed:  # of what may have been published unnoticed, nobody knows whether it replaces another
+        publication.collapse_key = body["collapse_key"] = rng.choice("abc")
+    elif kind < 0.45:
+        publication.ttl = body["ttl"] = rng.randint(1, 3)

@@ -55,6 +55,7 @@ def run(
         "deliveries": sum(len(each.callbacks) for each in everybody),
         "replayed": sum(each.replayed for each in everybody),
         "reconnects": sum(max(each.connections - 1, 0) for each in everybody),
+        "done with inboxes": sum(len(owner.model.operations) for owner in arena.owners),
         "losses told": sum(len(each.losses) for each in everybody),
         "early": sum(oracle.is_early(each, callback) for each in everybody for callback in each.callbacks),
         "tracebacks logged": arena.tracebacks,

@@ -17,7 +17,9 @@ _CLIENTS = (faults.cut_clients, faults.leave, faults.arrive, faults.read_slowly,
 _NETWORK = (faults.hold_clients, faults.delay_clients, faults.half_close_clients, faults.refuse_clients)
 
 SCENARIOS = {
-    "mixed": Scenario((_SERVICE, _VALKEY, _BROKER, _CLIENTS, _NETWORK)),
+    "mixed": Scenario((_SERVICE, _VALKEY, _BROKER, _CLIENTS, _NETWORK), inbox=True),
+    # Few users, with many connections each.
+    "inbox": Scenario((_DEAD, (*_VALKEY, faults.kill_worker), _CLIENTS, _NETWORK), names=6, inbox=True),
     "workers": Scenario((_SERVICE, _CLIENTS)),
     "valkey": Scenario((_VALKEY, _CLIENTS)),
     # A cut in the middle of a delay: what was carried out, and what was answered, are not the same.

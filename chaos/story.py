@@ -10,17 +10,19 @@ _MOST = 60  # lines
 def tell(violation: Violation, journal: Journal) -> str:
     """Return what was expected, and what happened to the client and to everything around it meanwhile."""
     witness = violation.witness
-    lines = [f"{violation.kind}: {witness.name + ': ' if witness else ''}{violation.text}"]
-    if witness is None or not violation.until:
+    names = [name for name in (witness.name if witness else "", violation.owner) if name]
+    lines = [f"{violation.kind}: {', '.join(names) + ': ' if names else ''}{violation.text}"]
+    if not names or not violation.until:
         return lines[0]
-    lines.append(f"  it hears {', '.join(sorted(witness.channels))}")
+    if witness:
+        lines.append(f"  it hears {', '.join(sorted(witness.channels))}")
     since, until = violation.since - _MARGIN, violation.until + _MARGIN
     moments = [
         moment
         for moment in journal.moments
-        if since <= moment.at <= until and (moment.who == witness.name or not moment.who.startswith(_OTHERS))
+        if since <= moment.at <= until and (moment.who in names or not moment.who.startswith(_OTHERS))
     ]
-    earlier = [moment for moment in journal.moments if moment.who == witness.name and moment.at < since]
+    earlier = [moment for moment in journal.moments if moment.who in names and moment.at < since]
     moments += earlier[-2:]  # the connection that it had then
     moments += _publication(violation) + _callbacks(violation)
     moments.sort()
@@ -31,7 +33,7 @@ def tell(violation: Violation, journal: Journal) -> str:
     return "\n".join([*lines, *(f"  {each.at - journal.start:8.3f}  {each.who:20} {each.what}" for each in moments)])
 
 
-_OTHERS = ("client ", "browser ")
+_OTHERS = ("client ", "browser ", "owner ")
 
 
 def _publication(violation: Violation) -> list[Moment]:
@@ -48,7 +50,8 @@ def _publication(violation: Violation) -> list[Moment]:
 def _callbacks(violation: Violation) -> list[Moment]:
     """Return the callbacks around the hole: of its channel, the last two before and the first two after."""
     witness = violation.witness
-    assert witness
+    if witness is None:
+        return []
     near = [callback for callback in witness.callbacks if callback.channel == violation.channel]
     before = [callback for callback in near if callback.at <= violation.since][-2:]
     during = [callback for callback in near if violation.since < callback.at < violation.until][:6]

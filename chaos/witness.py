@@ -52,8 +52,20 @@ class Loss(NamedTuple):
     since: Cursor
 
 
+class Told(NamedTuple):
+    """How the inbox stands, as the client was told last."""
+
+    at: float
+    revision: int
+    unread: int
+    unseen: int
+
+
 class Witness:
-    """What the oracle knows of one client. `entitled` has, per channel, the cursor from which on it is owed all."""
+    """What the oracle knows of one client. `entitled` has, per channel, the cursor from which on it is owed all.
+
+    `memberships` are the topics that its user is a member of all the time, `joined` those at some time.
+    """
 
     def __init__(self, name: str, user: str, topics: list[str], journal: Journal) -> None:
         self.name = name
@@ -63,6 +75,9 @@ class Witness:
         self.callbacks: list[Callback] = []
         self.losses: list[Loss] = []
         self.complaints: list[str] = []
+        self.memberships: list[str] = []
+        self.joined: set[str] = set()
+        self.told: Told | None = None
         self.wanders = False  # it leaves topics and comes back to them with their past
         self.is_connected = False
         self.connections = 0
@@ -72,7 +87,7 @@ class Witness:
     @property
     def channels(self) -> set[str]:
         """The channels that it is subscribed to, now or now and then."""
-        return {f"user:{self.user}", "all", *(f"topic:{topic}" for topic in self.topics)}
+        return {f"user:{self.user}", "all", *(f"topic:{topic}" for topic in (*self.topics, *self.memberships))}
 
     def note(self, what: str) -> None:
         """Write a line into the journal."""
@@ -87,8 +102,16 @@ class Witness:
         """Note a welcome, or that it has been subscribed to topics."""
         self.connections += not self.is_connected
         self.is_connected = True
-        for channel in (f"user:{self.user}", "all", *(f"topic:{topic}" for topic in topics)):
+        for channel in (f"user:{self.user}", "all", *(f"topic:{topic}" for topic in (*topics, *self.memberships))):
             self.entitled.setdefault(channel, cursor_of(cursor))
+
+    def told_state(self, frame: dict[str, Any]) -> None:
+        """Note how a welcome or a state frame says that the inbox stands."""
+        counts, revision, before = frame["counts"], frame["revision"], self.told
+        if frame["type"] != "welcome" and before and revision < before.revision:
+            self.complain(f"told of revision {revision} after {before.revision}")
+        self.told = Told(time.monotonic(), revision, counts["unread"], counts["unseen"])
+        self.note(f"told of {counts['unread']} unread and {counts['unseen']} unseen, at revision {revision}")
 
     def called(self, channel: str, cursor: str, notification: dict[str, Any], replay: bool) -> None:
         """Note a notification."""

@@ -121,7 +121,7 @@ class FanOut:
         self._replayer.recent.clear()
         for channel in self._hub.channels():
             channel.confirmed = False
-            self._teller.deaf(channel)
+        self._teller.deaf(self._hub.channels())
         for connection in self._hub.members(channels.ALL):
             self._replayer.fall_behind(connection)
 

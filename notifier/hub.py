@@ -25,6 +25,7 @@ class Channel(Generic[Member]):
         "connections",
         "cut",
         "delivered",
+        "doubts",
         "expires",
         "idle_since",
         "name",
@@ -42,6 +43,7 @@ class Channel(Generic[Member]):
         self.delivered = b"0-0"
         self.idle_since = 0.0
         self.standing: Standing | None = None
+        self.doubts = 0  # how often it has stopped being known
         self.told: tuple[Any, ...] | None = None
         self.expires = 0
         self.cut: int | None = None  # None: nobody has asked yet
@@ -50,6 +52,11 @@ class Channel(Generic[Member]):
     def last(self) -> Cursor:
         """`seen` as a cursor."""
         return cursor.parse(self.seen)
+
+    def doubt(self) -> None:
+        """Note that how the inbox stands has changed, or may have, and that an answer under way may be outdated."""
+        self.standing = None
+        self.doubts += 1
 
     def confirm(self, last: Cursor) -> None:
         """Note that the channel is heard from now on, and what its log had last."""

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from notifier import metrics
 from notifier.errors import BrokerUnavailable
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
@@ -39,11 +40,15 @@ class Listed(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A page of a list, from where the next one goes on, and the account that it was made from."""
+    """A page of a list, from where the next one goes on, and the account that it was made from.
+
+    `cursor` is up to where nothing can have been missed that came while the list was read.
+    """
 
     items: list[Listed]
     next: Place | None
     account: Account
+    cursor: Cursor
 
 
 class Change(NamedTuple):
@@ -75,7 +80,8 @@ class Inbox:
         self._store = store
         self._clock = clock
         self._digests: OrderedDict[str, Digest] = OrderedDict()  # the one that was used last comes last
-        self.lifetime = 1000 * max(settings.user_history_age, settings.topic_history_age) + _LIFE
+        # An entry that is too old leaves its log with the next one, or with the whole log: after twice its age at most.
+        self.lifetime = 2 * (1000 * max(settings.user_history_age, settings.topic_history_age) + _LIFE)
 
     def standings(self, users: Iterable[str]) -> list[Standing]:
         """Return how the inboxes of users stand."""
@@ -105,23 +111,33 @@ class Inbox:
         now = int(time.time() * 1000)
         for digest in found.values():
             digest.pass_time(now)
-        self._forget_digests()
+        self._drop_digests()
         return found
+
+    def forget_digests(self) -> None:
+        """Read all logs anew when they are asked for: they may have lost something without ending earlier."""
+        self._digests.clear()
 
     def page(self, user: str, query: Query) -> Listing:
         """Return a page of a user's inbox, the newest items first."""
+        # What is published from now on has no earlier time than this, whatever channel is looked at when.
+        seconds, microseconds = self._store.ask("TIME")
+        now = int(seconds) * 1000 + int(microseconds) // 1000
         account = self.account(user)
         items: list[Listed] = []
-        before = query.before
-        while True:
+        before, following = query.before, None
+        while following is None:
             batch = self._batch(user, account, query, before)
             for listed in self._with_bodies(batch, query):
                 if len(items) == query.limit:
-                    return Listing(items, Place(items[-1].cursor, items[-1].channel), account)
+                    following = Place(items[-1].cursor, items[-1].channel)
+                    break
                 items.append(listed)
             if len(batch) <= query.limit:
-                return Listing(items, None, account)
+                break
             before = Place(batch[-1].item.cursor, batch[-1].item.channel)
+        reached = [item.cursor for item in items if item.cursor.ms < now]
+        return Listing(items, following, account, max([Cursor(now - 1, 0), *reached]))
 
     def act(self, user: str, action: str, target: Target) -> Change:
         """Carry out an action on items of a user's inbox."""
@@ -129,6 +145,7 @@ class Inbox:
         items = self._aimed_at(account, action, target)
         command = self._mark(user, action, target, items)
         changed, found, before, after = require(self._store.carry_out([command])[0])
+        metrics.ACTIONS.inc()
         standing = read_standing(after)
         [account] = self.accounts([standing])
         if changed:
@@ -189,19 +206,18 @@ class Inbox:
         behind = []
         for digest, last, reply in zip(digests, asked, replies, strict=True):
             first, logged, complete, rows = require(reply)
-            if digest.last < last:  # another reader has reset it meanwhile: what follows would leave a hole
-                behind.append(digest.channel)
-                continue
             if cursor.parse(logged) < last:  # the log has lost its end, in a failover
                 digest.reset()
+            if digest.last < last:  # reset, by this reader or another one: what was read would leave a hole
                 behind.append(digest.channel)
                 continue
-            digest.follow(first, (Row(*row) for row in rows))
+            if first or cursor.parse(logged) >= digest.last:  # else another reader has seen a newer log
+                digest.follow(first, (Row(*row) for row in rows))
             if not complete:
                 behind.append(digest.channel)
         return behind
 
-    def _forget_digests(self) -> None:
+    def _drop_digests(self) -> None:
         size = sum(len(digest.items) for digest in self._digests.values())
         while size > _MOST_DIGESTED and len(self._digests) > 1:
             _, digest = self._digests.popitem(last=False)

@@ -64,15 +64,14 @@ class InboxApi:
 
     def list(self) -> Response:
         """Show a page of the inbox."""
-        user, now = self._user(), self._node.cursor
-        listing = self._inbox.page(user, read_query(request.args.items(multi=True)))
+        listing = self._inbox.page(self._user(), read_query(request.args.items(multi=True)))
         return _tagged(
             {
                 "items": describe(listing),
                 "next": None if listing.next is None else str(listing.next),
                 **frames.inbox(listing.account),
             },
-            {"cursor": str(max([now, *(item.cursor for item in listing.items)]))},
+            {"cursor": str(listing.cursor)},
         )
 
     def counts(self) -> Response:

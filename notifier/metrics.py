@@ -24,6 +24,8 @@ PUBLISH_SECONDS = Histogram(
 )
 PUBLISH_FAILURES = Counter("notifier_publish_failures", "Batches with publications that Redis did not take.")
 DELIVERIES = Counter("notifier_deliveries", "Entries fanned out to live connections.")
+ACTIONS = Counter("notifier_inbox_actions", "Actions on inboxes that were carried out.")
+STATES = Counter("notifier_inbox_states", "Times that the connections of a user were told how the inbox stands.")
 REPLAYED = Counter("notifier_replayed", "Entries sent from the log.")
 LOG_READS = Counter("notifier_log_reads", "Reads of a channel's log; one may serve many connections.")
 SHARED_LOG_READS = Counter("notifier_shared_log_reads", "Of these, reads of the logs of topics and of all.")

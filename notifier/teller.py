@@ -15,15 +15,16 @@ from typing import Any, Protocol
 
 import msgspec
 
+from notifier import metrics
 from notifier.connection import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnected
 from notifier.hub import Channel, Hub
 from notifier.inbox import Inbox
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames, notification
-from notifier.protocol.account import NOTHING, Account, Standing
+from notifier.protocol.account import Account, Standing
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.replay import MUTED, NOTIFICATION, REMOVED, Entry
+from notifier.protocol.replay import EPHEMERAL, MUTED, NOTIFICATION, REMOVED, Entry
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class Teller:
         self._urgent: dict[str, list[Any]] = {}  # user -> changes that are to be told
         self._later: dict[str, bool] = {}  # user -> whether Redis has to be asked
         self._expiries: list[tuple[int, str]] = []  # Unix ms, user
-        self._filled = threading.Event()
+        self._filled = threading.Event()  # somebody is to be told
+        self._hurried = threading.Event()  # somebody who did something
         self.muters: dict[StreamConnection, Standing] = {}
 
     def start(self) -> None:
@@ -62,24 +64,30 @@ class Teller:
 
     def changed(self, channel: Channel[StreamConnection], change: bytes) -> None:
         """Note that something was done with the inbox of a user's channel."""
-        channel.standing = None
-        self._urgent.setdefault(_user_of(channel), []).append(_decode(change))
-        self._filled.set()
+        channel.doubt()
+        self._put_urgent(channel, _decode(change))
 
     def heard(self, channel: Channel[StreamConnection], entries: Iterable[Entry]) -> None:
         """Note that a channel had entries; they may change the counts of who hears it."""
-        if all(entry.kind not in _COUNTED for entry in entries):
+        kinds = {entry.kind for entry in entries}
+        if kinds <= {EPHEMERAL}:
             return
-        if channels.is_user(channel.name):
-            channel.standing = None
-            self._urgent.setdefault(_user_of(channel), [])
-        else:
-            self._put_later(channel)
-        self._filled.set()
+        is_item = not kinds.isdisjoint(_COUNTED)  # else it may still replace one, or push one out
+        if not channels.is_user(channel.name):
+            self._put_later(channel, is_item)
+        elif is_item:
+            channel.doubt()
+            self._put_urgent(channel)
+        elif _has_told_of_some(channel):
+            channel.doubt()
+            self._later[_user_of(channel)] = True
+            self._filled.set()
 
-    def deaf(self, channel: Channel[StreamConnection]) -> None:
-        """Note that a channel is not heard: what is known of its user may be wrong from now on."""
-        channel.standing = None
+    def deaf(self, them: Iterable[Channel[StreamConnection]]) -> None:
+        """Note that channels are not heard: what is known of inboxes may be wrong from now on."""
+        self._inbox.forget_digests()
+        for channel in them:
+            channel.doubt()
 
     def hears(self, channel: Channel[StreamConnection]) -> None:
         """Note that a channel is heard again."""
@@ -100,10 +108,9 @@ class Teller:
             BrokerUnavailable
         """
         strangers = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
-        self._learn(strangers.values())
+        standings = self._learn(strangers.values())
         for connection, channel in strangers.items():
-            if channel.standing is not None:
-                self._take_standing(connection, channel.standing)
+            self._take_standing(connection, standings[channel.name])
 
     def accounts(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, Account]:
         """Return the accounts of connections that it has met.
@@ -112,8 +119,8 @@ class Teller:
             BrokerUnavailable
         """
         met = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
-        self._learn(met.values())
-        accounts = self._inbox.accounts([channel.standing or NOTHING for channel in met.values()])
+        standings = self._learn(met.values())
+        accounts = self._inbox.accounts([standings[channel.name] for channel in met.values()])
         for channel, account in zip(met.values(), accounts, strict=True):
             if channel.told is None:  # else others of this user may have yet to be told
                 channel.told = _essence(account)
@@ -125,8 +132,7 @@ class Teller:
         channel = self._channel_of(connection)
         if channel:
             channel.told = ()
-            self._urgent.setdefault(_user_of(channel), [])
-            self._filled.set()
+            self._put_urgent(channel)
 
     def spare(self, connection: StreamConnection, entries: list[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
         """Return entries, with their channels, as a connection is to be sent them: not what its user has muted."""
@@ -161,9 +167,9 @@ class Teller:
 
     def _rest(self, seconds: float) -> None:
         """Let others have their turn, but not those wait who did something."""
-        self._filled.clear()
+        self._hurried.clear()
         if seconds and not self._urgent:
-            self._filled.wait(seconds)
+            self._hurried.wait(seconds)
         else:
             time.sleep(0)
 
@@ -194,9 +200,9 @@ class Teller:
         present = {user: channel for user, channel in found.items() if channel.connections and channel.confirmed}
         for user, channel in present.items():
             if user in unsure:
-                channel.standing = None  # what was asked for before the change may have come after it
-        self._learn(present.values())
-        accounts = self._inbox.accounts([channel.standing or NOTHING for channel in present.values()])
+                channel.doubt()  # what was asked for before the change may have come after it
+        standings = self._learn(present.values())
+        accounts = self._inbox.accounts([standings[channel.name] for channel in present.values()])
         for (user, channel), account in zip(present.items(), accounts, strict=True):
             self._tell_user(channel, account, due[user])
 
@@ -205,24 +211,35 @@ class Teller:
         essence = _essence(account)
         if essence != channel.told or changes:
             channel.told = essence
+            metrics.STATES.inc()
             frame = frames.state(account, changes)
             for connection in list(channel.connections):
                 connection.tell(frame)
         for connection in list(channel.connections):
             self._take_standing(connection, account.standing)
 
-    def _learn(self, them: Iterable[Channel[StreamConnection]]) -> None:
-        """Ask Redis how inboxes stand of which that is not known."""
-        unknown = list({channel.name: channel for channel in them if channel.standing is None}.values())
-        standings = self._inbox.standings(map(_user_of, unknown)) if unknown else []
-        for channel, standing in zip(unknown, standings, strict=True):
+    def _learn(self, them: Iterable[Channel[StreamConnection]]) -> dict[str, Standing]:
+        """Return how inboxes stand, by their channels; Redis is asked where that is not known."""
+        asked = {channel.name: channel for channel in them}
+        found = {name: channel.standing for name, channel in asked.items() if channel.standing is not None}
+        unknown = [(channel, channel.doubts) for name, channel in asked.items() if name not in found]
+        standings = self._inbox.standings(_user_of(channel) for channel, _ in unknown) if unknown else []
+        for (channel, doubts), standing in zip(unknown, standings, strict=True):
             cut, channel.cut = channel.cut, standing.cut
-            channel.standing = standing
+            found[channel.name] = standing
+            if channel.doubts == doubts:
+                channel.standing = standing
+            else:
+                self._later[_user_of(channel)] = True  # it may have changed while it was under way
+                self._filled.set()
             if cut is not None and standing.cut > cut:  # it was not heard here
                 for connection in list(channel.connections):
                     connection.close(Disconnected())
+        return found
 
     def _take_standing(self, connection: StreamConnection, standing: Standing) -> None:
+        if not connection.is_open:
+            return
         if standing.mutes:
             self.muters[connection] = standing
         else:
@@ -236,13 +253,21 @@ class Teller:
             self._filled.set()
         channel.expires = account.expires
 
-    def _put_later(self, channel: Channel[StreamConnection]) -> None:
+    def _put_urgent(self, channel: Channel[StreamConnection], *changes: Any) -> None:
+        self._urgent.setdefault(_user_of(channel), []).extend(changes)
+        self._filled.set()
+        self._hurried.set()
+
+    def _put_later(self, channel: Channel[StreamConnection], is_item: bool) -> None:
         """Note that a shared channel has changed the counts of those who have it in their inbox."""
         topic = channels.topic_of(channel.name)
         for connection in channel.connections:
             identity = connection.session.identity
             if identity is not None and (topic is None or topic in (connection.memberships or ())):
-                self._later.setdefault(identity.user, False)
+                own = self._hub.get(channels.of_user(identity.user))
+                if is_item or (own and _has_told_of_some(own)):
+                    self._later.setdefault(identity.user, False)
+        self._filled.set()
 
     def _channel_of(self, connection: StreamConnection) -> Channel[StreamConnection] | None:
         identity = connection.session.identity
@@ -260,6 +285,11 @@ def _mutes(standing: Standing, channel: str, entry: Entry) -> bool:
 
 def _as_muted(entry: Entry) -> Entry:
     return entry._replace(kind=MUTED)
+
+
+def _has_told_of_some(channel: Channel[StreamConnection]) -> bool:
+    """Tell whether those who hear a user's channel know of items that are not read, or not seen."""
+    return not channel.told or any(channel.told[0])
 
 
 def _user_of(channel: Channel[StreamConnection]) -> str:

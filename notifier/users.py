@@ -49,7 +49,8 @@ class Users:
         channel = channels.of_user(user)
         for topic in self._inbox.standings([user])[0].topics:
             self._members.remove(topic, [user])
-        ids = [notification.id_of(body) for _, kind, body in self._log(channel) if kind != REMOVED]
+        entries = self._log(channel)
+        ids = [body.decode() if kind == REMOVED else notification.id_of(body) for _, kind, body in entries]
         self._erase_records(channel, ids)
         names = [self._store.of(channel, what) for what in (*_KEYS, "topics", "mutes", "receipts")]
         marks = [self._store.of(channel, f"mark:{id}") for id in ids]

@@ -81,7 +81,7 @@ class Middle:
             def pass_on(self) -> None:
                 middle.pass_on(self)
 
-            do_GET = do_POST = do_DELETE = pass_on
+            do_GET = do_POST = do_PUT = do_DELETE = pass_on
 
             def log_message(self, *_: Any) -> None:
                 pass

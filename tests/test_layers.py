@@ -61,8 +61,8 @@ OWNERS = {
     "subprocess": {"embedded", "cli.listen", "testing.service"},
     "httpx": {"client.base", "client.sync", "client.aio", "cli.doctor", "testing.service"},
     "websockets": {"client.configuration", "client.sync", "client.aio", "cli.doctor"},
-    "click": {f"cli.{name}" for name in ("bench", "doctor", "failure", "keys", "listen", "main", "options")}
-    | {f"cli.{name}" for name in ("progress", "send", "serve", "token")},
+    "click": {f"cli.{name}" for name in ("bench", "doctor", "failure", "inbox", "keys", "listen", "main", "members")}
+    | {f"cli.{name}" for name in ("options", "progress", "send", "serve", "show", "token", "user")},
     "pytest": {"testing.plugin"},
 }
 # Whoever needs more in the protocol says here why that is no I/O, clock, thread, log, randomness or environment.

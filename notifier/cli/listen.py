@@ -1,6 +1,5 @@
 """`notifier listen`: what comes for a user, one notification a line."""
 
-import json
 import shlex
 import subprocess
 import sys
@@ -14,7 +13,8 @@ import click
 from notifier.cli import files
 from notifier.cli.failure import FILE, Failure, say
 from notifier.cli.options import deadline_option, json_option, token_option, url_option
-from notifier.client import ConfigurationError, Event, Lost, NotifierClient, Position, Received, Removed
+from notifier.cli.text import counts_line, json_line, notification_line, state_document
+from notifier.client import ConfigurationError, Event, Lost, NotifierClient, Position, Received, Removed, State
 
 _WHAT = "state file"
 
@@ -27,6 +27,9 @@ _WHAT = "state file"
 )
 @click.option("--count", type=click.IntRange(min=1), help="End after so many notifications.")
 @click.option("--token-command", metavar="COMMAND", help="Prints a token whenever a new one is needed.")
+@click.option(
+    "--inbox", is_flag=True, help="Print how the inbox stands, too: at the beginning and whenever it changes."
+)
 @json_option
 @url_option
 @token_option
@@ -37,6 +40,7 @@ def listen(
     state: Path | None,
     count: int | None,
     token_command: str | None,
+    inbox: bool,
     as_json: bool,
     url: str,
     token: str | None,
@@ -50,7 +54,7 @@ def listen(
     begin = _remembered(state) or since
     with NotifierClient(url, token=token) as client:
         get_token = _from(token_command) if token_command else None
-        with client.listen(topics, begin, get_token=get_token, deadline=deadline) as stream:
+        with client.listen(topics, begin, get_token=get_token, deadline=deadline, inbox=inbox) as stream:
             say(f"Listening to {client.url}.")
             for event in stream:
                 _show(event, as_json)
@@ -75,21 +79,20 @@ def _show(event: Event, as_json: bool) -> None:
     if isinstance(event, Lost):
         say(f"Something of {', '.join(event.channels)} is gone for good.")
     if as_json:
-        click.echo(json.dumps({"type": type(event).__name__.lower(), **asdict(event)}, ensure_ascii=False))
+        click.echo(json_line(_document(event)))
     elif isinstance(event, Received):
-        click.echo(_line(event.channel, event.notification))
+        click.echo(notification_line(event.channel, event.notification))
     elif isinstance(event, Removed):
         click.echo(f"removed {event.id}")
+    elif isinstance(event, State):
+        click.echo(f"inbox {counts_line(event.counts)}")
     sys.stdout.flush()
 
 
-def _line(channel: str, notification: dict[str, Any]) -> str:
-    """Return a notification as a line for people."""
-    members = [notification.get(name, "") for name in ("title", "type", "body")]
-    text = next(filter(None, members), "") or json.dumps(notification.get("data"), ensure_ascii=False)
-    line = f"{notification['created_at']}  {channel}  {notification['severity']}  {text}"
-    # A terminal would obey control characters.
-    return "".join(letter if letter.isprintable() else " " for letter in line)
+def _document(event: Event) -> dict[str, Any]:
+    if isinstance(event, State):
+        return state_document(event)
+    return {"type": type(event).__name__.lower(), **asdict(event)}
 
 
 def _remembered(path: Path | None) -> Position | None:

@@ -11,19 +11,21 @@ from notifier import __version__
 from notifier.cli.bench import bench
 from notifier.cli.doctor import doctor
 from notifier.cli.failure import INTERRUPTED, failure_of, file_failure, say
+from notifier.cli.inbox import inbox
 from notifier.cli.keys import keys
 from notifier.cli.listen import listen
+from notifier.cli.members import members
+from notifier.cli.options import InOrder
 from notifier.cli.send import send
 from notifier.cli.serve import serve
+from notifier.cli.show import show
 from notifier.cli.token import token
+from notifier.cli.user import user
 from notifier.client import NotifierError
 
 
-class _InOrder(click.Group):
-    """Lists the commands in the order in which one needs them, and ends well when nobody reads any more."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+class _Commands(InOrder):
+    """All commands, which end well when nobody reads any more."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -33,10 +35,10 @@ class _InOrder(click.Group):
             return 0
 
 
-@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="notifier", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Run a notification service, publish to it, listen to it, and look what ails it.
+    """Run a notification service, publish to it, listen to it, look after its users, and look what ails it.
 
     Data goes to stdout, words go to stderr. Exit codes: 0 all is well, 1 something failed, 2 wrong usage,
     3 the service cannot be reached, 4 it refused, 5 something else answers or its version does not fit, 6 a file
@@ -49,7 +51,7 @@ def cli() -> None:
     logger.propagate = False
 
 
-for command in (serve, send, listen, token, keys, doctor, bench):
+for command in (serve, send, show, listen, inbox, members, user, token, keys, doctor, bench):
     cli.add_command(command)
 
 

@@ -17,6 +17,14 @@ DATA_DIR = Path(".notifier")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+class InOrder(click.Group):
+    """Lists its commands in the order in which one needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
+        return list(self.commands)
+
+
 class Duration(click.ParamType[float]):
     """A time such as 30s, 15m, 1h or 7d, in seconds."""
 
@@ -38,10 +46,10 @@ url_option = click.option(
 api_key_option = click.option(
     "--api-key",
     envvar="NOTIFIER_API_KEY",
-    help=f"Who publishes. Better: NOTIFIER_API_KEY. At {LOCAL} that of development mode is found by itself.",
+    help=f"Of the backend. Better: NOTIFIER_API_KEY. At {LOCAL} that of development mode is found by itself.",
 )
 token_option = click.option(
-    "--token", envvar="NOTIFIER_TOKEN", help="Who listens; `notifier token` makes one. Better: NOTIFIER_TOKEN."
+    "--token", envvar="NOTIFIER_TOKEN", help="Whose it is; `notifier token` makes one. Better: NOTIFIER_TOKEN."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 deadline_option = click.option(
@@ -50,13 +58,19 @@ deadline_option = click.option(
 
 
 def service_options(command: F) -> F:
-    """Add the options of a command that publishes."""
+    """Add the options of a command that acts for a backend."""
     decorators = (url_option, api_key_option, deadline_option)
     return functools.reduce(lambda decorated, decorate: decorate(decorated), reversed(decorators), command)
 
 
+def user_options(command: F) -> F:
+    """Add the options of a command that acts for a user."""
+    decorators = (url_option, token_option, deadline_option)
+    return functools.reduce(lambda decorated, decorate: decorate(decorated), reversed(decorators), command)
+
+
 def publisher(url: str, api_key: str | None, deadline: float) -> NotifierClient:
-    """Return a client that publishes."""
+    """Return the client of a backend."""
     return NotifierClient(url, api_key=known_key(url, api_key), deadline=deadline)
 
 

@@ -13,7 +13,8 @@ from notifier.cli.failure import INTERRUPTED, REFUSED, UNREACHABLE, USAGE, Failu
 from notifier.cli.options import json_option, publisher, service_options
 from notifier.cli.progress import Progress
 from notifier.cli.resume import Resume
-from notifier.client import NotifierClient, NotifierError, ProblemError, Published
+from notifier.cli.text import json_line, time_text, without_nothing
+from notifier.client import Explanation, NotifierClient, NotifierError, ProblemError, Published
 from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, block, malformed
 
 _TEXTS = ("type", "title", "body", "severity", "action_url", "collapse_key", "retain")
@@ -37,6 +38,7 @@ Numbered = tuple[int, bytes]  # a line and its number, from 1
 @click.option("--ttl", type=int, help="After so many seconds nobody is sent it any more.")
 @click.option("--retain", help="inbox, history or none.")
 @click.option("--idempotency-key", help="Repeated with the same key it is published once.")
+@click.option("--explain", is_flag=True, help="Publish nothing, but print what would happen, and why.")
 @click.option("--resume", type=click.Path(dir_okay=False, path_type=Path), help="With FILE: go on after what ended it.")
 @json_option
 @service_options
@@ -46,6 +48,7 @@ def send(
     api_key: str | None,
     deadline: float,
     as_json: bool,
+    explain: bool,
     resume: Path | None,
     idempotency_key: str | None,
     **members: Any,
@@ -55,11 +58,17 @@ def send(
     Prints the id of each notification, or with --json what the service answered. A line that is refused is named on
     stderr and does not hold up the others; the exit code is then 4.
 
+    With --explain it is not published: for each channel a line says what would happen, and why; the first members of a
+    topic have lines of their own.
+
     With --resume PATH, what was done is kept in that file. Whatever ends the command, run it again with the same input
     and it goes on: nothing is sent twice, nothing is left out.
     """
     given = {name: value for name, value in members.items() if value not in (None, (), False)}
     with publisher(url, api_key, deadline) as client:
+        if explain:
+            _explain(client, file, given, as_json)
+            return
         if file is None:
             _send_one(client, _notification(given), idempotency_key, as_json)
             return
@@ -86,6 +95,29 @@ def _notification(given: dict[str, Any]) -> dict[str, Any]:
                 f"--data is no JSON: {error}. A text needs quotes of its own: --data '\"text\"'", USAGE
             ) from error
     return notification
+
+
+def _explain(client: NotifierClient, file: BinaryIO | None, given: dict[str, Any], as_json: bool) -> None:
+    if file is not None:
+        raise Failure("--explain is for one notification: describe it by options.", USAGE)
+    for explanation in client.explain(_notification(given)):
+        for line in [json_line(_explanation(explanation))] if as_json else _lines(explanation):
+            click.echo(line)
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    members = [_explanation(member) for member in explanation.members]
+    return without_nothing(explanation._asdict() | {"members": members or None})
+
+
+def _lines(explanation: Explanation) -> Iterator[str]:
+    """Yield what would happen on a channel, and below that of a topic, with its members."""
+    name = explanation.channel if explanation.user is None else f"  {explanation.user}"
+    outcome = "pushed" if explanation.pushed else "stored" if explanation.stored else "dropped"
+    count = "" if explanation.member_count is None else f"  {explanation.member_count} members"
+    yield f"{name}  {outcome}  {explanation.reason}{count}"
+    for member in explanation.members:
+        yield from _lines(member)
 
 
 def _send_one(client: NotifierClient, notification: dict[str, Any], key: str | None, as_json: bool) -> None:
@@ -211,7 +243,7 @@ def _read(file: BinaryIO) -> Iterator[list[bytes]]:
 def _document(result: Published | ProblemError) -> dict[str, Any]:
     if isinstance(result, ProblemError):
         return result.document
-    channels = [channel._asdict() for channel in result.channels]
-    created = result.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    channels = [without_nothing(channel._asdict()) for channel in result.channels]
+    created = time_text(result.created_at)
     document = {"status": 201, "id": result.id, "created_at": created, "channels": channels}
     return document | ({"replayed": True} if result.replayed else {})

@@ -1,4 +1,4 @@
-"""The Python client: publish from a backend, and listen as a user.
+"""The Python client: publish from a backend, listen and read the inbox as a user.
 
     from notifier.client import NotifierClient
 
@@ -9,7 +9,9 @@
 """
 
 from notifier.client.aio import AsyncNotifierClient, AsyncStream
+from notifier.client.aio_inbox import AsyncInbox
 from notifier.client.answer import Accepted, Channel, Published
+from notifier.client.backend_calls import MembersChanged
 from notifier.client.errors import (
     ConfigurationError,
     NotifierError,
@@ -21,32 +23,49 @@ from notifier.client.errors import (
     Unreachable,
     VersionError,
 )
-from notifier.client.events import Event, Lost, Position, Received, Removed
+from notifier.client.events import Event, Lost, Position, Received, Removed, State
+from notifier.client.inbox import Change, Counts, Item, Marked, Mutes, Page
 from notifier.client.notification import Notification, To
+from notifier.client.receipts import Explanation, Receipt, SharedReceipt, UserReceipt
 from notifier.client.sync import NotifierClient, Stream
+from notifier.client.sync_inbox import Inbox
 
 __all__ = [
     "Accepted",
+    "AsyncInbox",
     "AsyncNotifierClient",
     "AsyncStream",
+    "Change",
     "Channel",
     "ConfigurationError",
+    "Counts",
     "Event",
+    "Explanation",
+    "Inbox",
+    "Item",
     "Lost",
+    "Marked",
+    "MembersChanged",
+    "Mutes",
     "NotNotifier",
     "Notification",
     "NotifierClient",
     "NotifierError",
+    "Page",
     "Position",
     "ProblemError",
     "Published",
+    "Receipt",
     "Received",
     "Removed",
+    "SharedReceipt",
+    "State",
     "Stream",
     "StreamClosed",
     "To",
     "TooNew",
     "TooOld",
     "Unreachable",
+    "UserReceipt",
     "VersionError",
 ]

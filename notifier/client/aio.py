@@ -11,6 +11,8 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from notifier.client.aio_backend import AsyncBackend
+from notifier.client.aio_inbox import AsyncInbox
 from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading, StreamBase
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
@@ -24,7 +26,7 @@ T = TypeVar("T")
 Many = Iterable[Mapping[str, Any] | bytes] | AsyncIterable[Mapping[str, Any] | bytes]
 
 
-class AsyncNotifierClient(ClientBase):
+class AsyncNotifierClient(ClientBase, AsyncBackend):
     """`NotifierClient` for asyncio: the same arguments and methods."""
 
     def _open(self) -> None:
@@ -96,6 +98,10 @@ class AsyncNotifierClient(ClientBase):
         """Return with what the service runs."""
         return await self._run(self._calls.status(deadline))
 
+    def inbox(self, *, token: str | None = None) -> AsyncInbox:
+        """See `NotifierClient.inbox`."""
+        return AsyncInbox(self._inbox_calls(token), self._run)
+
     def listen(
         self,
         topics: Sequence[str] = (),
@@ -104,9 +110,10 @@ class AsyncNotifierClient(ClientBase):
         token: str | None = None,
         get_token: Callable[[], str | Awaitable[str]] | None = None,
         deadline: float | None = None,
+        inbox: bool = False,
     ) -> "AsyncStream":
         """See `NotifierClient.listen`; `get_token` may be a coroutine function."""
-        listener = self._listener(topics, since, get_token is not None, deadline)
+        listener = self._listener(topics, since, get_token is not None, deadline, inbox)
         return AsyncStream(listener, self._configuration, get_token or self._static(token))
 
     async def _run(self, steps: Steps[T]) -> T:
@@ -175,6 +182,8 @@ class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
     async def close(self) -> None:
         """Leave."""
         self._closed.set()
+        if ack := self._listener.take_ack():
+            await self._send(ack)
         await self._leave()
 
     async def _fetch_token(self) -> str | Exception:

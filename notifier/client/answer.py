@@ -22,11 +22,15 @@ class Request(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """Where a notification stands in one channel, and whether anybody listened there."""
+    """Where a notification stands in one channel, and whether anybody listened there.
+
+    `suppressed` says why it is stored, but neither pushed nor counted: "muted_type" where its user has muted its type.
+    """
 
     channel: str
     cursor: str
     online: bool
+    suppressed: str | None = None
 
 
 class Published(NamedTuple):
@@ -100,6 +104,11 @@ class Answer(NamedTuple):
             raise NotNotifier(self._stranger())
         check_version(self.url, version)
 
+    def too_old(self, part: str) -> TooOld:
+        """Return that the service has no such part yet."""
+        version = self.headers.get("notifier-version", "")
+        return TooOld(f"{self.url} runs Notifier {version}, which has no {part} yet. Update the service.")
+
     def json(self) -> Any:
         """Return the body.
 
@@ -166,6 +175,10 @@ def _published(document: dict[str, Any]) -> Published:
     return Published(
         document["id"],
         datetime.fromisoformat(document["created_at"]),
-        tuple(Channel(item["channel"], item["cursor"], item["online"]) for item in document["channels"]),
+        tuple(_channel(item) for item in document["channels"]),
         document.get("replayed", False),
     )
+
+
+def _channel(document: dict[str, Any]) -> Channel:
+    return Channel(document["channel"], document["cursor"], document["online"], document.get("suppressed"))

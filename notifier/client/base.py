@@ -6,10 +6,13 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from notifier.client.answer import Answer
+from notifier.client.backend_calls import BackendCalls
 from notifier.client.calls import Calls, Exchange
 from notifier.client.configuration import MAX_ANSWER, Configuration, failure, require_token
 from notifier.client.errors import Unreachable
 from notifier.client.events import Position
+from notifier.client.inbox import Counts
+from notifier.client.inbox_calls import InboxCalls
 from notifier.client.steps import Close, Connect, FetchToken, Receive, Send, Step, Wait
 from notifier.client.stream import Listener
 
@@ -30,6 +33,7 @@ class ClientBase:
     ) -> None:
         self._configuration = Configuration.of(url, api_key, token)
         self._calls = Calls(self._configuration.url, self._configuration.api_key, timeout, deadline)
+        self._backend = BackendCalls(self._calls)
         self._open()
 
     def _open(self) -> None:
@@ -41,9 +45,17 @@ class ClientBase:
         return self._configuration.url
 
     def _listener(
-        self, topics: Sequence[str], since: str | Position | None, may_refresh: bool, deadline: float | None
+        self,
+        topics: Sequence[str],
+        since: str | Position | None,
+        may_refresh: bool,
+        deadline: float | None,
+        inbox: bool,
     ) -> Listener:
-        return Listener(topics, since, may_refresh, self._calls.deadline if deadline is None else deadline)
+        return Listener(topics, since, may_refresh, self._calls.deadline if deadline is None else deadline, inbox)
+
+    def _inbox_calls(self, token: str | None) -> InboxCalls:
+        return InboxCalls(self._calls, self._static(token)())
 
     def _static(self, token: str | None) -> Callable[[], str]:
         """Return what gives always the same token."""
@@ -113,6 +125,11 @@ class StreamBase(Generic[Token]):
     def position(self) -> Position | None:
         """Where to resume after the last event: give it to `listen` as `since`. None before the first connection."""
         return self._listener.position
+
+    @property
+    def counts(self) -> Counts | None:
+        """How the user's inbox stands, by the last word of the service. None before that, or if it has no inboxes."""
+        return self._listener.counts
 
     def _next_step(self) -> Step:
         if self._step is None:

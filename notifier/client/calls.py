@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from notifier.client.answer import JSON, NDJSON, Accepted, Answer, Published, Request
 from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, Unreachable
@@ -55,7 +55,7 @@ class Calls:
 
     def publish(self, notification: Mapping[str, Any], key: str | None, deadline: float | None) -> Steps[Published]:
         """Publish one notification."""
-        headers = self._headers(JSON) | {"Idempotency-Key": key or new_key()}
+        headers = self.headers(JSON) | {"Idempotency-Key": key or new_key()}
         request = Request("POST", NOTIFICATIONS, headers, encode(notification))
         answer = yield from self._attempts(request, self._end(deadline))
         return answer.checked().published()
@@ -79,7 +79,7 @@ class Calls:
 
     def recall(self, id: str, deadline: float | None) -> Steps[None]:
         """Take a notification back."""
-        request = Request("DELETE", f"{NOTIFICATIONS}/{quote(id, safe='')}", self._headers())
+        request = Request("DELETE", f"{NOTIFICATIONS}/{quoted(id)}", self.headers())
         tries = itertools.count()
         answer = yield from self._attempts(request, self._end(deadline), on_try=lambda: next(tries))
         if answer.status == 404 and next(tries) > 1:
@@ -89,20 +89,44 @@ class Calls:
 
     def find(self, id: str, deadline: float | None) -> Steps[list[str]]:
         """Return the channels that a notification went to."""
-        request = Request("GET", f"{NOTIFICATIONS}/{quote(id, safe='')}", self._headers())
-        answer = yield from self._attempts(request, self._end(deadline))
-        return list(answer.checked().json()["channels"])
+        request = Request("GET", f"{NOTIFICATIONS}/{quoted(id)}", self.headers())
+        return list((yield from self.ask(request, deadline)).json()["channels"])
 
     def status(self, deadline: float | None) -> Steps[dict[str, Any]]:
         """Return with what the service runs."""
-        answer = yield from self._attempts(Request("GET", "/v1/status", self._headers()), self._end(deadline))
-        return dict(answer.checked().json())
+        return dict((yield from self.ask(Request("GET", "/v1/status", self.headers()), deadline)).json())
+
+    def ask(self, request: Request, deadline: float | None, part: str | None = None) -> Steps[Answer]:
+        """Send a request that may be repeated, and return the answer if it is a success.
+
+        `part` is of what older services know nothing, where the request is for such a thing.
+        """
+        answer = yield from self.answer(request, deadline)
+        answer.check_sender()
+        if part and answer.status == 404:
+            raise answer.too_old(part)
+        return answer.checked()
+
+    def answer(self, request: Request, deadline: float | None) -> Steps[Answer]:
+        """Send a request that may be repeated, and return the answer, whatever it is."""
+        return (yield from self._attempts(request, self._end(deadline)))
+
+    def headers(self, kind: str | None = None) -> dict[str, str]:
+        """Return the headers of a request with the API key, and with a body of this kind if there is one.
+
+        Raises:
+            ConfigurationError: there is no API key.
+        """
+        if not self.api_key:
+            raise ConfigurationError("An API key is needed: give api_key, or set NOTIFIER_API_KEY.")
+        headers = {"Authorization": f"Bearer {self.api_key}"}
+        return headers | {"Content-Type": kind} if kind else headers
 
     def _publish_lines(self, batch: Batch, end: float) -> Steps[dict[int, Published | ProblemError]]:
         """Publish lines, in more requests where they are too much for one, and return the results by their numbers."""
         if batch.is_empty:
             return {}
-        headers = self._headers(NDJSON) | {"Idempotency-Key": batch.key}
+        headers = self.headers(NDJSON) | {"Idempotency-Key": batch.key}
         request = Request("POST", NOTIFICATIONS, headers, batch.body())
         answer = yield from self._attempts(request, end, wants_again=_is_unfinished)
         if answer.status == 413 and len(batch.lines) > 1:  # also a proxy's
@@ -159,16 +183,36 @@ class Calls:
     def _end(self, deadline: float | None) -> float:
         return self.clock() + (self.deadline if deadline is None else deadline)
 
-    def _headers(self, kind: str | None = None) -> dict[str, str]:
-        if not self.api_key:
-            raise ConfigurationError("An API key is needed: give api_key, or set NOTIFIER_API_KEY.")
-        headers = {"Authorization": f"Bearer {self.api_key}"}
-        return headers | {"Content-Type": kind} if kind else headers
-
 
 def new_key() -> str:
     """Return an idempotency key that nobody else has."""
     return uuid.uuid4().hex
+
+
+def quoted(name: str) -> str:
+    """Return a name as a part of a path.
+
+    Raises:
+        ConfigurationError: it is no Unicode, as an argument of a command may be.
+    """
+    return _quote(lambda: quote(name, safe=""))
+
+
+def query_of(items: Mapping[str, object]) -> str:
+    """Return a query of these items, without those that are None; a list is several.
+
+    Raises:
+        ConfigurationError: as above.
+    """
+    given = {name: value for name, value in items.items() if value is not None}
+    return _quote(lambda: urlencode(given, doseq=True))
+
+
+def _quote(how: Callable[[], str]) -> str:
+    try:
+        return how()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{error.object!r} is no Unicode, so it names nothing.") from error
 
 
 def _or_raise(outcome: Outcome) -> Answer:

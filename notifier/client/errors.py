@@ -18,7 +18,7 @@ from notifier.errors import NotifierError as NotifierError
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong with a notification: a JSON pointer to it, a stable code, a sentence."""
+    """One thing that is wrong with what was sent: a JSON pointer to it, a stable code, a sentence."""
 
     pointer: str
     code: str
@@ -32,7 +32,7 @@ class ConfigurationError(NotifierError, ValueError):
 class ProblemError(NotifierError):
     """The service refused a request: docs/errors.md lists the codes.
 
-    `faults` are what is wrong with a notification, `request_id` is what the service's log has it under, `retry_after`
+    `faults` are what is wrong with what was sent, `request_id` is what the service's log has it under, `retry_after`
     is in seconds, and `document` is the whole problem as it came.
     """
 
@@ -54,11 +54,11 @@ class ProblemError(NotifierError):
 
     @property
     def pointers(self) -> list[str]:
-        """JSON pointers to what is wrong with the notification."""
+        """JSON pointers to what is wrong with what was sent."""
         return [fault.pointer for fault in self.faults]
 
     def _text(self) -> str:
-        faults = "; ".join(f"{fault.pointer or 'the notification'}: {fault.detail}" for fault in self.faults)
+        faults = "; ".join(f"{fault.pointer or 'the request'}: {fault.detail}" for fault in self.faults)
         what = " ".join(part for part in (self.detail or self.title, faults) if part)
         return f"{self.status} {self.code}: {what}"
 

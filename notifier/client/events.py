@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from notifier.client.inbox import Change, Counts
+
 
 class Position(NamedTuple):
     """Where to resume: everything up to `cursor` has come, and `seen` names what may come again."""
@@ -38,4 +40,19 @@ class Lost:
     channels: tuple[str, ...]
 
 
-Event = Received | Removed | Lost
+@dataclass(frozen=True)
+class State:
+    """How the user's inbox stands, and what has changed it; comes to a stream that was asked for with `inbox=True`.
+
+    `changes` is empty where only the counts changed, as by a new notification. `topics` are those that the user is a
+    member of, at the beginning and where that has changed. With `reload`, `changes` does not say everything: load a
+    list that is shown anew. So it is at the beginning, where something was missed, and after other topics or mutes.
+    """
+
+    counts: Counts
+    changes: tuple[Change, ...] = ()
+    topics: tuple[str, ...] | None = None
+    reload: bool = False
+
+
+Event = Received | Removed | Lost | State

@@ -13,10 +13,25 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from notifier.client.acks import Acks
 from notifier.client.answer import Answer
 from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, StreamClosed, Unreachable
-from notifier.client.events import Lost, Position, Received, Removed
-from notifier.client.steps import Close, Closed, Connect, Emit, FetchToken, Opened, Receive, Send, Step, Steps, Wait
+from notifier.client.events import Lost, Position, Received, Removed, State
+from notifier.client.inbox import ACTIONS, Counts, read_change, read_counts
+from notifier.client.steps import (
+    SILENCE,
+    Close,
+    Closed,
+    Connect,
+    Emit,
+    FetchToken,
+    Opened,
+    Receive,
+    Send,
+    Step,
+    Steps,
+    Wait,
+)
 from notifier.protocol import cursor as cursors
 
 logger = logging.getLogger("notifier.client")
@@ -34,7 +49,7 @@ _ANSWER_WITHIN = 30.0  # the handshake and the welcome, each
 
 @dataclass
 class Listener:
-    """One stream of one user.
+    """One stream of one user. `inbox` says whether `State` is to be emitted.
 
     `deadline` is how long the first connection may take; one that was there once is sought for ever.
     `may_refresh` says whether another `FetchToken` may bring another token. `is_welcome` tells whether there was a
@@ -45,6 +60,7 @@ class Listener:
     since: str | Position | None = None
     may_refresh: bool = False
     deadline: float = 60.0
+    inbox: bool = False
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     _cursor: cursors.Cursor | None = field(default=None, init=False)
@@ -53,9 +69,12 @@ class Listener:
     _failures: int = field(default=0, init=False)
     _refusals: int = field(default=0, init=False)  # of tokens, in a row
     is_welcome: bool = field(default=False, init=False)
+    counts: Counts | None = field(default=None, init=False)  # None before the welcome of a service that has inboxes
     _come_back_in: float | None = field(default=None, init=False)
+    _acks: Acks = field(init=False)
 
     def __post_init__(self) -> None:
+        self._acks = Acks(self.clock)
         since = Position(self.since) if isinstance(self.since, str) else self.since
         if since:
             self._resume_at(since)
@@ -103,6 +122,7 @@ class Listener:
             return opened  # type: ignore[no-any-return]
         if opened.subprotocol != SUBPROTOCOL:
             raise NotNotifier(f"What answers accepts WebSockets, but does not speak {SUBPROTOCOL}: check the URL.")
+        self._acks.connect()
         yield Send(self._hello())
         return (yield from self._converse())
 
@@ -115,7 +135,7 @@ class Listener:
     def _converse(self) -> Generator[Step, Any, Closed]:
         silence, began = _ANSWER_WITHIN, self.clock()
         while True:
-            text = yield Receive(silence)
+            text = yield from self._hear(silence)
             if isinstance(text, Closed):
                 if self.clock() - began > _STABLE_AFTER:
                     self._failures = 0
@@ -125,17 +145,37 @@ class Listener:
                 silence = 2.0 * frame["heartbeat"]
             yield from self._receive(frame)
 
+    def _hear(self, silence: float) -> Generator[Step, Any, str | Closed]:
+        """Wait for a message; if an acknowledgement is due before one comes, send it."""
+        patience = self._acks.patience
+        if patience is not None and patience > 0:
+            text: str | Closed = yield Receive(patience)
+            if text != SILENCE:
+                return text
+        if ack := self.take_ack():
+            yield Send(ack)
+        return (yield Receive(silence))  # type: ignore[no-any-return]
+
+    def take_ack(self) -> str | None:
+        """Return the frame that acknowledges what was emitted, if that was not done yet."""
+        return self._acks.take(self._cursor)
+
     def _receive(self, frame: dict[str, Any]) -> Steps:
         match frame["type"]:
             case "welcome":
                 self.is_welcome, self._refusals = True, 0
                 if self._cursor is None:  # with one of our own the replay is yet to come, and may be cut
                     self._reach(frame["cursor"])
+                self._acks.welcome(self._cursor, "counts" in frame)
                 yield from _lost(frame["lost"])
+                yield from self._stand(frame)
+            case "state":
+                yield from self._stand(frame)
             case "notification":
                 notification, channel, cursor = frame["notification"], frame["channel"], frame["cursor"]
                 if self._is_new(notification["id"], cursor):
                     replay = frame.get("replay", False)
+                    self._acks.owe()
                     yield Emit(Received(notification["id"], channel, cursor, replay, notification))
             case "removed":
                 if self._is_new("-" + frame["id"], frame["cursor"]):
@@ -155,6 +195,12 @@ class Listener:
                 raise ProblemError(frame["problem"])
             case "drain":
                 self._come_back_in = frame["retry_after_ms"] / 1000
+
+    def _stand(self, frame: dict[str, Any]) -> Steps:
+        """Note how the inbox stands, and give it on where that is wanted."""
+        known, self.counts = self.counts, read_counts(frame) if "counts" in frame else None
+        if self.inbox and self.counts:  # an older service has no inboxes
+            yield Emit(_state(frame, self.counts, known))
 
     def _is_new(self, key: str, cursor: str) -> bool:
         """Note where something stands that came; tell whether it came for the first time."""
@@ -248,6 +294,14 @@ def _decode(text: str) -> dict[str, Any]:
     if not isinstance(frame, dict) or "type" not in frame:
         raise NotNotifier("What answers sends no frames.")
     return frame
+
+
+def _state(frame: dict[str, Any], counts: Counts, known: Counts | None) -> State:
+    changes = tuple(map(read_change, frame.get("changes", ())))
+    topics = tuple(frame["memberships"]) if "memberships" in frame else None
+    is_told = known is not None and known.revision <= counts.revision <= known.revision + len(changes)
+    is_enough = all(change.action in ACTIONS for change in changes)
+    return State(counts, changes, topics, reload=not (is_told and is_enough))
 
 
 def _lost(channels: list[str]) -> Steps:

@@ -18,11 +18,13 @@ from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Event, Position
 from notifier.client.notification import Batch, Batcher, Notification
 from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
+from notifier.client.sync_backend import Backend
+from notifier.client.sync_inbox import Inbox
 
 T = TypeVar("T")
 
 
-class NotifierClient(ClientBase):
+class NotifierClient(ClientBase, Backend):
     """Publishes to a service, and listens to it. May be shared by threads.
 
     `url` is that of the service, `api_key` is needed to publish, `token` to listen; what is not given is taken from
@@ -108,6 +110,10 @@ class NotifierClient(ClientBase):
         """Return with what the service runs; docs/http-api.md has the members."""
         return self._run(self._calls.status(deadline))
 
+    def inbox(self, *, token: str | None = None) -> Inbox:
+        """Return the inbox of the user of the token. No API key is needed."""
+        return Inbox(self._inbox_calls(token), self._run)
+
     def listen(
         self,
         topics: Sequence[str] = (),
@@ -116,13 +122,14 @@ class NotifierClient(ClientBase):
         token: str | None = None,
         get_token: Callable[[], str] | None = None,
         deadline: float | None = None,
+        inbox: bool = False,
     ) -> "Stream":
         """Return an iterator of what comes for the user of the token, from now on or from `since`.
 
         It connects when it is first asked for an event, or when it is entered by `with`. With `get_token` it lasts
-        beyond the end of a token. `deadline` is for the first connection.
+        beyond the end of a token. `deadline` is for the first connection. With `inbox` there are `State` events, too.
         """
-        listener = self._listener(topics, since, get_token is not None, deadline)
+        listener = self._listener(topics, since, get_token is not None, deadline, inbox)
         return Stream(listener, self._configuration, get_token or self._static(token))
 
     def _run(self, steps: Steps[T]) -> T:
@@ -196,6 +203,8 @@ class Stream(StreamBase[str], Iterator[Event]):
     def close(self) -> None:
         """Leave."""
         self._closed.set()
+        if ack := self._listener.take_ack():
+            self._send(ack)
         self._leave()
 
     def _fetch_token(self) -> str | Exception:

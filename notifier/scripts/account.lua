@@ -3,6 +3,7 @@
 local function drop_expired(now)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', of('expiring'), '-inf', text(now), 'LIMIT', 0, 1000)) do
     forget(id)
+    redis.call('ZREM', of('expiring'), id)
   end
 end
 

@@ -12,7 +12,7 @@ local from = ARGV[2] == '' and known or rank(ARGV[2])
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', of('inbox'), '(' .. text(from), text(reached))) do
   redis.call('HSETNX', of('receipts'), id .. ':d', text(now))
 end
-if redis.call('EXISTS', of('receipts')) == 1 then redis.call('PEXPIRE', of('receipts'), ARGV[3]) end
+tie(of('receipts'))
 if reached > known then
   redis.call('HSET', of('state'), 'acked', text(reached))
   redis.call('PEXPIRE', of('state'), ARGV[3])

@@ -45,7 +45,7 @@ local is_item = is_user and kind == 'i'
 if is_item and type ~= '' and redis.call('HEXISTS', of('mutes'), 'type:' .. type) == 1 then kind = 'm' end
 
 local function keep(key)
-  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, lifetime) end
+  if redis.call('PTTL', key) < 0 then tie(key) end
 end
 
 local function add_item()
@@ -116,7 +116,6 @@ else
   end
   redis.call(unpack(entry))
   redis.call('HSET', meta, 'last', id, 'logged', id)
-  if is_item then add_item() end
   local length = redis.call('XLEN', log)
   local excess = length - tonumber(ARGV[4])
   if length == 1 then
@@ -132,6 +131,7 @@ else
     fall_out(redis.call('XRANGE', log, '-', '+', 'COUNT', excess))
     redis.call('XTRIM', log, 'MAXLEN', ARGV[4])
   end
+  if is_item then add_item() end
 end
 
 -- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive.
@@ -148,7 +148,7 @@ if not state[3] or now - tonumber(state[3]) > every then
   redis.call('PEXPIRE', collapse, lifetime)
   redis.call('PEXPIRE', meta, text(age + every + tonumber(ARGV[8])))
   if is_user then
-    for _, key in ipairs({'inbox', 'expiring', 'twins'}) do redis.call('PEXPIRE', of(key), lifetime) end
+    for _, key in ipairs(TIED) do redis.call('PEXPIRE', of(key), lifetime) end
   end
 end
 

@@ -13,6 +13,7 @@
 
 local channel = KEYS[1]
 local FLAGS = {'seen', 'read', 'archived'}
+local TIED = {'inbox', 'expiring', 'twins', 'seen', 'read', 'archived', 'receipts'} -- they go with a user's log
 local RANKS = 2048 -- entries of a millisecond that are told apart
 
 local function of(what) return channel .. ':' .. what end
@@ -43,6 +44,12 @@ local function forget(id)
   redis.call('ZREM', of('expiring'), id)
   redis.call('HDEL', of('twins'), id)
   for _, flag in ipairs(FLAGS) do redis.call('ZREM', of(flag), id) end
+end
+
+-- Let a key about the log's entries go when the log goes.
+local function tie(key)
+  local time = redis.call('PEXPIRETIME', of('log'))
+  if time > 0 then redis.call('PEXPIREAT', key, text(time)) end
 end
 
 local function time_now()

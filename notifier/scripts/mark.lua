@@ -106,7 +106,8 @@ end
 local ids = {}
 for id in pairs(found) do ids[#ids + 1] = id end
 if changes > 0 then
-  for _, key in ipairs({'seen', 'read', 'archived', 'shared', 'receipts'}) do redis.call('PEXPIRE', of(key), lifetime) end
+  for _, key in ipairs({'seen', 'read', 'archived', 'receipts'}) do tie(of(key)) end
+  redis.call('PEXPIRE', of('shared'), lifetime)
   local what = up_to ~= '' and '"up_to":"' .. up_to .. '"' or '"ids":["' .. table.concat(ids, '","') .. '"]'
   announce('"action":"' .. action .. '",' .. what, lifetime)
 end

@@ -6,20 +6,40 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
-from notifier.client import Accepted, Channel, Event, Notification, Position, ProblemError, Published
+from notifier.client import (
+    Accepted,
+    AsyncInbox,
+    Channel,
+    Counts,
+    Event,
+    Inbox,
+    Notification,
+    Position,
+    ProblemError,
+    Published,
+)
 from notifier.client.aio import Many, each
+from notifier.client.aio_backend import AsyncBackend
+from notifier.client.backend_calls import BackendCalls
+from notifier.client.calls import Calls, Steps
+from notifier.client.inbox_calls import InboxCalls
 from notifier.client.notification import encode
+from notifier.client.sync_backend import Backend
 from notifier.errors import IdempotencyMismatch, NotFound, Problem
 from notifier.protocol import notification as notifications
 from notifier.protocol.notification import Limits, Publication
+from notifier.testing.memory import URL, Memory, carry_out
+
+T = TypeVar("T")
 
 
 class Recording:
     """What was asked. `published` are the notifications as they were posted, `recalled` are ids.
 
-    `incoming` is what `listen` yields: put events there.
+    `erased` and `disconnected` are users. `incoming` is what `listen` yields: put events there. Of tokens nothing is
+    known, so there is one inbox, with all that was published for inboxes, to whomever.
     """
 
     def __init__(self) -> None:
@@ -27,7 +47,19 @@ class Recording:
         self.recalled: list[str] = []
         self.incoming: deque[Event] = deque()
         self._results: dict[str, tuple[bytes, Published]] = {}  # by idempotency key
-        self._channels: dict[str, list[str]] = {}  # by notification
+        self._calls = Calls(URL, "nk_recorded")
+        self._backend = BackendCalls(self._calls)
+        self._memory = Memory()
+
+    @property
+    def erased(self) -> list[str]:
+        """The users that were erased."""
+        return self._memory.erased
+
+    @property
+    def disconnected(self) -> list[str]:
+        """The users that were disconnected."""
+        return self._memory.disconnected
 
     def record(self, notification: Mapping[str, Any] | bytes, key: str | None) -> Published:
         """Check a notification and remember it.
@@ -69,7 +101,7 @@ class Recording:
             ProblemError: it was never published, or is recalled already.
         """
         self.channels(id)
-        del self._channels[id]
+        self._memory.forget(id)
         self.recalled.append(id)
 
     def channels(self, id: str) -> list[str]:
@@ -78,9 +110,9 @@ class Recording:
         Raises:
             ProblemError: as above.
         """
-        if id not in self._channels:
+        if id not in self._memory.kept:
             raise ProblemError(NotFound("There is no such notification, or it is no longer kept.").document())
-        return self._channels[id]
+        return self._memory.kept[id].channels
 
     def _repeated(self, key: str | None, body: bytes) -> Published:
         first, published = self._results[key or ""]
@@ -92,12 +124,15 @@ class Recording:
         now = time.time()
         ms = int(1000 * now)
         id = notifications.new_id(ms, secrets.token_bytes(10))
-        channels = tuple(Channel(name, f"{ms}-{len(self.published)}", False) for name in publication.channels)
-        self._channels[id] = publication.channels
+        cursor = f"{ms}-{len(self.published)}"
+        channels = tuple(
+            Channel(name, cursor, False, self._memory.suppressed(publication, name)) for name in publication.channels
+        )
+        self._memory.keep(id, now, cursor, publication)
         return Published(id, datetime.fromtimestamp(now, UTC), channels)
 
 
-class RecordingNotifier(Recording):
+class RecordingNotifier(Recording, Backend):
     """In place of a `NotifierClient`."""
 
     def __enter__(self) -> Self:
@@ -154,12 +189,19 @@ class RecordingNotifier(Recording):
         """Return the channels that a notification went to."""
         return self.channels(id)
 
+    def inbox(self, *, token: str | None = None) -> Inbox:
+        """Return the inbox that there is."""
+        return Inbox(InboxCalls(self._calls, token or ""), self._run)
+
+    def _run(self, steps: Steps[T]) -> T:
+        return carry_out(steps, self._memory.answer)
+
     def listen(self, *_: Any, **options: Any) -> "RecordedStream":
         """Return an iterator of `incoming`."""
         return RecordedStream(self.incoming)
 
 
-class AsyncRecordingNotifier(Recording):
+class AsyncRecordingNotifier(Recording, AsyncBackend):
     """In place of an `AsyncNotifierClient`."""
 
     async def __aenter__(self) -> Self:
@@ -214,6 +256,13 @@ class AsyncRecordingNotifier(Recording):
         """Return the channels that a notification went to."""
         return self.channels(id)
 
+    def inbox(self, *, token: str | None = None) -> AsyncInbox:
+        """Return the inbox that there is."""
+        return AsyncInbox(InboxCalls(self._calls, token or ""), self._run)
+
+    async def _run(self, steps: Steps[T]) -> T:
+        return carry_out(steps, self._memory.answer)
+
     def listen(self, *_: Any, **options: Any) -> "AsyncRecordedStream":
         """Return an iterator of `incoming`."""
         return AsyncRecordedStream(self.incoming)
@@ -223,6 +272,7 @@ class RecordedStream(Iterator[Event]):
     """In place of a `Stream`: ends where there is nothing more."""
 
     position: Position | None = None
+    counts: Counts | None = None
 
     def __init__(self, incoming: deque[Event]) -> None:
         self._incoming = incoming
@@ -246,6 +296,7 @@ class AsyncRecordedStream(AsyncIterator[Event]):
     """In place of an `AsyncStream`: ends where there is nothing more."""
 
     position: Position | None = None
+    counts: Counts | None = None
 
     def __init__(self, incoming: deque[Event]) -> None:
         self._incoming = incoming

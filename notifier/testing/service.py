@@ -1,5 +1,6 @@
 """A real service for tests: what `notifier serve` starts, in a directory that is thrown away."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from notifier.client import NotifierClient, Stream
+from notifier.client import Inbox, NotifierClient, Stream
 from notifier.protocol import identity
 
 _PATIENCE = 60.0  # seconds
@@ -32,6 +33,7 @@ class NotifierService:
         self._settings = settings
         self._directory = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
         self._process: subprocess.Popen[bytes] | None = None
+        self._users = contextlib.ExitStack()  # the clients of inboxes
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -75,6 +77,7 @@ class NotifierService:
 
     def close(self) -> None:
         """End the service and throw its data away."""
+        self._users.close()
         if self._process:
             self._process.terminate()
             try:
@@ -94,9 +97,13 @@ class NotifierService:
         """Return a client that may publish everything."""
         return NotifierClient(self.url, api_key=self.api_key)
 
-    def listen(self, user: str, topics: Sequence[str] = ()) -> Stream:
-        """Return what comes for a user; enter it by `with`."""
-        return NotifierClient(self.url).listen(topics, token=self.token(user, topics))
+    def listen(self, user: str, topics: Sequence[str] = (), inbox: bool = False) -> Stream:
+        """Return what comes for a user; enter it by `with`. With `inbox` there are `State` events, too."""
+        return NotifierClient(self.url).listen(topics, token=self.token(user, topics), inbox=inbox)
+
+    def inbox(self, user: str) -> Inbox:
+        """Return the inbox of a user."""
+        return self._users.enter_context(NotifierClient(self.url)).inbox(token=self.token(user))
 
     def _environ(self) -> dict[str, str]:
         settings = {

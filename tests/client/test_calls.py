@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.client.answer import Channel
 from notifier.client.calls import Calls, Exchange, Pause
 from notifier.client.errors import (
     ConfigurationError,
@@ -55,11 +56,14 @@ class TestPublish:
     def test_answer(self) -> None:
         """The answer becomes an object."""
         play = Play(calls().publish(HELLO, None, None))
-        channel = {"channel": "all", "cursor": "1-0", "online": True}
-        play.answer(reply(201, PUBLISHED | {"channels": [channel]}, idempotency_replayed="true"))
+        channels = [
+            {"channel": "all", "cursor": "1-0", "online": True},
+            {"channel": "user:alice", "cursor": "2-0", "online": True, "suppressed": "muted_type"},
+        ]
+        play.answer(reply(201, PUBLISHED | {"channels": channels}, idempotency_replayed="true"))
         assert play.result.id == "n-1"
         assert play.result.created_at.isoformat() == "2026-11-21T07:58:51.855000+00:00"
-        assert play.result.channels[0]._asdict() == channel
+        assert play.result.channels == (Channel("all", "1-0", True), Channel("user:alice", "2-0", True, "muted_type"))
         assert play.result.replayed
 
     def test_own_key(self) -> None:

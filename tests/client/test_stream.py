@@ -16,8 +16,9 @@ from notifier.client.errors import (
     TooNew,
     Unreachable,
 )
-from notifier.client.events import Lost, Position, Received, Removed
-from notifier.client.steps import BROKEN, Close, Closed, Connect, Emit, FetchToken, Opened, Receive, Send, Wait
+from notifier.client.events import Lost, Position, Received, Removed, State
+from notifier.client.inbox import Change, Counts
+from notifier.client.steps import BROKEN, SILENCE, Close, Closed, Connect, Emit, FetchToken, Opened, Receive, Send, Wait
 from notifier.client.stream import SUBPROTOCOL, Listener
 from tests.client.play import Clock, Play, html, problem, refused, reply
 
@@ -29,10 +30,18 @@ def listener(**options: Any) -> Listener:
     return Listener(**{"clock": Clock(), "random": lambda: 1.0} | options)
 
 
-def welcome(cursor: str = "1000-0", lost: tuple[str, ...] = (), heartbeat: int = 25) -> str:
-    """Return the frame that begins a stream."""
+def welcome(
+    cursor: str = "1000-0", lost: tuple[str, ...] = (), heartbeat: int = 25, revision: int | None = None
+) -> str:
+    """Return the frame that begins a stream; without a revision, that of a service that has no inboxes."""
     frame = {"type": "welcome", "connection": "c1", "user": "alice", "topics": [], "cursor": cursor}
+    frame |= {} if revision is None else standing(revision) | {"memberships": ["news"]}
     return json.dumps(frame | {"heartbeat": heartbeat, "lost": list(lost), "added_later": True})
+
+
+def standing(revision: int, unread: int = 3) -> dict[str, Any]:
+    """Return the members that say how an inbox stands."""
+    return {"counts": {"unread": unread, "unseen": 1}, "revision": revision, "expires_at": None}
 
 
 def notification(id: str, cursor: str, channel: str = "user:alice", **members: object) -> str:
@@ -206,6 +215,233 @@ class TestReceiving:
         assert raised.value.code == "forbidden"
 
 
+class TestInbox:
+    """How the inbox stands."""
+
+    def test_welcome(self) -> None:
+        """The welcome says how it stands; a list that is shown is to be loaded."""
+        asked = listener(inbox=True)
+        play = opened(asked)
+        assert asked.counts is None
+        assert play.answer(welcome(revision=17)) == Emit(State(Counts(3, 1, 17), (), ("news",), reload=True))
+        assert asked.counts == Counts(3, 1, 17)
+
+    def test_changes(self) -> None:
+        """What changed it is given on, with how it stands then."""
+        play = watching()
+        changes = [{"revision": 18, "action": "read", "ids": ["a"]}, {"revision": 19, "action": "seen", "up_to": "5-0"}]
+        step = play.answer(frame("state", **standing(19, unread=2), changes=changes))
+        expected = (Change(18, "read", ("a",)), Change(19, "seen", (), "5-0"))
+        assert step == Emit(State(Counts(2, 1, 19), expected))
+
+    def test_counts_alone(self) -> None:
+        """A new notification changes the counts alone."""
+        assert watching().answer(frame("state", **standing(17, unread=4))) == Emit(State(Counts(4, 1, 17)))
+
+    def test_topics(self) -> None:
+        """Topics that the user is a member of now are named; a welcome's topics are other ones."""
+        changes = [{"revision": 18, "action": "topics"}]
+        step = watching().answer(frame("state", **standing(18), changes=changes, memberships=["orders"]))
+        assert step == Emit(State(Counts(3, 1, 18), (Change(18, "topics"),), ("orders",), reload=True))
+
+    @pytest.mark.parametrize(
+        "action, reload", [("read", False), ("topics", True), ("mutes", True), ("fireworks", True)]
+    )
+    def test_what_changes_say(self, action: str, reload: bool) -> None:
+        """Where a change does not say what became of the items, a list is to be loaded anew."""
+        step = watching().answer(frame("state", **standing(18), changes=[{"revision": 18, "action": action}]))
+        assert step.event.reload is reload
+
+    @pytest.mark.parametrize("revision, reload", [(17, False), (18, False), (19, True), (1, True)])
+    def test_missed(self, revision: int, reload: bool) -> None:
+        """A revision that the changes do not explain says that something was missed."""
+        changes = [{"revision": revision, "action": "read", "ids": ["a"]}]
+        step = watching().answer(frame("state", **standing(revision), changes=changes))
+        assert step.event.reload is reload
+
+    @pytest.mark.parametrize("revision, reload", [(17, False), (18, True), (2, True)])
+    def test_missed_while_away(self, revision: int, reload: bool) -> None:
+        """So does a welcome with another revision, also where the service has lost its own."""
+        play = watching()
+        ended(play, BROKEN)
+        play.answer()
+        play.answer(OPENED)
+        play.answer()
+        assert play.answer(welcome(revision=revision)).event.reload is reload
+
+    def test_lost_before(self) -> None:
+        """What is lost is told before."""
+        play = opened(listener(since="1-0", inbox=True))
+        assert play.answer(welcome(lost=("all",), revision=17)) == Emit(Lost(("all",)))
+        assert isinstance(play.answer().event, State)
+
+    def test_not_asked_for(self) -> None:
+        """Who has not asked for it is told nothing, but the stream knows."""
+        asked = listener()
+        play = welcomed(asked, revision=17)
+        assert isinstance(play.answer(frame("state", **standing(18, unread=9))), Receive)
+        assert asked.counts == Counts(9, 1, 18)
+
+    def test_older_service(self) -> None:
+        """A service that has no inboxes says nothing of them."""
+        asked = listener(inbox=True)
+        welcomed(asked)
+        assert asked.counts is None
+
+
+def watching() -> Play[None]:
+    """Play a listener that has been told of revision 17."""
+    play = opened(listener(inbox=True))
+    assert isinstance(play.answer(welcome(revision=17)), Emit)
+    play.answer()
+    return play
+
+
+class TestAcks:
+    """The word that something has come."""
+
+    def test_ack(self) -> None:
+        """A second after something was given on, the service is told up to where all has come, and since when."""
+        play = welcomed(listener(), revision=1)
+        assert isinstance(play.answer(notification("a", "2000-0")), Emit)
+        assert play.answer() == Receive(1.0)
+        assert acked(play.answer(SILENCE)) == ("2000-0", "1000-0")
+        assert play.answer() == Receive(50.0)
+
+    def test_together(self) -> None:
+        """What is given on within a second is acknowledged at once, in a busy stream too."""
+        clock = Clock()
+        play = welcomed(listener(clock=clock), revision=1)
+        for number in range(5):
+            assert isinstance(play.answer(notification(f"id-{number}", f"{2000 + number}-0")), Emit)
+            step = play.answer()
+            assert number == 4 or step == Receive(1.0 - 0.25 * number)
+            clock.now += 0.25
+        assert acked(play.step) == ("2004-0", "1000-0")
+
+    def test_since(self) -> None:
+        """The next one begins where the last one ended."""
+        play = welcomed(listener(), revision=1)
+        for cursor, since in (("2000-0", "1000-0"), ("3000-0", "2000-0")):
+            play.answer(notification(cursor, cursor))
+            play.answer()
+            assert acked(play.answer(SILENCE)) == (cursor, since)
+            play.answer()
+
+    def test_from_own_place(self) -> None:
+        """Who comes with a place of the own says it from there."""
+        play = welcomed(listener(since="500-0"), revision=1)
+        play.answer(notification("a", "2000-0"))
+        play.answer()
+        assert acked(play.answer(SILENCE)) == ("2000-0", "500-0")
+
+    def test_nothing_new(self) -> None:
+        """What came twice, a ping, a removal and a state are nothing to acknowledge."""
+        play = welcomed(listener(), revision=1)
+        play.answer(notification("a", "2000-0"))
+        play.answer()
+        play.answer(SILENCE)
+        assert play.answer() == Receive(50.0)
+        for text in (
+            notification("a", "2000-1", "all"),
+            frame("ping", cursor="3000-0"),
+            frame("state", **standing(2)),
+        ):
+            assert play.answer(text) == Receive(50.0)
+
+    def test_not_before_it_is_asked_for(self) -> None:
+        """While the caller has an event, it is not acknowledged; who leaves with it says that it has come."""
+        asked = listener()
+        play = welcomed(asked, revision=1)
+        assert asked.take_ack() is None
+        assert isinstance(play.answer(notification("a", "2000-0")), Emit)
+        assert json.loads(asked.take_ack() or "")["cursor"] == "2000-0"
+        assert asked.take_ack() is None
+        assert play.answer() == Receive(50.0)
+
+    def test_broken_before(self) -> None:
+        """What could not be acknowledged is, after the next welcome and not before."""
+        clock = Clock()
+        asked = listener(clock=clock)
+        play = welcomed(asked, revision=1)
+        play.answer(notification("a", "2000-0"))
+        assert play.answer() == Receive(1.0)
+        ended(play, BROKEN)
+        clock.now += 5
+        play.answer()
+        play.answer(OPENED)
+        assert play.answer() == Receive(30.0)
+        assert asked.take_ack() is None
+        assert acked(play.answer(welcome(revision=1))) == ("2000-0", "1000-0")
+        assert play.answer() == Receive(50.0)
+
+    def test_closed(self) -> None:
+        """An end while it waits is an end."""
+        play = welcomed(listener(), revision=1)
+        play.answer(notification("a", "2000-0"))
+        assert play.answer() == Receive(1.0)
+        assert ended(play, Closed(1012)) == Wait(1.0)
+
+    def test_older_service(self) -> None:
+        """A service that has no inboxes does not know the word."""
+        play = welcomed(listener())
+        play.answer(notification("a", "2000-0"))
+        assert play.answer() == Receive(50.0)
+
+
+@given(st.lists(st.sampled_from(["new", "twice", "ping", "silence", "break", "second"]), max_size=60))
+def test_acks(happenings: list[str]) -> None:
+    """Whatever happens, acknowledgements join on to each other, and say of nothing that it came before it did."""
+    clock, number = Clock(), 0
+    asked = listener(clock=clock)
+    play, given_on, told = welcomed(asked, cursor="1-0", revision=1), 1, 1
+
+    def follow() -> None:
+        nonlocal told
+        if isinstance(play.step, Emit):
+            play.answer()
+        if isinstance(play.step, Send):
+            cursor, since = (int(text.removesuffix("-0")) for text in acked(play.step))
+            assert since == told < cursor <= given_on
+            told = cursor
+            play.answer()
+        assert isinstance(play.step, Receive)
+
+    for happening in happenings:
+        match happening:
+            case "new":
+                number, given_on = number + 1, given_on + 1
+                play.answer(notification(f"id-{number}", f"{given_on}-0"))
+            case "twice" if number:
+                play.answer(notification(f"id-{number}", f"{given_on}-0", "all"))
+            case "ping":
+                play.answer(frame("ping", cursor=f"{given_on}-0"))
+            case "silence" if play.step.timeout <= 1.0:
+                clock.now += play.step.timeout
+                play.answer(SILENCE)
+            case "second":
+                clock.now += 1
+                play.answer(frame("fireworks"))
+            case "break":
+                ended(play, BROKEN)
+                play.answer()
+                play.answer(OPENED)
+                play.answer()
+                play.answer(welcome(revision=1))
+        follow()
+    clock.now += 1
+    play.answer(frame("fireworks"))
+    follow()
+    assert told == given_on
+
+
+def acked(step: Send) -> tuple[str, str]:
+    """Return up to where and since when a frame acknowledges what has come."""
+    sent = json.loads(step.text)
+    assert sent.pop("type") == "ack"
+    return sent.pop("cursor"), sent.pop("since")
+
+
 class TestTokens:
     """Tokens end sooner than streams."""
 
@@ -303,7 +539,7 @@ class TestComingBack:
         assert isinstance(play.answer(), Connect)
         assert json.loads(play.answer(OPENED).text)["since"] == "2000-0"
 
-    @pytest.mark.parametrize("code", [1002, 1007, 1009, 4500, 4501, 4999])
+    @pytest.mark.parametrize("code", [1002, 1007, 1009, 4500, 4501, 4502, 4999])
     def test_stays_away(self, code: int) -> None:
         """Where it would happen again, the stream ends, and says by what."""
         play = welcomed(listener())

@@ -1,8 +1,11 @@
 """A short run of the fault-injection harness, and its judge: it must see what it is for. `make chaos` has long runs."""
 
+from typing import Any
+
 import pytest
 
 from chaos import oracle, run
+from chaos.model import JOIN, LEAVE, Item, Model, Operation
 from chaos.publishers import Ledger, Publication
 from chaos.witness import Journal, Witness
 
@@ -77,8 +80,79 @@ def test_a_loss_that_was_told_elsewhere(ledger: Ledger, witness: Witness) -> Non
     assert "missing" in kinds(ledger, witness, max_history=0)
 
 
+@pytest.fixture
+def model(ledger: Ledger) -> Model:
+    """The inbox of somebody who became a member before all three came, which are kept for it."""
+    for publication in ledger.publications.values():
+        publication.for_inbox, publication.acknowledged = True, publication.attempts[0][0] + 0.5
+    model = Model("alice", ledger)
+    model.note(operation(JOIN, 0.0, topic="orders"))
+    return model
+
+
+def operation(action: str, began: float, **what: Any) -> Operation:
+    """Return what was done at a time, in no time."""
+    return Operation(action, attempts=[(began, "done")], began_ms=int(1000 * began), acknowledged=began, **what)
+
+
+def listed(number: int, *flags: str) -> Item:
+    shown = {name: name in flags for name in ("seen", "read", "archived")}
+    return Item((1000 * number, 0), CHANNEL, str(number), shown)
+
+
+def faults(model: Model, *items: Item) -> list[str]:
+    return [kind for kind, _, _ in model.faults(items)]
+
+
+def test_an_inbox_as_it_should_be(model: Model) -> None:
+    """What was done holds for what was there then, by id and up to a cursor, and the last of it counts."""
+    model.note(operation("read", 2.7, up_to=(9000, 0)))
+    model.note(operation("archive", 2.8, ids=("id-1",)))
+    model.note(operation("unread", 2.9, ids=("id-2",)))
+    assert faults(model, listed(3), listed(2, "seen"), listed(1, "seen", "read", "archived")) == []
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ((listed(3, "seen", "read"), listed(2, "seen", "read"), listed(1, "seen", "read")), ["wrong flag"] * 2),
+        ((listed(3), listed(2), listed(1, "seen", "read")), ["wrong flag"] * 2),
+        ((listed(3), listed(2, "seen", "read")), ["not listed"]),
+        ((listed(3), listed(2, "seen", "read"), listed(1, "seen", "read"), listed(4)), ["not gone"]),
+    ],
+)
+def test_an_inbox_that_is_wrong(model: Model, items: tuple[Item, ...], expected: list[str]) -> None:
+    """What came later is not read, what was read stays so, nothing is missing, and nothing is invented."""
+    model.note(operation("read", 2.7, up_to=(9000, 0)))
+    assert faults(model, *items) == expected
+
+
+def test_what_has_left_an_inbox(model: Model, ledger: Ledger) -> None:
+    """What was recalled is gone, as is what a topic had before its user joined it again."""
+    ledger.publications["3"].recalled = 4.0
+    assert faults(model, listed(3), listed(2), listed(1)) == ["not gone"]
+    model.note(operation(LEAVE, 1.6, topic="orders"))
+    model.note(operation(JOIN, 1.7, topic="orders"))
+    assert faults(model, listed(2)) == []
+    assert faults(model, listed(2), listed(1)) == ["not gone"]
+
+
+def test_a_late_attempt(model: Model) -> None:
+    """Where an attempt without an answer may be carried out after what came next, either is right."""
+    model.note(operation("read", 2.7, ids=("id-1",), late_until=5.0))
+    model.note(operation("unread", 2.8, ids=("id-1",)))
+    rest = listed(3), listed(2)
+    assert faults(model, *rest, listed(1, "seen")) == faults(model, *rest, listed(1, "seen", "read")) == []
+
+
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
     """With workers, Valkey, network and clients failing, nothing is lost in silence."""
     violations, struck = run.run(seed=3, name="mixed", seconds=6, clients=16)
     assert not violations, capsys.readouterr().out
     assert len(struck) > 8
+
+
+def test_a_short_run_with_inboxes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever fails, every inbox is what was done with it, and all of its clients know."""
+    violations, _ = run.run(seed=1, name="inbox", seconds=4, clients=12)
+    assert not violations, capsys.readouterr().out

@@ -33,6 +33,14 @@ def test_service(notifier_service):
         assert isinstance(event, Received) and event.channel == "topic:orders"
 
 
+def test_inbox(notifier_service):
+    inbox = notifier_service.inbox("bob")
+    with notifier_service.client() as client, notifier_service.listen("bob", inbox=True) as stream:
+        assert next(stream).counts.unread == 0
+        published = client.publish(to={"users": ["bob"]}, title="Hello")
+        assert inbox.read(published.id).counts.unread == 0
+
+
 def test_same_service(notifier_service):
     with notifier_service.client() as client:
         assert client.status()["version"]
@@ -49,6 +57,7 @@ def test_recording(recording_notifier):
         "Published",
         "ProblemError",
     ]
+    assert recording_notifier.inbox().counts().unread == 2
     recording_notifier.recall(published.id)
     assert recording_notifier.recalled == [published.id]
 
@@ -155,4 +164,4 @@ def test_pytest_plugin(installed: Path) -> None:
         [installed / "venv/bin/python", *words], cwd=folder, env=outside(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout
+    assert "5 passed" in done.stdout

@@ -12,7 +12,21 @@ from notifier.errors import Disconnect, Forbidden, InvalidFrame, Problem, Protoc
 from notifier.protocol import frames
 from notifier.protocol.account import NOTHING, Account
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.frames import MAX_REF, Auth, ClientFrame, Hello, Publish, Subscribe, Unsubscribe
+from notifier.protocol.frames import (
+    MAX_REF,
+    Ack,
+    Archive,
+    Auth,
+    ClientFrame,
+    Hello,
+    Publish,
+    Read,
+    Seen,
+    Subscribe,
+    Unarchive,
+    Unread,
+    Unsubscribe,
+)
 
 CURSOR = Cursor(1_763_661_600_123, 7)
 TEXT = "1763661600123-7"
@@ -54,6 +68,13 @@ class TestDecode:
                 {"type": "publish", "ref": "r", "topic": "a", "notification": 5, "echo": False, "idempotency_key": "k"},
                 Publish(ref="r", topic="a", notification=Raw(b"5"), echo=False, idempotency_key="k"),
             ),
+            ({"type": "seen", "up_to": TEXT}, Seen(up_to=TEXT)),
+            ({"type": "read", "ref": "r", "ids": ["a", "b"]}, Read(ref="r", ids=("a", "b"))),
+            ({"type": "unread", "ids": []}, Unread(ids=())),
+            ({"type": "archive", "ids": None}, Archive()),
+            ({"type": "unarchive"}, Unarchive()),
+            ({"type": "ack", "cursor": TEXT}, Ack(cursor=TEXT)),
+            ({"type": "ack", "cursor": TEXT, "since": "1-0"}, Ack(cursor=TEXT, since="1-0")),
         ],
     )
     def test_frames(self, members: dict[str, Any], frame: ClientFrame) -> None:
@@ -104,6 +125,12 @@ class TestDecode:
             {"type": "subscribe", "topic": ["a"]},
             {"type": "subscribe", "topic": "a", "since": 5},
             {"type": "auth", "token": None},
+            {"type": "read", "ids": "a"},
+            {"type": "read", "ids": [5]},
+            {"type": "read", "up_to": 5},
+            {"type": "_action", "ids": []},
+            {"type": "ack"},
+            {"type": "ack", "cursor": 5},
         ],
     )
     def test_wrong(self, members: dict[str, Any]) -> None:
@@ -152,7 +179,7 @@ JSON = st.recursive(
 MEMBERS = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(["hello", "subscribe", "unsubscribe", "auth", "publish"]) | JSON,
+        "type": st.sampled_from(["hello", "subscribe", "unsubscribe", "auth", "publish", "read", "ack"]) | JSON,
         "notification": JSON,
         "echo": st.booleans() | JSON,
         "idempotency_key": st.text() | JSON,
@@ -161,6 +188,9 @@ MEMBERS = st.fixed_dictionaries(
         "topics": st.lists(st.text(max_size=9)) | JSON,
         "token": st.text() | JSON,
         "since": st.just(TEXT) | JSON,
+        "ids": st.lists(st.text(max_size=9)) | JSON,
+        "up_to": st.just(TEXT) | JSON,
+        "cursor": st.just(TEXT) | JSON,
     },
 )
 
@@ -196,6 +226,31 @@ class TestEncode:
             "revision": 17,
             "expires_at": "2023-11-14T22:13:20.500Z",
         }
+
+    def test_state(self) -> None:
+        """A state says how the inbox stands; what has changed it, and the topics, only where there is something."""
+        account = Account(NOTHING._replace(revision=3, unread=2, topics={"b": CURSOR, "a": CURSOR}), {})
+        state = {"type": "state", "counts": {"unread": 2, "unseen": 0}, "revision": 3, "expires_at": None}
+        assert json.loads(frames.state(account, [])) == state
+        read = {"revision": 2, "action": "read", "ids": ["x"]}
+        assert json.loads(frames.state(account, [read])) == state | {"changes": [read]}
+        topics = {"revision": 3, "action": "topics"}
+        frame = json.loads(frames.state(account, [read, topics]))
+        assert frame == state | {"changes": [read, topics], "memberships": ["b", "a"]}
+
+    def test_changed(self) -> None:
+        """The answer to an action says how the inbox stands then, and which ids are not in it."""
+        account = Account(NOTHING._replace(revision=3, unseen=1, expires=1_700_000_000_500), {})
+        assert json.loads(frames.changed("r", account, True, ["x"])) == {
+            "type": "ok",
+            "ref": "r",
+            "counts": {"unread": 0, "unseen": 1},
+            "revision": 3,
+            "expires_at": "2023-11-14T22:13:20.500Z",
+            "changed": True,
+            "unknown": ["x"],
+        }
+        assert "ref" not in json.loads(frames.changed(None, account, False, []))
 
     def test_notification(self) -> None:
         """A notification carries its JSON as it is, byte for byte."""

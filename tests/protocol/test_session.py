@@ -21,12 +21,15 @@ from notifier.errors import (
 from notifier.protocol import identity
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
+from notifier.protocol.inbox_query import Target
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.session import (
+    Acknowledge,
     Action,
     Attach,
     Join,
     Leave,
+    Marking,
     Reply,
     Rules,
     SendPing,
@@ -97,6 +100,9 @@ SUBSCRIBE = frame("subscribe", ref="r", topic="project:7", since=SINCE)
 UNSUBSCRIBE = frame("unsubscribe", ref="r", topic="orders")
 AUTH = frame("auth", ref="r", token=token(expires=NOW + 7200))
 PUBLISH = frame("publish", ref="r", topic="room:1", notification={"title": "Hello"})
+READ = frame("read", ref="r", ids=["a", "b"])
+ARCHIVE = frame("archive", up_to=SINCE)
+ACK = frame("ack", cursor=SINCE)
 UNKNOWN = frame("dance", ref="r", topic="orders")
 UNFINISHED = frame("publish", ref="r", topic="room:1")
 WRONG = frame("subscribe", ref="r", topic=5)
@@ -107,9 +113,13 @@ ACCEPTED = [
     *((state, SUBSCRIBE, Join("r", "project:7", Cursor(1_763_661_600_123, 7))) for state in LATER),
     *((state, UNSUBSCRIBE, Leave("r", ("orders",))) for state in LATER),
     *((state, AUTH, Leave("r", ())) for state in LATER),
+    *((state, READ, Marking("r", "read", Target(("a", "b")))) for state in LATER),
+    *((state, ARCHIVE, Marking(None, "archive", Target(up_to=Cursor(1_763_661_600_123, 7)))) for state in LATER),
+    *((state, ACK, Acknowledge(Cursor(1_763_661_600_123, 7), None)) for state in LATER),
 ]
 ENDS = [
     *((State.GREETING, text) for text in (SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, UNKNOWN, WRONG, NO_OBJECT)),
+    *((State.GREETING, text) for text in (READ, ARCHIVE, ACK)),
     *((state, text) for state in LATER for text in (HELLO, NO_OBJECT)),
 ]
 ANSWERED = [(state, text) for state in LATER for text in (UNKNOWN, UNFINISHED, WRONG)]
@@ -377,6 +387,49 @@ class TestPublish:
         assert code(subject.receive(PUBLISH, NOW + 60)) == "forbidden"
 
 
+class TestInbox:
+    @pytest.mark.parametrize("action", ["seen", "read", "unread", "archive", "unarchive"])
+    def test_actions(self, action: str) -> None:
+        """Each action is aimed at ids or at all up to a cursor, and carries its ref."""
+        subject = session()
+        assert subject.receive(frame(action, ref="r", ids=["a", "a"]), NOW) == [Marking("r", action, Target(("a",)))]
+        assert subject.receive(frame(action, up_to="5-1"), NOW) == [Marking(None, action, Target(up_to=Cursor(5, 1)))]
+
+    @pytest.mark.parametrize(
+        ("members", "pointer"),
+        [
+            ({}, ""),
+            ({"ids": ["a"], "up_to": "1-0"}, ""),
+            ({"ids": [""]}, "/ids/0"),
+            ({"ids": ["a", "b", "c", "d"]}, "/ids"),
+            ({"up_to": "now"}, "/up_to"),
+        ],
+    )
+    def test_wrong(self, members: dict[str, Any], pointer: str) -> None:
+        """An action without a right aim is answered under its ref, with a pointer, and changes nothing."""
+        subject = session(rules=RULES._replace(max_inbox_ids=3))
+        before = snapshot(subject)
+        for ref in ({}, {"ref": "r"}):
+            answer = reply(subject.receive(frame("read", **ref, **members), NOW))
+            assert (answer["type"], answer.get("ref")) == ("error", ref.get("ref"))
+            assert answer["problem"]["code"] == "invalid_inbox_action"
+            assert [fault["pointer"] for fault in answer["problem"]["errors"]] == [pointer]
+        assert snapshot(subject) == before
+
+    def test_ack(self) -> None:
+        """An ack says up to where a client has everything, and after which cursor where it knows."""
+        subject = session()
+        assert subject.receive(frame("ack", cursor="9-1", since="5-0"), NOW) == [
+            Acknowledge(Cursor(9, 1), Cursor(5, 0))
+        ]
+
+    @pytest.mark.parametrize("members", [{}, {"cursor": None}, {"cursor": "now"}, {"cursor": "1-0", "since": "x"}])
+    def test_wrong_ack(self, members: dict[str, Any]) -> None:
+        """An ack without right cursors is answered: its client would believe that it had been noted."""
+        answer = reply(session().receive(frame("ack", ref="r", **members), NOW))
+        assert (answer["ref"], answer["problem"]["code"]) == ("r", "invalid_frame")
+
+
 class TestDeadlines:
     def test_hello_in_time(self) -> None:
         """A hello may come until its deadline."""
@@ -468,7 +521,9 @@ class TestDeadlines:
             Session(RULES, NOW, verify(token(expires=NOW + 5), NOW)).tick(NOW + 5)
 
 
-FRAMES = st.sampled_from([HELLO, SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, UNKNOWN, WRONG, "hear", "welcomed"])
+FRAMES = st.sampled_from(
+    [HELLO, SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, READ, ARCHIVE, ACK, UNKNOWN, WRONG, "hear", "welcomed"]
+)
 
 
 @given(st.lists(st.tuples(FRAMES, st.floats(0, 9))))

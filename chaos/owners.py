@@ -1,0 +1,214 @@
+"""Owners: each does one thing after the other with one user's inbox, and tries again until it is acknowledged.
+
+All of it may be repeated. As nothing else is begun before it is acknowledged, its place in the model is certain.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+
+from chaos.clients import Client
+from chaos.model import EFFECTS, JOIN, LEAVE, Item, Model, Operation
+from chaos.oracle import Violation
+from chaos.publishers import Ledger
+from chaos.witness import Journal, Told, cursor_of
+
+_ANSWER_WITHIN = 5.0  # seconds
+_GIVE_UP = 40.0  # seconds: longer than any fault
+_LATE = 8.0  # seconds after an attempt in which what holds it back may let it go
+_RECENT = 12  # notifications per channel that are worth naming
+_FUTURE = 3600_000  # ms
+_TOLD_WITHIN = 8.0  # seconds: how long it may take to tell clients how an inbox stands, once all is healed
+_LOOKS = 4  # at the counts, each by another connection, so that several workers answer
+_PAGE = 100
+
+
+class Owner:
+    """One user's own: `clients` are theirs, `fixed` is a topic of which they are a member all the time."""
+
+    def __init__(
+        self,
+        user: str,
+        fixed: str,
+        topics: list[str],
+        ledger: Ledger,
+        journal: Journal,
+        *,
+        ports: Callable[[], list[int]],
+        token: str,
+        api_key: str,
+        rng: random.Random,
+    ) -> None:
+        self.name = f"owner {user}"
+        self.user = user
+        self.fixed = fixed
+        self.model = Model(user, ledger)
+        self.joined = {fixed}
+        self.clients: list[Client] = []
+        self.complaints: list[str] = []
+        self._topics = [topic for topic in topics if topic != fixed]
+        self._ledger = ledger
+        self._journal = journal
+        self._ports = ports
+        self._token = {"Authorization": f"Bearer {token}"}
+        self._api_key = {"Authorization": f"Bearer {api_key}"}
+        self._random = rng
+        self._members_from = 0.0  # when a late change of memberships can no more be mistaken for another
+
+    async def begin(self) -> None:
+        """Become a member of the topic that is never left."""
+        await self._carry_out(Operation(JOIN, topic=self.fixed))
+
+    async def run(self, pause: float, stopped: asyncio.Event) -> None:
+        """Do things until stopped, with a pause of so many seconds on average."""
+        while not stopped.is_set():
+            await asyncio.sleep(self._random.uniform(0, 2 * pause))  # the pace of the load
+            operation = self._choose()
+            if operation:
+                await self._carry_out(operation)
+
+    async def inspect(self) -> list[Violation]:
+        """Compare the inbox with the model, and what the clients were told with both; nothing is done meanwhile."""
+        violations = [Violation("complaint", None, text, owner=self.name) for text in self.complaints]
+        items = [*await self._list("all"), *await self._list("archived")]
+        for kind, text, publication in self.model.faults(items):
+            reached = [
+                each
+                for each in self.model.operations
+                if publication and any(each.reaches(publication, cursor) for cursor in publication.cursors.values())
+            ]
+            began = reached[-1].began if reached else publication.attempts[0][0] if publication else 0.0
+            until = reached[-1].acknowledged if reached else began
+            violations.append(Violation(kind, None, text, "", publication, began, until, self.name))
+        expected = tuple(sum(not item.flags[flag] for item in items) for flag in ("read", "seen"))
+        revision = 0
+        for _ in range(_LOOKS):
+            answer = await self._get("/counts")
+            revision, counts = answer["revision"], (answer["counts"]["unread"], answer["counts"]["unseen"])
+            if counts != expected:
+                text = f"{counts} are unread and unseen, by the list {expected}"
+                violations.append(Violation("wrong counts", None, text, owner=self.name))
+        return violations + await self._untold(revision, *expected)
+
+    async def _untold(self, revision: int, unread: int, unseen: int) -> list[Violation]:
+        """Wait until all clients were told how the inbox stands, and find those that were not."""
+        end = time.monotonic() + _TOLD_WITHIN
+
+        def waiting() -> list[Client]:
+            present = [client for client in self.clients if client.is_connected]
+            return [each for each in present if not each.told or each.told[1:] != (revision, unread, unseen)]
+
+        while waiting() and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        violations = []
+        for client in waiting():
+            told = client.told or Told(0, 0, 0, 0)
+            text = f"was told last of {told[1:]}: revision, unread, unseen; it is {(revision, unread, unseen)}"
+            done = [each.acknowledged for each in self.model.operations]
+            since = min(max([told.at, *done]), told.at + 10)
+            violations.append(Violation("untold", client, text, "", None, told.at, since, self.name))
+        return violations
+
+    def _choose(self) -> Operation | None:
+        if self._random.random() < 0.08 and time.monotonic() > self._members_from:
+            topic = self._random.choice(self._topics)
+            return Operation(LEAVE if topic in self.model.topics else JOIN, topic=topic)
+        action = self._random.choice(list(EFFECTS))
+        recent = self._ledger.latest_in(self.model.channels, _RECENT)
+        known = [each for each in recent if self.model.has(each)]
+        if not known:
+            return None
+        how = self._random.random()
+        if how < 0.7:
+            return Operation(action, ids=tuple(each.id for each in self._random.sample(known, min(len(known), 4))))
+        if how < 0.95:
+            return Operation(action, up_to=max(self._random.choice(known).cursors.values()))
+        return Operation(action, up_to=(int(time.time() * 1000) + _FUTURE, 0))
+
+    async def _carry_out(self, operation: Operation) -> None:
+        operation.began_ms = int(time.time() * 1000)
+        begun = time.monotonic()
+        while not operation.acknowledged:
+            started = time.monotonic()
+            operation.attempts.append((started, "asked"))
+            way, outcome = await self._attempt(operation)
+            operation.attempts[-1] = (started, outcome)
+            self._journal.note(
+                self.name, f"{operation}, by {way}, asked at {started - self._journal.start:.3f}: {outcome}"
+            )
+            if outcome == "done":
+                operation.acknowledged = time.monotonic()
+                break
+            operation.late_until = time.monotonic() + _LATE
+            if outcome.startswith("4") or time.monotonic() - begun > _GIVE_UP:
+                self.complaints.append(f"{operation} was not acknowledged: {outcome}")
+                return
+            await asyncio.sleep(self._random.uniform(0.05, 0.3))
+        if operation.topic:
+            self._members_from = operation.late_until
+            self.joined.add(operation.topic)
+        self.model.note(operation)
+
+    async def _attempt(self, operation: Operation) -> tuple[str, str]:
+        """Return the way that was taken, and what came of it."""
+        target: dict[str, Any] = {"ids": operation.ids}
+        if operation.up_to:
+            target = {"up_to": f"{operation.up_to[0]}-{operation.up_to[1]}"}
+        present = [client for client in self.clients if client.is_connected]
+        way = "HTTP"
+        try:
+            if present and not operation.topic and self._random.random() < 0.6:
+                client = self._random.choice(present)
+                way = client.name
+                answer = await client.act(operation.action, target)
+                return way, "done" if answer["type"] == "ok" else str(answer["problem"]["status"])
+            return way, await self._ask(operation, target)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return way, type(error).__name__
+
+    async def _ask(self, operation: Operation, target: dict[str, Any]) -> str:
+        origin = f"http://127.0.0.1:{self._random.choice(self._ports())}"
+        async with _session() as session:
+            if operation.topic:
+                method = "PUT" if operation.action == JOIN else "DELETE"
+                url = f"{origin}/v1/topics/{operation.topic}/members/{self.user}"
+                async with session.request(method, url, headers=self._api_key) as response:
+                    return "done" if response.status == 204 else str(response.status)
+            url = f"{origin}/v1/inbox/{operation.action}"
+            async with session.post(url, json=target, headers=self._token) as response:
+                await response.read()
+                return "done" if response.status == 200 else str(response.status)
+
+    async def _list(self, status: str) -> list[Item]:
+        items: list[Item] = []
+        before = ""
+        while True:
+            page = await self._get(f"?status={status}&limit={_PAGE}{before}")
+            items += map(_item, page["items"])
+            if page["next"] is None:
+                return items
+            before = f"&before={page['next']}"
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        end = time.monotonic() + _GIVE_UP
+        while True:
+            async with _session() as session:
+                url = f"http://127.0.0.1:{self._ports()[0]}/v1/inbox{path}"
+                async with session.get(url, headers=self._token) as response:
+                    if response.status == 200 or time.monotonic() > end:
+                        answer: dict[str, Any] = await response.json()
+                        return answer
+            await asyncio.sleep(0.2)
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_ANSWER_WITHIN), trust_env=False)
+
+
+def _item(shown: dict[str, Any]) -> Item:
+    flags = {name: shown[name] for name in ("seen", "read", "archived")}
+    return Item(cursor_of(shown["cursor"]), shown["channel"], shown["notification"]["data"]["key"], flags)

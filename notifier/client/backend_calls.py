@@ -1,0 +1,122 @@
+"""What each call about users and their topics asks of the service: without I/O, as `notifier.client.calls`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from notifier.client.answer import JSON, Request
+from notifier.client.calls import NOTIFICATIONS, Calls, Steps, query_of, quoted
+from notifier.client.notification import encode
+from notifier.client.receipts import Explanation, Receipt, read_explanation, read_receipt
+
+_MOST_MEMBERS = 1000  # of a request or a page: a service takes as many unless told otherwise
+_MEMBERS, _USERS, _RECEIPTS, _EXPLAIN = "members of topics", "calls for users", "receipts", "explanations"  # new parts
+
+
+class MembersChanged(NamedTuple):
+    """How many users became members of a topic, and how many ceased to be.
+
+    `refused` are those who did not become members, because they are members of as many topics as may be.
+    """
+
+    added: int = 0
+    removed: int = 0
+    refused: tuple[str, ...] = ()
+
+
+class MembersPage(NamedTuple):
+    """Some members of a topic. `next` is after which one there are more, None if there are not."""
+
+    members: tuple[str, ...]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class BackendCalls:
+    """The calls of a backend about its users. All of them may be repeated."""
+
+    calls: Calls
+
+    def members(self, topic: str, after: str | None, deadline: float | None) -> Steps[MembersPage]:
+        """Return some members of a topic, those after one of them."""
+        query = query_of({"limit": _MOST_MEMBERS, "after": after})
+        answer = yield from self._ask("GET", f"{_path_of(topic)}?{query}", deadline, _MEMBERS)
+        return MembersPage(tuple(answer["members"]), answer["next"])
+
+    def add_member(self, topic: str, user: str, deadline: float | None) -> Steps[None]:
+        """Let a user be a member of a topic."""
+        yield from self._ask("PUT", f"{_path_of(topic)}/{quoted(user)}", deadline, _MEMBERS)
+
+    def remove_member(self, topic: str, user: str, deadline: float | None) -> Steps[None]:
+        """Let a user be a member of a topic no more."""
+        yield from self._ask("DELETE", f"{_path_of(topic)}/{quoted(user)}", deadline, _MEMBERS)
+
+    def change_members(
+        self, topic: str, add: Iterable[str], remove: Iterable[str], deadline: float | None
+    ) -> Steps[MembersChanged]:
+        """Let users be members of a topic, and others no more: in as many requests as that takes, first the latter."""
+        total = MembersChanged()
+        changes = [*_changes("remove", list(remove)), *_changes("add", list(add))]
+        for change in changes:
+            answer = yield from self._ask("POST", _path_of(topic), deadline, _MEMBERS, change)
+            refused = (*total.refused, *answer["refused"])
+            total = MembersChanged(total.added + answer["added"], total.removed + answer["removed"], refused)
+        return total
+
+    def export_user(self, user: str, deadline: float | None) -> Steps[dict[str, Any]]:
+        """Return everything that is kept of a user."""
+        return (yield from self._ask("GET", f"/v1/users/{quoted(user)}/export", deadline, _USERS))
+
+    def erase_user(self, user: str, deadline: float | None) -> Steps[None]:
+        """Remove everything of a user."""
+        yield from self._ask("DELETE", f"/v1/users/{quoted(user)}", deadline, _USERS)
+
+    def disconnect_user(self, user: str, deadline: float | None) -> Steps[None]:
+        """Close all connections of a user."""
+        yield from self._ask("POST", f"/v1/users/{quoted(user)}/disconnect", deadline, _USERS)
+
+    def receipts(self, id: str, deadline: float | None) -> Steps[list[Receipt]]:
+        """Return what became of a notification."""
+        request = Request("GET", f"{NOTIFICATIONS}/{quoted(id)}", self.calls.headers())
+        answer = yield from self.calls.ask(request, deadline)
+        document = answer.json()
+        if "receipts" not in document:
+            raise answer.too_old(_RECEIPTS)
+        return [read_receipt(receipt) for receipt in document["receipts"]]
+
+    def explain(self, notification: Mapping[str, Any], deadline: float | None) -> Steps[list[Explanation]]:
+        """Return what would happen with a notification on each of its channels."""
+        body = encode(notification)
+        yield from self._require_explanations(deadline)
+        request = Request("POST", f"{NOTIFICATIONS}?dry_run=explain", self.calls.headers(JSON), body)
+        answer = yield from self.calls.ask(request, deadline, _EXPLAIN)
+        return [read_explanation(recipient) for recipient in answer.json()["recipients"]]
+
+    def _require_explanations(self, deadline: float | None) -> Steps[None]:
+        """Refuse an older service: it would not explain the notification, but publish it.
+
+        Raises:
+            TooOld
+        """
+        answer = yield from self.calls.answer(Request("GET", "/v1/inbox/counts", {}), deadline)
+        answer.check_sender()
+        if answer.status == 404:  # else it asks for a token
+            raise answer.too_old(_EXPLAIN)
+
+    def _ask(
+        self, method: str, path: str, deadline: float | None, part: str, document: Mapping[str, Any] | None = None
+    ) -> Steps[dict[str, Any]]:
+        body = b"" if document is None else encode(document)
+        request = Request(method, path, self.calls.headers(None if document is None else JSON), body)
+        answer = yield from self.calls.ask(request, deadline, part)
+        return dict(answer.json()) if answer.status == 200 else {}
+
+
+def _path_of(topic: str) -> str:
+    return f"/v1/topics/{quoted(topic)}/members"
+
+
+def _changes(member: str, users: Sequence[str]) -> Iterator[dict[str, Sequence[str]]]:
+    """Yield the bodies of requests that name all of the users."""
+    for first in range(0, len(users), _MOST_MEMBERS):
+        yield {member: users[first : first + _MOST_MEMBERS]}

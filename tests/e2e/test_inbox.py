@@ -1,0 +1,662 @@
+"""The inbox on a real service with two workers: it is the same on all of them, on every transport, at any moment."""
+
+import contextlib
+import itertools
+import random
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests import raw
+from tests.events import EventStream
+from tests.raw import Peer
+from tests.service import API_KEY, Answer, Client, Service, eventually
+from tests.valkey import running_valkey
+
+FUTURE = "999999999999999-0"
+COUNTS = "/v1/inbox/counts"
+
+
+@pytest.fixture(scope="module")
+def inboxes() -> Iterator[Service]:
+    """A service with two workers whose `all` is used by this file only."""
+    with Service(allowed_origins="https://shop.example", replay_overlap=0) as service:
+        yield service
+
+
+def ask(
+    service: Service, user: str, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Return the answer to a user's request."""
+    return service.request(method, path, body, {"Authorization": f"Bearer {service.token(user)}"} | dict(headers or {}))
+
+
+def do(service: Service, user: str, action: str, **target: Any) -> dict[str, Any]:
+    """Do something with an inbox."""
+    answer = ask(service, user, "POST", f"/v1/inbox/{action}", target)
+    assert answer.status == 200, answer.text
+    parsed: dict[str, Any] = answer.json
+    return parsed
+
+
+def manage(service: Service, method: str, path: str, body: Any = None) -> Answer:
+    """Return the answer to a backend's request."""
+    answer = service.request(method, path, body, {"Authorization": f"Bearer {API_KEY}"})
+    assert answer.status < 300, answer.text
+    return answer
+
+
+def publish(service: Service, *to: str, **members: Any) -> str:
+    """Publish to users, topics (`#orders`) or `all`, and return the id."""
+    topics = [name[1:] for name in to if name.startswith("#")]
+    users = [name for name in to if name != "all" and not name.startswith("#")]
+    answer = service.publish({"to": {"users": users, "topics": topics, "all": "all" in to}, "title": "x", **members})
+    assert answer.status == 201, answer.text
+    return str(answer.json["id"])
+
+
+def state(client: Client | EventStream, **expected: Any) -> dict[str, Any]:
+    """Return the next state that has these members."""
+    while True:
+        frame = client.receive("state")
+        if frame | expected == frame:
+            return frame
+
+
+def counts(unread: int, unseen: int) -> dict[str, Any]:
+    return {"unread": unread, "unseen": unseen}
+
+
+@contextlib.contextmanager
+def on_each_worker(service: Service, user: str) -> Iterator[list[Client]]:
+    """Connect a user to both workers."""
+    found: dict[str, Client] = {}
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            client = service.client(user)
+            if found.setdefault(client.welcome["connection"].partition("-")[0], client) is client:
+                stack.enter_context(client)
+            else:
+                client.close()
+            if len(found) == 2:
+                break
+        assert len(found) == 2, "all connections came to one worker"
+        yield list(found.values())
+
+
+class TestLive:
+    def test_welcome(self, inboxes: Service, user: str) -> None:
+        """A welcome tells how the inbox stands, on every transport, as the counts do."""
+        publish(inboxes, user, ttl=600)
+        do(inboxes, user, "seen", ids=[publish(inboxes, user)])
+        told = ask(inboxes, user, "GET", COUNTS).json
+        token = inboxes.token(user)
+        poll = ask(inboxes, user, "GET", "/v1/stream?wait=0").json["frames"]
+        with inboxes.client(user) as client, EventStream(inboxes, token) as events:
+            welcomes = [client.welcome, events.receive("welcome"), next(f for f in poll if f["type"] == "welcome")]
+        assert told["expires_at"] and told["revision"] == 1
+        for welcome in welcomes:
+            assert {name: welcome[name] for name in told} == told
+
+    def test_state(self, inboxes: Service, user: str) -> None:
+        """What one does is told to all connections of the user on all workers, the acting one too; to nobody else."""
+        ids = [publish(inboxes, user) for _ in range(3)]
+        with (
+            on_each_worker(inboxes, user) as clients,
+            EventStream(inboxes, inboxes.token(user)) as events,
+            inboxes.client(f"{user}-2") as other,
+        ):
+            before = events.receive("welcome")["counts"]
+            after = counts(before["unread"] - 2, before["unseen"] - 2)
+            answer = clients[0].ask("read", ids=[*ids[:2], "x"])
+            assert (answer["counts"], answer["revision"], answer["changed"], answer["unknown"]) == (
+                after,
+                1,
+                True,
+                ["x"],
+            )
+            for reader in (*clients, events):
+                told = state(reader, revision=1)
+                [change] = told["changes"]
+                assert (change["action"], sorted(change["ids"]), told["counts"]) == ("read", sorted(ids[:2]), after)
+            do(inboxes, user, "archive", up_to=FUTURE)
+            for reader in (*clients, events):
+                change = {"revision": 2, "action": "archive", "up_to": FUTURE}
+                assert state(reader, revision=2)["changes"] == [change]
+            assert do(inboxes, user, "archive", ids=ids)["changed"] is False
+            publish(inboxes, f"{user}-2")
+            assert "changes" not in other.receive("state")
+
+    def test_counts_only(self, inboxes: Service, user: str) -> None:
+        """What is published, recalled, replaced or expires is told with the counts alone, wherever it came from."""
+        manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+        with on_each_worker(inboxes, user) as clients:
+            unread = clients[0].welcome["counts"]["unread"]
+            for to in (user, "all", f"#{user}"):
+                id = publish(inboxes, to, collapse_key="k")
+                for client in clients:
+                    assert "changes" not in state(client, counts=counts(unread + 1, unread + 1))
+                publish(inboxes, to, collapse_key="k", retain="history")
+                for client in clients:
+                    state(client, counts=counts(unread, unread))
+                id = publish(inboxes, to)
+                for client in clients:
+                    state(client, counts=counts(unread + 1, unread + 1))
+                assert inboxes.recall(id).status == 204
+                for client in clients:
+                    state(client, counts=counts(unread, unread))
+                publish(inboxes, to, ttl=1)
+                for client in clients:
+                    assert state(client, counts=counts(unread + 1, unread + 1))["expires_at"]
+                for client in clients:
+                    assert not state(client, counts=counts(unread, unread))["expires_at"]
+
+    def test_poll(self, inboxes: Service, user: str) -> None:
+        """A change ends a poll that waits, which tells it or comes back to a welcome that does."""
+        publish(inboxes, user)
+        since = ask(inboxes, user, "GET", "/v1/stream?wait=0").json["frames"][-1]["cursor"]
+        answers: list[Answer] = []
+        path = f"/v1/stream?wait=20&since={since}"
+        thread = threading.Thread(target=lambda: answers.append(ask(inboxes, user, "GET", path)))
+        thread.start()
+        eventually(lambda: inboxes.metric("notifier_connections") >= 1)
+        told = do(inboxes, user, "read", up_to=FUTURE)
+        thread.join(30)
+        frames = answers[0].json["frames"] + ask(inboxes, user, "GET", "/v1/stream?wait=0").json["frames"]
+        assert told["counts"]["unread"] == 0
+        assert [f["counts"] for f in frames if f["type"] in ("welcome", "state")][-1] == told["counts"]
+
+    def test_lagging(self, inboxes: Service, user: str) -> None:
+        """Who lags is told how the inbox stands when it has caught up."""
+        with Peer(inboxes.port, "/v1/stream", receive_buffer=4096) as peer:
+            peer.send(raw.text(type="hello", token=inboxes.token(user)))
+            assert peer.read_json()["type"] == "welcome"
+            line = {"to": {"users": [user]}, "data": "x" * 3000}
+            for _ in range(3):
+                assert all(each["status"] == 201 for each in inboxes.publish([line] * 300).json)
+            told = do(inboxes, user, "read", up_to=FUTURE)
+            notifications = 0
+            while True:
+                frame = peer.read_json()
+                notifications += frame["type"] == "notification"
+                if frame["type"] == "state" and frame["counts"] == told["counts"]:
+                    break
+            assert told["counts"]["unread"] == 0 and frame["revision"] == told["revision"]
+            assert notifications == 900
+
+    def test_replaying(self, inboxes: Service, user: str) -> None:
+        """Who is still being sent what it missed ends with the counts of the server, whatever is done meanwhile."""
+        with inboxes.client(user) as client:
+            since = client.welcome["cursor"]
+        line = {"to": {"users": [user]}, "data": "x" * 500}
+        assert all(each["status"] == 201 for each in inboxes.publish([line] * 900).json)
+        for _ in range(3):
+            with inboxes.client(user, since=since) as client:
+                for action in ("read", "unread", "archive", "unread"):
+                    told = do(inboxes, user, action, up_to=FUTURE)
+                last = client.welcome
+                while last["revision"] != told["revision"]:
+                    last = client.receive("state")
+                assert last["counts"] == told["counts"]
+
+    @pytest.mark.parametrize("transport", ["websocket", "post"])
+    def test_ack(self, inboxes: Service, user: str, transport: str) -> None:
+        """An ack is noted on every transport, and not answered."""
+        with inboxes.client(user) as client:
+            id = publish(inboxes, user, "all")
+            cursor = client.receive("notification")["cursor"]
+            if transport == "websocket":
+                client.send("ack", cursor=cursor, since=client.welcome["cursor"])
+                assert client.ask("seen", ids=[])["changed"] is False
+            else:
+                frame = {"type": "ack", "cursor": cursor}
+                assert ask(inboxes, user, "POST", "/v1/stream", frame).status == 204
+
+            def receipt() -> dict[str, Any]:
+                shown = manage(inboxes, "GET", f"/v1/notifications/{id}").json
+                return {each["channel"]: each for each in shown["receipts"]}
+
+            eventually(lambda: receipt()[f"user:{user}"]["delivered_at"])
+            assert receipt()[f"user:{user}"]["read_at"] is None
+
+    def test_post_of_a_frame(self, inboxes: Service, user: str) -> None:
+        """Who has no WebSocket posts the frames, and is answered as there."""
+        id = publish(inboxes, user)
+        frame = {"type": "read", "ref": "r", "ids": [id]}
+        answer = ask(inboxes, user, "POST", "/v1/stream", frame)
+        assert (answer.status, answer.json["type"], answer.json["ref"]) == (200, "ok", "r")
+        assert answer.json["changed"] is True
+        assert ask(inboxes, user, "GET", COUNTS).json["counts"] == answer.json["counts"]
+
+
+class TestMembership:
+    def test_joined_and_left(self, inboxes: Service, user: str) -> None:
+        """Connections gain and lose a topic at once, on all workers, without a subscription."""
+        with on_each_worker(inboxes, user) as clients:
+            manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+            for client in clients:
+                assert state(client, revision=1)["memberships"] == [user]
+            publish(inboxes, f"#{user}", title="1")
+            for client in clients:
+                frame = client.receive("notification")
+                assert (frame["channel"], frame["notification"]["title"]) == (f"topic:{user}", "1")
+            manage(inboxes, "DELETE", f"/v1/topics/{user}/members/{user}")
+            for client in clients:
+                assert state(client, revision=2)["memberships"] == []
+            publish(inboxes, f"#{user}", title="not theirs")
+            publish(inboxes, user, title="2")
+            for client in clients:
+                assert client.receive("notification")["notification"]["title"] == "2"
+
+    def test_nothing_is_lost_between(self, inboxes: Service, user: str) -> None:
+        """What is published right behind the membership reaches everybody, though no worker may know of it yet."""
+        with on_each_worker(inboxes, user) as clients:
+            for number in range(8):
+                topic = f"{user}-{number}"
+                manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")
+                publish(inboxes, f"#{topic}", title=topic)
+            for client in clients:
+                titles: set[str] = set()
+                while len(titles) < 8:
+                    titles.add(client.receive("notification")["notification"]["title"])
+                assert titles == {f"{user}-{number}" for number in range(8)}
+
+    def test_while_away(self, inboxes: Service, user: str) -> None:
+        """Who comes back is sent what a topic had since the membership, and nothing from before."""
+        with inboxes.client(user) as client:
+            since = client.welcome["cursor"]
+        publish(inboxes, f"#{user}", title="before")
+        manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+        publish(inboxes, f"#{user}", title="after")
+        publish(inboxes, user, title="last")
+        with inboxes.client(user, since=since) as client:
+            titles = [client.receive("notification")["notification"]["title"] for _ in range(2)]
+        assert sorted(titles) == ["after", "last"]
+
+    def test_while_replaying(self, inboxes: Service, user: str) -> None:
+        """Memberships that come and go while a connection is replayed do it no harm."""
+        with inboxes.client(user) as client:
+            since = client.welcome["cursor"]
+        assert inboxes.publish([{"to": {"users": [user]}, "data": "x" * 500}] * 900).status == 200
+        with inboxes.client(user, since=since) as client:
+            for number in range(6):
+                manage(inboxes, "DELETE" if number % 2 else "PUT", f"/v1/topics/{user}/members/{user}")
+                publish(inboxes, f"#{user}", title="passing")
+            manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+            last = publish(inboxes, f"#{user}", title="last")
+            own = 0
+            while (frame := client.receive("notification"))["notification"]["id"] != last or own < 900:
+                own += frame["channel"] == f"user:{user}"
+            assert own == 900
+
+    def test_both(self, inboxes: Service, user: str) -> None:
+        """Who subscribes besides keeps the topic when the membership ends, and the other way round."""
+        with inboxes.client(user, [user]) as client:
+            manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+            state(client, revision=1)
+            manage(inboxes, "DELETE", f"/v1/topics/{user}/members/{user}")
+            state(client, revision=2)
+            publish(inboxes, f"#{user}", title="1")
+            assert client.receive("notification")["notification"]["title"] == "1"
+            manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+            state(client, revision=3)
+            client.ask("unsubscribe", topic=user)
+            publish(inboxes, f"#{user}", title="2")
+            while client.receive("notification")["notification"]["title"] != "2":
+                pass
+
+    def test_bulk(self, inboxes: Service, user: str) -> None:
+        """Many are added and removed at once, and listed by pages."""
+        path = f"/v1/topics/{user}/members"
+        names = [f"{user}-{number:03}" for number in range(120)]
+        answer = manage(inboxes, "POST", path, {"add": names}).json
+        assert (answer["added"], answer["removed"]) == (120, 0)
+        page = manage(inboxes, "GET", path).json
+        rest = manage(inboxes, "GET", f"{path}?after={page['next']}").json
+        assert page["members"] + rest["members"] == names and rest["next"] is None
+        answer = manage(inboxes, "POST", path, {"add": ["x"], "remove": names[:119]}).json
+        assert (answer["added"], answer["removed"]) == (1, 119)
+
+
+class TestMutes:
+    def test_not_pushed(self, inboxes: Service, user: str) -> None:
+        """What is muted is neither pushed nor counted, live or on replay; on all workers, and for nobody else."""
+        manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+        with on_each_worker(inboxes, user) as clients, inboxes.client(f"{user}-2") as other:
+            since = clients[0].welcome["cursor"]
+            mutes = {"types": ["noise"], "topics": [user]}
+            assert ask(inboxes, user, "PUT", "/v1/inbox/mutes", mutes).json == mutes
+            for client in clients:
+                state(client, revision=2)
+            publish(inboxes, user, type="noise")
+            publish(inboxes, "all", type="noise")
+            publish(inboxes, f"#{user}")
+            last = publish(inboxes, user, title="last")
+            for client in clients:
+                assert client.receive("notification")["notification"]["id"] == last
+            assert other.receive("notification")["notification"]["type"] == "noise"
+        with inboxes.client(user, since=since) as client:
+            assert client.receive("notification")["notification"]["id"] == last
+        listed = ask(inboxes, user, "GET", "/v1/inbox?limit=4").json["items"]
+        assert [(item["muted"], item["read"]) for item in listed] == [(False, False)] + [(True, True)] * 3
+
+    def test_suppressed(self, inboxes: Service, user: str) -> None:
+        """The publisher is told, for each channel."""
+        assert ask(inboxes, user, "GET", "/v1/inbox/mutes").json == {"types": [], "topics": []}
+        ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": ["noise"]})
+        answer = inboxes.publish({"to": {"users": [user, f"{user}-2"]}, "type": "noise"}).json
+        assert [each.get("suppressed") for each in answer["channels"]] == ["muted_type", None]
+
+
+class TestCut:
+    @pytest.mark.parametrize(
+        ("method", "path", "status"), [("POST", "/v1/users/{}/disconnect", 202), ("DELETE", "/v1/users/{}", 204)]
+    )
+    def test_closed(self, inboxes: Service, user: str, method: str, path: str, status: int) -> None:
+        """Who is disconnected or erased is closed on all workers and transports, and nobody else is."""
+        with (
+            on_each_worker(inboxes, user) as clients,
+            EventStream(inboxes, inboxes.token(user)) as events,
+            inboxes.client(f"{user}-2") as other,
+        ):
+            events.receive("welcome")
+            publish(inboxes, user)
+            assert manage(inboxes, method, path.format(user)).status == status
+            assert [client.close_code() for client in clients] == [4502, 4502]
+            assert events.receive("close")["code"] == 4502
+            publish(inboxes, f"{user}-2", title="still here")
+            assert other.receive("notification")["notification"]["title"] == "still here"
+
+    def test_erased(self, inboxes: Service, user: str) -> None:
+        """Nothing of whom was erased comes back, neither by a list nor by a replay, on any worker."""
+        with inboxes.client(user) as client:
+            since = client.welcome["cursor"]
+            id = publish(inboxes, user, title="secret")
+            assert client.receive("notification")
+            assert manage(inboxes, "GET", f"/v1/users/{user}/export").json["inbox"][0]["notification"]["id"] == id
+            manage(inboxes, "DELETE", f"/v1/users/{user}")
+            assert client.close_code() == 4502
+        listed = {item["channel"] for item in ask(inboxes, user, "GET", "/v1/inbox?limit=100").json["items"]}
+        assert listed <= {"all"}
+        assert (
+            inboxes.request("GET", f"/v1/notifications/{id}", None, {"Authorization": f"Bearer {API_KEY}"}).status
+            == 404
+        )
+        with inboxes.client(user, since=since) as client:
+            assert client.welcome["revision"] == 0
+            assert client.welcome["lost"] == []
+            last = publish(inboxes, user)
+            while (frame := client.receive("notification"))["notification"]["id"] != last:
+                assert frame["channel"] == "all"
+
+
+class TestHttp:
+    def test_list(self, inboxes: Service, user: str) -> None:
+        """A list has items, counts, and the cursor up to which it is complete: all up to it can be read."""
+        ids = [publish(inboxes, user) for _ in range(3)]
+        page = ask(inboxes, user, "GET", "/v1/inbox?limit=2").json
+        assert [item["notification"]["id"] for item in page["items"]] == ids[:0:-1]
+        assert page["next"] and page["revision"] == 0
+        rest = ask(inboxes, user, "GET", f"/v1/inbox?limit=2&before={page['next']}").json
+        assert rest["items"][0]["notification"]["id"] == ids[0]
+        assert do(inboxes, user, "read", up_to=page["cursor"])["counts"]["unread"] == 0
+
+    @pytest.mark.parametrize("path", ["/v1/inbox", COUNTS])
+    def test_conditional(self, inboxes: Service, user: str, path: str) -> None:
+        """Whoever has the last answer is told so, on every worker, until something changes."""
+        publish(inboxes, user)
+        first = ask(inboxes, user, "GET", path)
+        tag = {"If-None-Match": first.headers["ETag"]}
+        for _ in range(6):
+            again = ask(inboxes, user, "GET", path, headers=tag)
+            assert (again.status, again.text, again.headers["ETag"]) == (304, "", tag["If-None-Match"])
+        do(inboxes, user, "seen", up_to=FUTURE)
+        assert ask(inboxes, user, "GET", path, headers=tag).status == 200
+        assert "no-cache" in first.headers["Cache-Control"] and "private" in first.headers["Cache-Control"]
+
+    @pytest.mark.parametrize("path", ["", "/counts", "/mutes", "/read", "/unarchive"])
+    def test_preflight(self, inboxes: Service, path: str) -> None:
+        """Pages of other origins may ask."""
+        headers = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+        answer = inboxes.request("OPTIONS", f"/v1/inbox{path}", None, headers)
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        assert {"GET", "POST", "PUT"} <= set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+        assert "If-None-Match" in answer.headers["Access-Control-Allow-Headers"]
+
+    def test_cookie(self, inboxes: Service, user: str) -> None:
+        """The cookie counts for pages of the own origin and those of the settings; others are refused."""
+        id = publish(inboxes, user)
+        cookie = {"Cookie": f"notifier_token={inboxes.token(user)}"}
+        for origin, status in [
+            (f"http://127.0.0.1:{inboxes.port}", 200),
+            ("https://shop.example", 200),
+            ("https://evil.example", 403),
+            (None, 403),
+        ]:
+            headers = cookie | ({"Origin": origin} if origin else {})
+            assert inboxes.request("POST", "/v1/inbox/read", {"ids": [id]}, headers).status == status
+        shared = inboxes.request("GET", COUNTS, None, cookie | {"Origin": "https://shop.example"})
+        assert shared.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert shared.headers["Access-Control-Allow-Credentials"] == "true"
+
+    def test_receipts(self, inboxes: Service, user: str) -> None:
+        """A notification shows what became of it on each of its channels."""
+        id = publish(inboxes, user, f"#{user}", "all")
+        do(inboxes, user, "archive", ids=[id])
+        shown = manage(inboxes, "GET", f"/v1/notifications/{id}").json
+        own, topic, everybody = shown["receipts"]
+        assert shown["channels"] == [f"user:{user}", f"topic:{user}", "all"]
+        assert own["read_at"] and own["archived_at"] and not own["delivered_at"]
+        assert (topic["read"], everybody["read"], everybody["archived"]) == (0, 1, 1)
+
+    def test_explain(self, inboxes: Service, user: str) -> None:
+        """A dry run tells who would get it, and publishes nothing."""
+        manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+        headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
+        note = {"to": {"users": [user, f"{user}-2"], "topics": [user]}, "title": "x"}
+        with inboxes.client(user) as client:
+            path = "/v1/notifications?dry_run=explain"
+            found = inboxes.request("POST", path, note, headers).json["recipients"]
+            assert [(each["channel"], each["reason"], each["pushed"]) for each in found] == [
+                (f"user:{user}", "connected", True),
+                (f"user:{user}-2", "offline", False),
+                (f"topic:{user}", "connected", True),
+            ]
+            assert [member["user"] for member in found[2]["members"]] == [user]
+            last = publish(inboxes, user)
+            assert client.receive("notification")["notification"]["id"] == last
+
+
+def test_redis_restarted(user: str) -> None:
+    """Over a restart of Redis what is done and published counts, and all connections end with the same counts."""
+    with running_valkey() as valkey, Service(redis_url=valkey.url, heartbeat=5) as service:
+        manage(service, "PUT", f"/v1/topics/{user}/members/{user}")
+        for to in (user, "all", f"#{user}"):
+            publish(service, to)
+        with on_each_worker(service, user) as clients:
+            valkey.stop()
+            valkey.start()
+            eventually(lambda: service.publish({"to": {"topics": [user]}, "title": "x"}).status == 201)
+            eventually(lambda: ask(service, user, "POST", "/v1/inbox/read", {"up_to": FUTURE}).status == 200)
+            told = ask(service, user, "GET", COUNTS).json
+            for client in clients:
+                last = client.welcome
+                while (last["counts"], last["revision"]) != (told["counts"], told["revision"]):
+                    last = client.receive("state")
+            assert told["counts"] == counts(0, 0)
+            publish(service, f"#{user}")
+            for client in clients:
+                state(client, counts=counts(1, 1))
+
+
+class Copy:
+    """One entry of a notification in the model: a cursor, and what was done with it."""
+
+    def __init__(self, cursor: str) -> None:
+        ms, _, seq = cursor.partition("-")
+        self.place = (int(ms), int(seq))
+        self.flags: set[str] = set()
+
+
+class Model:
+    """What was published, in the order of its cursors, and all changes in the order of their revisions."""
+
+    ACTIONS = {"seen": "s", "read": "rs", "unread": "ra", "archive": "ars", "unarchive": "a"}
+
+    def __init__(self, user: str) -> None:
+        self.order = [f"user:{user}", "all", f"topic:{user}"]
+        self.items: dict[str, dict[str, Copy]] = {}
+        self.keys: dict[str, list[str]] = {}
+        self.recalled: set[str] = set()
+
+    def carry_out(self, change: dict[str, Any]) -> None:
+        flags = self.ACTIONS[change["action"]]
+        for id, copies in self.items.items():
+            for copy in copies.values():
+                if "ids" in change:
+                    is_meant = id in change["ids"]
+                else:
+                    ms, _, seq = change["up_to"].partition("-")
+                    is_meant = copy.place <= (int(ms), int(seq))
+                if is_meant:
+                    copy.flags = (
+                        copy.flags - set(flags) if change["action"].startswith("un") else copy.flags | set(flags)
+                    )
+
+    def inbox(self) -> dict[str, str]:
+        """Return the flags of each item."""
+        gone = set(self.recalled)
+        for ids in self.keys.values():
+            gone |= set(sorted(ids, key=lambda id: min(copy.place for copy in self.items[id].values()))[:-1])
+        first = {
+            id: next(copies[name] for name in self.order if name in copies)
+            for id, copies in self.items.items()
+            if id not in gone
+        }
+        return {id: "".join(sorted(copy.flags)) for id, copy in first.items()}
+
+
+class Device:
+    """A client of the user with a WebSocket: it remembers every state that it was told."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.states = [client.welcome]
+        self._refs = itertools.count()
+
+    def do(self, action: str, target: dict[str, Any]) -> None:
+        ref = f"d{next(self._refs)}"
+        self.client.send(action, ref=ref, **target)
+        while (frame := self.receive()).get("ref") != ref:
+            pass
+        assert frame["type"] == "ok", frame
+
+    def receive(self) -> dict[str, Any]:
+        frame = self.client.receive()
+        if frame["type"] == "state":
+            self.states.append(frame)
+        return frame
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        return [change for told in self.states for change in told.get("changes", [])]
+
+
+def test_a_thousand_random_operations(user: str) -> None:
+    """Three clients of one user do 1,000 random things at once: in the end all agree with each other and a model.
+
+    Who is told of every revision knows the order in which things were done, and the model does them in that order.
+    """
+    with Service(workers=2) as service:
+        manage(service, "PUT", f"/v1/topics/{user}/members/{user}")
+        model = Model(user)
+        with on_each_worker(service, user) as clients:
+            devices = [Device(client) for client in clients]
+            failures: list[BaseException] = []
+
+            def post(action: str, target: dict[str, Any]) -> None:
+                do(service, user, action, **target)
+
+            def play(seed: int, act: Any, operations: int) -> None:
+                try:
+                    rng = random.Random(seed)
+                    for number in range(operations):
+                        operate(service, user, model, rng, act, f"{seed}-{number}")
+                except BaseException as failure:
+                    failures.append(failure)
+                    raise
+
+            players = [*(device.do for device in devices), post]
+            threads = [
+                threading.Thread(target=play, args=(seed, act, 334)) for seed, act in enumerate(players, start=2026)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+                assert not thread.is_alive()
+            assert not failures
+
+            told = ask(service, user, "GET", COUNTS).json
+            for device in devices:
+                while device.states[-1] | told != device.states[-1]:
+                    device.receive()
+                revisions = [change["revision"] for change in device.changes]
+                assert revisions == list(range(2, told["revision"] + 1))  # 1 was the membership
+            assert devices[0].changes == devices[1].changes
+
+        for change in devices[0].changes:
+            model.carry_out(change)
+        expected = model.inbox()
+        listed = {}
+        for status in ("all", "archived"):
+            path, before = f"/v1/inbox?status={status}&limit=100", ""
+            while before is not None:
+                page = ask(service, user, "GET", path + (f"&before={before}" if before else "")).json
+                for item in page["items"]:
+                    flags = "".join(flag[0] for flag in ("archived", "read", "seen") if item[flag])
+                    assert listed.setdefault(item["notification"]["id"], flags) == flags
+                before = page["next"]
+        assert listed == expected
+        unread = sum("r" not in flags for flags in expected.values())
+        unseen = sum("s" not in flags for flags in expected.values())
+        assert told["counts"] == counts(unread, unseen)
+        for _ in range(6):  # both workers
+            assert ask(service, user, "GET", COUNTS).json == told
+        with on_each_worker(service, user) as clients:
+            assert [client.welcome["counts"] for client in clients] == [told["counts"]] * 2
+
+
+def operate(service: Service, user: str, model: Model, rng: random.Random, act: Any, name: str) -> None:
+    """Do one random thing."""
+    ids = list(model.items)
+    kind = rng.random()
+    if kind < 0.3 or len(ids) < 3:
+        to = rng.choice(
+            [["user"], ["user"], ["all"], ["topic"], ["user", "all"], ["user", "all", "topic"], ["all", "topic"]]
+        )
+        key = f"{'+'.join(to)}-{rng.randrange(3)}" if rng.random() < 0.3 else None
+        address = {
+            "users": [user] if "user" in to else [],
+            "topics": [user] if "topic" in to else [],
+            "all": "all" in to,
+        }
+        answer = service.publish({"to": address, "title": name} | ({"collapse_key": key} if key else {})).json
+        model.items[answer["id"]] = {each["channel"]: Copy(each["cursor"]) for each in answer["channels"]}
+        if key:
+            model.keys.setdefault(key, []).append(answer["id"])
+    elif kind < 0.36:
+        id = rng.choice(ids)
+        if service.recall(id).status == 204:
+            model.recalled.add(id)
+    else:
+        action = rng.choice(list(Model.ACTIONS))
+        if rng.random() < 0.2:
+            copy = rng.choice(list(model.items[rng.choice(ids[-20:])].values()))
+            act(action, {"up_to": f"{copy.place[0]}-{copy.place[1]}"})
+        else:
+            chosen = rng.sample(ids, rng.randrange(1, min(len(ids), 6)))
+            act(action, {"ids": [*chosen, str(uuid4())]})

@@ -1,0 +1,96 @@
+"""The recording client beside a real service: whatever is done with an inbox, both say the same."""
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from notifier.client import NotifierClient
+from notifier.testing.recording import RecordingNotifier
+from tests.service import API_KEY, DEADLINE, Service, eventually
+
+ACTIONS = ["seen", "read", "unread", "archive", "unarchive"]
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"status": "unread"},
+    {"status": "archived"},
+    {"type": "a"},
+    {"type": ["a", "b"], "severity": "error"},
+    {"topic": "orders"},
+]
+
+
+@pytest.fixture
+def own() -> Iterator[Service]:
+    """A service of its own, since what goes to all is in every inbox."""
+    with Service(workers=1) as service:
+        yield service
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_same(own: Service, seed: int) -> None:
+    """The recording client's inbox is that of a user to whom everything was published."""
+    dice, recording = random.Random(seed), RecordingNotifier()
+    with NotifierClient(f"http://127.0.0.1:{own.port}", api_key=API_KEY, deadline=DEADLINE) as client:
+        client.add_member("orders", "alice")
+        both = Both(recording, client, own.token("alice"))
+        for _ in range(120):
+            step = dice.choice([both.publish, both.publish, both.act, both.act, both.act, both.recall])
+            step(dice)
+            both.compare(dice)
+
+
+class Both:
+    """The two clients; notifications are named by their numbers, since each has ids of its own."""
+
+    def __init__(self, recording: RecordingNotifier, client: NotifierClient, token: str) -> None:
+        self.clients = (recording, client)
+        self.inboxes = (recording.inbox(token=token), client.inbox(token=token))
+        self.ids: list[tuple[str, str]] = []
+
+    def publish(self, dice: random.Random) -> None:
+        """Publish something to the user, a topic or all."""
+        to = dice.choice([{"users": ["alice"]}, {"topics": ["orders"]}, {"all": True}])
+        members = {"type": dice.choice("abc"), "severity": dice.choice(["info", "error"])}
+        published = [client.publish(members, to=to) for client in self.clients]  # type: ignore[typeddict-item, misc]
+        self.ids.append((published[0].id, published[1].id))
+        last = int(published[1].channels[0].cursor.split("-")[0])
+        eventually(lambda: time.time() * 1000 > last + 1)  # within a millisecond, channels have an order of their own
+
+    def act(self, dice: random.Random) -> None:
+        """Do something with some items, or with all up to one of them."""
+        action, numbers = (
+            dice.choice(ACTIONS),
+            dice.sample(range(len(self.ids)), dice.randint(0, min(len(self.ids), 4))),
+        )
+        place = dice.random()
+        for index, inbox in enumerate(self.inboxes):
+            page = inbox.list(limit=100)
+            act = getattr(inbox, action)
+            if page.items and place < 0.3:
+                act(up_to=page.items[int(place / 0.3 * len(page.items))].cursor)
+            else:
+                act([self.ids[number][index] for number in numbers])
+
+    def recall(self, dice: random.Random) -> None:
+        """Take something back."""
+        if self.ids and dice.random() < 0.3:
+            pair = self.ids.pop(dice.randrange(len(self.ids)))
+            for client, id in zip(self.clients, pair, strict=True):
+                client.recall(id)
+
+    def compare(self, dice: random.Random) -> None:
+        """Fail where they do not say the same."""
+        ours, theirs = (inbox.counts()[:2] for inbox in self.inboxes)
+        assert ours == theirs
+        filters = dice.choice(FILTERS)
+        ours_listed, theirs_listed = (self.listed(index, filters) for index in range(2))
+        assert ours_listed == theirs_listed, filters
+
+    def listed(self, index: int, filters: dict[str, Any]) -> list[tuple[int, bool, bool, bool]]:
+        """Return a list, with numbers in place of ids."""
+        numbers = {pair[index]: number for number, pair in enumerate(self.ids)}
+        items = self.inboxes[index].items(**filters)
+        return [(numbers[item.id], item.seen, item.read, item.archived) for item in items]

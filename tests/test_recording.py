@@ -1,0 +1,186 @@
+"""The clients that record: what they are asked they answer as a service that nobody else uses would."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from notifier.client import Counts, MembersChanged, Mutes, ProblemError, SharedReceipt, State, UserReceipt
+from notifier.testing.recording import AsyncRecordingNotifier, RecordingNotifier
+
+
+@pytest.fixture
+def notifier() -> RecordingNotifier:
+    """A client that has published something to Alice, to a topic and to all."""
+    notifier = RecordingNotifier()
+    notifier.publish(to={"users": ["alice"]}, title="First", type="order.shipped")
+    notifier.publish(to={"topics": ["orders"]}, title="Second", severity="error")
+    notifier.publish(to={"all": True}, title="Third")
+    notifier.publish(to={"users": ["alice"]}, title="Nowhere", retain="none")
+    return notifier
+
+
+def titles(notifier: RecordingNotifier, **filters: Any) -> list[str]:
+    """Return what a list has."""
+    return [item.notification["title"] for item in notifier.inbox(token="any").items(**filters)]
+
+
+class TestInbox:
+    """The inbox that there is."""
+
+    def test_list(self, notifier: RecordingNotifier) -> None:
+        """It has what is kept for inboxes, the newest first."""
+        assert titles(notifier) == ["Third", "Second", "First"]
+
+    @pytest.mark.parametrize(
+        "filters, found",
+        [
+            ({"type": "order.shipped"}, ["First"]),
+            ({"type": ["order.shipped", "other"]}, ["First"]),
+            ({"topic": "orders"}, ["Second"]),
+            ({"severity": "error"}, ["Second"]),
+            ({"status": "archived"}, []),
+        ],
+    )
+    def test_filters(self, notifier: RecordingNotifier, filters: Any, found: list[str]) -> None:
+        """It can be filtered."""
+        assert titles(notifier, **filters) == found
+
+    def test_pages(self, notifier: RecordingNotifier) -> None:
+        """It comes in pages."""
+        inbox = notifier.inbox()
+        first = inbox.list(limit=2)
+        second = inbox.list(limit=2, before=first.next)
+        assert [item.notification["title"] for item in (*first.items, *second.items)] == ["Third", "Second", "First"]
+        assert second.next is None
+        assert first.cursor == first.items[0].cursor
+
+    def test_actions(self, notifier: RecordingNotifier) -> None:
+        """What is done with items shows in the list and in the counts."""
+        inbox = notifier.inbox()
+        third, second, first = (item.id for item in inbox.items())
+        assert inbox.counts() == Counts(3, 3, 0)
+        assert inbox.seen(third).counts == Counts(3, 2, 1)
+        assert inbox.read([second, "unknown"]).unknown == ("unknown",)
+        assert titles(notifier, status="unread") == ["Third", "First"]
+        assert inbox.archive(first).counts == Counts(1, 0, 3)
+        assert titles(notifier, status="archived") == ["First"]
+        assert not inbox.archive(first).changed
+        assert inbox.unread(first).counts == Counts(2, 0, 4)
+        assert inbox.read(up_to=inbox.list().cursor).counts == Counts(0, 0, 5)
+        assert inbox.unarchive(first).changed is False
+
+    def test_mutes(self, notifier: RecordingNotifier) -> None:
+        """What is muted is listed, but not counted."""
+        inbox = notifier.inbox()
+        assert inbox.set_mutes(types=["chat.said"]) == inbox.mutes() == Mutes(("chat.said",))
+        published = notifier.publish(to={"users": ["alice"]}, type="chat.said")
+        assert published.channels[0].suppressed == "muted_type"
+        assert inbox.list().items[0].muted
+        assert inbox.counts().unread == 3
+
+    def test_recall(self, notifier: RecordingNotifier) -> None:
+        """What is recalled leaves it."""
+        notifier.recall(notifier.inbox().list().items[0].id)
+        assert titles(notifier) == ["Second", "First"]
+
+    @pytest.mark.parametrize(
+        "ask, code",
+        [
+            (lambda inbox: inbox.read(), "invalid_inbox_action"),
+            (lambda inbox: inbox.read([str(number) for number in range(1001)]), "invalid_inbox_action"),
+            (lambda inbox: inbox.read(up_to="yesterday"), "invalid_inbox_action"),
+            (lambda inbox: inbox.set_mutes([str(number) for number in range(101)]), "invalid_inbox_action"),
+            (lambda inbox: inbox.list(limit=101), "bad_request"),
+            (lambda inbox: inbox.list(before="elsewhere"), "bad_request"),
+            (lambda inbox: inbox.list(status="new"), "bad_request"),
+        ],
+    )
+    def test_refused(self, notifier: RecordingNotifier, ask: Callable[[Any], Any], code: str) -> None:
+        """What a service would refuse is refused."""
+        with pytest.raises(ProblemError) as raised:
+            ask(notifier.inbox())
+        assert raised.value.code == code
+
+
+class TestBackend:
+    """What a backend asks about users."""
+
+    def test_members(self, notifier: RecordingNotifier) -> None:
+        """Members are kept."""
+        notifier.add_member("orders", "bob")
+        assert notifier.change_members("orders", ["alice", "bob", "carl"]) == MembersChanged(2, 0)
+        assert notifier.change_members("orders", remove=["alice", "dora"]) == MembersChanged(0, 1)
+        notifier.remove_member("orders", "carl")
+        assert list(notifier.members("orders")) == ["bob"]
+        assert list(notifier.members("other")) == []
+
+    @pytest.mark.parametrize("name", ["a b", "{a}", "x" * 129])
+    def test_wrong_name(self, notifier: RecordingNotifier, name: str) -> None:
+        """What cannot be a name is refused."""
+        for ask in (notifier.add_member, notifier.remove_member):
+            with pytest.raises(ProblemError, match="bad_request"):
+                ask("orders", name)
+        with pytest.raises(ProblemError, match="bad_request"):
+            notifier.erase_user(name)
+
+    def test_users(self, notifier: RecordingNotifier) -> None:
+        """Who was erased or disconnected is remembered, and what was theirs is gone."""
+        notifier.add_member("orders", "alice")
+        export = notifier.export_user("alice")
+        assert [item["notification"]["title"] for item in export["inbox"]] == ["First"]
+        assert export["topics"] == ["orders"]
+        notifier.disconnect_user("bob")
+        notifier.erase_user("alice")
+        assert (notifier.erased, notifier.disconnected) == (["alice"], ["bob"])
+        assert titles(notifier) == ["Third", "Second"]
+        assert list(notifier.members("orders")) == []
+
+    def test_receipts(self, notifier: RecordingNotifier) -> None:
+        """It was stored, and nothing else was done with it."""
+        published = notifier.publish(to={"users": ["alice"], "all": True}, title="Hello")
+        user, everybody = notifier.receipts(published.id)
+        assert isinstance(user, UserReceipt) and (user.channel, user.delivered_at) == ("user:alice", None)
+        assert isinstance(everybody, SharedReceipt) and (everybody.channel, everybody.read) == ("all", 0)
+        with pytest.raises(ProblemError, match="not_found"):
+            notifier.receipts("unknown")
+
+    def test_explain(self, notifier: RecordingNotifier) -> None:
+        """Nobody is connected, and nothing is published."""
+        notifier.add_member("orders", "alice")
+        before = len(notifier.published)
+        user, topic = notifier.explain(to={"users": ["bob"], "topics": ["orders"]}, title="Hello")
+        assert (user.reason, user.stored, user.pushed) == ("offline", True, False)
+        assert [member.user for member in topic.members] == ["alice"]
+        [nowhere] = notifier.explain(to={"users": ["bob"]}, title="Hello", retain="none")
+        assert (nowhere.reason, nowhere.stored) == ("not_kept_and_offline", False)
+        with pytest.raises(ProblemError, match="/titel"):
+            notifier.explain({"to": {"users": ["bob"]}, "titel": "Hello"})
+        assert len(notifier.published) == before
+
+
+def test_listen(notifier: RecordingNotifier) -> None:
+    """A stream yields what was put there, states too."""
+    state = State(Counts(1, 1, 1))
+    notifier.incoming.append(state)
+    with notifier.listen(inbox=True) as stream:
+        assert list(stream) == [state]
+
+
+def test_async() -> None:
+    """The same with asyncio."""
+
+    async def run() -> None:
+        notifier = AsyncRecordingNotifier()
+        published = await notifier.publish(to={"topics": ["orders"]}, title="Hello")
+        inbox = notifier.inbox(token="any")
+        assert [item.id async for item in inbox.items()] == [published.id]
+        assert (await inbox.read(published.id)).counts == await inbox.counts()
+        await notifier.add_member("orders", "alice")
+        assert [user async for user in notifier.members("orders")] == ["alice"]
+        assert len(await notifier.receipts(published.id)) == 1
+        await notifier.erase_user("alice")
+        assert notifier.erased == ["alice"]
+
+    asyncio.run(run())
