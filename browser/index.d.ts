@@ -80,6 +80,32 @@ export interface Problem {
   retry_after?: number;
 }
 
+/** What was done to items of the inbox, to the user's memberships or to what is muted. */
+export interface InboxChange {
+  revision: number;
+  action: "seen" | "read" | "unread" | "archive" | "unarchive" | "topics" | "mutes";
+  ids?: string[];
+  /** All items up to there. */
+  up_to?: Cursor;
+}
+
+/** How the user's inbox stands. If the revision is not the last one plus the changes, something was missed. */
+export interface InboxState {
+  counts: Counts;
+  revision: number;
+  /** RFC 3339: when the next item expires. */
+  expires_at: string | null;
+  changes?: InboxChange[];
+  /** Topics of which the user is a member; in the first, and where they have changed. */
+  memberships?: string[];
+}
+
+/** As the service counts: muted and archived items are neither. */
+export interface Counts {
+  unread: number;
+  unseen: number;
+}
+
 export interface Events {
   /** Each id once, in order per channel. */
   notification: (notification: Notification, circumstances: Circumstances) => void;
@@ -89,8 +115,10 @@ export interface Events {
   lost: (lost: { channels: string[] }) => void;
   /** All that was missed has come: so many notifications with `replay`, and nothing of the lost channels. */
   replayed: (replayed: { count: number; lost: string[] }) => void;
-  /** Of the user's inbox, where the service has one. */
-  counts: (counts: Record<string, number>) => void;
+  /** Of the user's inbox. */
+  counts: (counts: Counts) => void;
+  /** On connecting, and whenever something in the user's inbox has changed, on whatever device. */
+  inbox: (state: InboxState) => void;
   state: (change: Change) => void;
   /** A problem that the service told, or what getToken threw. */
   error: (error: Problem | Error) => void;
@@ -125,6 +153,12 @@ export class Notifier {
   readonly cursor: Cursor | undefined;
   /** The id that the service's logs know the connection by. */
   readonly connection: string | undefined;
+  /** How the user's inbox stood last. */
+  readonly inbox: InboxState | undefined;
+  /** The stream's URL, with http(s): others of the service are relative to it. */
+  readonly url: string;
+  /** Resolves to a token for a request of one's own; to undefined where a cookie says who it is. */
+  token(): Promise<string | undefined>;
   /** Calls back on each such event; returns what ends it. */
   on<Event extends keyof Events>(event: Event, callback: Events[Event]): () => void;
   /** With `perBrowser` a notification calls back in one of the tabs that share a connection. */

@@ -4,7 +4,8 @@
  * `on(listener)` has those of these methods called that the listener has, and returns what ends it:
  * - `count()`: counts are others now
  * - `change({action, ids | up_to})`: items are to be seen, read, ...; it may return a function that takes that back
- * - `arrive(notification, channel)`, `remove(id)`, `expire(until)`: of items
+ * - `arrive(channel)`: something may have; the service says it without a channel, and when each is to ask
+ * - `remove(id)`, `expire(until)`: of items
  * - `stale()`: something was missed, so what was fetched may be wrong
  */
 
@@ -26,7 +27,7 @@ export function createInbox(notifier, random = Math.random) {
   let timer;
 
   notifier.on("inbox", hear);
-  notifier.on("notification", (notification, { channel }) => tell("arrive", notification, channel));
+  notifier.on("notification", (_, { channel }) => tell("arrive", channel));
   notifier.on("removed", ({ id }) => tell("remove", id));
   notifier.on("lost", () => tell("stale"));
 
@@ -44,8 +45,9 @@ export function createInbox(notifier, random = Math.random) {
     const fresh = changes.filter((change) => change.revision > known.revision);
     const isComplete = revision === known.revision + fresh.length;
     learn({ counts, revision, expires_at });
-    if (isComplete) fresh.forEach((change) => tell("change", change));
-    else tell("stale");
+    if (!isComplete) tell("stale");
+    else if (!changes.length) tell("arrive");
+    else fresh.forEach((change) => tell("change", change));
   }
 
   function learn(news) {

@@ -2,6 +2,7 @@ import { isBefore } from "./cursor.js";
 
 const PAGE = 20; // items
 const LONGEST_PAGE = 100; // what the service gives at once
+const SOON = 100; // ms: what has arrived is told twice, by itself and by the counts
 const PAUSE = 250; // ms: many that arrive at once are fetched at once
 const SPREAD = 1_000; // ms: what arrives for many must not be fetched by all at once
 
@@ -79,11 +80,13 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     isLoading = false;
     if (asked !== status) return load();
     changed();
-    rest = setTimeout(wake, PAUSE);
+    rest = setTimeout(() => {
+      rest = undefined;
+      wake();
+    }, PAUSE);
   }
 
   function wake() {
-    rest = undefined;
     if (isStale) load();
   }
 
@@ -142,9 +145,9 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     };
   }
 
-  function arrive(_, channel) {
+  function arrive(channel = "user:") {
     isStale = true;
-    setTimeout(() => isStale && load(), channel.startsWith("user:") ? 0 : random() * SPREAD);
+    setTimeout(wake, channel.startsWith("user:") ? SOON : SOON + random() * SPREAD);
   }
 
   function remove(id) {

@@ -32,7 +32,10 @@ function startClient(section) {
   const part = (role) => section.querySelector(`[data-role="${role}"]`);
   const getToken = async () => (await fetchJson(section.dataset.tokenUrl)).token;
   const notifier = new Notifier({ getToken, topics: ["orders"] });
-  for (const name of ["bell", "inbox", "toasts"]) section.querySelector(`notifier-${name}`).notifier = notifier;
+  for (const element of section.querySelectorAll("notifier-bell, notifier-inbox, notifier-toasts")) {
+    element.texts = { title: `Notifications for ${section.dataset.client}` }; // there are two people on this page
+    element.notifier = notifier;
+  }
 
   const showPosition = () => {
     // The cursor moves when all callbacks have returned.

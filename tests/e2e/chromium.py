@@ -1,14 +1,20 @@
 """A real Chromium whose tabs run the browser library."""
 
 import shutil
+from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from tests.service import Service, eventually
 
 CHROMIUM = shutil.which("chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+_AXE = Path(__file__).parent.parent.parent / "node_modules/axe-core/axe.min.js"
+
+needs_axe = pytest.mark.skipif(not _AXE.exists(), reason="needs axe-core from npm")
 
 _START = """async ([token, options]) => {
   const { Notifier } = await import("/static/notifier.js");
@@ -50,6 +56,14 @@ class Tab:
         """Wait for the last of these titles, and see that they came in that order, each once, and nothing else."""
         self.wait("titles.includes(value)", titles[-1])
         assert self.get("titles") == titles
+
+
+def check_accessibility(page: Page) -> None:
+    """Let axe-core look at a page, as soon as nothing moves any more. It finds nothing."""
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {})))")
+    page.evaluate(_AXE.read_text())
+    found = page.evaluate("async () => (await axe.run(document)).violations")
+    assert not found, [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
 
 
 def connections(service: Service) -> int:

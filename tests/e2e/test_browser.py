@@ -1,11 +1,12 @@
 """The demo page in a real Chromium: what the README's first screen promises."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from tests.e2e.chromium import CHROMIUM
+from tests.e2e.chromium import CHROMIUM, check_accessibility, needs_axe
 from tests.service import Service
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -87,5 +88,46 @@ def test_the_form_publishes(browser: Browser, demo: Service, complaints: list[st
     form.get_by_role("button", name="Publish").click()
     expect(titles(tab, "alice").filter(has_text="From the form").first).to_be_visible()
     expect(tab.locator("#result")).to_contain_text("user:alice")
+    assert complaints == []
+    tab.close()
+
+
+def test_what_is_read_is_read_in_every_tab(browser: Browser, demo: Service, complaints: list[str]) -> None:
+    """A notification is on the bell, in the inbox and in a toast; what is read in one tab is so in the other."""
+    tabs = [open_tab(browser, demo, complaints) for _ in range(2)]
+    assert demo.publish({"to": {"users": ["bob"]}, "title": "For Bob"}).status == 201
+    people = [tab.locator('[data-client="bob"]') for tab in tabs]
+    for bob in people:
+        expect(bob.locator("notifier-toasts li", has_text="For Bob")).to_be_visible()
+        expect(bob.locator("notifier-inbox").first.locator("[part~=unread]")).to_have_count(1)
+        expect(bob.get_by_role("button", name="Notifications, 1 unread")).to_be_visible()
+    people[0].get_by_role("button", name="Notifications, 1 unread").click()
+    people[0].get_by_role("dialog").get_by_role("button", name="For Bob", exact=True).click()
+    for bob in people:
+        expect(bob.locator("notifier-toasts li")).to_have_count(0)
+        expect(bob.get_by_role("button", name="Notifications", exact=True)).to_be_visible()
+    assert complaints == []
+    for tab in tabs:
+        tab.close()
+
+
+@needs_axe
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_it(browser: Browser, demo: Service, complaints: list[str], scheme: Any, width: int) -> None:
+    """axe-core finds nothing on the page, wide or narrow, light or dark, with the panel closed and open."""
+    tab = open_tab(browser, demo, complaints)
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size({"width": width, "height": 900})
+    for severity in ("info", "success", "warning", "error", "critical"):
+        publication = {"to": {"all": True}, "title": f"{severity} {scheme} {width}", "severity": severity}
+        assert demo.publish(publication).status == 201
+    expect(titles(tab, "bob").first).to_have_text(f"critical {scheme} {width}")
+    expect(tab.locator("notifier-toasts li", has_text=f"critical {scheme} {width}")).to_have_count(2)
+    check_accessibility(tab)
+    alice = tab.locator('[data-client="alice"]')
+    alice.get_by_role("button", name="unread").first.click()
+    expect(alice.get_by_role("dialog").locator("li").first).to_be_visible()
+    check_accessibility(tab)
     assert complaints == []
     tab.close()

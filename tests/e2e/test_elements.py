@@ -2,19 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
-from tests.e2e.chromium import CHROMIUM
+from tests.e2e.chromium import CHROMIUM, check_accessibility, needs_axe
 from tests.service import Service, eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-
-ROOT = Path(__file__).parent.parent.parent
-AXE = ROOT / "node_modules/axe-core/axe.min.js"
 
 _START = """async ([token, options, texts]) => {
   const [{ Notifier }] = await Promise.all([import("/static/notifier.js"), import("/static/notifier-inbox.js")]);
@@ -434,7 +430,8 @@ def test_no_notifier(context: BrowserContext, service: Service, user: str) -> No
       window.notifier = new Notifier({ getToken: () => token });
       if (token) bell.notifier = notifier;
       await import("/static/notifier-inbox.js");
-      return [...document.querySelectorAll("notifier-bell, notifier-inbox")].map((e) => e.shadowRoot?.childElementCount);
+      const elements = [...document.querySelectorAll("notifier-bell, notifier-inbox")];
+      return elements.map(({ shadowRoot }) => shadowRoot?.childElementCount);
     }"""
     assert page.evaluate(start, "") == [None, None]
     assert not [url for url in asked if "/v1/" in url]
@@ -470,27 +467,19 @@ def test_languages_and_sides(context: BrowserContext, service: Service, user: st
     assert box and width and box["x"] >= 0 and box["x"] + box["width"] <= width["width"]
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core from npm")
+@needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe(browser: Browser, service: Service, user: str, scheme: Any) -> None:
     """axe-core finds nothing, with the panel closed and open, empty and full."""
     with browser.new_context(color_scheme=scheme) as context:
         tab = Tab(context, service, user)
         tab.page.evaluate("document.documentElement.style.colorScheme = 'light dark'")
-        check(tab.page)
+        check_accessibility(tab.page)
         for severity in ("info", "success", "warning", "error", "critical"):
             publish(service, user, severity.title(), body="The body", severity=severity, action_url="/orders")
         expect(tab.titles()).to_have_count(5)
         tab.act("Info", "Mark as read")
-        check(tab.page)
+        check_accessibility(tab.page)
         tab.bell.click()
         expect(tab.panel.locator("li")).to_have_count(5)
-        check(tab.page)
-
-
-def check(page: Page) -> None:
-    """Let axe-core look at a page, as soon as nothing moves any more."""
-    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {})))")
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("async () => (await axe.run(document)).violations")
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+        check_accessibility(tab.page)

@@ -90,6 +90,9 @@ def test_readme(reader: Reader, browser: Browser) -> None:
         try_page(browser.new_page(), reader.url(), script, token(), key)
         reader.shell("unset NOTIFIER_TOKEN_SECRETS")
 
+    def see_the_elements(page_of_elements: str) -> None:
+        try_elements(browser.new_page(), reader.url(), page_of_elements, token())
+
     def see_many(output: str) -> None:
         assert output.count('"status":201') == 3, output
         shows("We are back")
@@ -120,7 +123,8 @@ def test_readme(reader: Reader, browser: Browser) -> None:
             {
                 "make run\n": see_the_demo,
                 '"title": "Hello"': lambda _: shows("Hello"),
-                "new Notifier(": see_the_page,
+                "storage: sessionStorage": see_the_page,
+                "<notifier-bell>": see_the_elements,
                 "notifier.publish(": lambda _: shows("On its way"),
                 "x-ndjson": see_many,
                 "/v1/inbox/read": see_the_inbox,
@@ -153,17 +157,32 @@ def test_quickstart(reader: Reader, browser: Browser) -> None:
     page.close()
 
 
-def try_page(page: Page, url: str, script: str, token: str, key: str) -> None:
-    """Open what the README shows as a page of the service's own origin; its backend gives it the token."""
+def open_page(page: Page, url: str, text: str, token: str) -> list[str]:
+    """Open a page of the service's own origin, to which its backend gives a token; return what it complains of."""
 
     def answer(text: str) -> Callable[[Route], None]:
         return lambda route: route.fulfill(body=text, content_type="text/html")
 
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.route(f"{url}/my-page", answer(HANDLERS + script))
+    page.route(f"{url}/my-page", answer(text))
     page.route(f"{url}/my-token", answer(token))
     page.goto(f"{url}/my-page")
+    return complaints
+
+
+def try_elements(page: Page, url: str, text: str, token: str) -> None:
+    """Open the README's page with a bell, which has what was published before."""
+    complaints = open_page(page, url, text, token)
+    page.get_by_role("button", name="unread").click()
+    expect(page.get_by_role("dialog").locator("li", has_text="Hello")).to_be_visible()
+    assert complaints == []
+    page.close()
+
+
+def try_page(page: Page, url: str, script: str, token: str, key: str) -> None:
+    """Open what the README shows as a page, with handlers of its own."""
+    complaints = open_page(page, url, HANDLERS + script, token)
     expect(page.locator("body")).to_have_attribute("data-stream", "connected")
     with NotifierClient(url, api_key=key) as notifier:
         published = notifier.publish(to={"users": ["alice"]}, title="For the page")

@@ -1,6 +1,7 @@
 /** What users may write, and what they may not: `tsc --noEmit` is the test. */
 
 import { Notifier, type Problem, type Snapshot } from "notifier-client";
+import { NotifierBell } from "notifier-client/inbox";
 
 const notifier = new Notifier({ getToken: async () => "token", topics: ["orders"], storage: sessionStorage });
 
@@ -13,7 +14,9 @@ notifier.on("notification", ({ id }) => console.log(id), { perBrowser: true });
 notifier.on("removed", ({ id, channel }) => console.log(id, channel));
 notifier.on("lost", ({ channels }) => channels.map((channel) => channel.length));
 notifier.on("replayed", ({ count, lost }) => console.log(count + lost.length));
-notifier.on("counts", ({ unread }) => console.log(unread));
+notifier.on("counts", ({ unread, unseen }) => console.log(unread + unseen));
+notifier.on("inbox", ({ revision, changes = [] }) => console.log(revision, changes[0]?.action, notifier.inbox?.counts));
+notifier.token().then((token) => fetch(new URL("inbox", notifier.url), { headers: { Authorization: `Bearer ${token}` } }));
 notifier.on("state", ({ current, previous, reason, retryInMs }) => console.log(current, previous, reason, retryInMs));
 notifier.on("error", (error) => console.log("code" in error ? error.code : error.message));
 notifier.connect();
@@ -32,6 +35,16 @@ unsubscribe();
 end();
 notifier.disconnect();
 
+const bell: NotifierBell = document.createElement("notifier-bell");
+bell.notifier = notifier;
+bell.texts = { close: "Zu", unreadLabel: { one: "Eine", other: "{count} neue" } };
+bell.addEventListener("notifier-open", (event) => console.log(event.detail.notification.title, event.preventDefault()));
+if (!bell.open) bell.show();
+
+// @ts-expect-error: there is no such text
+bell.texts = { schliessen: "Zu" };
+// @ts-expect-error: an element takes a Notifier, not a URL
+document.createElement("notifier-inbox").notifier = "/v1/stream";
 // @ts-expect-error: there is no such event
 notifier.on("notifcation", () => {});
 // @ts-expect-error: only notifications are for one tab

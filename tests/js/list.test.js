@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { createInbox } from "../../browser/src/inbox.js";
+import { createList } from "../../browser/src/list.js";
+import { FakeHttp } from "./fake_http.js";
+import { settled, stopClock } from "./fake_service.js";
+
+/** A Notifier as the elements know it: what it tells is told by the test. */
+class FakeNotifier {
+  url = "https://notify.example.com/base/v1/stream";
+  token = async () => "token-1";
+  #listeners = {};
+
+  on(event, callback) {
+    this.#listeners[event] = callback;
+  }
+
+  say(event, ...details) {
+    this.#listeners[event](...details);
+  }
+}
+
+function item(number, flags) {
+  const notification = { id: `n${number}`, title: `Number ${number}` };
+  return { cursor: `${number}-0`, channel: "user:alice", notification, seen: true, read: false, archived: false, muted: false, ...flags };
+}
+
+function page(items, members) {
+  return { items, next: null, cursor: "100-0", counts: { unread: 1, unseen: 0 }, revision: 7, expires_at: null, ...members };
+}
+
+/** A list that is shown and has been fetched. */
+async function start(t, items, members) {
+  const tick = stopClock(t);
+  const http = new FakeHttp(t);
+  const notifier = new FakeNotifier();
+  const inbox = createInbox(notifier, () => 0.5);
+  const list = createList(inbox, () => {}, { random: () => 0.5 });
+  const titles = () => list.items.map(({ notification }) => notification.id);
+  notifier.say("inbox", { counts: { unread: 1, unseen: 0 }, revision: 7, expires_at: null });
+  list.show(true);
+  await settled();
+  await http.latest.answer(page(items, members));
+  await tick(250);
+  return { tick, http, notifier, inbox, list, titles };
+}
+
+test("it asks beside the stream, with the token, for what is shown", async (t) => {
+  const { http, list } = await start(t, [item(1)]);
+  assert.equal(http.latest.path, "/base/v1/inbox");
+  assert.deepEqual([...http.latest.query], [["status", "all"], ["limit", "20"]]);
+  assert.equal(http.latest.options.headers.Authorization, "Bearer token-1");
+  list.filter("archived");
+  await settled();
+  assert.equal(http.latest.query.get("status"), "archived");
+  assert.equal(list.hasLoaded, false);
+});
+
+test("what nobody sees is not fetched before somebody does", async (t) => {
+  const { tick, http, notifier, list } = await start(t, [item(1)]);
+  list.show(false);
+  notifier.say("notification", { id: "n2" }, { channel: "user:alice" });
+  await tick(10_000);
+  assert.equal(http.requests.length, 1);
+  list.show(true);
+  await settled();
+  assert.equal(http.requests.length, 2);
+});
+
+test("many that arrive at once are fetched once", async (t) => {
+  const { tick, http, notifier, titles } = await start(t, [item(1)]);
+  for (const id of ["n2", "n3", "n4"]) notifier.say("notification", { id }, { channel: "user:alice" });
+  notifier.say("inbox", { counts: { unread: 4, unseen: 0 }, revision: 7, expires_at: null });
+  await tick(100);
+  assert.equal(http.requests.length, 2);
+  await http.latest.answer(page([item(4), item(3), item(2), item(1)]));
+  await tick(1_000);
+  assert.equal(http.requests.length, 2);
+  assert.deepEqual(titles(), ["n4", "n3", "n2", "n1"]);
+});
+
+test("what arrives for many is fetched by each at a time of its own", async (t) => {
+  const { tick, http, notifier } = await start(t, [item(1)]);
+  notifier.say("notification", { id: "n2" }, { channel: "all" });
+  await tick(599);
+  assert.equal(http.requests.length, 1);
+  await tick(1);
+  assert.equal(http.requests.length, 2);
+});
+
+for (const [action, what, expected] of [
+  ["read", { ids: ["n2"] }, { 3: false, 2: true, 1: false }],
+  ["read", { up_to: "2-0" }, { 3: false, 2: true, 1: true }],
+  ["read", { up_to: "10-0" }, { 3: true, 2: true, 1: true }],
+]) {
+  test(`a state frame says what is read, by ${JSON.stringify(what)}`, async (t) => {
+    const { http, notifier, list } = await start(t, [item(3), item(2), item(1)]);
+    const change = { revision: 8, action, ...what };
+    notifier.say("inbox", { counts: { unread: 9, unseen: 0 }, revision: 8, expires_at: null, changes: [change] });
+    const read = Object.fromEntries(list.items.map(({ cursor, read }) => [parseInt(cursor), read]));
+    assert.deepEqual(read, expected);
+    assert.equal(http.requests.length, 1);
+  });
+}
+
+test("what no longer belongs into a list leaves it, and what comes back is fetched", async (t) => {
+  const { tick, http, notifier, titles } = await start(t, [item(2), item(1)]);
+  const say = (revision, action) => {
+    const changes = [{ revision, action, ids: ["n2"] }];
+    notifier.say("inbox", { counts: { unread: 0, unseen: 0 }, revision, expires_at: null, changes });
+  };
+  say(8, "archive");
+  assert.deepEqual(titles(), ["n1"]);
+  await tick(250);
+  assert.equal(http.requests.length, 1);
+  say(9, "unarchive");
+  await settled();
+  assert.equal(http.requests.length, 2);
+});
+
+test("a change that was missed has the list fetched anew, one that is known has not", async (t) => {
+  const { tick, http, notifier } = await start(t, [item(1)]);
+  const say = (revision, changes) => notifier.say("inbox", { counts: {}, revision, expires_at: null, changes });
+  say(8, [{ revision: 8, action: "read", ids: ["n1"] }]);
+  say(8, [{ revision: 8, action: "read", ids: ["n1"] }]);
+  await tick(250);
+  const before = http.requests.length;
+  say(10, [{ revision: 10, action: "read", ids: ["n1"] }]);
+  await settled();
+  assert.equal(http.requests.length, before + 1);
+});
+
+test("an answer that is older than a state frame is asked for again", async (t) => {
+  const { tick, http, notifier, list } = await start(t, [item(1)]);
+  list.reload();
+  await settled();
+  const changes = [{ revision: 8, action: "read", ids: ["n1"] }];
+  notifier.say("inbox", { counts: { unread: 0, unseen: 0 }, revision: 8, expires_at: null, changes });
+  await http.latest.answer(page([item(1)]));
+  await tick(250);
+  assert.equal(http.requests.length, 3);
+});
+
+test("what is done shows at once, and is taken back when the service refuses", async (t) => {
+  const { http, list, titles } = await start(t, [item(2), item(1)]);
+  const done = list.act("archive", { ids: ["n2"] });
+  assert.deepEqual(titles(), ["n1"]);
+  await settled();
+  assert.equal(http.latest.path, "/base/v1/inbox/archive");
+  assert.deepEqual(JSON.parse(http.latest.options.body), { ids: ["n2"] });
+  const refused = assert.rejects(done, { code: "broker_unavailable" });
+  await http.latest.answer({ code: "broker_unavailable", title: "Not now" }, 503);
+  await refused;
+  assert.deepEqual(titles(), ["n2", "n1"]);
+});
+
+test("to read all is to read what the list is known to have", async (t) => {
+  const { http, list } = await start(t, [item(1)]);
+  list.markAllRead();
+  await settled();
+  assert.equal(http.latest.path, "/base/v1/inbox/read");
+  assert.deepEqual(JSON.parse(http.latest.options.body), { up_to: "100-0" });
+});
+
+test("what is shown is marked as seen, once per fetch", async (t) => {
+  const { tick, http, notifier } = await start(t, [item(1)], { counts: { unread: 1, unseen: 1 } });
+  assert.equal(http.latest.path, "/base/v1/inbox/seen");
+  assert.deepEqual(JSON.parse(http.latest.options.body), { up_to: "100-0" });
+  notifier.say("inbox", { counts: { unread: 2, unseen: 1 }, revision: 7, expires_at: null });
+  await tick(0);
+  assert.equal(http.requests.filter(({ path }) => path.endsWith("seen")).length, 1);
+});
+
+test("older items are asked for from where the others end, and stay when something arrives", async (t) => {
+  const { tick, http, notifier, list, titles } = await start(t, [item(4), item(3)], { next: "p2" });
+  const more = list.more();
+  await settled();
+  assert.equal(http.latest.query.get("before"), "p2");
+  await http.latest.answer(page([item(3), item(2), item(1)]));
+  await more;
+  assert.deepEqual(titles(), ["n4", "n3", "n2", "n1"]);
+  assert.equal(list.hasMore, false);
+  notifier.say("notification", { id: "n5" }, { channel: "user:alice" });
+  await tick(100);
+  await http.latest.answer(page([item(5), item(4)], { next: "p2" }));
+  assert.deepEqual(titles(), ["n5", "n4", "n3", "n2", "n1"]);
+  assert.equal(list.hasMore, false);
+});
+
+test("a recall and an expiry take items away, and the counts are asked for when nobody tells them", async (t) => {
+  const { tick, http, notifier, inbox, titles } = await start(t, [item(3), item(2), item(1)]);
+  notifier.say("removed", { id: "n3" });
+  assert.deepEqual(titles(), ["n2", "n1"]);
+  const at = new Date(Date.now() + 60_000).toISOString();
+  const soon = item(4);
+  soon.notification.expires_at = at;
+  notifier.say("inbox", { counts: { unread: 2, unseen: 0 }, revision: 7, expires_at: at });
+  await tick(100);
+  await http.latest.answer(page([soon, item(2)], { expires_at: at }));
+  await tick(58_900);
+  assert.deepEqual(titles(), ["n4", "n2"]);
+  await tick(1_000);
+  assert.deepEqual(titles(), ["n2"]);
+  await tick(1_000);
+  assert.equal(http.latest.path, "/base/v1/inbox/counts");
+  await http.latest.answer({ counts: { unread: 1, unseen: 0 }, revision: 7, expires_at: null });
+  assert.deepEqual(inbox.counts, { unread: 1, unseen: 0 });
+});
+
+test("an answer does not overwrite the counts of a later frame", async (t) => {
+  const { http, notifier, inbox } = await start(t, [item(1)]);
+  inbox.act("read", { ids: ["n1"] });
+  await settled();
+  notifier.say("inbox", { counts: { unread: 5, unseen: 0 }, revision: 7, expires_at: null });
+  await http.requests.find(({ path }) => path.endsWith("read")).answer({ counts: { unread: 0, unseen: 0 }, revision: 8 });
+  assert.equal(inbox.counts.unread, 5);
+});
+
+test("a list that could not be fetched says so, and is fetched when the service is heard again", async (t) => {
+  const { tick, http, notifier, list, titles } = await start(t, [item(1)]);
+  list.reload();
+  await settled();
+  await http.latest.answer({ code: "broker_unavailable", title: "Not now" }, 503);
+  assert.equal(list.problem.code, "broker_unavailable");
+  assert.deepEqual(titles(), ["n1"]);
+  await tick(250);
+  notifier.say("inbox", { counts: {}, revision: 7, expires_at: null });
+  await tick(0);
+  await http.latest.answer(page([item(2)]));
+  assert.equal(list.problem, undefined);
+  assert.deepEqual(titles(), ["n2"]);
+});
