@@ -142,9 +142,9 @@ class Owner:
         if not known:
             return None
         how = self._random.random()
-        if how < 0.7:
+        if how < 0.6:
             return Operation(action, ids=tuple(each.id for each in self._random.sample(known, min(len(known), 4))))
-        if how < 0.95:
+        if how < 0.85:
             return Operation(action, up_to=max(self._random.choice(known).cursors.values()))
         return Operation(action, up_to=(int(time.time() * 1000) + _FUTURE, 0))
 
