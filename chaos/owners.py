@@ -57,6 +57,7 @@ class Owner:
         self._token = {"Authorization": f"Bearer {token}"}
         self._api_key = {"Authorization": f"Bearer {api_key}"}
         self._random = rng
+        self._items: list[Item] = []
         self._members_from = 0.0  # when a late change of memberships can no more be mistaken for another
 
     async def begin(self) -> None:
@@ -84,10 +85,8 @@ class Owner:
             began = reached[-1].began if reached else publication.attempts[0][0] if publication else 0.0
             until = reached[-1].acknowledged if reached else began
             violations.append(Violation(kind, None, text, "", publication, began, until, self.name))
-        violations += await self._miscounted(items)
-        if items and not violations:
-            violations += await self._unheard(items)
-        return violations
+        self._items = [] if violations else items
+        return violations + await self._miscounted(items)
 
     async def _miscounted(self, items: list[Item]) -> list[Violation]:
         """Compare the counts with the list, and what the clients were told with both."""
@@ -102,16 +101,18 @@ class Owner:
                 violations.append(Violation("wrong counts", None, text, owner=self.name))
         return violations + await self._untold(revision, unread, unseen)
 
-    async def _unheard(self, items: list[Item]) -> list[Violation]:
+    async def end(self) -> list[Violation]:
         """Do one thing more, which is the only news: all clients have to be told."""
-        item = items[0]
+        if not self._items:
+            return []
+        item = self._items[0]
         publication = self._ledger.publications[item.key]
         if not publication.id:
             return []
         action = "unread" if item.flags["read"] else "read"
         await self._carry_out(Operation(action, ids=(publication.id,)))
         item.flags.update(EFFECTS[action])
-        return await self._miscounted(items)
+        return await self._miscounted(self._items)
 
     async def _untold(self, revision: int, unread: int, unseen: int) -> list[Violation]:
         """Wait until all clients were told how the inbox stands, and find those that were not."""
