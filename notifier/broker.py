@@ -27,7 +27,8 @@ class Append(NamedTuple):
     """One entry to append to one channel. `expires` is in Unix ms, 0 for never.
 
     With a `mark`, the same append again changes nothing and answers with the first one's cursor. `is_twin`: the same
-    notification goes to other channels, too, not all of them users'.
+    notification goes to other channels, too, not all of them users'. `not_before` is for who removes one: a time in ms
+    that is not later than its entry.
     """
 
     channel: str
@@ -38,6 +39,7 @@ class Append(NamedTuple):
     mark: str = ""
     type: str = ""
     is_twin: bool = False
+    not_before: int = 0
 
 
 class Appended(NamedTuple):
@@ -89,9 +91,7 @@ class Broker:
         names: list[str] = msgspec.json.decode(record) if record else []
         commands = []
         for channel in names:
-            # Told before it is done: who follows the log never has what is no longer there, wherever this is cut off.
-            commands.append(self._append_command(Append(channel, REMOVED, id.encode())))
-            commands.append(self._store.call("recall", (self._store.sharded(channel),), (id, not_before)))
+            commands.append(self._append_command(Append(channel, REMOVED, id.encode(), not_before=not_before)))
         for reply in self._store.carry_out(commands):
             require(reply)
         # Last, so that a recall that was cut off can be repeated.
@@ -220,6 +220,7 @@ class Broker:
                 item.type,
                 int(channels.is_user(item.channel)),
                 int(item.is_twin),
+                item.not_before,
             ),
         )
 

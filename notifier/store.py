@@ -16,7 +16,6 @@ from notifier.wire import Pipeline, Wire, pack, unavailable
 
 _NAMES = (
     "append",
-    "recall",
     "claim",
     "raise",
     "read",
@@ -32,7 +31,6 @@ _NAMES = (
 # What several scripts share comes first in each of them: Redis knows no libraries here.
 _COMMON = {
     "append": ("entry",),
-    "recall": ("entry",),
     "raise": ("entry",),
     "standing": ("entry", "account"),
     "list": ("entry", "account"),

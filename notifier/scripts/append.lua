@@ -8,6 +8,7 @@
 --       6 collapse key or ""   7 when the entry expires, Unix ms, or 0
 --       8 how long meta outlives the log, ms   9 how long a mark is kept, ms, or 0, and 10 of which notification
 --       11 type or ""   12 1 where the channel is a user's   13 1 where it goes to shared channels and others, too
+--       14 for r: a time that is not later than the entry of what is removed, ms
 -- Answer  {id, subscribers that heard it, 1 if the user has muted its type}
 --
 -- `logged` is the last entry of the log, `last` the last id given out, ephemeral ones included; `floor` is the highest
@@ -85,6 +86,27 @@ local function fall_out(entries)
   if floor and before(state[4] or '0-0', floor) then redis.call('HSET', meta, 'floor', floor) end
 end
 
+-- Take a notification out of the log. A body begins with {"id":"<the id>", so nothing has to be decoded.
+local function take_out(notification, from)
+  repeat
+    local entries = redis.call('XRANGE', log, from, '+', 'COUNT', 64)
+    for _, entry in ipairs(entries) do
+      local fields = entry[2]
+      if fields[1] ~= 'r' and string.sub(fields[2], 8, 43) == notification then
+        redis.call('XDEL', log, entry[1])
+        forget(entry[1])
+        for i = 3, #fields, 2 do
+          if fields[i] == 'c' and redis.call('HGET', collapse, fields[i + 1]) == entry[1] then
+            redis.call('HDEL', collapse, fields[i + 1])
+          end
+        end
+        return
+      end
+      from = '(' .. entry[1]
+    end
+  until #entries < 64
+end
+
 if kind == 'e' then
   redis.call('HSET', meta, 'last', id)
 else
@@ -132,6 +154,7 @@ else
     redis.call('XTRIM', log, 'MAXLEN', ARGV[4])
   end
   if is_item then add_item() end
+  if kind == 'r' then take_out(body, ARGV[14]) end
 end
 
 -- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive.
