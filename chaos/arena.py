@@ -136,7 +136,7 @@ class Arena:
         await asyncio.gather(*backends, *owners)
         await self._settle()
         await asyncio.sleep(max(self.ledger.all_expire_at() - time.monotonic(), 0))
-        inspected = await asyncio.gather(*(owner.inspect() for owner in self.owners))
+        inspected = await self._inspect()
         self.tracebacks = self.service.tracebacks()
         everybody = [*self.clients, *self.browsers]
         return [
@@ -277,6 +277,15 @@ class Arena:
         waiting = await self._owed([*self.clients, *self.browsers])
         while waiting and time.monotonic() < end and await self._gains(waiting):
             waiting = await self._owed(waiting)
+
+    async def _inspect(self) -> list[list[Violation]]:
+        """Compare all inboxes with the model, and once more after a last thing was done while no worker heard."""
+        if not self.owners:
+            return []
+        inspected = await asyncio.gather(*(owner.inspect() for owner in self.owners))
+        self.journal.note("run", "Valkey closes all subscribers")
+        await self.valkey.command("CLIENT", "KILL", "TYPE", "pubsub")
+        return inspected + await asyncio.gather(*(owner.end() for owner in self.owners))
 
     async def _owed(self, witnesses: list[Client | Browser]) -> list[Client | Browser]:
         """Return who is still owed something. After a long run that takes a while, in which all are served."""

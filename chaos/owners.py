@@ -57,6 +57,7 @@ class Owner:
         self._token = {"Authorization": f"Bearer {token}"}
         self._api_key = {"Authorization": f"Bearer {api_key}"}
         self._random = rng
+        self._items: list[Item] = []
         self._members_from = 0.0  # when a late change of memberships can no more be mistaken for another
 
     async def begin(self) -> None:
@@ -84,15 +85,34 @@ class Owner:
             began = reached[-1].began if reached else publication.attempts[0][0] if publication else 0.0
             until = reached[-1].acknowledged if reached else began
             violations.append(Violation(kind, None, text, "", publication, began, until, self.name))
-        expected = tuple(sum(not item.flags[flag] for item in items) for flag in ("read", "seen"))
+        self._items = [] if violations else items
+        return violations + await self._miscounted(items)
+
+    async def _miscounted(self, items: list[Item]) -> list[Violation]:
+        """Compare the counts with the list, and what the clients were told with both."""
+        unread, unseen = (sum(not item.flags[flag] for item in items) for flag in ("read", "seen"))
+        violations = []
         revision = 0
         for _ in range(_LOOKS):
             answer = await self._get("/counts")
-            revision, counts = answer["revision"], (answer["counts"]["unread"], answer["counts"]["unseen"])
-            if counts != expected:
-                text = f"{counts} are unread and unseen, by the list {expected}"
+            revision, counts = answer["revision"], answer["counts"]
+            if counts != {"unread": unread, "unseen": unseen}:
+                text = f"the counts are {counts}, by the list {unread} and {unseen}"
                 violations.append(Violation("wrong counts", None, text, owner=self.name))
-        return violations + await self._untold(revision, *expected)
+        return violations + await self._untold(revision, unread, unseen)
+
+    async def end(self) -> list[Violation]:
+        """Do one thing more, which is the only news: all clients have to be told."""
+        if not self._items:
+            return []
+        item = self._items[0]
+        publication = self._ledger.publications[item.key]
+        if not publication.id:
+            return []
+        action = "unread" if item.flags["read"] else "read"
+        await self._carry_out(Operation(action, ids=(publication.id,)))
+        item.flags.update(EFFECTS[action])
+        return await self._miscounted(self._items)
 
     async def _untold(self, revision: int, unread: int, unseen: int) -> list[Violation]:
         """Wait until all clients were told how the inbox stands, and find those that were not."""
@@ -123,9 +143,9 @@ class Owner:
         if not known:
             return None
         how = self._random.random()
-        if how < 0.7:
+        if how < 0.6:
             return Operation(action, ids=tuple(each.id for each in self._random.sample(known, min(len(known), 4))))
-        if how < 0.95:
+        if how < 0.85:
             return Operation(action, up_to=max(self._random.choice(known).cursors.values()))
         return Operation(action, up_to=(int(time.time() * 1000) + _FUTURE, 0))
 

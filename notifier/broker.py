@@ -89,8 +89,9 @@ class Broker:
         names: list[str] = msgspec.json.decode(record) if record else []
         commands = []
         for channel in names:
-            commands.append(self._store.call("recall", (self._store.sharded(channel),), (id, not_before)))
+            # Told before it is done: who follows the log never has what is no longer there, wherever this is cut off.
             commands.append(self._append_command(Append(channel, REMOVED, id.encode())))
+            commands.append(self._store.call("recall", (self._store.sharded(channel),), (id, not_before)))
         for reply in self._store.carry_out(commands):
             require(reply)
         # Last, so that a recall that was cut off can be repeated.

@@ -192,8 +192,7 @@ class Inbox:
         if spared:
             target = Target(tuple(dict.fromkeys(item.id for item in spared)))
             require(self._store.carry_out([self._mark(user, "read", target._replace(ids=()), spared)])[0])
-        now = str(int(time.time() * 1000))
-        self.alter([Alteration(user, "mutes", dict.fromkeys(names, now), replace=True)])
+        self.alter([Alteration(user, "mutes", dict.fromkeys(names, "now"), replace=True)])
 
     def _follow(self, digests: list[Digest]) -> list[str]:
         """Let digests follow their logs by a page; return those that have more before them."""

@@ -3,7 +3,7 @@
 -- KEYS  1 the user's channel
 -- ARGV  1 which: topics or mutes   2 1 to keep nothing else   3 how long the state is kept, ms   4 how many are added
 --       5 most fields, or 0
---       then pairs of a field and its value to add where it is not there, and fields to take away
+--       then pairs of a field and its value, `now` for the time, to add where it is not there, and fields to take away
 -- Answer  how many were added, and taken away; -1 where there would be too many
 
 local key, keep = of(ARGV[1]), {}
@@ -18,7 +18,8 @@ if most > 0 then
 end
 for i = 6, first - 1, 2 do
   keep[ARGV[i]] = true
-  added = added + redis.call('HSETNX', key, ARGV[i], ARGV[i + 1])
+  local value = ARGV[i + 1]
+  added = added + redis.call('HSETNX', key, ARGV[i], value == 'now' and text(time_now()) or value)
 end
 for i = first, #ARGV do removed = removed + redis.call('HDEL', key, ARGV[i]) end
 if ARGV[2] == '1' then

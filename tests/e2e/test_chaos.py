@@ -154,5 +154,5 @@ def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_short_run_with_inboxes(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever fails, every inbox is what was done with it, and all of its clients know."""
-    violations, _ = run.run(seed=1, name="inbox", seconds=4, clients=12)
+    violations, _ = run.run(seed=1, name="inbox", seconds=2, clients=12)
     assert not violations, capsys.readouterr().out
