@@ -66,7 +66,8 @@ export class NotifierBell extends NotifierElement {
   #buildPanel() {
     const title = this.say("title");
     const onclick = () => this.close();
-    const close = make("button", { part: "close", type: "button", "aria-label": this.say("close"), onclick }, icon("close"));
+    const label = this.say("close");
+    const close = make("button", { part: "close", type: "button", "aria-label": label, onclick }, icon("close"));
     const header = make("div", { part: "header" }, make("strong", { part: "heading" }, title), close);
     const inbox = make("notifier-inbox", { part: "inbox", exportparts: PARTS, lang: this.language });
     Object.assign(inbox, { notifier: this.notifier, texts: this.texts });
@@ -119,5 +120,5 @@ export class NotifierBell extends NotifierElement {
 
 /** What a page may style through the bell. */
 const PARTS =
-  "bar, filters, filter, read-all, trouble, notice, retry, scroller, list, item, unread, severity, icon, content, title, " +
-  "dot, body, meta, time, muted, actions, action, empty, more";
+  "bar, filters, filter, read-all, trouble, notice, retry, scroller, list, item, unread, severity, icon, content, " +
+  "title, dot, body, meta, time, muted, actions, action, empty, more";

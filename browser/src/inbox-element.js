@@ -59,7 +59,8 @@ export class NotifierInbox extends NotifierElement {
     const list = make("ul", { part: "list", role: "list", "aria-label": this.say("title"), onkeydown });
     const empty = make("p", { part: "empty" });
     const more = this.#button("more", "more", () => this.#more());
-    const scroller = make("div", { part: "scroller", tabindex: "-1", onscroll: () => this.#scrolled() }, list, empty, more);
+    const onscroll = () => this.#scrolled();
+    const scroller = make("div", { part: "scroller", tabindex: "-1", onscroll }, list, empty, more);
 
     return { bar, filters, readAll, trouble, notice, retry, scroller, list, empty, more };
   }
@@ -129,12 +130,14 @@ export class NotifierInbox extends NotifierElement {
     const before = [...list.children];
     const control = this.shadowRoot.activeElement;
     const focused = before.find((node) => node.contains(control));
-    const nodes = items.map((item) => before.find((node) => node.item === JSON.stringify(item)) ?? this.#makeItem(item));
+    const known = (item) => before.find((node) => node.item === JSON.stringify(item));
+    const nodes = items.map((item) => known(item) ?? this.#makeItem(item));
     for (const node of before) if (!nodes.includes(node)) node.remove();
     nodes.forEach((node, index) => {
       if (list.children[index] !== node) list.insertBefore(node, list.children[index] ?? null);
     });
-    if (focused && !focused.isConnected) this.#focusNear(focused.dataset.id, before.indexOf(focused), control.dataset.control);
+    if (!focused || focused.isConnected) return;
+    this.#focusNear(focused.dataset.id, before.indexOf(focused), control.dataset.control);
   }
 
   /** Goes to the same control of the same item, or of the one that is now in its place. */
@@ -142,8 +145,8 @@ export class NotifierInbox extends NotifierElement {
     const { list, scroller } = this.#parts;
     const nodes = [...list.children];
     const node = nodes.find(({ dataset }) => dataset.id === id) ?? nodes[index] ?? nodes.at(-1);
-    const target = node?.querySelector(`[data-control=${control}]`) ?? node?.querySelector("[data-control]") ?? scroller;
-    target.focus();
+    const find = (selector) => node?.querySelector(selector);
+    (find(`[data-control=${control}]`) ?? find("[data-control]") ?? scroller).focus();
   }
 
   #freshen() {

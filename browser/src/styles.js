@@ -280,6 +280,7 @@ export const INBOX = /* css */ `
   max-height: var(--notifier-list-height, none);
   overflow-y: auto;
   overscroll-behavior: contain;
+  border-radius: 0 0 var(--radius) var(--radius);
 }
 
 [part="scroller"]:focus {

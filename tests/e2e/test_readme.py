@@ -84,14 +84,18 @@ def test_readme(reader: Reader, browser: Browser) -> None:
         page.goto(reader.url())
         expect(page.locator('[data-client="alice"]')).to_have_attribute("data-state", "connected")
 
-    def see_the_page(script: str) -> None:
+    def token_of_the_demo() -> str:
         reader.shell('export NOTIFIER_TOKEN_SECRETS="$(cat .notifier/token-secret)"')
-        key = (reader.folder / ".notifier" / "api-key").read_text().strip()
-        try_page(browser.new_page(), reader.url(), script, token(), key)
+        fresh = token()
         reader.shell("unset NOTIFIER_TOKEN_SECRETS")
+        return fresh
 
-    def see_the_elements(page_of_elements: str) -> None:
-        try_elements(browser.new_page(), reader.url(), page_of_elements, token())
+    def see_the_page(script: str) -> None:
+        key = (reader.folder / ".notifier" / "api-key").read_text().strip()
+        try_page(browser.new_page(), reader.url(), script, token_of_the_demo(), key)
+
+    def see_the_elements(text: str) -> None:
+        try_elements(browser.new_page(), reader.url(), text, token_of_the_demo())
 
     def see_many(output: str) -> None:
         assert output.count('"status":201') == 3, output
