@@ -143,8 +143,9 @@ test("a tab gets the past of a topic for itself", async (t) => {
 test("a tab that joins later with an older since takes the past of a topic back", async (t) => {
   const { tick, service, tabs } = await start(t);
   const again = async () => {
-    service.close(1006);
-    await tick(2_000);
+    service.say({ type: "drain", retry_after_ms: 500 });
+    service.close(1012);
+    await tick(500);
     await service.accept();
     await settled();
     return service.socket.heard("subscribe").at(-1);
