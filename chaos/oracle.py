@@ -56,12 +56,12 @@ class Debt:
         self._owe()
 
     def gains(self) -> bool:
-        """Tell whether the client has been told anything since we looked."""
-        return (len(self.witness.callbacks), len(self.witness.losses)) != self._seen
+        """Tell whether the client has been sent anything since we looked, be it what it had already."""
+        return self._counts() != self._seen
 
     def is_settled(self) -> bool:
         """Look at what has come since, and tell whether that was all."""
-        callbacks, losses = self._seen
+        callbacks, losses, _ = self._seen
         if len(self.witness.losses) > losses:
             self._owe()
         else:
@@ -74,7 +74,10 @@ class Debt:
         self._owed = {publication.key for publication in missing(self._ledger, self.witness)}
 
     def _look(self) -> None:
-        self._seen = len(self.witness.callbacks), len(self.witness.losses)
+        self._seen = self._counts()
+
+    def _counts(self) -> tuple[int, int, int]:
+        return len(self.witness.callbacks), len(self.witness.losses), self.witness.replayed
 
 
 def is_early(witness: Witness, callback: Callback) -> bool:
