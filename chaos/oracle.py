@@ -51,6 +51,39 @@ def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
     ]
 
 
+class Debt:
+    """What a client is still owed, once nothing more is published."""
+
+    def __init__(self, ledger: Ledger, witness: Witness) -> None:
+        self.witness = witness
+        self._ledger = ledger
+        self._owe()
+
+    def gains(self) -> bool:
+        """Tell whether the client has been sent anything since we looked, be it what it had already."""
+        return self._counts() != self._seen
+
+    def is_settled(self) -> bool:
+        """Look at what has come since, and tell whether that was all."""
+        callbacks, losses, _ = self._seen
+        if len(self.witness.losses) > losses:
+            self._owe()
+        else:
+            self._owed.difference_update(callback.key for callback in self.witness.callbacks[callbacks:])
+            self._look()
+        return not self._owed
+
+    def _owe(self) -> None:
+        self._look()
+        self._owed = {publication.key for publication in missing(self._ledger, self.witness)}
+
+    def _look(self) -> None:
+        self._seen = self._counts()
+
+    def _counts(self) -> tuple[int, int, int]:
+        return len(self.witness.callbacks), len(self.witness.losses), self.witness.replayed
+
+
 def is_early(witness: Witness, callback: Callback) -> bool:
     """Tell whether it is from before the client came: the overlap of a later replay has it, and it is not owed."""
     entitled = witness.entitled.get(callback.channel)
@@ -99,7 +132,8 @@ def _hole(witness: Witness, publication: Publication) -> Violation:
     text = f"{publication.key} in {channel} at {_text(cursor)} never came"
     since = min(publication.attempts[0][0], before[1].at if before else publication.attempts[0][0])
     until = max(publication.acknowledged, after[1].at if after else 0)
-    return Violation("missing", witness, text, channel, publication, since, until)
+    kind = "behind" if witness.is_behind else "missing"
+    return Violation(kind, witness, text, channel, publication, since, until)
 
 
 def _wrong(ledger: Ledger, witness: Witness) -> list[Violation]:

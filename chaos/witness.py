@@ -79,6 +79,7 @@ class Witness:
         self.joined: set[str] = set()
         self.told: Told | None = None
         self.wanders = False  # it leaves topics and comes back to them with their past
+        self.is_behind = False  # it was still being given what it had missed when the run ended
         self.is_connected = False
         self.connections = 0
         self.replayed = 0

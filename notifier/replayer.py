@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.connection import StreamConnection
-from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem
+from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem, UnexpectedFault
 from notifier.hub import Hub
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames
@@ -103,16 +103,24 @@ class Replayer:
                 del self._queue[connection]
             if not self._queue:
                 self._filled.clear()
-            try:
-                self._meet([connection for connection in batch if self._can_serve(connection)])
-                self._round([connection for connection in batch if self._can_serve(connection)])
-            except BrokerUnavailable as error:
-                logger.warning("Replay waits for the broker: %s", error.detail)
-                self._again(batch)
-            except Exception:
-                # This loop must survive: without it nobody is welcomed.
-                logger.exception("A round of replay failed")
-                self._again(batch)
+            self._take(batch)
+
+    def _take(self, batch: list[StreamConnection]) -> None:
+        """Serve connections. What is wrong with one of them ends that one only."""
+        try:
+            self._meet([connection for connection in batch if self._can_serve(connection)])
+            self._round([connection for connection in batch if self._can_serve(connection)])
+        except BrokerUnavailable as error:
+            logger.warning("Replay waits for the broker: %s", error.detail)
+            self._again(batch)
+        except Exception:
+            # This loop must survive: without it nobody is welcomed.
+            if len(batch) > 1:
+                for connection in batch:
+                    self._take([connection])
+            else:
+                logger.exception("A connection cannot be served")
+                batch[0].close(UnexpectedFault())
 
     def _again(self, batch: list[StreamConnection]) -> None:
         time.sleep(random.uniform(_PAUSE / 2, _PAUSE))
@@ -138,6 +146,9 @@ class Replayer:
                 self._serve(connection, positions[connection], pages[connection] or {}, encode, accounts)
             except Disconnect as disconnect:
                 connection.close(disconnect)
+            except Exception:
+                logger.exception("A connection cannot be served")
+                connection.close(UnexpectedFault())
             if pages[connection]:
                 time.sleep(0)  # others have their turn
 

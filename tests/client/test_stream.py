@@ -105,6 +105,17 @@ class TestBeginning:
         welcomed(asked, cursor="99-0")
         assert asked.position == Position("5-1")
 
+    def test_a_replay_that_is_cut_goes_on(self) -> None:
+        """All channels are replayed in one order, topics included: the next connection resumes where it was cut."""
+        asked = listener(topics=["orders"], since="5-1")
+        play = welcomed(asked, cursor="99-0")
+        play.answer(notification("n-1", "6-0", channel="topic:orders", replay=True))
+        play.answer()
+        ended(play, Closed(1006))
+        play.answer()
+        hello = play.answer(OPENED)
+        assert json.loads(hello.text) == {"type": "hello", "topics": ["orders"], "since": "6-0"}
+
     def test_is_welcome(self) -> None:
         """It is welcome with the welcome, not before."""
         asked = listener()

@@ -145,6 +145,30 @@ def test_a_late_attempt(model: Model) -> None:
     assert faults(model, *rest, listed(1, "seen")) == faults(model, *rest, listed(1, "seen", "read")) == []
 
 
+def test_behind(ledger: Ledger, witness: Witness) -> None:
+    """Who was still being given what it had missed when the run ended has lost nothing yet."""
+    deliver(witness, 1)
+    debt = oracle.Debt(ledger, witness)
+    assert not debt.gains()
+    deliver(witness, 2)
+    assert debt.gains()
+    assert not debt.is_settled()
+    witness.is_behind = True
+    assert kinds(ledger, witness) == ["behind"]
+    deliver(witness, 3)
+    assert debt.is_settled()
+    assert kinds(ledger, witness) == []
+
+
+def test_a_debt_that_is_lost(ledger: Ledger, witness: Witness) -> None:
+    """Nothing is owed any more of what was told to be lost."""
+    deliver(witness, 1)
+    debt = oracle.Debt(ledger, witness)
+    witness.told_lost([CHANNEL], "1000-0")
+    assert debt.gains()
+    assert debt.is_settled()
+
+
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
     """With workers, Valkey, network and clients failing, nothing is lost in silence."""
     violations, struck = run.run(seed=3, name="mixed", seconds=6, clients=16)

@@ -1,0 +1,70 @@
+"""The replayer: what is wrong with one connection costs that one only."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from notifier.errors import Disconnect, UnexpectedFault
+from notifier.protocol.clock import Clock
+from notifier.replayer import Replayer
+
+
+class Peer:
+    """A connection that can be served, or makes whatever serves it fail."""
+
+    def __init__(self, *, is_broken: bool = False) -> None:
+        self.is_broken = is_broken
+        self.is_served = False
+        self.closed: Disconnect | None = None
+        self.memberships = ()
+        self.session = SimpleNamespace(is_welcome=True)
+
+    def close(self, disconnect: Disconnect) -> None:
+        self.closed = disconnect
+
+
+class BrokenReplayer(Replayer):
+    """Fails in a step that many connections have in common, or in what is done for each."""
+
+    fails_in = ""
+
+    def __init__(self, fails_in: str) -> None:
+        unused: Any = None
+        settings: Any = SimpleNamespace(recent_bytes=0)
+        super().__init__(settings, unused, unused, unused, Clock(), "worker")
+        self.fails_in = fails_in
+
+    def take(self, *batch: Any) -> None:
+        self._take(list(batch))
+
+    def _can_serve(self, connection: Any) -> bool:
+        return not connection.is_served and not connection.closed
+
+    def _positions(self, connection: Any) -> Any:
+        self._fail("common", connection)
+        return {}
+
+    def _heard_lately(self, positions: Any) -> Any:
+        return {}
+
+    def _read(self, wanted: Any) -> Any:
+        return wanted
+
+    def _serve(self, connection: Any, *_: Any) -> None:
+        self._fail("own", connection)
+        connection.is_served = True
+
+    def _fail(self, place: str, connection: Any) -> None:
+        if place == self.fails_in and connection.is_broken:
+            raise ZeroDivisionError
+
+
+def test_a_broken_connection() -> None:
+    """Wherever it makes a round fail, it is closed, and those before and behind it are served."""
+    for place in ("common", "own"):
+        first, broken, last = Peer(), Peer(is_broken=True), Peer()
+        BrokenReplayer(place).take(first, broken, last)
+        assert isinstance(broken.closed, UnexpectedFault)
+        assert not broken.is_served
+        for peer in (first, last):
+            assert peer.is_served
+            assert peer.closed is None
