@@ -188,10 +188,9 @@ class Inbox:
         account = self.account(user)
         lifted = account.standing._replace(mutes={n: t for n, t in account.standing.mutes.items() if n in names})
         # What was muted stays uncounted when it is no longer.
-        spared = [item for item in account.shared() if account.flags(item).muted and not _is_muted(lifted, item)]
+        spared = [item for item in account.shared() if account.flags(item).muted and not lifted.mutes_item(item)]
         if spared:
-            target = Target(tuple(dict.fromkeys(item.id for item in spared)))
-            require(self._store.carry_out([self._mark(user, "read", target._replace(ids=()), spared)])[0])
+            require(self._store.carry_out([self._mark(user, "read", Target(), spared)])[0])
         self.alter([Alteration(user, "mutes", dict.fromkeys(names, "now"), replace=True)])
 
     def _follow(self, digests: list[Digest]) -> list[str]:
@@ -315,7 +314,3 @@ def _key(candidate: _Candidate) -> tuple[int, str]:
 
 def _own_item(channel: str, entry: str) -> Item:
     return Item(channel, entry, cursor.parse(entry).rank, "")
-
-
-def _is_muted(standing: Standing, item: Item) -> bool:
-    return standing.mutes_item(item)

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _ROUND = 64  # users per round: enough to share a write, few enough to keep others waiting for a moment only
 _SHARE = 4  # rounds for everybody take one part in so many of the time
 _PAUSE = 0.5  # seconds before another round after the broker failed
+_AGAIN = 200  # ms
 
 _decode: Any = msgspec.json.Decoder().decode
 
@@ -249,7 +250,9 @@ class Teller:
 
     def _await_expiry(self, channel: Channel[StreamConnection], account: Account) -> None:
         if account.expires and account.expires != channel.expires:
-            heapq.heappush(self._expiries, (account.expires, _user_of(channel)))
+            # Redis may have an earlier time than this worker: then it is asked again, but not without a pause.
+            due = max(account.expires, int(time.time() * 1000) + _AGAIN)
+            heapq.heappush(self._expiries, (due, _user_of(channel)))
             self._filled.set()
         channel.expires = account.expires
 
