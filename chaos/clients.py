@@ -51,7 +51,6 @@ class Client(Witness):
         self._cursor: str | None = None
         self._seen: dict[str, None] = {}
         self._joined: dict[str, str | None] = dict.fromkeys(topics)  # topic -> the cursor that it is owed from
-        self._behind: set[str] = set()  # topics that were owed something before this connection began
         self._asked: dict[str, str] = {}  # ref -> topic
         self._acts: dict[str, asyncio.Future[dict[str, Any]]] = {}  # by ref
         self._refs = itertools.count(1)
@@ -192,7 +191,6 @@ class Client(Witness):
 
     async def _listen(self, socket: ClientConnection) -> None:
         told = [topic for topic, since in self._joined.items() if since is None]
-        self._behind = self._joined.keys() - set(told)
         self._token = self._token or self._token_source()
         await self._say(type="hello", token=self._token, since=self._cursor, topics=told)
         while True:
@@ -218,7 +216,6 @@ class Client(Witness):
                 topic = self._asked.pop(frame.get("ref", ""), None)
                 if topic in self._joined:
                     self._joined[topic] = None
-                    self._behind.discard(topic)
                     self.note(f"has {topic} again")
             case "error":
                 self.complain(f"an error: {frame['problem']}")
@@ -249,13 +246,10 @@ class Client(Witness):
 
     def _deliver(self, frame: dict[str, Any]) -> None:
         channel, cursor, notification = frame["channel"], frame["cursor"], frame["notification"]
-        # As in the browser's library: the past of a topic counts for that topic only, until its `ok` has come.
-        topic = channel.removeprefix("topic:")
-        since = self._joined.get(topic)
-        if not since:
+        # As in the browser's library: the past of a topic counts when its `ok` has come.
+        owed = channel.startswith("topic:") and self._joined.get(channel[6:])
+        if not owed:
             self._reach(cursor)
-        elif topic in self._behind and frame.get("replay") and _number(cursor) > _number(since):
-            self._joined[topic] = cursor
         if notification["id"] in self._seen:
             self.replayed += frame.get("replay", False)
             return

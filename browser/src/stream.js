@@ -23,7 +23,7 @@ const LOOK_EVERY = 5_000; // at the clock: timers stand still while the machine 
 const TRY_AGAIN_AFTER = 4 * 3_600_000; // what did not get through
 const NUDGE_AFTER = 1_000;
 const ACKNOWLEDGE_WITHIN = 2_000; // so that many have one answer, and not all clients give theirs at once
-const LONGEST_TIMER = 2e9; // one longer than 2 ** 31 would fire at once
+const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
 
 /**
  * The connection: one for all tabs where they can share it, held by the tab that leads. It comes back by itself.
@@ -31,7 +31,7 @@ const LONGEST_TIMER = 2e9; // one longer than 2 ** 31 would fire at once
  * It tells each tab, by `hear(message)`, the service's frames, and
  * - `stream`: how it is, and `inbox`, what frames told of it; the tab then says what it wants, as there may be another
  *   leader
- * - `joined` ({topic, owed}): all that the topic was owed from there on has been told
+ * - `joined` ({topic, since}): all that the topic had since then has been told
  * each with `at`: the cursor up to which everything has been told. It hears by `tell(message)` from each tab:
  * - `tab` ({tab, topics, since, behind, once}): what this tab wants; the stream goes back to `since` if it is `behind`
  * - `publish`: a frame for the service
@@ -44,7 +44,7 @@ export function createStream(options, hear) {
   const { transports = Object.keys(TRANSPORTS) } = options;
   refuseApiKey(getToken);
   const tabs = new Map(); // id -> {topics: Map of name -> since, once}
-  const topics = new Map(); // name -> {topic, owed, since}; only while its past is owed: from where on, and what is left
+  const topics = new Map(); // name -> {topic, since}; `since` only while its past is owed
   const asked = new Map(); // ref -> the membership that it asked for
   const timers = new Map(); // what is to be done -> its timer
   let state; // {state, reason, retryInMs}
@@ -56,7 +56,7 @@ export function createStream(options, hear) {
   let link; // the connection or the attempt: {line, id, top, transport, greeted, told, inbox, alive, owing, comeBackIn}
   let next = 0; // the transport to try
   let works = 0; // the one that got through, as far as we know
-  let refused; // a WebSocket, just before
+  let refused = 0; // WebSockets in a row
   let failures = 0;
   let lastRef = 0;
   let silence; // how long there may be
@@ -113,10 +113,10 @@ export function createStream(options, hear) {
     const known = tabs.get(tab)?.topics;
     tabs.set(tab, { topics: new Map(wanted), once });
     if (!known) group.whenGone(tab, () => (tabs.delete(tab), leaveUnwanted()));
-    const greeted = link?.greeted;
-    if (since && (behind || !greeted)) goBack(since);
+    const late = !known && link?.greeted;
+    if (since && (behind || !link?.greeted)) goBack(since);
     for (const [topic, owed] of wanted) {
-      if (!topics.has(topic) || (owed && owed !== known?.get(topic))) join(topic, owed ?? (greeted && !known ? since : undefined));
+      if (!topics.has(topic) || (owed && owed !== known?.get(topic))) join(topic, owed ?? (late ? since : undefined));
     }
     leaveUnwanted();
   }
@@ -128,9 +128,8 @@ export function createStream(options, hear) {
   }
 
   function join(topic, since) {
-    const known = topics.get(topic)?.owed;
-    const owed = isBefore(known, since) ? known : since; // from its beginning: this tab has not heard what came
-    const membership = { topic, owed, since: owed, told: link?.told };
+    const owed = topics.get(topic)?.since;
+    const membership = { topic, since: isBefore(owed, since) ? owed : (since ?? owed) };
     topics.set(topic, membership);
     if (link?.id) subscribe(membership);
   }
@@ -194,17 +193,16 @@ export function createStream(options, hear) {
   async function fetchToken() {
     const fresh = await getToken();
     refuseApiKey(fresh);
-    if (!fresh) throw new Error("no token");
+    if (!fresh) throw new Error("no token given");
     const owner = userOf(fresh);
     if (user && user !== owner) throw new RefusedToken("another user's token");
-    token = fresh;
-    user = owner;
+    [token, user] = [fresh, owner];
   }
 
   function noToken(error) {
     leave();
     if (error instanceof RefusedToken) stop("closed", error.message);
-    else retry("unauthorized", error?.message ?? `${error}`);
+    else retry("unauthorized", `${error?.message ?? error}`);
     hear({ type: "error", problem: error });
   }
 
@@ -247,7 +245,7 @@ export function createStream(options, hear) {
       allow(2 * 1000 * frame.heartbeat);
       after(STABLE_AFTER, forgive);
       keepTransport();
-      updateTopics();
+      updateTopics(link.told);
       enter("connected");
     } else say(frame);
     say({ type: "lost", channels: frame.lost });
@@ -258,22 +256,19 @@ export function createStream(options, hear) {
   }
 
   /** Tells the service what was joined and left while it read our greeting. */
-  function updateTopics() {
+  function updateTopics(told) {
     for (const membership of topics.values()) {
-      if (!link.told.includes(membership)) subscribe(membership);
+      if (!told.includes(membership)) subscribe(membership);
     }
-    for (const { topic } of link.told) {
+    for (const { topic } of told) {
       if (!topics.has(topic)) ask({ type: "unsubscribe", topic });
     }
   }
 
-  // A topic's own replay may run ahead of the other channels' one, so until all of it has come it counts for itself. If
-  // it was joined after the greeting, what comes may be from before, and may count for nothing.
+  // A topic's own replay may run ahead of the other channels' one, so it does not count until all of it has come.
   function deliver(frame) {
-    const membership = topics.get(topicOf(frame.channel));
-    const owed = membership?.owed;
-    if (!owed) cursor = later(cursor, frame);
-    else if (membership.told !== link.told) membership.since = later(membership.since, frame);
+    const owed = topics.get(topicOf(frame.channel))?.since;
+    if (!owed) reached(frame);
     if (!link.owing) after(random() * ACKNOWLEDGE_WITHIN, acknowledge);
     link.owing = true;
     // What is to be done once per browser is done in this tab rather than in another.
@@ -282,7 +277,7 @@ export function createStream(options, hear) {
   }
 
   function ping(frame) {
-    cursor = later(cursor, frame);
+    reached(frame);
     if (frame.cursor && !overWebSocket()) link.told.forEach(settle);
     say(frame);
   }
@@ -292,8 +287,8 @@ export function createStream(options, hear) {
     if (!overWebSocket()) closed(RESTARTS);
   }
 
-  function later(place, frame) {
-    return isBefore(place, frame.cursor) ? frame.cursor : place;
+  function reached(frame) {
+    if (isBefore(cursor, frame.cursor)) cursor = frame.cursor;
   }
 
   function answered(frame) {
@@ -305,10 +300,9 @@ export function createStream(options, hear) {
   }
 
   function settle(membership) {
-    const { topic, owed } = membership;
-    if (!owed) return;
-    membership.since = membership.owed = undefined;
-    say({ type: "joined", topic, owed });
+    const { topic, since } = membership;
+    membership.since = undefined;
+    if (since) say({ type: "joined", topic, since });
   }
 
   async function renewToken() {
@@ -349,8 +343,9 @@ export function createStream(options, hear) {
 
   function alive() {
     aliveAt = Date.now();
-    if (!link.alive) allow(ANSWER_WITHIN);
+    if (link.alive) return;
     link.alive = true;
+    allow(ANSWER_WITHIN);
   }
 
   function allow(ms) {
@@ -386,7 +381,7 @@ export function createStream(options, hear) {
    */
   function fallsBack({ id, transport, alive }, code) {
     if (id || !transport) return;
-    const isRefused = () => (code === BROKEN || code === SILENT) && !(refused = !refused);
+    const isRefused = () => (code === BROKEN || code === SILENT) && ++refused % 2 === 0;
     const isBlocked = transport === "websocket" ? isRefused() : code === SILENT && !alive;
     const fallsBack = isBlocked && transports[next + 1];
     next = fallsBack ? next + 1 : works;
@@ -394,7 +389,7 @@ export function createStream(options, hear) {
   }
 
   function keepTransport() {
-    refused = false;
+    refused = 0;
     if (next === works) return;
     works = next;
     tryTo(() => localStorage.setItem(TRANSPORT_KEY, `${transports[next]} ${Date.now() + TRY_AGAIN_AFTER}`));
@@ -413,7 +408,7 @@ export function createStream(options, hear) {
 
   /** Waits no longer, or lets the leader do so. */
   function hurry() {
-    if (!leads && group) group.say({ type: "who" });
+    if (group && !leads) group.say({ type: "who" });
     else if (!link) open();
     else {
       watch();

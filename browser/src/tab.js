@@ -51,7 +51,8 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     const ref = newId();
     const frame = { type: "publish", ref, idempotency_key: ref, topic, notification };
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => answered({ ref, problem: { code: "timeout", title: "no answer" } }), PUBLISH_WITHIN);
+      const problem = { code: "timeout", title: "no answer" };
+      const timer = setTimeout(() => answered({ ref, problem }), PUBLISH_WITHIN);
       published.set(ref, { frame, echo, timer, resolve, reject });
       send(frame);
     });
@@ -87,7 +88,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     show(message.snapshot);
     if (!isNew) return;
     if (message.inbox) learn(message.inbox);
-    published.forEach(({ frame }) => send(frame));
+    for (const { frame } of published.values()) send(frame);
   }
 
   function learn(frame) {
@@ -132,10 +133,9 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     emit("notification", notification, { channel, cursor, replay });
   }
 
-  function joined({ topic, owed }) {
-    const since = topics.get(topic);
-    if (!since || isBefore(since, owed)) return;
-    topics.set(topic);
+  function joined({ topic, since }) {
+    if (!topics.get(topic) || isBefore(topics.get(topic), since)) return;
+    topics.set(topic, undefined);
     tellReplayed();
   }
 

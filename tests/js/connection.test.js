@@ -146,7 +146,7 @@ test("a wait too long for a timer is cut, and does not fire at once", async (t) 
   await service.connected();
   service.say({ type: "drain", retry_after_ms: 2 ** 40 });
   service.close(1012);
-  assert.equal(delays.calls.at(-1).arguments[1], 2_000_000_000);
+  assert.equal(delays.calls.at(-1).arguments[1], 2 ** 31 - 1);
 });
 
 test("nothing heard for two heartbeats means that the connection is dead", async (t) => {

@@ -140,33 +140,6 @@ test("a tab gets the past of a topic for itself", async (t) => {
   assert.deepEqual(tabs[0].of("replayed"), []);
 });
 
-test("a tab that joins later with an older since takes the past of a topic back", async (t) => {
-  const { tick, service, tabs } = await start(t);
-  const again = async () => {
-    service.say({ type: "drain", retry_after_ms: 500 });
-    service.close(1012);
-    await tick(500);
-    await service.accept();
-    await settled();
-    return service.socket.heard("subscribe").at(-1);
-  };
-  tabs[0].notifier.join("orders", { since: "500-0" });
-  await again();
-  service.notify("b", "600-0", { channel: "topic:orders", replay: true });
-  tabs[1].notifier.join("orders", { since: "300-0" });
-  await settled();
-  service.notify("c", "700-0", { channel: "topic:orders", replay: true }); // of the first subscription
-  assert.equal((await again()).since, "300-0");
-  service.notify("a", "400-0", { channel: "topic:orders", replay: true });
-  const { ref, since } = await again();
-  assert.equal(since, "400-0");
-  service.say({ type: "ok", ref, topics: ["orders"] });
-  await settled();
-  assert.deepEqual(tabs[1].of("replayed").length, 1);
-  await again();
-  assert.deepEqual(service.socket.heard("hello")[0].topics, ["orders"]);
-});
-
 test("a tab that comes without a cursor is told nothing old", async (t) => {
   const { tick, service, tabs, open } = await start(t, 1);
   service.close(1006);
