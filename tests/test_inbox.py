@@ -390,6 +390,21 @@ class TestLeaving:
         assert worker.ids("alice") == other.ids("alice") == []
 
     @pytest.mark.parametrize("to", ["alice", "all", "#t"])
+    def test_a_replacement_that_is_recalled(self, make: Make, to: str) -> None:
+        """Who has not looked since does not keep what had been replaced, nor lose what came behind."""
+        worker, other = make(), make()
+        worker.members.add("t", ["alice"])
+        oldest = worker.publish(to)
+        worker.publish(to, collapse_key="k")
+        assert other.counts("alice") == (2, 2)
+        worker.recall(worker.publish(to, collapse_key="k"))
+        assert other.counts("alice") == worker.counts("alice") == (1, 1)
+        first, last = worker.publish(to, collapse_key="k"), worker.publish(to, collapse_key="k")
+        worker.recall(first)  # which is no longer there
+        assert other.ids("alice") == worker.ids("alice") == [last, oldest]
+        assert other.counts("alice") == worker.counts("alice") == (2, 2)
+
+    @pytest.mark.parametrize("to", ["alice", "all", "#t"])
     def test_expiry(self, worker: Worker, to: str) -> None:
         """What is past its ttl leaves by itself, and it is known when that will be."""
         worker.members.add("t", ["alice"])

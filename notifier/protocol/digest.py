@@ -104,10 +104,8 @@ class Digest:
     def _take(self, row: Row, place: Cursor) -> None:
         if row.kind == REMOVED:
             self._drop(row.id.decode())
-            return
         if row.collapse_key:
-            self._drop(self._by_key.get(row.collapse_key, ""))
-            self._by_key.pop(row.collapse_key, None)
+            self._drop(self._by_key.pop(row.collapse_key, ""))
         if row.kind != NOTIFICATION:
             return
         id, expires = row.id.decode(), int(row.expires or 0)

@@ -86,7 +86,8 @@ local function fall_out(entries)
   if floor and before(state[4] or '0-0', floor) then redis.call('HSET', meta, 'floor', floor) end
 end
 
--- Take a notification out of the log. A body begins with {"id":"<the id>", so nothing has to be decoded.
+-- Take a notification out of the log, and return its collapse key. A body begins with {"id":"<the id>", so nothing has to
+-- be decoded.
 local function take_out(notification, from)
   repeat
     local entries = redis.call('XRANGE', log, from, '+', 'COUNT', 64)
@@ -96,8 +97,11 @@ local function take_out(notification, from)
         redis.call('XDEL', log, entry[1])
         forget(entry[1])
         for i = 3, #fields, 2 do
-          if fields[i] == 'c' and redis.call('HGET', collapse, fields[i + 1]) == entry[1] then
-            redis.call('HDEL', collapse, fields[i + 1])
+          if fields[i] == 'c' then
+            if redis.call('HGET', collapse, fields[i + 1]) == entry[1] then
+              redis.call('HDEL', collapse, fields[i + 1])
+            end
+            return fields[i + 1]
           end
         end
         return
@@ -125,6 +129,11 @@ else
     end
     redis.call('HSET', collapse, ARGV[6], id)
     if redis.call('HLEN', collapse) == 1 then redis.call('PEXPIRE', collapse, lifetime) end
+  end
+  local freed = kind == 'r' and take_out(body, ARGV[14])
+  if freed then -- who never read what is removed, but has what that had replaced, has to let that go
+    entry[#entry + 1] = 'c'
+    entry[#entry + 1] = freed
   end
   if kind == 'i' and not is_user then -- for who reads the log without the bodies
     if type ~= '' then
@@ -154,7 +163,6 @@ else
     redis.call('XTRIM', log, 'MAXLEN', ARGV[4])
   end
   if is_item then add_item() end
-  if kind == 'r' then take_out(body, ARGV[14]) end
 end
 
 -- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive.
