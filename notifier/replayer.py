@@ -180,7 +180,11 @@ class Replayer:
 
     def _read(self, wanted: dict[StreamConnection, dict[str, Cursor]]) -> dict[StreamConnection, _Pages | None]:
         """Return what the logs have after the positions of some connections."""
-        answers = share(read for positions in wanted.values() for read in positions.items())
+        alone = (each for each in wanted if each.catch_up and each.catch_up.is_impatient)
+        answers = share(
+            (read for positions in wanted.values() for read in positions.items()),
+            [read for connection in alone for read in wanted[connection].items()],
+        )
         reads = list(dict.fromkeys(answers.values()))
         found = dict(zip(reads, self._broker.read(reads, int(time.time() * 1000)), strict=True))
         metrics.LOG_READS.inc(len(reads))
@@ -204,6 +208,7 @@ class Replayer:
             self.put(connection)  # it joined or left a topic, or asked for it once more, while the log was read
             return
         if None in pages.values():
+            catch_up.waits += 1
             self.put(connection)  # others are further behind, and the page they shared ended before its position
             return
         readable = {name: page for name, page in pages.items() if isinstance(page, Page)}

@@ -18,6 +18,7 @@ ERASED = b"erased"  # why
 EXPIRED = b"x"  # what was read from the log too late to be sent
 
 _SHARED = 30_000  # ms between positions that one read serves
+_PATIENCE = 10  # rounds in which others are read for first
 
 Read = tuple[str, Cursor]  # a channel, and the position after which its log is read
 
@@ -59,8 +60,11 @@ class Step(NamedTuple):
     lost: list[str]
 
 
-def share(reads: Iterable[Read]) -> dict[Read, Read]:
-    """Return for each read of a log the one that answers it: where many come back, few reads serve them all."""
+def share(reads: Iterable[Read], alone: Iterable[Read] = ()) -> dict[Read, Read]:
+    """Return for each read of a log the one that answers it: where many come back, few reads serve them all.
+
+    Those that are `alone` answer themselves.
+    """
     answers: dict[Read, Read] = {}
     first: Read | None = None
     for read in sorted(set(reads)):
@@ -68,7 +72,7 @@ def share(reads: Iterable[Read]) -> dict[Read, Read]:
         if first is None or first[0] != channel or position.ms > first[1].ms + _SHARED:
             first = read
         answers[read] = first
-    return answers
+    return answers | {read: read for read in alone}
 
 
 class CatchUp:
@@ -90,6 +94,7 @@ class CatchUp:
         "lost",
         "owed",
         "positions",
+        "waits",
     )
 
     def __init__(self, positions: dict[str, Cursor | None], max_aside: int) -> None:
@@ -97,6 +102,7 @@ class CatchUp:
         self.lost: list[str] = []  # known to be gone before the log was read
         self.owed: list[bytes] = []  # frames to be sent after the welcome
         self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
+        self.waits = 0  # rounds in a row in which a shared read ended before its position
         self.has_sent = False  # an entry
         self.has_news = False  # one that the client cannot have, or that something is gone
         self._since: dict[str, Cursor] = {}
@@ -118,6 +124,11 @@ class CatchUp:
     def since(self, channel: str) -> Cursor | None:
         """Return from where a channel is resumed; None: it is not."""
         return self._since.get(channel)
+
+    @property
+    def is_impatient(self) -> bool:
+        """Whether it shares no reads any more: of two that are each behind on another channel, both would wait."""
+        return self.waits >= _PATIENCE
 
     def forget(self, channel: str) -> None:
         """Leave a channel."""
@@ -158,6 +169,7 @@ class CatchUp:
         A channel without a page has nothing after its position. While a page is not complete, only what lies before
         its end may go out: another channel's later entry would move the client's cursor past what it has not seen.
         """
+        self.waits = 0
         ends = [cursor.parse(page.entries[-1].id) for page in pages.values() if not page.complete]
         complete = not ends and self._aside is not None
         sequence = [

@@ -463,6 +463,17 @@ def test_random_histories(
     run(world, actions)
 
 
+def next_page(read: tuple[str, Cursor]) -> Page:
+    """Return what a log of 50 entries has after a position, three at a time."""
+    _, position = read
+    times = range(position.ms + 1, 51)
+    return page(*times[:3], complete=len(times) < 3)
+
+
+def by_time(item: tuple[str, int]) -> int:
+    return item[1]
+
+
 class TestSharedReads:
     """One read of a log serves many who come back."""
 
@@ -477,6 +488,27 @@ class TestSharedReads:
             (A, Cursor(minute, 0)): (A, Cursor(minute, 0)),
             (B, Cursor(7, 0)): (B, Cursor(7, 0)),
         }
+
+    def test_behind_each_other(self) -> None:
+        """Of two of which each is further behind on another channel, neither waits for the other for ever."""
+        first = CatchUp({A: Cursor(0, 0), B: Cursor(40, 0)}, 0)
+        second = CatchUp({A: Cursor(40, 0), B: Cursor(0, 0)}, 0)
+        sent: dict[CatchUp, list[tuple[str, int]]] = {first: [], second: []}
+        for _ in range(500):
+            reads = {each: list(dict(each.positions).items()) for each in (first, second)}
+            alone = [read for each, own in reads.items() if each.is_impatient for read in own]
+            answers = share((read for own in reads.values() for read in own), alone)
+            for each, own in reads.items():
+                each.begin()
+                pages = {read[0]: next_page(answers[read]).after(read[1]) for read in own}
+                if None in pages.values():
+                    each.waits += 1
+                    continue
+                for channel, found in each.join({channel: page for channel, page in pages.items() if page}).entries:
+                    each.sent(channel, found)
+                    sent[each].append((channel, at(found).ms))
+        assert sent[first] == sorted([(A, ms) for ms in range(1, 51)] + [(B, ms) for ms in range(41, 51)], key=by_time)
+        assert sent[second] == sorted([(A, ms) for ms in range(41, 51)] + [(B, ms) for ms in range(1, 51)], key=by_time)
 
     def test_after(self) -> None:
         """A page has what a later position needs, unless it ends before that."""
