@@ -121,13 +121,18 @@ class Inbox:
     def page(self, user: str, query: Query) -> Listing:
         """Return a page of a user's inbox, the newest items first."""
         # What is published from now on has no earlier time than this, whatever channel is looked at when.
-        seconds, microseconds = self._store.ask("TIME")
-        now = int(seconds) * 1000 + int(microseconds) // 1000
-        account = self.account(user)
+        commands = [
+            pack("TIME"),
+            self._store.call("standing", (self._base(user),)),
+            self._own(user, query, query.before),
+        ]
+        time_of_redis, standing, own = map(require, self._store.carry_out(commands))
+        now = int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000
+        [account] = self.accounts([read_standing(standing)])
         items: list[Listed] = []
         before, following = query.before, None
         while following is None:
-            batch = self._batch(user, account, query, before)
+            batch = self._batch(user, account, query, before, own)
             for listed in self._with_bodies(batch, query):
                 if len(items) == query.limit:
                     following = Place(items[-1].cursor, items[-1].channel)
@@ -136,6 +141,7 @@ class Inbox:
             if len(batch) <= query.limit:
                 break
             before = Place(batch[-1].item.cursor, batch[-1].item.channel)
+            own = require(self._store.carry_out([self._own(user, query, before)])[0])
         reached = [item.cursor for item in items if item.cursor.ms < now]
         return Listing(items, following, account, max([Cursor(now - 1, 0), *reached]))
 
@@ -221,10 +227,15 @@ class Inbox:
             _, digest = self._digests.popitem(last=False)
             size -= len(digest.items)
 
-    def _batch(self, user: str, account: Account, query: Query, before: Place | None) -> list["_Candidate"]:
-        """Return the next items of a list that may fit the query, without their bodies."""
-        own = channels.of_user(user)
-        owned = self._own(user, query, before) if query.wants_channel(own) else []
+    def _batch(
+        self, user: str, account: Account, query: Query, before: Place | None, own: list[list[bytes]]
+    ) -> list["_Candidate"]:
+        """Return the next items of a list that may fit the query, without their bodies. `_own` brought `own`."""
+        channel = channels.of_user(user)
+        owned = [
+            _Candidate(_own_item(channel, entry.decode()), Flags(*(letter in flags for letter in b"sra")))
+            for entry, flags in (own if query.wants_channel(channel) else [])
+        ]
         shared = (
             _Candidate(item, flags)
             for item in account.newest(None if before is None else before.cursor.rank)
@@ -233,17 +244,12 @@ class Inbox:
         )
         return list(itertools.islice(heapq.merge(owned, shared, key=_key, reverse=True), query.limit + 1))
 
-    def _own(self, user: str, query: Query, before: Place | None) -> list["_Candidate"]:
-        own, bound = channels.of_user(user), "+inf"
+    def _own(self, user: str, query: Query, before: Place | None) -> bytes:
+        """Return the command that lists items of the user's own channel."""
+        bound = "+inf"
         if before is not None:
-            bound = f"{'' if own < before.channel else '('}{before.cursor.rank}"
-        [reply] = self._store.carry_out(
-            [self._store.call("list", (self._base(user),), (bound, query.limit + 1, query.status))]
-        )
-        return [
-            _Candidate(_own_item(own, entry.decode()), Flags(*(letter in flags for letter in b"sra")))
-            for entry, flags in require(reply)
-        ]
+            bound = f"{'' if channels.of_user(user) < before.channel else '('}{before.cursor.rank}"
+        return self._store.call("list", (self._base(user),), (bound, query.limit + 1, query.status))
 
     def _with_bodies(self, batch: list["_Candidate"], query: Query) -> list[Listed]:
         """Return items with their notifications; what has left its log meanwhile is left out."""
