@@ -29,7 +29,7 @@ for (const file of FILES) {
   const options = { bundle: true, format: "esm", target: "es2022", write: false, plugins: [smallStyles] };
   const { outputFiles } = await build({ ...options, entryPoints: [join(here, "src", file)] });
   const mangle = { props: { regex: INNER.source } };
-  const compress = { passes: 3, ecma: 2022, unsafe: true, unsafe_arrows: true };
+  const compress = { hoist_vars: true, passes: 3, ecma: 2022, unsafe: true, unsafe_arrows: true };
   const { code } = minifySync(outputFiles[0].text, { module: true, compress, mangle });
   writeFileSync(join(folder, file), `// notifier ${version}\n${code}\n`);
 }

@@ -13,18 +13,19 @@ export function joinGroup(name, id, lead, hear) {
 
   /** Calls back when it is our turn; what the callback returns holds the lock. */
   async function hold(lock, callback) {
-    await navigator.locks.request(name + lock, { signal }, callback);
+    await navigator.locks.request(name + lock, { signal }, unlessLeft(callback));
   }
 
-  function takeLead() {
-    if (!signal.aborted) lead();
+  /** The browser may call back for a lock that it gave just before we left. */
+  function unlessLeft(callback) {
+    return () => signal.aborted || callback();
   }
 
   function enter() {
     channel = new BroadcastChannel(name);
     channel.onmessage = ({ data }) => hear(data);
     say({ type: "who" }); // nobody hears it where there is no leader yet; whoever becomes it will say so
-    hold("", () => (takeLead(), left)).catch(ignore);
+    hold("", () => (lead(), left)).catch(ignore);
     return left;
   }
 
@@ -35,7 +36,7 @@ export function joinGroup(name, id, lead, hear) {
 
   /** Calls back when that tab has left or is gone. */
   function whenGone(tab, callback) {
-    if (channel && tab !== id) hold(tab, callback).catch(ignore);
+    if (tab !== id) hold(tab, callback).catch(ignore);
   }
 
   function leave() {
@@ -43,7 +44,7 @@ export function joinGroup(name, id, lead, hear) {
     channel?.close();
   }
 
-  (name ? hold(id, enter) : Promise.reject()).catch(takeLead);
+  (name ? hold(id, enter) : Promise.reject()).catch(unlessLeft(lead));
   return { say, whenGone, leave };
 }
 

@@ -55,7 +55,8 @@ class Tab:
     def got(self, titles: list[str]) -> None:
         """Wait for the last of these titles, and see that they came in that order, each once, and nothing else."""
         self.wait("titles.includes(value)", titles[-1])
-        assert self.get("titles") == titles
+        got = self.get("titles")
+        assert got == titles, got
 
 
 def check_accessibility(page: Page) -> None:

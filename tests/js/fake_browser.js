@@ -8,7 +8,8 @@ export class FakeBrowser {
   #held = new Map(); // name -> {signal, release}
   #queue = []; // {name, signal, callback, resolve, reject}
   #channels = new Set();
-  #late; // deliveries, while messages are held up
+  #heldUp; // messages or locks
+  #late = []; // what is to be done once they are no longer held up
   #now; // whose callback runs
 
   /** Makes it the browser of this test. */
@@ -23,10 +24,7 @@ export class FakeBrowser {
       postMessage(message) {
         const data = structuredClone(message);
         for (const other of browser.#channels) {
-          const deliver = () => other.onmessage?.({ data });
-          if (other === this || other.name !== this.name) continue;
-          if (browser.#late) browser.#late.push(deliver);
-          else queueMicrotask(deliver);
+          if (other !== this && other.name === this.name) browser.#soon("messages", () => other.onmessage?.({ data }));
         }
       }
 
@@ -44,15 +42,14 @@ export class FakeBrowser {
     return [...this.#held.keys()];
   }
 
-  /** Holds up what tabs say to each other, until deliver(). */
-  holdUp() {
-    this.#late = [];
+  /** Holds up "messages", what tabs say to each other, or the callbacks for "locks" that they get, until deliver(). */
+  holdUp(what) {
+    this.#heldUp = what;
   }
 
   async deliver() {
-    const late = this.#late;
-    this.#late = undefined;
-    for (const deliver of late) deliver();
+    this.#heldUp = undefined;
+    for (const action of this.#late.splice(0)) action();
     await settled();
   }
 
@@ -89,11 +86,18 @@ export class FakeBrowser {
     this.#queue = this.#queue.filter((other) => other !== request);
     const holder = { signal: request.signal };
     this.#held.set(name, holder);
-    this.#now = request.signal;
-    const done = new Promise((resolve) => resolve(request.callback()));
-    this.#now = undefined;
-    const release = () => this.#held.get(name) === holder && this.#release(name);
-    done.then(request.resolve, request.reject).then(release);
+    this.#soon("locks", () => {
+      this.#now = request.signal;
+      const done = new Promise((resolve) => resolve(request.callback()));
+      this.#now = undefined;
+      const release = () => this.#held.get(name) === holder && this.#release(name);
+      done.then(request.resolve, request.reject).then(release);
+    });
+  }
+
+  #soon(what, action) {
+    if (this.#heldUp === what) this.#late.push(action);
+    else queueMicrotask(action);
   }
 
   #release(name) {

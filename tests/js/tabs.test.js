@@ -212,7 +212,7 @@ test("a tab that learns late of a new leader misses nothing of its topics", asyn
   tabs[2].notifier.join("orders");
   service.notify("a", "2000-0");
   await settled();
-  browser.holdUp();
+  browser.holdUp("messages");
   await browser.killLeader();
   await service.accept({ connection: "c2" });
   service.notify("b", "2001-0");
@@ -233,6 +233,18 @@ test("disconnect() of the leader hands the connection over", async (t) => {
   service.notify("a", "2000-0");
   await settled();
   assert.deepEqual(tabs.map(({ titles }) => titles()), [[], ["a"]]);
+});
+
+test("a tab that disconnects while it comes to the others hears nothing of them any more", async (t) => {
+  const { browser, service, tabs, open } = await start(t, 1);
+  browser.holdUp("locks");
+  const late = await open();
+  late.notifier.disconnect();
+  await browser.deliver();
+  service.notify("a", "2000-0");
+  await settled();
+  assert.deepEqual(tabs.map(({ titles }) => titles()), [["a"], []]);
+  assert.equal(browser.held.length, 2);
 });
 
 test("a leader that cannot get a token lets another tab try", async (t) => {
