@@ -59,7 +59,7 @@ export class NotifierInbox extends NotifierElement {
     const list = make("ul", { part: "list", role: "list", "aria-label": this.say("title"), onkeydown });
     const empty = make("p", { part: "empty" });
     const more = this.#button("more", "more", () => this.#more());
-    const onscroll = () => this.#scrolled();
+    const onscroll = () => this.#fill();
     const scroller = make("div", { part: "scroller", tabindex: "-1", onscroll }, list, empty, more);
 
     return { bar, filters, readAll, trouble, notice, retry, scroller, list, empty, more };
@@ -115,6 +115,7 @@ export class NotifierInbox extends NotifierElement {
     setText(empty, this.say(hasLoaded ? NONE[status] : "loading"));
     if (problem) setText(notice, this.say("unavailable"));
     else setText(notice, AWAY.includes(this.notifier.state) ? this.say("offline") : "");
+    this.#fill();
   }
 
   /** Hides a button when it is of no use; the focus must not go with it. */
@@ -181,9 +182,10 @@ export class NotifierInbox extends NotifierElement {
     if (isButton) before.nextElementSibling?.querySelector("[data-control]").focus();
   }
 
-  #scrolled() {
+  /** Whoever has scrolled to the end wants more, also where the list has become shorter and does not scroll. */
+  #fill() {
     const { scrollTop, clientHeight, scrollHeight } = this.#parts.scroller;
-    if (this.#list.hasMore && scrollTop + clientHeight > scrollHeight - NEAR) this.#more();
+    if (scrollTop && this.#list.hasMore && scrollTop + clientHeight > scrollHeight - NEAR) this.#more();
   }
 
   /** The arrow keys go from item to item; Tab goes through all controls. */

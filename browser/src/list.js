@@ -37,8 +37,9 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
   let isShown = false;
   let isStale = true;
   let isPatchy = false; // something was missed, and older items may have changed
-  let isLoading = false;
   let isLoaded = false;
+  let loading; // resolves when what is being fetched is there
+  let older; // the same of older items
   let rest; // the timer of a pause
   const end = inbox.on({ change, arrive, remove, expire, stale, count });
 
@@ -64,10 +65,13 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     load();
   }
 
-  async function load() {
-    if (!isShown || isLoading || rest) return;
+  function load() {
+    if (isShown && !rest) loading ??= fetchNewest();
+  }
+
+  async function fetchNewest() {
+    await older?.catch(ignore);
     const asked = status;
-    isLoading = true;
     isStale = false;
     try {
       const limit = Math.min(Math.max(items.length, PAGE), LONGEST_PAGE);
@@ -77,7 +81,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     } catch (error) {
       problem = error;
     }
-    isLoading = false;
+    loading = undefined;
     if (asked !== status) return load();
     changed();
     rest = setTimeout(() => {
@@ -106,13 +110,20 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     markSeen();
   }
 
-  async function more() {
+  function more() {
+    older ??= fetchOlder().finally(() => (older = undefined));
+    return older;
+  }
+
+  async function fetchOlder() {
+    await loading;
+    if (!next) return;
     const before = next;
-    const { items: older, next: further } = await inbox.list({ status, limit: PAGE, before });
-    if (before !== next) return; // it has become another list, or a second click was faster
+    const answer = await inbox.list({ status, limit: PAGE, before });
+    if (before !== next) return; // it has become another list
     const ids = new Set(items.map(idOf));
-    items.push(...older.filter((item) => !ids.has(idOf(item))));
-    next = further;
+    items.push(...answer.items.filter((item) => !ids.has(idOf(item))));
+    next = answer.next;
     changed();
   }
 

@@ -187,6 +187,25 @@ test("older items are asked for from where the others end, and stay when somethi
   assert.equal(list.hasMore, false);
 });
 
+test("older items are fetched once, and never at the same time as the newest", async (t) => {
+  const { tick, http, notifier, list, titles } = await start(t, [item(4), item(3)], { next: "p2" });
+  notifier.say("lost", { channels: ["user:alice"] });
+  await settled();
+  const older = [list.more(), list.more()];
+  await settled();
+  assert.equal(http.requests.length, 2);
+  await http.latest.answer(page([item(5), item(4)], { next: "p3" }));
+  assert.equal(http.latest.query.get("before"), "p3");
+  notifier.say("lost", { channels: ["user:alice"] });
+  await tick(10_000);
+  assert.equal(http.requests.length, 3);
+  await http.latest.answer(page([item(3), item(2)], { next: "p4" }));
+  await Promise.all(older);
+  assert.deepEqual(titles(), ["n5", "n4", "n3", "n2"]);
+  assert.equal(http.requests.length, 4);
+  assert.equal(http.latest.query.get("before"), null);
+});
+
 test("a recall and an expiry take items away, and the counts are asked for when nobody tells them", async (t) => {
   const { tick, http, notifier, inbox, titles } = await start(t, [item(3), item(2), item(1)]);
   notifier.say("removed", { id: "n3" });
