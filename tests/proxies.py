@@ -22,7 +22,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
-from tests.service import eventually, free_port
+from tests.ports import free_port
+from tests.service import eventually
 
 DEPLOY = Path(__file__).parent.parent / "docs/deploy"
 _PATHS = "/usr/sbin:/usr/bin"  # where Debian has the daemons, also for who has no /usr/sbin in the PATH

@@ -28,6 +28,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from notifier.embedded import EmbeddedValkey
+from tests.ports import free_port
 
 DEADLINE = 20.0  # seconds until what is waited for counts as missing
 API_KEY = "key-of-the-tests"
@@ -99,7 +100,7 @@ class Service:
                 [_GUNICORN, "wsgi:app"], cwd=_ROOT, env=self._environ, stdout=log, stderr=subprocess.STDOUT
             )
         try:
-            eventually(self._is_ready)
+            eventually(self.is_ready)
         except BaseException:
             self.stop()
             raise
@@ -196,7 +197,8 @@ class Service:
         client.welcome = client.receive("welcome")
         return client
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Tell whether all workers can hear and write."""
         assert self._process and self._process.poll() is None, self.log
         try:
             # Whichever worker accepts it answers: so many in a row are all workers, as good as certainly.
@@ -263,13 +265,6 @@ def eventually(condition: Callable[[], object], deadline: float = DEADLINE) -> N
 def _environ(settings: Mapping[str, object]) -> dict[str, str]:
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(("NOTIFIER_", "GUNICORN_"))}
     return inherited | {f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()}
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _encode(body: Body) -> bytes | Iterable[bytes] | None:

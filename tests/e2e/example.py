@@ -14,7 +14,8 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from tests.service import DEADLINE, eventually, free_port
+from tests.ports import free_port
+from tests.service import DEADLINE, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"

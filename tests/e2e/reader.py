@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.service import eventually, free_port
+from tests.ports import free_port
+from tests.service import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SERVICE, APP, REDIS = "8080", "5000", "6379"  # ports as the documentation has them

@@ -196,7 +196,7 @@ def test_drain(user: str, sent: signal.Signals) -> None:
             service.stop()
             service.start()
         else:
-            eventually(lambda: worker not in children(service.pid) and service._is_ready())
+            eventually(lambda: worker not in children(service.pid) and service.is_ready())
         publish(service, user, "after")
         with stream(service, user, last_event_id=last) as again:
             assert again.data(2) == ["before", "after"]

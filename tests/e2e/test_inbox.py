@@ -481,6 +481,7 @@ def test_redis_restarted(user: str) -> None:
             valkey.start()
             eventually(lambda: service.publish({"to": {"topics": [user]}, "title": "x"}).status == 201)
             eventually(lambda: ask(service, user, "POST", "/v1/inbox/read", {"up_to": FUTURE}).status == 200)
+            eventually(service.is_ready)  # also the worker that has not been asked
             told = ask(service, user, "GET", COUNTS).json
             for client in clients:
                 last = client.welcome

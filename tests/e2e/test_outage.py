@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ import redis
 from chaos.aside import running_aside
 from notifier.embedded import find_server
 from tests.e2e.test_delivery import children
+from tests.ports import free_port
 from tests.service import Service, eventually
 
 FAST = {"broker_heartbeat": 0.3, "broker_deadline": 1.5, "redis_timeout": 1, "workers": 2}
@@ -26,9 +26,7 @@ class Valkey:
     """A server that a test may stop, kill and start again; its data are in an append-only file."""
 
     def __init__(self, directory: Path, replica_of: int = 0) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._command = [find_server(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory)]
         self._command += ["--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0"]

@@ -257,7 +257,7 @@ def test_a_worker_is_killed_in_the_middle(user: str) -> None:
             os.kill(worker, signal.SIGKILL)
             cut = b"".join(iter(lambda: sock.recv(65536), b""))
         assert not cut.rstrip().endswith(b"]}")
-        eventually(service._is_ready)
+        eventually(service.is_ready)
         assert [number for number, _ in data(poll(service, user, since=cursor))] == list(range(60))
 
 

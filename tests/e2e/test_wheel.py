@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from notifier import __version__
+from tests.ports import free_port
 from tests.service import eventually
 
 ROOT = Path(__file__).parent.parent.parent
@@ -100,12 +100,6 @@ def installed(wheel: Path) -> Iterator[Path]:
 def pip(python: str, *words: str) -> None:
     """Run pip."""
     subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", *words], check=True)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def outside() -> dict[str, str]:
