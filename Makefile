@@ -11,7 +11,7 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	tests/peers
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check .
