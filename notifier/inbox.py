@@ -129,19 +129,15 @@ class Inbox:
         time_of_redis, standing, own = map(require, self._store.carry_out(commands))
         now = int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000
         [account] = self.accounts([read_standing(standing)])
-        items: list[Listed] = []
-        before, following = query.before, None
-        while following is None:
-            batch = self._batch(user, account, query, before, own)
-            for listed in self._with_bodies(batch, query):
-                if len(items) == query.limit:
-                    following = Place(items[-1].cursor, items[-1].channel)
-                    break
-                items.append(listed)
-            if len(batch) <= query.limit:
-                break
+        batch = self._batch(user, account, query, query.before, own)
+        found = self._with_bodies(batch, query)
+        while len(found) <= query.limit < len(batch):
             before = Place(batch[-1].item.cursor, batch[-1].item.channel)
-            own = require(self._store.carry_out([self._own(user, query, before)])[0])
+            [own] = map(require, self._store.carry_out([self._own(user, query, before)]))
+            batch = self._batch(user, account, query, before, own)
+            found += self._with_bodies(batch, query)
+        items, more = found[: query.limit], found[query.limit :]
+        following = Place(items[-1].cursor, items[-1].channel) if more else None
         reached = [item.cursor for item in items if item.cursor.ms < now]
         return Listing(items, following, account, max([Cursor(now - 1, 0), *reached]))
 
@@ -209,12 +205,15 @@ class Inbox:
         replies = self._store.carry_out(commands, pipeline=self._store.reading)
         behind = []
         for digest, last, reply in zip(digests, asked, replies, strict=True):
-            first, logged, complete, rows = require(reply)
-            if cursor.parse(logged) < last:  # the log has lost its end, in a failover
+            news = require(reply)
+            if news and cursor.parse(news[1]) < last:  # the log has lost its end, in a failover
                 digest.reset()
             if digest.last < last:  # reset, by this reader or another one: what was read would leave a hole
                 behind.append(digest.channel)
                 continue
+            if not news:
+                continue
+            first, logged, complete, rows = news
             if first or cursor.parse(logged) >= digest.last:  # else another reader has seen a newer log
                 digest.follow(first, (Row(*row) for row in rows))
             if not complete:

@@ -360,6 +360,17 @@ class TestLeaving:
         ids += [worker.publish(to, retain="history") for _ in range(2)]
         assert worker.counts("alice") == (3, 3)
 
+    def test_the_whole_log(self, worker: Worker, client: redis.Redis) -> None:
+        """A log that has expired, as nobody published to it any more, takes its items with it."""
+        worker.publish("all")
+        worker.publish("#t")
+        worker.members.add("t", ["alice"])
+        worker.publish("#t")
+        assert worker.counts("alice") == (2, 2)
+        for channel, left in (("topic:t", 1), ("all", 0)):
+            client.delete(worker.store.of(channel, "log"))
+            assert worker.counts("alice") == (left, left) and len(worker.ids("alice")) == left
+
     @pytest.mark.parametrize("to", ["alice", "all", "#t"])
     def test_recall(self, make: Make, to: str) -> None:
         """What is recalled leaves list and counts, on every worker; read items too."""

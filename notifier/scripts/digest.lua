@@ -3,10 +3,13 @@
 -- KEYS  1 the channel
 -- ARGV  1 the position   2 most entries
 -- Answer  {the first entry of the log or "", the last one that it was given, 1 if there is no more,
---          {{entry, kind, notification's id, when it expires or "", collapse key or "", type or "", twin or ""}, ...}}
+--          {{entry, kind, notification's id, when it expires or "", collapse key or "", type or "", twin or ""}, ...}},
+--         or nothing where that position is the last one: entries fall out only when others come, or all at once
 
 local channel = KEYS[1]
 local log, rows = channel .. ':log', {}
+local logged = redis.call('HGET', channel .. ':meta', 'logged') or '0-0'
+if logged == ARGV[1] and redis.call('EXISTS', log) == 1 then return false end
 local entries = redis.call('XRANGE', log, '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
 for _, entry in ipairs(entries) do
   local fields = entry[2]
@@ -17,6 +20,5 @@ for _, entry in ipairs(entries) do
 end
 local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)
 return {
-  first[1] and first[1][1] or '', redis.call('HGET', channel .. ':meta', 'logged') or '0-0',
-  #entries < tonumber(ARGV[2]) and 1 or 0, rows,
+  first[1] and first[1][1] or '', logged, #entries < tonumber(ARGV[2]) and 1 or 0, rows,
 }
