@@ -142,6 +142,8 @@ class FanOut:
                 for connection in list(channel.connections):
                     if connection.catch_up:
                         self._replayer.put(connection)
+        if NODES in names:
+            self.heartbeat.beat()  # nobody is served before the first one is heard
 
     def heard(self, messages: list[tuple[str, bytes]]) -> None:
         """Fan out what came, channel by channel, so that each connection gets one write."""
@@ -168,7 +170,12 @@ class FanOut:
                 opened = ms
             groups[name].append(entry)
         self._fan_out_all(groups)
+        has_begun = bool(self.complete.ms)
         self.complete.observe(newest)
+        if not has_begun:
+            for connection in self._hub.members(channels.ALL):
+                if connection.catch_up:
+                    self._replayer.put(connection)
 
     def _hear_of_user(self, name: str, entry: Entry) -> None:
         """Take what is no entry: something was done with the inbox of a user, or they are to go."""

@@ -44,7 +44,7 @@ class Heartbeat:
     def start(self) -> None:
         """Beat before the first connection comes, and from then on in a thread of its own."""
         self._heard = time.monotonic()
-        self._beat()
+        self.beat()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     @property
@@ -65,18 +65,8 @@ class Heartbeat:
             self._heard = time.monotonic()
         return int(ms)
 
-    def _run(self) -> None:
-        while True:
-            # Not beyond the deadline: to look only with the next beat would be late by as much.
-            time.sleep(min(self._settings.broker_heartbeat, max(self._settings.broker_deadline - self.age, 0)))
-            self._beat()
-            if not self.is_heard:
-                logger.warning("Nothing was heard for %s seconds: connecting anew", self._settings.broker_deadline)
-                metrics.SILENCES.inc()
-                self._heard = time.monotonic()
-                self._on_silence()
-
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Say something to all workers, this one included."""
         try:
             self._prepare()
             self._broker.beat(NODES, self._name)
@@ -87,3 +77,14 @@ class Heartbeat:
         except Exception:
             # This loop must survive: without it nobody notices that nothing is heard.
             logger.exception("The heartbeat failed")
+
+    def _run(self) -> None:
+        while True:
+            # Not beyond the deadline: to look only with the next beat would be late by as much.
+            time.sleep(min(self._settings.broker_heartbeat, max(self._settings.broker_deadline - self.age, 0)))
+            self.beat()
+            if not self.is_heard:
+                logger.warning("Nothing was heard for %s seconds: connecting anew", self._settings.broker_deadline)
+                metrics.SILENCES.inc()
+                self._heard = time.monotonic()
+                self._on_silence()

@@ -65,7 +65,7 @@ class Replayer:
         threading.Thread(target=self._run, name="replayer", daemon=True).start()
 
     def put(self, connection: StreamConnection) -> None:
-        """Serve a connection, once this worker hears all of its channels."""
+        """Serve a connection, once this worker hears all of its channels, and knows up to where it has."""
         if connection.is_open and self._hears_all(connection):
             self._queue[connection] = None
             self._filled.set()
@@ -261,7 +261,7 @@ class Replayer:
 
     def _hears_all(self, connection: StreamConnection) -> bool:
         heard = (self._hub.get(name) for name in connection.channels)
-        return all(channel is not None and channel.confirmed for channel in heard)
+        return self.reached is not None and all(channel is not None and channel.confirmed for channel in heard)
 
 
 class _Encoder:
