@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+import redis
 
+from notifier.embedded import EmbeddedValkey
 from tests.service import Service
+from tests.valkey import connected, running_valkey
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +16,20 @@ def service() -> Iterator[Service]:
     """A service with two workers and the default settings, shared by all tests: use names of your own."""
     with Service() as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[EmbeddedValkey]:
+    """A server for all tests of one file."""
+    with running_valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture(scope="module")
+def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
+    """A client of it that shares no code with the service."""
+    with connected(valkey) as client:
+        yield client
 
 
 @pytest.fixture

@@ -19,25 +19,11 @@ from notifier.protocol.replay import EPHEMERAL, EXPIRED, HISTORY, NOTIFICATION, 
 from notifier.settings import Settings
 from notifier.store import Store
 from notifier.wire import Wire, pack
-from tests.valkey import DEADLINE, connected, running_valkey
+from tests.valkey import DEADLINE
 
 AGE = 1  # seconds: the shortest time after which something can be too old
 DAY = 86400 * 1000  # ms
 NEVER_HEARD_OF = Cursor(10**15, 0)  # a position behind everything
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[EmbeddedValkey]:
-    """A server for all tests of this file."""
-    with running_valkey() as valkey:
-        yield valkey
-
-
-@pytest.fixture(scope="module")
-def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
-    """Another client of the server."""
-    with connected(valkey) as client:
-        yield client
 
 
 Make = Callable[..., Broker]

@@ -29,24 +29,10 @@ from notifier.receipts import Receipts
 from notifier.settings import Settings
 from notifier.store import Store
 from notifier.users import Users
-from tests.valkey import DEADLINE, connected, running_valkey
+from tests.valkey import DEADLINE
 
 FUTURE = Cursor(10**15, 0)
 NOBODY = "019a0000-0000-7000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[EmbeddedValkey]:
-    """A server for all tests of this file."""
-    with running_valkey() as valkey:
-        yield valkey
-
-
-@pytest.fixture(scope="module")
-def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
-    """Another client of the server."""
-    with connected(valkey) as client:
-        yield client
 
 
 class Worker:
