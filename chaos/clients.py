@@ -16,7 +16,7 @@ from chaos.witness import Cursor, Journal, Witness, cursor_of
 
 _ANSWER_WITHIN = 6.0  # seconds: longer than the harness lets the service keep a client waiting for its welcome
 _LONGEST_PAUSE = 1.0  # seconds between two attempts; a browser is more patient
-_REMEMBERED = 2000  # ids, as in the browser's library
+_REMEMBERED = 10_000  # ids, as in the browser's library
 _STAY_AWAY = (1002, 1007, 1009)
 _TOKEN_REFUSED, _OVERLOADED = 4001, 4004
 

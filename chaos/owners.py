@@ -18,7 +18,7 @@ from chaos.publishers import Ledger
 from chaos.witness import Journal, Told, cursor_of
 
 _ANSWER_WITHIN = 5.0  # seconds
-_GIVE_UP = 40.0  # seconds: longer than any fault
+_GIVE_UP = 120.0  # seconds: longer than any fault, and than a client that is far behind keeps an answer waiting
 _LATE = 8.0  # seconds after an attempt in which what holds it back may let it go
 _RECENT = 12  # notifications per channel that are worth naming
 _FUTURE = 3600_000  # ms

@@ -4,7 +4,7 @@ import { createStream, hears, newId, topicOf } from "./stream.js";
 
 const CURSOR_KEY = "notifier.cursor";
 const EVENTS = ["notification", "removed", "lost", "replayed", "counts", "inbox", "state", "snapshot", "error"];
-const REMEMBERED = 2_000; // ids: a resumed stream repeats two seconds
+const REMEMBERED = 10_000; // ids: a resumed stream repeats two seconds, and of a topic all that is owed
 const PUBLISH_WITHIN = 30_000; // ms
 
 /** One tab's part: it takes from the stream what is for its page, once. Returns a Notifier, as `new` does with it. */
