@@ -1,4 +1,5 @@
 import { inboxOf } from "./inbox.js";
+import { tryTo } from "./storage.js";
 import { TEXTS, say } from "./texts.js";
 
 const Base = globalThis.HTMLElement ?? class {}; // so that a server may import it
@@ -88,7 +89,7 @@ export class NotifierElement extends Base {
   }
 
   get language() {
-    return this.closest("[lang]")?.lang || undefined;
+    return tryTo(() => Intl.getCanonicalLocales(this.closest("[lang]").lang)[0]);
   }
 }
 

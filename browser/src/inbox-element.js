@@ -11,11 +11,13 @@ const NEAR = 200; // px: so near to the end older items are fetched
 /** The list of what is in the inbox. It fetches only while somebody can see it. */
 export class NotifierInbox extends NotifierElement {
   static styles = COMMON + INBOX;
+  #inbox;
   #list;
   #parts;
   #isVisible = false;
 
   start(inbox) {
+    this.#inbox = inbox;
     this.#list = createList(inbox, () => this.#show());
     this.#parts = this.#build();
     const { bar, trouble, scroller } = this.#parts;
@@ -108,7 +110,7 @@ export class NotifierInbox extends NotifierElement {
     filters.forEach((filter, index) => filter.setAttribute("aria-pressed", Object.keys(NONE)[index] === status));
     this.#showItems(items);
     list.hidden = !items.length;
-    this.#hide(readAll, items.every(({ read }) => read));
+    this.#hide(readAll, status === "archived" || !this.#inbox.counts?.unread);
     this.#hide(retry, !problem);
     this.#hide(more, !hasMore, last?.nextElementSibling ?? last);
     empty.hidden = Boolean(items.length || problem);

@@ -1,6 +1,7 @@
 import { ageOf } from "./ages.js";
 import { make } from "./element.js";
 import { icon } from "./icons.js";
+import { tryTo } from "./storage.js";
 
 const SAFE = ["http:", "https:"];
 
@@ -10,7 +11,7 @@ const SAFE = ["http:", "https:"];
  */
 export function makeTitle(element, notification, channel, opened) {
   const { title, type, action_url: url } = notification;
-  const isLink = url && SAFE.includes(new URL(url, document.baseURI).protocol);
+  const isLink = url && SAFE.includes(tryTo(() => new URL(url, document.baseURI).protocol));
   const attributes = isLink ? { href: url } : { type: "button" };
   const text = title ?? type ?? element.say("untitled");
   return make(isLink ? "a" : "button", { part: "title", "data-control": "title", ...attributes, onclick }, text);

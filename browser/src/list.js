@@ -177,6 +177,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
   function count() {
     if (problem) reload(); // the service can be reached again
     else markSeen();
+    changed();
   }
 
   function keep(kept) {

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
@@ -309,4 +310,10 @@ def _is_safe_url(url: str) -> bool:
     """
     if "\\" in url or not url.isprintable():
         return False
-    return url.startswith(("https://", "http://")) or (url.startswith("/") and not url.startswith("//"))
+    if url.startswith("/"):
+        return not url.startswith("//")
+    try:
+        parts = urlsplit(url)
+        return url.startswith(("https://", "http://")) and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -467,6 +467,26 @@ def test_languages_and_sides(context: BrowserContext, service: Service, user: st
     assert box and width and box["x"] >= 0 and box["x"] + box["width"] <= width["width"]
 
 
+def test_a_language_that_is_none(tab: Tab, service: Service, user: str) -> None:
+    """What is no language of the Web is taken for that of the browser."""
+    tab.page.evaluate("document.documentElement.lang = 'en_US'")
+    publish(service, user, "First")
+    expect(tab.titles()).to_have_text(["First"])
+    expect(tab.bell).to_have_accessible_name("Notifications, 1 unread")
+
+
+def test_unread_beyond_the_list(context: BrowserContext, service: Service, user: str) -> None:
+    """All can be marked as read where what is shown is, and older items are not."""
+    publish(service, user, *[f"Number {number}" for number in range(25)])
+    tab = Tab(context, service, user)
+    for number in range(24, 4, -1):
+        tab.act(f"Number {number}", "Mark as read")
+    expect(tab.bell).to_have_accessible_name("Notifications, 5 unread")
+    tab.inbox.get_by_role("button", name="Mark all as read").click()
+    expect(tab.bell).to_have_accessible_name("Notifications")
+    expect(tab.inbox.get_by_role("button", name="Mark all as read")).not_to_be_visible()
+
+
 @needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe(browser: Browser, service: Service, user: str, scheme: Any) -> None:

@@ -171,6 +171,9 @@ class TestMembers:
             "ftp://example.org",
             "https:evil.example",
             "\\\\evil.example",
+            "https://",
+            "http://[",
+            "https://example.org:99999/",
         ],
     )
     def test_unsafe_url(self, url: str) -> None:
