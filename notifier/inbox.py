@@ -26,6 +26,7 @@ from notifier.store import Store, require
 from notifier.wire import pack
 
 _PAGE = 500  # rows of a log that a digest is read by
+_BATCH = 100  # items whose bodies are looked at together, at least
 _MOST_DIGESTED = 200_000  # items in digests, some 300 bytes each
 _LIFE = 3_600_000  # ms that what is written about a log outlives it
 
@@ -131,7 +132,7 @@ class Inbox:
         [account] = self.accounts([read_standing(standing)])
         batch = self._batch(user, account, query, query.before, own)
         found = self._with_bodies(batch, query)
-        while len(found) <= query.limit < len(batch):
+        while len(found) <= query.limit and len(batch) == _batch_size(query):
             before = Place(batch[-1].item.cursor, batch[-1].item.channel)
             [own] = map(require, self._store.carry_out([self._own(user, query, before)]))
             batch = self._batch(user, account, query, before, own)
@@ -241,14 +242,14 @@ class Inbox:
             if (before is None or (item.rank, item.channel) < before.key)
             and query.wants(item, flags := account.flags(item))
         )
-        return list(itertools.islice(heapq.merge(owned, shared, key=_key, reverse=True), query.limit + 1))
+        return list(itertools.islice(heapq.merge(owned, shared, key=_key, reverse=True), _batch_size(query)))
 
     def _own(self, user: str, query: Query, before: Place | None) -> bytes:
         """Return the command that lists items of the user's own channel."""
         bound = "+inf"
         if before is not None:
             bound = f"{'' if channels.of_user(user) < before.channel else '('}{before.cursor.rank}"
-        return self._store.call("list", (self._base(user),), (bound, query.limit + 1, query.status))
+        return self._store.call("list", (self._base(user),), (bound, _batch_size(query), query.status))
 
     def _with_bodies(self, batch: list["_Candidate"], query: Query) -> list[Listed]:
         """Return items with their notifications; what has left its log meanwhile is left out."""
@@ -311,6 +312,11 @@ class Inbox:
 class _Candidate(NamedTuple):
     item: Item
     flags: Flags
+
+
+def _batch_size(query: Query) -> int:
+    """Return how many items are looked at together: one more than a page has, and many where few may be wanted."""
+    return 1 + (max(query.limit, _BATCH) if query.needs_bodies else query.limit)
 
 
 def _key(candidate: _Candidate) -> tuple[int, str]:

@@ -36,8 +36,7 @@ class Members:
         most = self._settings.max_memberships
         results = self._inbox.alter([Alteration(user, "topics", {topic: since}, most=most) for user in users])
         refused = [user for user, (added, _) in zip(users, results, strict=True) if added < 0]
-        if refused:
-            self._store.ask("ZREM", self._key(topic), *refused)
+        self._enlist(topic, users)
         return Added(sum(added for added, _ in results if added > 0), refused)
 
     def remove(self, topic: str, users: Sequence[str]) -> int:
@@ -45,7 +44,7 @@ class Members:
         if not users:
             return 0
         results = self._inbox.alter([Alteration(user, "topics", remove=(topic,)) for user in users])
-        self._store.ask("ZREM", self._key(topic), *users)
+        self._enlist(topic, users)
         return sum(removed for _, removed in results)
 
     def page(self, topic: str, after: str, limit: int) -> list[str]:
@@ -57,6 +56,23 @@ class Members:
     def count(self, topics: Sequence[str]) -> list[int]:
         """Return how many members topics have."""
         return [require(reply) for reply in self._store.execute([pack("ZCARD", self._key(topic)) for topic in topics])]
+
+    def _enlist(self, topic: str, users: Sequence[str]) -> None:
+        """Let the list say who has the topic, also where others change the same at this moment."""
+        found = self._having(topic, users)
+        while found:
+            commands = [
+                pack("ZADD" if has else "ZREM", self._key(topic), *([0] if has else []), user)
+                for user, has in found.items()
+            ]
+            self._store.tell(commands)
+            now = self._having(topic, list(found))
+            found = {user: has for user, has in now.items() if has != found[user]}
+
+    def _having(self, topic: str, users: Sequence[str]) -> dict[str, bool]:
+        keys = [self._store.of(channels.of_user(user), "topics") for user in users]
+        replies = self._store.execute([pack("HEXISTS", key, topic) for key in keys])
+        return {user: bool(require(reply)) for user, reply in zip(users, replies, strict=True)}
 
     def _key(self, topic: str) -> str:
         return self._store.of(channels.of_topic(topic), "members")

@@ -273,6 +273,16 @@ class TestList:
         assert worker.ids("alice", types=frozenset("yz"), topics=frozenset("u")) == topic[1:]
         assert worker.ids("alice", types=frozenset("no")) == []
 
+    def test_few_of_many(self, worker: Worker) -> None:
+        """Few that fit a filter are found among many that do not, on both kinds of channels."""
+        wanted = []
+        for number in range(240):
+            severity = "critical" if number in (0, 1, 130, 131) else "info"
+            id = worker.publish("alice" if number % 2 else "all", severity=severity)
+            wanted += [id] if severity == "critical" else []
+        for limit in (1, 2, 3, 100):
+            assert worker.ids("alice", limit=limit, severities=frozenset({"critical"})) == wanted[::-1]
+
     def test_recalled_between_pages(self, worker: Worker) -> None:
         """A page goes on where the one before ended, whatever has gone or come meanwhile."""
         for number in range(10):
@@ -480,6 +490,19 @@ class TestMutes:
         after = worker.publish("#t", type="a")
         assert worker.counts("alice") == (1, 1)
         assert (worker.flags("alice", before), worker.flags("alice", after)) == ("", "srm")
+
+    @pytest.mark.parametrize("topics", ["tu", "ut"])
+    def test_one_of_two_topics(self, worker: Worker, client: redis.Redis, topics: str) -> None:
+        """What comes by a muted topic and by another one counts, and is an item of the other."""
+        for topic in topics:
+            worker.members.add(topic, ["alice"])
+        worker.inbox.set_mutes("alice", [], ["t"])
+        next_millisecond(client)
+        id = worker.publish("#t", "#u")
+        assert worker.counts("alice") == (1, 1)
+        [item] = worker.items("alice")
+        assert (item.channel, worker.flags("alice", id)) == ("topic:u", "")
+        assert worker.act("alice", "read", id).account.counts == (0, 0)
 
     @pytest.mark.parametrize("to", ["alice", "all", "#t"])
     def test_unmute(self, worker: Worker, to: str) -> None:
@@ -772,6 +795,22 @@ def lose_end(worker: Worker, client: redis.Redis, channel: str, count: int) -> N
         client.xadd(log, fields, entry)
     last = entries[-count - 1][0] if len(entries) > count else b"0-0"
     client.hset(meta, mapping={"logged": last, "last": last})
+
+    def test_members_at_once(self, make: Make) -> None:
+        """Whoever becomes a member and ceases to be one at the same time is in the list of the topic or is not."""
+        workers, users = [make(), make()], [f"user-{number}" for number in range(30)]
+        for user in users:
+            both = [
+                threading.Thread(target=act, args=("t", [user]))
+                for act in (workers[0].members.add, workers[1].members.remove)
+            ]
+            for thread in both:
+                thread.start()
+            for thread in both:
+                thread.join(DEADLINE)
+        standings = workers[0].inbox.standings(users)
+        having = {user for user, standing in zip(users, standings, strict=True) if "t" in standing.topics}
+        assert set(workers[0].members.page("t", "", 100)) == having
 
 
 class TestFailover:

@@ -188,16 +188,15 @@ class Account:
         return muted or (item.is_twin and self._is_elsewhere(item))
 
     def _is_elsewhere(self, item: Item) -> bool:
-        """Tell whether the notification is in this inbox by another channel that comes first."""
+        """Tell whether the notification is in this inbox by another channel: the first one that is not muted."""
         if item.id in self.standing.twins:
             return True
-        for name, digest in self._digests.items():
-            if name == item.channel:
-                return False
-            other = digest.items.get(item.id)
-            if other is not None and other.rank > self._joined(name):
-                return True
-        return False
+        twins = (
+            twin
+            for name, digest in self._digests.items()
+            if (twin := digest.items.get(item.id)) and twin.rank > self._joined(name)
+        )
+        return min(twins, key=self.standing.mutes_item, default=item).channel != item.channel
 
 
 def read_standing(reply: list[Any]) -> Standing:

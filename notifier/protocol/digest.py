@@ -61,6 +61,7 @@ class Digest:
         self.twins: set[str] = set()
         self._by_entry: dict[str, Item] = {}
         self._by_key: dict[bytes, str] = {}  # collapse key -> id
+        self._keys: dict[str, bytes] = {}  # id -> collapse key
         self._next_expiry = 0
         self._sorted: list[Item] | None = None
         self._ranks: list[int] = []
@@ -105,7 +106,7 @@ class Digest:
         if row.kind == REMOVED:
             self._drop(row.id.decode())
         if row.collapse_key:
-            self._drop(self._by_key.pop(row.collapse_key, ""))
+            self._drop(self._by_key.get(row.collapse_key, ""))
         if row.kind != NOTIFICATION:
             return
         id, expires = row.id.decode(), int(row.expires or 0)
@@ -117,6 +118,7 @@ class Digest:
             self.twins.add(id)
         if row.collapse_key:
             self._by_key[row.collapse_key] = id
+            self._keys[id] = row.collapse_key
         if expires and not 0 < self._next_expiry < expires:
             self._next_expiry = expires
 
@@ -131,6 +133,7 @@ class Digest:
         item = self.items.pop(id, None)
         if item:
             del self._by_entry[item.entry]
+            self._by_key.pop(self._keys.pop(id, b""), None)
             self.twins.discard(id)
             self._sorted = None
 

@@ -44,6 +44,11 @@ class Query(NamedTuple):
     topics: frozenset[str] = frozenset()
     severities: frozenset[str] = frozenset()
 
+    @property
+    def needs_bodies(self) -> bool:
+        """Whether only the notification itself tells if it is wanted."""
+        return bool(self.types or self.severities)
+
     def wants_channel(self, channel: str) -> bool:
         """Tell whether items of a channel may be wanted."""
         return not self.topics or channels.topic_of(channel) in self.topics
@@ -56,7 +61,7 @@ class Query(NamedTuple):
 
     def wants_body(self, body: bytes) -> bool:
         """Tell whether a notification is wanted, which is on a channel that may be."""
-        if not self.types and not self.severities:
+        if not self.needs_bodies:
             return True
         kind = _decode_kind(body)
         return (not self.types or kind.type in self.types) and (not self.severities or kind.severity in self.severities)
