@@ -190,6 +190,7 @@ class FanOut:
         if why == ERASED:
             self._replayer.recent.forget(name)
             channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
+            channel.doubt()
         for connection in list(channel.connections):
             connection.close(Disconnected())
 

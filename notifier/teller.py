@@ -32,6 +32,7 @@ _ROUND = 64  # users per round: enough to share a write, few enough to keep othe
 _SHARE = 4  # rounds for everybody take one part in so many of the time
 _PAUSE = 0.5  # seconds before another round after the broker failed
 _AGAIN = 200  # ms
+_OUTDATED = 1000  # expiries that count no more, before they are thrown away
 
 _decode: Any = msgspec.json.Decoder().decode
 
@@ -52,7 +53,8 @@ class Teller:
         self._enroller = enroller
         self._urgent: dict[str, list[Any]] = {}  # user -> changes that are to be told
         self._later: dict[str, bool] = {}  # user -> whether Redis has to be asked
-        self._expiries: list[tuple[int, str]] = []  # Unix ms, user
+        self._expiries: list[tuple[int, str]] = []  # Unix ms, user; a heap
+        self._due: dict[str, int] = {}  # user -> the one that counts
         self._filled = threading.Event()  # somebody is to be told
         self._hurried = threading.Event()  # somebody who did something
         self.muters: dict[StreamConnection, Standing] = {}
@@ -123,10 +125,19 @@ class Teller:
         standings = self._learn(met.values())
         accounts = self._inbox.accounts([standings[channel.name] for channel in met.values()])
         for channel, account in zip(met.values(), accounts, strict=True):
-            if channel.told is None:  # else others of this user may have yet to be told
-                channel.told = _essence(account)
+            self._note_told(channel, account)
             self._await_expiry(channel, account)
         return dict(zip(met, accounts, strict=True))
+
+    def _note_told(self, channel: Channel[StreamConnection], account: Account) -> None:
+        """Note what newcomers are about to be told; if others of this user know something else, they are told too."""
+        essence = _essence(account)
+        if essence != channel.told and any(each.session.is_welcome for each in channel.connections):
+            channel.told = ()
+            self._later.setdefault(_user_of(channel), False)
+            self._filled.set()
+        else:
+            channel.told = essence
 
     def owes(self, connection: StreamConnection) -> None:
         """Tell a connection how its inbox stands: it could not be told before."""
@@ -176,7 +187,10 @@ class Teller:
 
     def _expire(self, now: int) -> None:
         while self._expiries and self._expiries[0][0] <= now:
-            _, user = heapq.heappop(self._expiries)
+            due, user = heapq.heappop(self._expiries)
+            if self._due.get(user) != due:
+                continue
+            del self._due[user]
             channel = self._hub.get(channels.of_user(user))
             if channel:
                 channel.expires = 0
@@ -211,9 +225,11 @@ class Teller:
         self._await_expiry(channel, account)
         essence = _essence(account)
         if essence != channel.told or changes:
+            # Nobody has told of a change that was not heard, so the revision has to.
+            is_other = not channel.told or channel.told[1] != account.standing.revision
             channel.told = essence
             metrics.STATES.inc()
-            frame = frames.state(account, changes)
+            frame = frames.state(account, changes, memberships=is_other)
             for connection in list(channel.connections):
                 connection.tell(frame)
         for connection in list(channel.connections):
@@ -252,7 +268,10 @@ class Teller:
         if account.expires and account.expires != channel.expires:
             # Redis may have an earlier time than this worker: then it is asked again, but not without a pause.
             due = max(account.expires, int(time.time() * 1000) + _AGAIN)
+            self._due[_user_of(channel)] = due
             heapq.heappush(self._expiries, (due, _user_of(channel)))
+            if len(self._expiries) > 2 * len(self._due) + _OUTDATED:
+                self._expiries = sorted((due, user) for user, due in self._due.items())
             self._filled.set()
         channel.expires = account.expires
 

@@ -182,12 +182,12 @@ def removed(channel: str, id: bytes, notification: bytes) -> bytes:
     return _encode({"type": "removed", "cursor": id.decode(), "channel": channel, "id": notification.decode()})
 
 
-def state(account: Account, changes: list[Any]) -> bytes:
-    """Return the frame that tells how the inbox stands, and what has changed it."""
+def state(account: Account, changes: list[Any], *, memberships: bool) -> bytes:
+    """Return the frame that tells how the inbox stands, what has changed it, and of what the user is a member."""
     frame: dict[str, Any] = {"type": "state", **inbox(account)}
     if changes:
         frame["changes"] = changes
-    if any(change["action"] == "topics" for change in changes):
+    if memberships:
         frame["memberships"] = list(account.standing.topics)
     return _encode(frame)
 

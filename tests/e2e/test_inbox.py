@@ -14,7 +14,7 @@ from tests import raw
 from tests.events import EventStream
 from tests.raw import Peer
 from tests.service import API_KEY, Answer, Client, Service, eventually
-from tests.valkey import running_valkey
+from tests.valkey import connected, running_valkey
 
 FUTURE = "999999999999999-0"
 COUNTS = "/v1/inbox/counts"
@@ -351,6 +351,36 @@ class TestMutes:
         assert [each.get("suppressed") for each in answer["channels"]] == ["muted_type", None]
 
 
+class TestMissed:
+    """What a worker has not heard, or has said to somebody else only, is told all the same."""
+
+    def test_nobody_was_there(self, user: str) -> None:
+        """The first who comes after others had gone is told of each change, also back to what those had been told."""
+        with Service(workers=1) as service:
+            with service.client(user) as client:
+                before = client.welcome["counts"]
+            eventually(lambda: service.metric("notifier_connections") == 0)
+            id = publish(service, user)
+            with service.client(user) as client:
+                assert client.welcome["counts"] != before
+                service.recall(id)
+                state(client, counts=before)
+
+    def test_membership_while_deaf(self, user: str) -> None:
+        """Whoever became a member while their worker did not hear it is told so, and hears the topic."""
+        with (
+            running_valkey() as valkey,
+            Service(workers=1, redis_url=valkey.url) as service,
+            service.client(user) as client,
+            connected(valkey) as control,
+        ):
+            control.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            manage(service, "PUT", f"/v1/topics/{user}/members/{user}")
+            assert state(client, revision=1)["memberships"] == [user]
+            id = publish(service, f"#{user}")
+            assert client.receive("notification")["notification"]["id"] == id
+
+
 class TestCut:
     @pytest.mark.parametrize(
         ("method", "path", "status"), [("POST", "/v1/users/{}/disconnect", 202), ("DELETE", "/v1/users/{}", 204)]
@@ -391,6 +421,24 @@ class TestCut:
             last = publish(inboxes, user)
             while (frame := client.receive("notification"))["notification"]["id"] != last:
                 assert frame["channel"] == "all"
+
+    def test_begin_again(self, inboxes: Service, user: str) -> None:
+        """Whoever comes back at once after an erasure is told of an empty inbox, and is spared nothing."""
+        ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": [user]})
+        with on_each_worker(inboxes, user) as clients:
+            publish(inboxes, user)
+            for client in clients:
+                state(client, revision=1)
+            manage(inboxes, "DELETE", f"/v1/users/{user}")
+            assert [client.close_code() for client in clients] == [4502, 4502]
+        with on_each_worker(inboxes, user) as clients:
+            told = ask(inboxes, user, "GET", COUNTS).json
+            assert told["revision"] == 0
+            id = publish(inboxes, user, type=user)
+            for client in clients:
+                assert (client.welcome["counts"], client.welcome["revision"]) == (told["counts"], 0)
+                while client.receive("notification")["notification"]["id"] != id:
+                    pass
 
 
 class TestHttp:
