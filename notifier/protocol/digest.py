@@ -62,7 +62,7 @@ class Digest:
         self._by_entry: dict[str, Item] = {}
         self._by_key: dict[bytes, str] = {}  # collapse key -> id
         self._keys: dict[str, bytes] = {}  # id -> collapse key
-        self._next_expiry = 0
+        self._next_expiry: int | None = 0  # None: it has to be looked for
         self._sorted: list[Item] | None = None
         self._ranks: list[int] = []
 
@@ -77,15 +77,15 @@ class Digest:
 
     def pass_time(self, now: int) -> None:
         """Let items go that have expired. `now` is in Unix ms."""
-        if not self._next_expiry or self._next_expiry > now:
-            return
-        for item in [item for item in self.items.values() if 0 < item.expires <= now]:
-            self._drop(item.id)
-        self._next_expiry = min((item.expires for item in self.items.values() if item.expires), default=0)
+        if 0 < self.next_expiry <= now:
+            for item in [item for item in self.items.values() if 0 < item.expires <= now]:
+                self._drop(item.id)
 
     @property
     def next_expiry(self) -> int:
         """When the next item expires at the earliest, in Unix ms; 0: none does."""
+        if self._next_expiry is None:
+            self._next_expiry = min((item.expires for item in self.items.values() if item.expires), default=0)
         return self._next_expiry
 
     def behind(self, rank: int) -> int:
@@ -119,7 +119,7 @@ class Digest:
         if row.collapse_key:
             self._by_key[row.collapse_key] = id
             self._keys[id] = row.collapse_key
-        if expires and not 0 < self._next_expiry < expires:
+        if expires and not 0 < self.next_expiry < expires:
             self._next_expiry = expires
 
     def _drop_before(self, place: Cursor) -> None:
@@ -136,6 +136,8 @@ class Digest:
             self._by_key.pop(self._keys.pop(id, b""), None)
             self.twins.discard(id)
             self._sorted = None
+            if 0 < item.expires == self._next_expiry:
+                self._next_expiry = None
 
     def _sort(self) -> list[Item]:
         """Return the items as a list, with their ranks beside it. Both are in order: a dict keeps it."""

@@ -99,6 +99,8 @@ def test_expiry() -> None:
         (30, ["1-0", "3-0"]),
     ]
     assert places(subject) == ["3-0"]
+    subject.follow(b"1-0", [row(5, "e", expires=50), row(6, expires=60), row(7, "e", b"r")])
+    assert subject.next_expiry == 60  # what was recalled does not expire any more
 
 
 def test_ranges() -> None:
