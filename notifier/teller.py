@@ -225,11 +225,11 @@ class Teller:
         self._await_expiry(channel, account)
         essence = _essence(account)
         if essence != channel.told or changes:
-            # Nobody has told of a change that was not heard, so the revision has to.
-            is_other = not channel.told or channel.told[1] != account.standing.revision
+            # Of a change that was not heard there is nothing in `changes`: the revision betrays it.
+            has_changed = not channel.told or channel.told[1] != account.standing.revision
             channel.told = essence
             metrics.STATES.inc()
-            frame = frames.state(account, changes, memberships=is_other)
+            frame = frames.state(account, changes, memberships=has_changed)
             for connection in list(channel.connections):
                 connection.tell(frame)
         for connection in list(channel.connections):

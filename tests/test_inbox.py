@@ -753,6 +753,22 @@ class TestWorkers:
             flags = third.flags("alice", id)
             assert (receipt["read"], receipt["archived"]) == ("r" in flags, "a" in flags)
 
+    def test_members_at_once(self, make: Make) -> None:
+        """Whoever becomes a member and ceases to be one at the same time is in the list of the topic or is not."""
+        workers, users = [make(), make()], [f"user-{number}" for number in range(30)]
+        for user in users:
+            both = [
+                threading.Thread(target=act, args=("t", [user]))
+                for act in (workers[0].members.add, workers[1].members.remove)
+            ]
+            for thread in both:
+                thread.start()
+            for thread in both:
+                thread.join(DEADLINE)
+        standings = workers[0].inbox.standings(users)
+        having = {user for user, standing in zip(users, standings, strict=True) if "t" in standing.topics}
+        assert set(workers[0].members.page("t", "", 100)) == having
+
     def test_readers_at_once(self, make: Make) -> None:
         """Many that read the same long logs at once all see everything."""
         worker = make()
@@ -795,22 +811,6 @@ def lose_end(worker: Worker, client: redis.Redis, channel: str, count: int) -> N
         client.xadd(log, fields, entry)
     last = entries[-count - 1][0] if len(entries) > count else b"0-0"
     client.hset(meta, mapping={"logged": last, "last": last})
-
-    def test_members_at_once(self, make: Make) -> None:
-        """Whoever becomes a member and ceases to be one at the same time is in the list of the topic or is not."""
-        workers, users = [make(), make()], [f"user-{number}" for number in range(30)]
-        for user in users:
-            both = [
-                threading.Thread(target=act, args=("t", [user]))
-                for act in (workers[0].members.add, workers[1].members.remove)
-            ]
-            for thread in both:
-                thread.start()
-            for thread in both:
-                thread.join(DEADLINE)
-        standings = workers[0].inbox.standings(users)
-        having = {user for user, standing in zip(users, standings, strict=True) if "t" in standing.topics}
-        assert set(workers[0].members.page("t", "", 100)) == having
 
 
 class TestFailover:
