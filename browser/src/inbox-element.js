@@ -133,8 +133,8 @@ export class NotifierInbox extends NotifierElement {
     const before = [...list.children];
     const control = this.shadowRoot.activeElement;
     const focused = before.find((node) => node.contains(control));
-    const known = (item) => before.find((node) => node.item === JSON.stringify(item));
-    const nodes = items.map((item) => known(item) ?? this.#makeItem(item));
+    const known = new Map(before.map((node) => [node.item, node]));
+    const nodes = items.map((item) => known.get(JSON.stringify(item)) ?? this.#makeItem(item));
     for (const node of before) if (!nodes.includes(node)) node.remove();
     nodes.forEach((node, index) => {
       if (list.children[index] !== node) list.insertBefore(node, list.children[index] ?? null);
