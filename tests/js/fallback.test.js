@@ -283,6 +283,7 @@ for (const [status, state] of [[401, "unauthorized"], [403, "closed"], [400, "cl
     await http.latest.answer({}, status);
     assert.equal(notifier.state, state);
     assert.match(of("state").at(-1)[0].reason, new RegExp(`HTTP ${status}`));
+    if (state === "reconnecting") assert.equal(of("state").at(-1)[0].retryInMs, 500);
   });
 }
 
