@@ -36,7 +36,7 @@ import prometheus_client.multiprocess
 
 bind = settings.bind
 workers = settings.workers
-worker_class = "gevent"
+worker_class = "notifier.worker.Worker"
 worker_connections = 4000  # idle and busy HTTP connections; those that were handed off do not count
 keepalive = 20  # seconds; also how long a request's head may take
 limit_request_line = 8190  # bytes, the most that gunicorn can limit: plain requests name all their topics there
@@ -104,6 +104,9 @@ def drain_when_told(worker: Any) -> None:
     while worker.alive:
         time.sleep(0.2)
     worker.wsgi.extensions["notifier"].drain()
+    while True:  # gunicorn accepts for a moment yet
+        worker.close_idle()
+        time.sleep(0.2)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

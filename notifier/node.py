@@ -12,7 +12,7 @@ from notifier import metrics
 from notifier.broker import Broker
 from notifier.clerk import Clerk
 from notifier.connection import Connection, EchoConnection, StreamConnection
-from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow
+from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow, WorkerEnds
 from notifier.fallback import Ask, EventConnection
 from notifier.fanout import YIELD_EVERY, FanOut
 from notifier.hub import Hub
@@ -115,14 +115,15 @@ class Node:
         """Refuse a connection that is too many, or too early.
 
         Raises:
-            TooManyConnections: this worker is full, or drains.
-            BrokerUnavailable: this worker has not reached Redis yet, so it cannot tell a cursor of today from one
-                of another database.
+            WorkerEnds: this worker drains.
+            BrokerUnavailable: it has not reached Redis yet, so it cannot tell a cursor of today from one of another
+                database.
+            TooManyConnections: it is full.
         """
+        if self._draining:
+            raise WorkerEnds(retry_after=1)
         if not self._fan_out.birth.ms:
             raise BrokerUnavailable("This worker has yet to reach Redis.", retry_after=1)
-        if self._draining:
-            raise TooManyConnections("This worker is about to end.", retry_after=1)
         if len(self.connections) >= self._limit:
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 

