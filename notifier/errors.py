@@ -141,6 +141,12 @@ class IdempotencyInFlight(Problem):
     status, code, title = 409, "idempotency_in_flight", "The first request with this key is still running."
 
 
+class PreconditionFailed(Problem):
+    """The request is made dependent on a state that is not the present one (RFC 9110 section 15.5.13)."""
+
+    status, code, title = 412, "precondition_failed", "It is not what the request expects it to be."
+
+
 class BodyTooLarge(Problem):
     """The body, or one line of it, is longer than the limit."""
 

@@ -7,6 +7,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from notifier import body
+from notifier.errors import PreconditionFailed
 from notifier.node import Node
 from notifier.protocol import frames
 from notifier.protocol.account import ACTIONS
@@ -107,9 +108,14 @@ def _tagged(document: dict[str, Any], more: dict[str, Any] | None = None) -> Res
     """Return an answer with a tag of what it says, or that it says nothing new (RFC 9110 section 13.1.2).
 
     What is in `more` changes with time alone: it is no part of the tag.
+
+    Raises:
+        PreconditionFailed: it is not what the request expects.
     """
     tag = hashlib.blake2b(_encode(document), digest_size=12).hexdigest()
     response = _answer(document | (more or {}))
     response.set_etag(tag)
     response.make_conditional(request)
+    if response.status_code == PreconditionFailed.status:
+        raise PreconditionFailed(headers={"ETag": response.headers["ETag"]})
     return response

@@ -461,8 +461,14 @@ class TestHttp:
         for _ in range(6):
             again = ask(inboxes, user, "GET", path, headers=tag)
             assert (again.status, again.text, again.headers["ETag"]) == (304, "", tag["If-None-Match"])
+        expected = {"If-Match": first.headers["ETag"]}
+        assert ask(inboxes, user, "GET", path, headers=expected).status == 200
         do(inboxes, user, "seen", up_to=FUTURE)
-        assert ask(inboxes, user, "GET", path, headers=tag).status == 200
+        changed = ask(inboxes, user, "GET", path, headers=tag)
+        assert changed.status == 200
+        refused = ask(inboxes, user, "GET", path, headers=expected)
+        assert (refused.status, refused.json["code"]) == (412, "precondition_failed")
+        assert refused.headers["ETag"] == changed.headers["ETag"]
         assert "no-cache" in first.headers["Cache-Control"] and "private" in first.headers["Cache-Control"]
 
     @pytest.mark.parametrize("path", ["", "/counts", "/mutes", "/read", "/unarchive"])
