@@ -41,7 +41,7 @@ worker_connections = 4000  # idle and busy HTTP connections; those that were han
 keepalive = 20  # seconds; also how long a request's head may take
 limit_request_line = 8190  # bytes, the most that gunicorn can limit: plain requests name all their topics there
 timeout = 60
-graceful_timeout = int(settings.drain_timeout) + 5  # at this mark gunicorn kills
+graceful_timeout = int(settings.drain_timeout) + 8  # at this mark gunicorn kills
 max_requests = 0  # a worker that restarts after so many requests would drop all its connections
 control_socket_disable = True
 loglevel = settings.log_level
@@ -100,11 +100,14 @@ def post_worker_init(worker: Any) -> None:
 
 
 def drain_when_told(worker: Any) -> None:
-    """Send the connections away as soon as the worker is to end: gunicorn first waits for requests, then kills."""
-    while worker.alive:
+    """Send the connections away when the worker ends, as soon as it accepts no more.
+
+    Earlier, newcomers would have to be refused. And gunicorn would only wait, and then kill.
+    """
+    while any(listener.fileno() >= 0 for listener in worker.sockets):
         time.sleep(0.2)
     worker.wsgi.extensions["notifier"].drain()
-    while True:  # gunicorn accepts for a moment yet
+    while True:
         worker.close_idle()
         time.sleep(0.2)
 

@@ -10,7 +10,7 @@ import pytest
 from notifier.settings import Settings
 
 UNIT = Path(__file__).parent.parent / "docs/deploy/notifier.service"
-GRACE, VALKEY = 5, 10  # seconds: until gunicorn kills, and for the embedded Valkey
+GRACE, VALKEY = 8, 10  # seconds: until gunicorn kills, and for the embedded Valkey
 
 
 def test_time_to_stop() -> None:

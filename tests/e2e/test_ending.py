@@ -1,10 +1,14 @@
 """A worker that ends: what keeps it, and what it tells those who come too late."""
 
+import contextlib
 import http.client
+import os
+import signal
 import time
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 
 import jwt
+from websockets.exceptions import ConnectionClosed
 
 from notifier.app import create_app
 from notifier.settings import ApiKey, Settings
@@ -14,7 +18,7 @@ from tests.service import API_KEY, DEADLINE, TOKEN_SECRETS, Service
 def test_idle_connections() -> None:
     """A connection that asks for nothing does not keep a worker until gunicorn kills it; a proxy has many of them."""
     with Service(workers=1) as service:
-        with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)) as idle:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)) as idle:
             idle.request("GET", "/healthz")
             assert idle.getresponse().read()
             assert service.stop() == 0
@@ -34,3 +38,19 @@ def test_latecomers(user: str) -> None:
     events = client.get("/v1/stream", headers=bearer | {"Accept": "text/event-stream"})
     assert events.status_code == 200
     assert '"code":1012' in events.text
+
+
+def test_newcomers() -> None:
+    """Over a reload nobody is refused: a worker that ends serves newcomers, and sends them away with the others."""
+    with Service(workers=1) as service, service.client("first") as first, ThreadPoolExecutor() as pool:
+        sent_away = pool.submit(first.close_code)
+        os.kill(service.pid, signal.SIGHUP)
+        while not sent_away.done():
+            with service.connect() as newcomer:
+                try:
+                    newcomer.send("hello", token=service.token("newcomer"))
+                    newcomer.receive("welcome")
+                except ConnectionClosed as closed:
+                    assert closed.rcvd
+                    assert closed.rcvd.code == 1012
+        assert sent_away.result() == 1012
