@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -34,6 +35,7 @@ DEADLINE = 20.0  # seconds until what is waited for counts as missing
 API_KEY = "key-of-the-tests"
 TOKEN_SECRETS = ("the-first-secret-signs-and-verifies", "the-second-secret-of-a-rotation-verifies")
 JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
+_AT_ONCE = 8
 _ROOT = Path(__file__).parent.parent
 _GUNICORN = Path(sys.executable).with_name("gunicorn")
 
@@ -197,6 +199,23 @@ class Service:
         client.send("hello", token=token or self.token(user, topics), topics=topics, since=since)
         client.welcome = client.receive("welcome")
         return client
+
+    @contextlib.contextmanager
+    def on_each_worker(self, user: str) -> Iterator[list["Client"]]:
+        """Open a stream on each of two workers."""
+        found: dict[str, Client] = {}
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in range(50):
+                # One after the other they may all come to the worker whose core is free.
+                for client in pool.map(lambda _: self.client(user), range(_AT_ONCE)):
+                    if found.setdefault(client.welcome["connection"].partition("-")[0], client) is client:
+                        stack.enter_context(client)
+                    else:
+                        client.close()
+                if len(found) == 2:
+                    break
+            assert len(found) == 2, "all connections came to one worker"
+            yield list(found.values())
 
     def is_ready(self) -> bool:
         """Tell whether all workers can hear and write."""

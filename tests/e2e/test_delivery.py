@@ -50,20 +50,11 @@ def read(peer: Peer, *types: str) -> dict[str, Any]:
 
 def test_every_worker_hears_every_worker(service: Service, user: str) -> None:
     """Connections on both workers hear what either worker publishes."""
-    clients: list[Client] = []
-    try:
-        workers: set[str] = set()
-        while len(workers) < 2:
-            clients.append(service.client(user))
-            workers.add(clients[-1].welcome["connection"].partition("-")[0])
-            assert len(clients) < 50, "all connections came to one worker"
+    with service.on_each_worker(user) as clients:
         for number in range(20):
             assert service.publish({"to": {"users": [user]}, "data": number}).status == 201
         for client in clients:
             assert read_numbers(client, 20) == list(range(20))
-    finally:
-        for client in clients:
-            client.close()
 
 
 def test_resume(service: Service, user: str) -> None:
