@@ -171,7 +171,7 @@ class Inbox:
         accounts = self.accounts(self.standings(fresh))
         for account, (user, (after, up_to)) in zip(accounts, fresh.items(), strict=True):
             since = acks[user][1]
-            for item in account.shared(up_to, after if since is None else max(after, since.rank)):
+            for item in account.everywhere(up_to, after if since is None else max(after, since.rank)):
                 key = (item.channel, f"{item.entry}:d")
                 deliveries[key] = deliveries.get(key, 0) + 1
         self._count(deliveries)
@@ -189,9 +189,8 @@ class Inbox:
         """Let a user be spared these types and topics from now on, and no others."""
         names = [f"type:{type}" for type in types] + [f"topic:{topic}" for topic in topics]
         account = self.account(user)
-        lifted = account.standing._replace(mutes={n: t for n, t in account.standing.mutes.items() if n in names})
         # What was muted stays uncounted when it is no longer.
-        spared = [item for item in account.shared() if account.flags(item).muted and not lifted.mutes_item(item)]
+        spared = account.muted_until({n: t for n, t in account.standing.mutes.items() if n in names})
         if spared:
             require(self._store.carry_out([self._mark(user, "read", Target(), spared)])[0])
         self.alter([Alteration(user, "mutes", dict.fromkeys(names, "now"), replace=True)])
@@ -272,7 +271,7 @@ class Inbox:
         if ACTIONS[action].on:
             # What lies before is covered by the mark, but for the last moments, of which the script knows best.
             after = Cursor(min(target.up_to.ms, self._clock.ms - 5000), 0).rank
-        return list(account.shared(target.up_to.rank, after))
+        return list(account.everywhere(target.up_to.rank, after))
 
     def _mark(self, user: str, action: str, target: Target, items: list[Item]) -> bytes:
         times = [notification.time_of(id) or 0 for id in target.ids]
@@ -285,7 +284,7 @@ class Inbox:
         self, account: Account, action: str, target: Target, before: Marks, after: Marks, items: list[Item]
     ) -> None:
         """Count how many users have read or archived what is shared."""
-        affected = items if target.up_to is None else account.shared(target.up_to.rank)
+        affected = items if target.up_to is None else account.everywhere(target.up_to.rank)
         changes: dict[tuple[str, str], int] = {}
         for item in affected:
             for flag in set(ACTIONS[action].flags) - {"s"}:

@@ -134,13 +134,28 @@ class Account:
             return Flags(True, True, marks.has("a", item), True)
         return Flags(marks.has("s", item), marks.has("r", item), marks.has("a", item))
 
-    def shared(self, up_to: int | None = None, after: int = -1) -> Iterator[Item]:
-        """Yield the items of shared channels, each notification once; those in a range of places."""
+    def shared(self) -> Iterator[Item]:
+        """Yield the items of shared channels, each notification once."""
+        for item in self.everywhere():
+            if not (item.is_twin and self._is_elsewhere(item)):
+                yield item
+
+    def everywhere(self, up_to: int | None = None, after: int = -1) -> Iterator[Item]:
+        """Yield the items of shared channels in a range of places, a notification for each of its channels.
+
+        What is done with one is done with it on all of them: the user may leave any, and keep it by another.
+        """
         for name, digest in self._digests.items():
-            begin = max(after, self._joined(name))
-            for item in digest.between(begin, 1 << 62 if up_to is None else up_to):
-                if not (item.is_twin and self._is_elsewhere(item)):
-                    yield item
+            yield from digest.between(max(after, self._joined(name)), 1 << 62 if up_to is None else up_to)
+
+    def muted_until(self, mutes: Mapping[str, int]) -> list[Item]:
+        """Return the items that are not counted because of mutes, and would be if there were only these."""
+        lifted = Account(self.standing._replace(mutes=mutes), self._digests)
+        return self.find(lifted._heard() - self._heard())
+
+    def _heard(self) -> set[str]:
+        """Return the ids of items of shared channels that are not muted."""
+        return {item.id for item in self.shared() if not self.standing.mutes_item(item)}
 
     def newest(self, before: int | None) -> Iterator[Item]:
         """Yield the items of shared channels that are not behind a place, the newest first, each notification once."""

@@ -1,6 +1,5 @@
 """The inbox on a real service with two workers: it is the same on all of them, on every transport, at any moment."""
 
-import contextlib
 import itertools
 import random
 import threading
@@ -70,23 +69,6 @@ def counts(unread: int, unseen: int) -> dict[str, Any]:
     return {"unread": unread, "unseen": unseen}
 
 
-@contextlib.contextmanager
-def on_each_worker(service: Service, user: str) -> Iterator[list[Client]]:
-    """Connect a user to both workers."""
-    found: dict[str, Client] = {}
-    with contextlib.ExitStack() as stack:
-        for _ in range(50):
-            client = service.client(user)
-            if found.setdefault(client.welcome["connection"].partition("-")[0], client) is client:
-                stack.enter_context(client)
-            else:
-                client.close()
-            if len(found) == 2:
-                break
-        assert len(found) == 2, "all connections came to one worker"
-        yield list(found.values())
-
-
 class TestLive:
     def test_welcome(self, inboxes: Service, user: str) -> None:
         """A welcome tells how the inbox stands, on every transport, as the counts do."""
@@ -105,7 +87,7 @@ class TestLive:
         """What one does is told to all connections of the user on all workers, the acting one too; to nobody else."""
         ids = [publish(inboxes, user) for _ in range(3)]
         with (
-            on_each_worker(inboxes, user) as clients,
+            inboxes.on_each_worker(user) as clients,
             EventStream(inboxes, inboxes.token(user)) as events,
             inboxes.client(f"{user}-2") as other,
         ):
@@ -133,7 +115,7 @@ class TestLive:
     def test_counts_only(self, inboxes: Service, user: str) -> None:
         """What is published, recalled, replaced or expires is told with the counts alone, wherever it came from."""
         manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
-        with on_each_worker(inboxes, user) as clients:
+        with inboxes.on_each_worker(user) as clients:
             unread = clients[0].welcome["counts"]["unread"]
             for to in (user, "all", f"#{user}"):
                 id = publish(inboxes, to, collapse_key="k")
@@ -235,7 +217,7 @@ class TestLive:
 class TestMembership:
     def test_joined_and_left(self, inboxes: Service, user: str) -> None:
         """Connections gain and lose a topic at once, on all workers, without a subscription."""
-        with on_each_worker(inboxes, user) as clients:
+        with inboxes.on_each_worker(user) as clients:
             manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
             for client in clients:
                 assert state(client, revision=1)["memberships"] == [user]
@@ -253,7 +235,7 @@ class TestMembership:
 
     def test_nothing_is_lost_between(self, inboxes: Service, user: str) -> None:
         """What is published right behind the membership reaches everybody, though no worker may know of it yet."""
-        with on_each_worker(inboxes, user) as clients:
+        with inboxes.on_each_worker(user) as clients:
             for number in range(8):
                 topic = f"{user}-{number}"
                 manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")
@@ -308,6 +290,24 @@ class TestMembership:
             while client.receive("notification")["notification"]["title"] != "2":
                 pass
 
+    @pytest.mark.parametrize("left", [0, 1])
+    @pytest.mark.parametrize("how", ["ids", "up_to"])
+    def test_left_of_two(self, inboxes: Service, user: str, how: str, left: int) -> None:
+        """What was done with a notification of two topics stays done when the user leaves one of them."""
+        topics = [f"{user}-a", f"{user}-b"]
+        for topic in topics:
+            manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")
+        id = publish(inboxes, *(f"#{topic}" for topic in topics))
+        do(inboxes, user, "archive", up_to=FUTURE)
+        undone = do(inboxes, user, "unread", **({"ids": [id]} if how == "ids" else {"up_to": FUTURE}))
+        receipts = manage(inboxes, "GET", f"/v1/notifications/{id}").json["receipts"]
+        assert [(each["read"], each["archived"]) for each in receipts] == [(0, 0)] * 2
+        manage(inboxes, "DELETE", f"/v1/topics/{topics[left]}/members/{user}")
+        item = ask(inboxes, user, "GET", "/v1/inbox").json["items"][0]
+        assert (item["notification"]["id"], item["channel"]) == (id, f"topic:{topics[1 - left]}")
+        assert (item["seen"], item["read"]) == (True, False)
+        assert ask(inboxes, user, "GET", COUNTS).json["counts"] == undone["counts"]
+
     def test_bulk(self, inboxes: Service, user: str) -> None:
         """Many are added and removed at once, and listed by pages."""
         path = f"/v1/topics/{user}/members"
@@ -325,7 +325,7 @@ class TestMutes:
     def test_not_pushed(self, inboxes: Service, user: str) -> None:
         """What is muted is neither pushed nor counted, live or on replay; on all workers, and for nobody else."""
         manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
-        with on_each_worker(inboxes, user) as clients, inboxes.client(f"{user}-2") as other:
+        with inboxes.on_each_worker(user) as clients, inboxes.client(f"{user}-2") as other:
             since = clients[0].welcome["cursor"]
             mutes = {"types": ["noise"], "topics": [user]}
             assert ask(inboxes, user, "PUT", "/v1/inbox/mutes", mutes).json == mutes
@@ -342,6 +342,19 @@ class TestMutes:
             assert client.receive("notification")["notification"]["id"] == last
         listed = ask(inboxes, user, "GET", "/v1/inbox?limit=4").json["items"]
         assert [(item["muted"], item["read"]) for item in listed] == [(False, False)] + [(True, True)] * 3
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_two_muted_topics(self, inboxes: Service, user: str, first: int) -> None:
+        """What came by two muted topics stays uncounted whichever is heard again first."""
+        topics = [f"{user}-a", f"{user}-b"]
+        for topic in topics:
+            manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")
+        before = ask(inboxes, user, "GET", COUNTS).json["counts"]
+        ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"topics": topics})
+        publish(inboxes, *(f"#{topic}" for topic in topics))
+        for mutes in ([topics[first]], []):
+            ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"topics": mutes})
+            assert ask(inboxes, user, "GET", COUNTS).json["counts"] == before
 
     def test_suppressed(self, inboxes: Service, user: str) -> None:
         """The publisher is told, for each channel."""
@@ -388,7 +401,7 @@ class TestCut:
     def test_closed(self, inboxes: Service, user: str, method: str, path: str, status: int) -> None:
         """Who is disconnected or erased is closed on all workers and transports, and nobody else is."""
         with (
-            on_each_worker(inboxes, user) as clients,
+            inboxes.on_each_worker(user) as clients,
             EventStream(inboxes, inboxes.token(user)) as events,
             inboxes.client(f"{user}-2") as other,
         ):
@@ -425,13 +438,13 @@ class TestCut:
     def test_begin_again(self, inboxes: Service, user: str) -> None:
         """Whoever comes back at once after an erasure is told of an empty inbox, and is spared nothing."""
         ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": [user]})
-        with on_each_worker(inboxes, user) as clients:
+        with inboxes.on_each_worker(user) as clients:
             publish(inboxes, user)
             for client in clients:
                 state(client, revision=1)
             manage(inboxes, "DELETE", f"/v1/users/{user}")
             assert [client.close_code() for client in clients] == [4502, 4502]
-        with on_each_worker(inboxes, user) as clients:
+        with inboxes.on_each_worker(user) as clients:
             told = ask(inboxes, user, "GET", COUNTS).json
             assert told["revision"] == 0
             id = publish(inboxes, user, type=user)
@@ -530,7 +543,7 @@ def test_redis_restarted(user: str) -> None:
         manage(service, "PUT", f"/v1/topics/{user}/members/{user}")
         for to in (user, "all", f"#{user}"):
             publish(service, to)
-        with on_each_worker(service, user) as clients:
+        with service.on_each_worker(user) as clients:
             valkey.stop()
             valkey.start()
             eventually(lambda: service.publish({"to": {"topics": [user]}, "title": "x"}).status == 201)
@@ -628,7 +641,7 @@ def test_a_thousand_random_operations(user: str) -> None:
     with Service(workers=2) as service:
         manage(service, "PUT", f"/v1/topics/{user}/members/{user}")
         model = Model(user)
-        with on_each_worker(service, user) as clients:
+        with service.on_each_worker(user) as clients:
             devices = [Device(client) for client in clients]
             failures: list[BaseException] = []
 
@@ -681,7 +694,7 @@ def test_a_thousand_random_operations(user: str) -> None:
         assert told["counts"] == counts(unread, unseen)
         for _ in range(6):  # both workers
             assert ask(service, user, "GET", COUNTS).json == told
-        with on_each_worker(service, user) as clients:
+        with service.on_each_worker(user) as clients:
             assert [client.welcome["counts"] for client in clients] == [told["counts"]] * 2
 
 

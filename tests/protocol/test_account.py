@@ -84,6 +84,8 @@ def test_twins() -> None:
     assert [(item.channel, item.id) for item in subject.shared()] == [("all", "x"), ("topic:a", "y")]
     assert subject.counts == Counts(2, 2)
     assert [item.channel for item in subject.find(["x"])] == ["all", "topic:a"]
+    assert [item.id for item in subject.everywhere()] == ["x", "x", "y", "y"]
+    assert [item.channel for item in subject.everywhere(ranked(3), ranked(1))] == ["topic:a", "topic:a"]
     assert account(member(twins=frozenset(["y"]), unread=1, unseen=1), **logs).counts == Counts(2, 2)
 
 
