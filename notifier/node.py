@@ -254,7 +254,7 @@ class Node:
     def _hear_as_member(self, connection: StreamConnection, topic: str, joined: Cursor) -> None:
         name, own = channels.of_topic(topic), connection.channels[0]
         catch_up = connection.catch_up = connection.catch_up or self._replayer.caught_up(connection)
-        catch_up.positions.setdefault(name, None)
+        catch_up.enter(name)
         since = catch_up.since(own)
         if connection.session.is_welcome:
             catch_up.resume([name], joined, 0)
@@ -298,7 +298,7 @@ class Node:
         if len(catch_up.confirmations) >= _MOST_JOINING:
             raise TooSlow()
         catch_up.confirmations.append(join.ref)
-        catch_up.positions.setdefault(name, None)
+        catch_up.enter(name)
         if join.since:
             self._resume(catch_up, [name], join.since)
         self._fan_out.join(name, connection)

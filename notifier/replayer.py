@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from notifier import metrics
 from notifier.broker import Broker
@@ -35,6 +36,13 @@ _CHUNK = 16384  # bytes per write, so that a connection that blocks leaves littl
 _PAUSE = 0.5  # seconds before another round after the broker failed
 
 _Pages = dict[str, Page | Problem | None]  # by channel; None: it has to be read once more
+
+
+class _Wanted(NamedTuple):
+    """After which entries a connection is to be served, and how often that had changed by then."""
+
+    positions: dict[str, Cursor]
+    changes: int
 
 
 class Replayer:
@@ -136,14 +144,16 @@ class Replayer:
     def _round(self, batch: list[StreamConnection]) -> None:
         strangers = [connection for connection in batch if not connection.session.is_welcome]
         accounts = self._teller.accounts(strangers) if strangers else {}
-        positions = {connection: self._positions(connection) for connection in batch}
-        pages = {connection: self._heard_lately(positions[connection]) for connection in batch}
-        unheard = {connection: positions[connection] for connection in batch if pages[connection] is None}
+        # Meanwhile they may have joined what this worker does not hear yet: they come back when it does.
+        batch = [connection for connection in batch if self._can_serve(connection)]
+        wanted = {connection: self._wanted(connection) for connection in batch}
+        pages = {connection: self._heard_lately(wanted[connection].positions) for connection in batch}
+        unheard = {connection: wanted[connection].positions for connection in batch if pages[connection] is None}
         pages |= self._read(unheard)
         encode = _Encoder()
         for connection in batch:
             try:
-                self._serve(connection, positions[connection], pages[connection] or {}, encode, accounts)
+                self._serve(connection, wanted[connection].changes, pages[connection] or {}, encode, accounts)
             except Disconnect as disconnect:
                 connection.close(disconnect)
             except Exception:
@@ -152,7 +162,7 @@ class Replayer:
             if pages[connection]:
                 time.sleep(0)  # others have their turn
 
-    def _positions(self, connection: StreamConnection) -> dict[str, Cursor]:
+    def _wanted(self, connection: StreamConnection) -> _Wanted:
         """Return what was sent last of each channel, and put live entries aside from now on."""
         catch_up = connection.catch_up
         assert catch_up is not None
@@ -160,7 +170,8 @@ class Replayer:
         for name, position in catch_up.positions.items():
             if position is None:
                 catch_up.positions[name] = self._hub[name].last
-        return {name: position for name, position in catch_up.positions.items() if position is not None}
+        positions = {name: position for name, position in catch_up.positions.items() if position is not None}
+        return _Wanted(positions, catch_up.changes)
 
     def _heard_lately(self, positions: dict[str, Cursor]) -> _Pages | None:
         """Return what was missed, if this worker has heard all of it; None: the logs have to be read, all of them.
@@ -196,7 +207,7 @@ class Replayer:
     def _serve(
         self,
         connection: StreamConnection,
-        positions: dict[str, Cursor],
+        changes: int,
         pages: _Pages,
         encode: "_Encoder",
         accounts: dict[StreamConnection, Account],
@@ -204,7 +215,7 @@ class Replayer:
         catch_up = connection.catch_up
         if not connection.is_open or catch_up is None:
             return
-        if catch_up.positions != positions:
+        if catch_up.changes != changes:
             self.put(connection)  # it joined or left a topic, or asked for it once more, while the log was read
             return
         if None in pages.values():

@@ -39,9 +39,9 @@ class BrokenReplayer(Replayer):
     def _can_serve(self, connection: Any) -> bool:
         return not connection.is_served and not connection.closed
 
-    def _positions(self, connection: Any) -> Any:
+    def _wanted(self, connection: Any) -> Any:
         self._fail("common", connection)
-        return {}
+        return SimpleNamespace(positions={}, changes=0)
 
     def _heard_lately(self, positions: Any) -> Any:
         return {}

@@ -80,7 +80,8 @@ class CatchUp:
 
     `positions` has the last entry sent per channel; None means that the connection has missed nothing yet and waits
     for the subscription of its worker. At most `max_aside` bytes of live entries are put aside; beyond that they are
-    dropped and read from the log again.
+    dropped and read from the log again. `changes` tells what was read before channels came, went or began anew from
+    what was read since.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class CatchUp:
         "_max_aside",
         "_since",
         "_size",
+        "changes",
         "confirmations",
         "has_news",
         "has_sent",
@@ -99,6 +101,7 @@ class CatchUp:
 
     def __init__(self, positions: dict[str, Cursor | None], max_aside: int) -> None:
         self.positions = positions
+        self.changes = 0
         self.lost: list[str] = []  # known to be gone before the log was read
         self.owed: list[bytes] = []  # frames to be sent after the welcome
         self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
@@ -110,11 +113,21 @@ class CatchUp:
         self._aside: list[tuple[str, Entry]] | None = []
         self._size = 0
 
+    def enter(self, channel: str) -> None:
+        """Hear a channel from now on, if it is not heard yet."""
+        if channel not in self.positions:
+            self.positions[channel] = None
+            self.changes += 1
+
     def resume(self, channels: Iterable[str], since: Cursor, overlap: int) -> None:
-        """Go back to `since` on these channels, less the overlap in milliseconds."""
+        """Go back to `since` on these channels, less the overlap in milliseconds; never forward."""
         for name in channels:
-            self.positions[name] = since.earlier(overlap)
-            self._since[name] = since
+            position = self.positions.get(name)
+            known = self._since.get(name, position)
+            self._since[name] = since if known is None else min(since, known)
+            if position is None or since.earlier(overlap) < position:
+                self.positions[name] = since.earlier(overlap)
+        self.changes += 1
 
     @property
     def resumed(self) -> bool:
@@ -133,6 +146,8 @@ class CatchUp:
     def forget(self, channel: str) -> None:
         """Leave a channel."""
         self.positions.pop(channel, None)
+        self._since.pop(channel, None)
+        self.changes += 1
         if self._aside:
             self._aside = [item for item in self._aside if item[0] != channel]
 

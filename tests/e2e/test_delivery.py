@@ -10,7 +10,7 @@ import pytest
 
 from tests import raw
 from tests.raw import Peer
-from tests.service import Client, Service, eventually
+from tests.service import DEADLINE, Client, Service, eventually
 from tests.valkey import pid_of, running_valkey
 
 
@@ -144,6 +144,37 @@ def test_subscribe_with_since(service: Service, user: str) -> None:
         live = client.receive()
         assert live["notification"]["data"] == 2 and "replay" not in live
         assert client.ask("unsubscribe", topic=topic)["topics"] == []
+
+
+def test_subscribe_with_another_since(user: str) -> None:
+    """A topic that is asked for once more, with a later cursor, leaves nothing out."""
+    topic = f"topic-of-{user}"
+    with Service(workers=1, replay_overlap=0) as service, service.connect() as client:
+        answers = [service.publish({"to": {"topics": [topic]}, "data": number}) for number in range(6)]
+        cursors = [answer.json["channels"][0]["cursor"] for answer in answers]
+        client.send("hello", token=service.token(user, [topic]), topics=[topic], since=cursors[0])
+        client.send("subscribe", ref="again", topic=topic, since=cursors[4])
+        assert read_numbers(client, 5) == [1, 2, 3, 4, 5]
+        assert client.receive("ok")["ref"] == "again"
+
+
+def test_join_before_the_welcome(user: str) -> None:
+    """A topic that is joined without a cursor while the welcome waits for Redis begins with what is published next."""
+    topic = f"topic-of-{user}"
+    with running_valkey() as valkey, Service(workers=1, redis_url=valkey.url) as service, service.client(user):
+        assert service.publish({"to": {"topics": [topic]}, "data": "before"}).status == 201
+        server = pid_of(valkey)
+        with service.connect() as client:
+            os.kill(server, signal.SIGSTOP)
+            try:
+                client.send("hello", token=service.token(user, [topic]))
+                client.send("subscribe", ref="1", topic=topic)
+                assert client.socket.ping().wait(DEADLINE)  # both have been taken
+            finally:
+                os.kill(server, signal.SIGCONT)
+            frames = [client.receive("welcome", "notification", "lost", "ok") for _ in range(2)]
+            assert [frame["type"] for frame in frames] == ["welcome", "ok"]
+            assert frames[0]["lost"] == []
 
 
 def test_retained_for_nobody(service: Service, user: str) -> None:

@@ -112,6 +112,7 @@ class World:
             name: self.since.earlier(overlap) if self.since else cursor.parse(log.seen)
             for name, log in self.logs.items()
         }
+        self._asked = dict.fromkeys(self.logs, self.since or BEGINNING)  # from where the client wants each channel
         self._early: set[tuple[str, bytes]] = set()  # sent before the worker heard them
         self._of_this_catch_up: set[tuple[str, bytes]] = set()
         self._said_by_this_catch_up: dict[str, Cursor] = {}
@@ -131,16 +132,34 @@ class World:
             self._fan_out(name, [entry for of, entry in heard if of == name])
 
     def subscribe(self, name: str, since: int) -> None:
-        """Let the connection ask for a channel from a cursor on, as `Node._join` does; it is sent all of it anew."""
+        """Let the connection ask for a channel from a cursor on, as `Node._join` does; it is sent all of it anew.
+
+        Where it has yet to be sent what is before the cursor, it is sent that, too.
+        """
         if self.catch_up is None:
             self.catch_up = self._caught_up()
         if name not in self.channels:
             self.channels.append(name)
+        position = self.catch_up.positions.get(name)
+        self.catch_up.enter(name)
+        self.catch_up.resume([name], Cursor(since, 0), 0)
+        if position is None or Cursor(since, 0) < position:
+            self._forget_sent(name)
+            self._start[name] = self._asked[name] = Cursor(since, 0)
+            self.said_lost.pop(name, None)
+            self._said_by_this_catch_up.pop(name, None)
+
+    def leave(self, name: str) -> None:
+        """Let the connection leave a channel, as `Node._leave` does."""
+        if name in self.channels:
+            self.channels.remove(name)
+        self._forget_sent(name)
+        if self.catch_up is not None:
+            self.catch_up.forget(name)
+
+    def _forget_sent(self, name: str) -> None:
         self.sent = [item for item in self.sent if item[0] != name]
         self._of_this_catch_up = {key for key in self._of_this_catch_up if key[0] != name}
-        self.catch_up.positions.setdefault(name, None)
-        self.catch_up.resume([name], Cursor(since, 0), 0)
-        self._start[name] = Cursor(since, 0)
 
     def squeeze(self, frames: int = 0) -> None:
         """Let the socket take only so many frames more."""
@@ -188,6 +207,7 @@ class World:
             if position is None:
                 catch_up.positions[name] = self._start[name] = cursor.parse(self.logs[name].seen)
         positions = {name: position for name, position in catch_up.positions.items() if position is not None}
+        changes = catch_up.changes
         heard = self._heard()
         pages = self._heard_lately(positions)
         if pages is None:
@@ -195,7 +215,7 @@ class World:
             for name, position in positions.items():
                 pages[name] = self.logs[name].read(position, self.size)
                 yield
-        if catch_up.positions != positions:
+        if catch_up.changes != changes:
             return  # it asked for a channel, or once more for one, while the log was read
         step = catch_up.join(pages)
         for name in step.lost:
@@ -299,7 +319,7 @@ class World:
 
     def _check_lost(self, name: str, floor: Cursor) -> None:
         log, keys = self.logs[name], self._keys() - self._early
-        since = max(self.since or BEGINNING, self._said_by_this_catch_up.get(name, BEGINNING))
+        since = max(self._asked[name], self._said_by_this_catch_up.get(name, BEGINNING))
         gone = [each for each in log.all if since < at(each) <= floor and (name, each.id) not in keys]
         assert gone, f"nothing of {name} is lost, or it was said before"
         self.said_lost[name] = self._said_by_this_catch_up[name] = floor
@@ -311,7 +331,7 @@ class World:
             for each in log.all:
                 if at(each) <= self._start[name] or (name, each.id) in keys or each.id in log.withdrawn:
                     continue
-                if at(each) <= log.floor and at(each) <= (self.since or BEGINNING):
+                if at(each) <= log.floor and at(each) <= self._asked[name]:
                     continue  # it fell out, but the client had it
                 assert at(each) <= self.said_lost.get(name, BEGINNING), f"{each.id!r} of {name} is lost in silence"
 
@@ -397,6 +417,22 @@ class TestAllInterleavings:
         for actions in interleavings([("subscribe", name, 0)], PUBLISHED, [HEAR] * 2, [STEP] * 3):
             run(World(HISTORY_OF_BOTH, since, channels=heard, others=others, max_aside=max_aside), actions)
 
+    @pytest.mark.parametrize("since", [None, 4])
+    @pytest.mark.parametrize("again", [0, 3, 5])
+    def test_subscribe_twice(self, since: int | None, again: int) -> None:
+        """Whenever a channel is asked for with another cursor, nothing is left out before the later one."""
+        asked = [("subscribe", A, 1), ("subscribe", A, again)]
+        for actions in interleavings(asked, PUBLISHED, [HEAR] * 2, [STEP] * 3):
+            run(World(HISTORY_OF_BOTH, since, channels=[B], others=[A], page=1), actions)
+
+    @pytest.mark.parametrize("max_aside", [PLENTY, 0])
+    @pytest.mark.parametrize("size", [1, 100])
+    def test_leave_and_subscribe(self, max_aside: int, size: int) -> None:
+        """Whenever a channel is left and asked for from the same cursor, all behind it goes out."""
+        asked = [("subscribe", A, 1), ("leave", A), ("subscribe", A, 1)]
+        for actions in interleavings(asked, PUBLISHED, [HEAR] * 2, [STEP] * 3):
+            run(World(HISTORY_OF_BOTH, 5, channels=[B], others=[A], max_aside=max_aside, page=size), actions)
+
     @pytest.mark.parametrize("max_aside", [PLENTY, 0])
     def test_deaf(self, max_aside: int) -> None:
         """Whenever the worker loses Redis, what it did not hear comes from the log."""
@@ -428,6 +464,8 @@ ACTIONS = st.one_of(
     st.just(("go_deaf",)),
     st.tuples(st.just("trim_of"), NAMES),
     st.tuples(st.just("withdraw_of"), NAMES, st.integers(0, 9)),
+    st.tuples(st.just("leave"), st.just(B)),
+    st.tuples(st.just("subscribe"), st.just(B), st.integers(0, 21)),
 )
 
 
@@ -662,7 +700,7 @@ class TestLost:
     )
     def test_floor(self, position: int, since: int | None, floor: int, lost: list[str]) -> None:
         """Something is lost if it fell out behind the position and behind the cursor of the client."""
-        catch_up = CatchUp({A: Cursor(position, 0)}, PLENTY)
+        catch_up = CatchUp({A: Cursor(position, 0) if since is None else None}, PLENTY)
         if since is not None:
             catch_up.resume([A], Cursor(since, 0), since - position)
         catch_up.begin()
