@@ -134,8 +134,9 @@ class World:
     def subscribe(self, name: str, since: int) -> None:
         """Let the connection ask for a channel from a cursor on, as `Node._join` does; it is sent all of it anew.
 
-        Where it has yet to be sent what is before the cursor, it is sent that, too.
+        Where it has yet to be sent what is before the cursor, it is sent that, too. No cursor is ahead of all clocks.
         """
+        since = min(since, self.now - SKEW)
         if self.catch_up is None:
             self.catch_up = self._caught_up()
         if name not in self.channels:
