@@ -15,6 +15,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._heads: set[_Head] = set()
+        self._quits = False
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """Quit once: a second time would break off the goodbyes. After a Ctrl-C the master sends a signal, too."""
+        if not self._quits:
+            self._quits = True
+            super().handle_quit(sig, frame)
 
     def timeout_ctx(self) -> "_Head":
         """Return what bounds the wait for the head of a request."""

@@ -98,8 +98,10 @@ class Service:
     def start(self) -> None:
         """Start the service and wait until it hears what is published. A restart keeps its port and its data."""
         with self._log.open("ab") as log:
+            command = [_GUNICORN, "wsgi:app"]
+            # In a group of its own: a Ctrl-C for the tests is none for it.
             self._process = subprocess.Popen(
-                [_GUNICORN, "wsgi:app"], cwd=_ROOT, env=self._environ, stdout=log, stderr=subprocess.STDOUT
+                command, cwd=_ROOT, env=self._environ, stdout=log, stderr=subprocess.STDOUT, process_group=0
             )
         try:
             eventually(self.is_ready)

@@ -54,3 +54,13 @@ def test_newcomers() -> None:
                     assert closed.rcvd
                     assert closed.rcvd.code == 1012
         assert sent_away.result() == 1012
+
+
+def test_ctrl_c(user: str) -> None:
+    """A terminal sends SIGINT to master and workers alike: all connections are told that the service ends."""
+    with Service(drain_timeout=2) as service:
+        clients = [service.client(f"{user}-{number}") for number in range(12)]
+        os.killpg(service.pid, signal.SIGINT)
+        assert [client.close_code() for client in clients] == [1012] * 12
+        for client in clients:
+            client.close()
