@@ -14,6 +14,7 @@ from notifier.protocol.digest import Item
 from notifier.protocol.notification import SEVERITIES, pointer
 
 STATUSES = ("all", "unread", "archived")
+ANY = "any"  # what is archived, too; no request can ask for it
 MAX_LIMIT = 100
 MAX_MUTES = 100
 _DEFAULT_LIMIT = 20
@@ -55,7 +56,8 @@ class Query(NamedTuple):
 
     def wants(self, item: Item, flags: Flags) -> bool:
         """Tell whether an item may be wanted, whose body is not known yet."""
-        if flags.archived != (self.status == "archived") or (self.status == "unread" and flags.read):
+        is_there = self.status == ANY or flags.archived == (self.status == "archived")
+        if not is_there or (self.status == "unread" and flags.read):
             return False
         return self.wants_channel(item.channel) and (not self.types or item.type in self.types)
 

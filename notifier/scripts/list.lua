@@ -1,7 +1,7 @@
 -- List items of a user's own channel, the newest first.
 --
 -- KEYS  1 the user's channel
--- ARGV  1 from which rank on downwards, as a bound of ZRANGEBYSCORE   2 most items   3 status: all, unread or archived
+-- ARGV  1 from which rank on downwards, as a bound of ZRANGEBYSCORE   2 most items   3 status: all, unread, archived, or any
 -- Answer  {{entry, flags: any of s, r, a}, ...}
 
 local status, most = ARGV[3], tonumber(ARGV[2])
@@ -19,7 +19,7 @@ repeat
   for i = 1, #found, 2 do
     local id, score = found[i], tonumber(found[i + 1])
     local archived = has(3, id, score)
-    if archived == (status == 'archived') then
+    if status == 'any' or archived == (status == 'archived') then
       local read = has(2, id, score)
       if status ~= 'unread' or not read then
         items[#items + 1] = {id, (has(1, id, score) and 's' or '') .. (read and 'r' or '') .. (archived and 'a' or '')}
