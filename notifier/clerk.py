@@ -88,6 +88,8 @@ class _Desk:
 
 
 def _act(inbox: Inbox, connection: StreamConnection, marking: Marking) -> None:
+    if connection.is_cut_off:
+        return
     try:
         change = inbox.act(_user(connection), marking.action, marking.target)
         frame = frames.changed(marking.ref, change.account, change.changed, change.unknown)

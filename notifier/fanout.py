@@ -160,6 +160,9 @@ class FanOut:
                 logger.warning("Something that is no entry was published to %s", name)
                 continue
             if entry.kind in (STATE, DISCONNECT):
+                if entry.kind == DISCONNECT:  # what was published before is to be forgotten with the rest
+                    self._fan_out_all(groups)
+                    groups.clear()
                 self._hear_of_user(name, entry)
                 continue
             self._clock.observe(ms)
@@ -186,13 +189,14 @@ class FanOut:
             self._teller.changed(channel, entry.body)
             return
         when, why = entry.body.split()
-        channel.cut = int(when)
+        is_news = channel.cut_off(int(when))
         if why == ERASED:
             self._replayer.recent.forget(name)
             channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
             channel.doubt()
-        for connection in list(channel.connections):
-            connection.close(Disconnected())
+        if is_news:
+            for connection in list(channel.connections):
+                connection.close(Disconnected())
 
     def _fan_out_all(self, groups: dict[str, list[Entry]]) -> None:
         for name, entries in groups.items():

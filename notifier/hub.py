@@ -46,7 +46,7 @@ class Channel(Generic[Member]):
         self.doubts = 0  # how often it has stopped being known
         self.told: tuple[Any, ...] | None = None
         self.expires = 0
-        self.cut: int | None = None  # None: nobody has asked yet
+        self.cut = 0
 
     @property
     def last(self) -> Cursor:
@@ -57,6 +57,12 @@ class Channel(Generic[Member]):
         """Note that how the inbox stands has changed, or may have, and that an answer under way may be outdated."""
         self.standing = None
         self.doubts += 1
+
+    def cut_off(self, when: int) -> bool:
+        """Note when the user was cut off, in Unix ms; tell whether that is news."""
+        is_news = when > self.cut
+        self.cut = max(when, self.cut)
+        return is_news
 
     def confirm(self, last: Cursor) -> None:
         """Note that the channel is heard from now on, and what its log had last."""

@@ -27,6 +27,8 @@ _NAMES = (
     "ack",
     "find",
     "list",
+    "cut",
+    "erase",
 )
 # What several scripts share comes first in each of them: Redis knows no libraries here.
 _COMMON = {
@@ -37,6 +39,8 @@ _COMMON = {
     "mark": ("entry", "account"),
     "change": ("entry", "account"),
     "ack": ("entry", "account"),
+    "cut": ("entry", "account"),
+    "erase": ("entry", "account"),
 }
 
 

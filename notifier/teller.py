@@ -242,16 +242,15 @@ class Teller:
         unknown = [(channel, channel.doubts) for name, channel in asked.items() if name not in found]
         standings = self._inbox.standings(_user_of(channel) for channel, _ in unknown) if unknown else []
         for (channel, doubts), standing in zip(unknown, standings, strict=True):
-            cut, channel.cut = channel.cut, standing.cut
-            found[channel.name] = standing
             if channel.doubts == doubts:
                 channel.standing = standing
             else:
                 self._later[_user_of(channel)] = True  # it may have changed while it was under way
                 self._filled.set()
-            if cut is not None and standing.cut > cut:  # it was not heard here
-                for connection in list(channel.connections):
-                    connection.close(Disconnected())
+            # Somebody may have asked later, and been answered earlier.
+            found[channel.name] = channel.standing or standing
+            if channel.cut_off(standing.cut):  # it was not heard here
+                _close_welcomed(channel)
         return found
 
     def _take_standing(self, connection: StreamConnection, standing: Standing) -> None:
@@ -307,6 +306,13 @@ def _mutes(standing: Standing, channel: str, entry: Entry) -> bool:
 
 def _as_muted(entry: Entry) -> Entry:
     return entry._replace(kind=MUTED)
+
+
+def _close_welcomed(channel: Channel[StreamConnection]) -> None:
+    """Close the connections of a user who was cut off; not those that have come since."""
+    for connection in list(channel.connections):
+        if connection.session.is_welcome:
+            connection.close(Disconnected())
 
 
 def _has_told_of_some(channel: Channel[StreamConnection]) -> bool:

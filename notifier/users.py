@@ -1,6 +1,7 @@
 """Users: everything that is kept of one, to be told, erased, or cut off."""
 
-import time
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -9,13 +10,12 @@ from notifier.inbox import Inbox, Listing
 from notifier.members import Members
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
-from notifier.protocol.inbox_query import MAX_LIMIT, Query
-from notifier.protocol.replay import DISCONNECT, ERASED, HISTORY, REMOVED
+from notifier.protocol.inbox_query import ANY, MAX_LIMIT, Query
+from notifier.protocol.replay import ERASED, HISTORY, REMOVED
 from notifier.store import Store, require
 from notifier.wire import pack
 
 _CUT_KEPT = 3_600_000  # ms: a worker that did not hear of it has learned it by then
-_KEYS = ("log", "meta", "collapse", "inbox", "expiring", "twins", "seen", "read", "archived", "shared", "state")
 _PAGE = 500  # entries of a log at once
 
 
@@ -29,50 +29,36 @@ class Users:
 
     def disconnect(self, user: str) -> None:
         """Close all connections of a user, on all workers."""
-        self._cut_off(user, b"disconnected")
-
-    def _cut_off(self, user: str, why: bytes) -> None:
-        channel = channels.of_user(user)
-        now = int(time.time() * 1000)
-        self._store.tell(
-            [
-                pack("SET", self._store.of(channel, "cut"), now, "PX", _CUT_KEPT),
-                pack("SPUBLISH", self._store.sharded(channel), b"0-0 0-0 %b %d %b" % (DISCONNECT, now, why)),
-            ]
-        )
+        self._call("cut", user, b"disconnected")
 
     def erase(self, user: str) -> None:
         """Remove everything of a user, and close their connections.
 
-        What was cut off may be repeated: what names other keys goes before the keys that name it.
+        What failed in the middle may be repeated: what names other keys goes before the keys that name it. What was
+        published meanwhile, or who was added to a topic, is found when the keys are removed.
         """
         channel = channels.of_user(user)
-        for topic in self._inbox.standings([user])[0].topics:
-            self._members.remove(topic, [user])
-        entries = self._log(channel)
-        ids = [body.decode() if kind == REMOVED else notification.id_of(body) for _, kind, body in entries]
-        self._erase_records(channel, ids)
-        names = [self._store.of(channel, what) for what in (*_KEYS, "topics", "mutes", "receipts")]
-        marks = [self._store.of(channel, f"mark:{id}") for id in ids]
-        self._store.tell([pack("DEL", *names, *marks)])
-        self._cut_off(user, ERASED)
+        self._forget(user, self._inbox.standings([user])[0].topics, self._ids(channel))
+        ids, topics = self._call("erase", user, ERASED)
+        self._forget(user, (topic.decode() for topic in topics), [id.decode() for id in ids])
 
     def export(self, user: str) -> dict[str, Any]:
         """Return everything that is kept of a user, as `docs/http-api.md` describes it."""
         channel = channels.of_user(user)
         standing = self._inbox.standings([user])[0]
-        history = [body for _, kind, body in self._log(channel) if kind == HISTORY]
+        history = [body for kind, body in self._log(channel) if kind == HISTORY]
         return {
             "user": user,
-            "inbox": [item for status in ("all", "archived") for item in self._items(user, status)],
+            "inbox": sorted(self._items(user), key=itemgetter("archived")),
             "history": [msgspec.Raw(body) for body in history],
             "topics": sorted(standing.topics),
             "mutes": mutes_of(standing.mutes),
         }
 
-    def _items(self, user: str, status: str) -> list[dict[str, Any]]:
+    def _items(self, user: str) -> list[dict[str, Any]]:
+        """Return all items in one go: one that is archived meanwhile must not be missed, nor come twice."""
         items: list[dict[str, Any]] = []
-        query = Query(status, MAX_LIMIT)
+        query = Query(ANY, MAX_LIMIT)
         while True:
             listing = self._inbox.page(user, query)
             items += describe(listing)
@@ -80,16 +66,31 @@ class Users:
                 return items
             query = query._replace(before=listing.next)
 
-    def _log(self, channel: str) -> list[tuple[bytes, bytes, bytes]]:
-        """Return the entries of a log: id, kind, body."""
-        found: list[tuple[bytes, bytes, bytes]] = []
+    def _call(self, script: str, user: str, why: bytes) -> Any:
+        command = self._store.call(script, (self._store.sharded(channels.of_user(user)),), (why, _CUT_KEPT))
+        return require(self._store.carry_out([command])[0])
+
+    def _log(self, channel: str) -> list[tuple[bytes, bytes]]:
+        """Return the entries of a log: kind and body."""
+        found: list[tuple[bytes, bytes]] = []
         start = b"-"
         while True:
             page = self._store.ask("XRANGE", self._store.of(channel, "log"), start, "+", "COUNT", _PAGE)
-            found += [(id, fields[0], fields[1]) for id, fields in page]
+            found += [(fields[0], fields[1]) for _, fields in page]
             if len(page) < _PAGE:
                 return found
             start = b"(" + page[-1][0]
+
+    def _ids(self, channel: str) -> list[str]:
+        """Return the ids of the notifications that a log names."""
+        log = self._log(channel)
+        return [body.decode() if kind == REMOVED else notification.id_of(body) for kind, body in log]
+
+    def _forget(self, user: str, topics: Iterable[str], ids: list[str]) -> None:
+        """Let topics and notifications name a user no more."""
+        for topic in topics:
+            self._members.remove(topic, [user])
+        self._erase_records(channels.of_user(user), ids)
 
     def _erase_records(self, channel: str, ids: list[str]) -> None:
         """Let no notification say any more that it went to a channel."""

@@ -29,9 +29,25 @@ local function standing()
   }
 end
 
+-- Whether the user was erased a moment ago. What was under way then must not bring back anything.
+local function was_erased(now)
+  local when = redis.call('GET', of('erased'))
+  return when and now < tonumber(when) + 1000
+end
+
 -- Note that the state has changed, and let every worker hear it that has a connection of this user.
 local function announce(members, lifetime)
   local revision = redis.call('HINCRBY', of('state'), 'revision', 1)
   redis.call('PEXPIRE', of('state'), lifetime)
   redis.call('SPUBLISH', channel, '0-0 0-0 s {"revision":' .. revision .. ',' .. members .. '}')
+end
+
+-- Let every worker close the connections of this user, and those that did not hear of it when they ask. Returns when that
+-- was: it rises, so that each can tell whether it knows.
+local function cut_off(why, kept)
+  local last = tonumber(redis.call('GET', of('cut')) or '0')
+  local when = text(math.max(time_now(), last + 1))
+  redis.call('SET', of('cut'), when, 'PX', kept)
+  redis.call('SPUBLISH', channel, '0-0 0-0 d ' .. when .. ' ' .. why)
+  return when
 end

@@ -6,6 +6,7 @@
 
 local now = time_now()
 local known = tonumber(redis.call('HGET', of('state'), 'acked') or '0')
+if was_erased(now) then return {text(known), text(known)} end
 local reached = math.min(rank(ARGV[1]), (now + 1) * RANKS - 1)
 local from = ARGV[2] == '' and known or rank(ARGV[2])
 

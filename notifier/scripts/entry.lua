@@ -9,7 +9,7 @@
 --         seen, read, archived (sorted sets of items, by rank: exceptions from the marks of the same names in `state`)
 --         shared (sorted set of `<first letter of the flag> <entry> <channel>`, by rank: the same for other channels)
 --         state (hash: seen, read, archived, revision, acked)   topics (hash: topic -> the entry before the membership)
---         mutes (hash: `type:<type>` or `topic:<topic>` -> since when, ms)   cut (string: when it was disconnected, ms)
+--         mutes (hash: `type:<type>` or `topic:<topic>` -> since when, ms)   cut, erased (strings: when that was done, ms)
 
 local channel = KEYS[1]
 local FLAGS = {'seen', 'read', 'archived'}

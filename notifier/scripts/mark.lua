@@ -13,6 +13,7 @@
 local action, letters, on = ARGV[1], ARGV[2], ARGV[3] == '1'
 local up_to, from, lifetime, named = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local now = time_now()
+if was_erased(now) then return {0, {}, {'0', '0', '0', {}}, standing()} end
 drop_expired(now)
 -- Of entries that no log has any more: nobody tells the user's keys that they went.
 redis.call('ZREMRANGEBYSCORE', of('shared'), '-inf', text((now - tonumber(lifetime)) * RANKS))

@@ -435,6 +435,21 @@ class TestCut:
             while (frame := client.receive("notification"))["notification"]["id"] != last:
                 assert frame["channel"] == "all"
 
+    def test_under_way(self, user: str) -> None:
+        """What the user was doing when they were erased brings nothing back."""
+        with running_valkey() as valkey, Service(workers=1, redis_url=valkey.url) as service:
+            publish(service, user)
+            with service.client(user) as client:
+                for number in range(400):
+                    client.send("unread" if number % 2 else "read", ref=str(number), up_to=FUTURE)
+                client.send("ack", cursor=client.welcome["cursor"])
+                manage(service, "DELETE", f"/v1/users/{user}")
+                assert client.close_code() == 4502
+            do(service, user, "read", up_to=FUTURE)  # by then all that was under way is done
+            with connected(valkey) as redis:
+                kept = {key.decode().rpartition(":")[2] for key in redis.keys(f"*user:{user}*")}
+            assert kept == {"cut", "erased"}
+
     def test_begin_again(self, inboxes: Service, user: str) -> None:
         """Whoever comes back at once after an erasure is told of an empty inbox, and is spared nothing."""
         ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": [user]})
@@ -518,6 +533,27 @@ class TestHttp:
         assert shown["channels"] == [f"user:{user}", f"topic:{user}", "all"]
         assert own["read_at"] and own["archived_at"] and not own["delivered_at"]
         assert (topic["read"], everybody["read"], everybody["archived"]) == (0, 1, 1)
+
+    def test_export_under_way(self, inboxes: Service, user: str) -> None:
+        """An export has each item once, also one that is archived and taken back all the time."""
+        target, *_ = [publish(inboxes, user) for _ in range(150)]
+        ended = threading.Event()
+
+        def archive_and_back() -> None:
+            while not ended.is_set():
+                do(inboxes, user, "archive", ids=[target])
+                do(inboxes, user, "unarchive", ids=[target])
+
+        thread = threading.Thread(target=archive_and_back)
+        thread.start()
+        try:
+            for _ in range(30):
+                exported = manage(inboxes, "GET", f"/v1/users/{user}/export").json["inbox"]
+                ids = [item["notification"]["id"] for item in exported]
+                assert ids.count(target) == 1
+        finally:
+            ended.set()
+            thread.join()
 
     def test_explain(self, inboxes: Service, user: str) -> None:
         """A dry run tells who would get it, and publishes nothing."""

@@ -1,0 +1,19 @@
+-- Cut a user off, and remove all keys of their channel.
+--
+-- KEYS  1 the user's channel
+-- ARGV  1 why, for the workers   2 how long to remember it, ms
+-- Answer  {ids of the notifications that the log had, topics that the user was a member of}: other keys name the user
+
+local ids = {}
+for _, entry in ipairs(redis.call('XRANGE', of('log'), '-', '+')) do
+  local kind, body = entry[2][1], entry[2][2]
+  local id = kind == 'r' and body or string.sub(body, 8, 43)
+  ids[#ids + 1] = id
+  redis.call('DEL', of('mark:' .. id))
+end
+local topics = redis.call('HKEYS', of('topics'))
+for _, what in ipairs({'log', 'meta', 'collapse', 'shared', 'state', 'topics', 'mutes', unpack(TIED)}) do
+  redis.call('DEL', of(what))
+end
+redis.call('SET', of('erased'), cut_off(ARGV[1], ARGV[2]), 'PX', ARGV[2])
+return {ids, topics}
