@@ -27,7 +27,9 @@ export class NotifierToasts extends NotifierElement {
       this.notifier.on("notification", (notification, where) => where.replay || this.#arrive(notification, where)),
       this.notifier.on("replayed", ({ count }) => count && this.#summarise(count)),
       inbox.on({
-        change: (change) => REMOVING.includes(change.action) && void remove((toast) => isMeant(change, toast)),
+        change: (change) => {
+          if (REMOVING.includes(change.action)) remove((toast) => isMeant(change, toast));
+        },
         remove: (id) => remove(({ notification }) => notification?.id === id),
         expire: (until) => remove(({ notification }) => Date.parse(notification?.expires_at) <= Date.parse(until)),
       }),

@@ -98,6 +98,11 @@ def publish(service: Service, user: str, *titles: str, **members: Any) -> str:
     return str(answer.json["id"])
 
 
+def _refuse(route: Route) -> None:
+    """Answer a request with a fault."""
+    route.fulfill(status=500, body=json.dumps({"code": "internal_error", "title": "A fault"}))
+
+
 def test_arrival(tab: Tab, service: Service, user: str) -> None:
     """What is published is in the list, in a toast, on the badge and in the bell's name, and is spoken of."""
     expect(tab.bell).to_have_accessible_name("Notifications")
@@ -391,14 +396,31 @@ def test_refused(tab: Tab, service: Service, user: str) -> None:
     """What the service does not do is taken back, and said."""
     publish(service, user, "First", "Second")
     expect(tab.titles()).to_have_text(["Second", "First"])
-    problem = json.dumps({"code": "internal_error", "title": "A fault"})
-    tab.page.route("**/v1/inbox/archive", lambda route: route.fulfill(status=500, body=problem))
+    tab.page.route("**/v1/inbox/archive", _refuse)
     tab.act("First", "Archive")
     expect(tab.inbox.get_by_role("status")).to_have_text("That did not work, please try again.")
     expect(tab.titles()).to_have_text(["Second", "First"])
     tab.page.unroute("**/v1/inbox/archive")
     tab.act("First", "Archive")
     expect(tab.titles()).to_have_text(["Second"])
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "status"), [("Mark as unread", "unread", "All"), ("Move back", "unarchive", "Archived")]
+)
+def test_refused_to_bring_back(tab: Tab, service: Service, user: str, action: str, path: str, status: str) -> None:
+    """So it is with what does not concern the toasts, which stand behind the inbox."""
+    publish(service, user, "First")
+    expect(tab.titles()).to_have_text(["First"])
+    tab.act("First", "Mark as read" if status == "All" else "Archive")
+    tab.filter(status)
+    expect(tab.inbox.locator("[part=item]")).to_have_count(1)
+    tab.page.route(f"**/v1/inbox/{path}", _refuse)
+    with tab.page.expect_response(f"**/v1/inbox/{path}"):
+        tab.item("First").hover()
+        tab.item("First").get_by_role("button", name=action).click()
+    expect(tab.inbox.get_by_role("status")).to_have_text("That did not work, please try again.")
+    expect(tab.inbox.locator("[part=item]")).to_have_count(1)
 
 
 def test_unavailable(context: BrowserContext, service: Service, user: str) -> None:
