@@ -14,6 +14,7 @@ export class NotifierToasts extends NotifierElement {
   #parts;
   #inbox;
   #isHeld = false; // somebody looks at them, or nobody can
+  #isPointedAt = false;
   #from; // where the focus came from
 
   start(inbox) {
@@ -86,6 +87,7 @@ export class NotifierToasts extends NotifierElement {
   #add(node, toast) {
     this.#toasts.set(node, toast);
     this.#parts.list.prepend(node);
+    this.#hold();
     if (!this.#isHeld) this.#start(node);
     const passing = [...this.#toasts.keys()].filter((other) => other.dataset.severity !== "critical");
     if (passing.length > MOST) this.#dismiss(passing[0]);
@@ -106,9 +108,12 @@ export class NotifierToasts extends NotifierElement {
   /** Time stands still while somebody points at them, has the focus in them or cannot see them. Then it begins anew. */
   #hold({ type, relatedTarget } = {}) {
     const { region } = this.#parts;
+    // Where a finger was last is :hover for ever; a mouse whose toast has gone may not be told to have left.
+    const isStill = this.#isPointedAt && region.matches(":hover");
+    this.#isPointedAt = type === "pointerenter" || (type !== "pointerleave" && isStill);
     if (type === "focusin" && relatedTarget && !region.contains(relatedTarget)) this.#from = relatedTarget;
     const hasFocus = type === "focusin" || (type !== "focusout" && region.contains(this.shadowRoot.activeElement));
-    const isHeld = document.hidden || hasFocus || (type !== "pointerleave" && region.matches(":hover"));
+    const isHeld = document.hidden || hasFocus || this.#isPointedAt;
     if (isHeld === this.#isHeld) return;
     this.#isHeld = isHeld;
     for (const [node, { timer }] of this.#toasts) isHeld ? clearTimeout(timer) : this.#start(node);
@@ -119,12 +124,14 @@ export class NotifierToasts extends NotifierElement {
   }
 
   #dismiss(node) {
-    const hadFocus = node.contains(this.shadowRoot.activeElement);
-    const next = node.nextElementSibling ?? node.previousElementSibling;
+    const { activeElement } = this.shadowRoot;
+    const focused = node.contains(activeElement) ? activeElement : undefined;
+    // Who uses the keyboard goes on to the next; a pointer needs no focus there, which would hold that one for ever.
+    const next = focused?.matches(":focus-visible") ? (node.nextElementSibling ?? node.previousElementSibling) : undefined;
     clearTimeout(this.#toasts.get(node)?.timer);
     this.#toasts.delete(node);
     node.remove();
-    if (hadFocus) (next?.querySelector("[data-control=close]") ?? this.#from)?.focus();
+    if (focused) (next?.querySelector("[data-control=close]") ?? this.#from)?.focus();
     this.#hold();
   }
 }

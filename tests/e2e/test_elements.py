@@ -379,6 +379,36 @@ def test_toasts_wait(tab: Tab, service: Service, user: str) -> None:
     expect(tab.toasts).to_have_count(1)
 
 
+def test_toasts_wait_for_no_finger(browser: Browser, service: Service, user: str) -> None:
+    """One that is dismissed by a tap leaves the others their time, those that are there and those that come."""
+    with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 400, "height": 700}) as context:
+        tab = Tab(context, service, user)
+        tab.page.clock.install()
+        publish(service, user, "First", "Second", "Third")
+        expect(tab.toasts).to_have_count(3)
+        for left in (2, 1):
+            tab.toasts.get_by_role("button", name="Dismiss").first.tap()
+            expect(tab.toasts).to_have_count(left)
+        publish(service, user, "Later")
+        expect(tab.toasts).to_have_count(2)
+        tab.page.clock.run_for(20_000)
+        expect(tab.toasts).to_have_count(0)
+
+
+def test_toasts_wait_for_no_mouse_that_left(tab: Tab, service: Service, user: str) -> None:
+    """A click that dismisses one leaves no focus in another; it goes back to where it was before."""
+    tab.page.clock.install()
+    tab.bell.focus()
+    publish(service, user, "First", "Second")
+    expect(tab.toasts).to_have_count(2)
+    tab.toasts.get_by_role("button", name="Dismiss").first.click()
+    expect(tab.toasts).to_have_count(1)
+    assert tab.focused() == "Notifications, 2 unread"
+    tab.page.mouse.move(0, 0)
+    tab.page.clock.run_for(20_000)
+    expect(tab.toasts).to_have_count(0)
+
+
 def test_toast_of_ones_own(tab: Tab, service: Service, user: str) -> None:
     """A page may show something else instead."""
     tab.page.evaluate(
