@@ -15,9 +15,11 @@ export class NotifierInbox extends NotifierElement {
   #list;
   #parts;
   #isVisible = false;
+  #hasFailed; // what was done last
 
   start(inbox) {
     this.#inbox = inbox;
+    this.#hasFailed = false;
     this.#list = createList(inbox, () => this.#show());
     this.#parts = this.#build();
     const { bar, trouble, scroller } = this.#parts;
@@ -29,6 +31,7 @@ export class NotifierInbox extends NotifierElement {
       this.notifier.subscribe(() => this.#show()),
     );
     this.listen(document, "visibilitychange", () => this.#look());
+    this.listen(this.shadowRoot, "click", () => this.#fail(false));
     this.#show();
   }
 
@@ -104,7 +107,7 @@ export class NotifierInbox extends NotifierElement {
   // What it shows
 
   #show() {
-    const { filters, readAll, retry, list, empty, more, notice } = this.#parts;
+    const { filters, readAll, retry, list, empty, more } = this.#parts;
     const { status, items, hasMore, hasLoaded, problem } = this.#list;
     const last = list.lastElementChild;
     filters.forEach((filter, index) => filter.setAttribute("aria-pressed", Object.keys(NONE)[index] === status));
@@ -115,9 +118,14 @@ export class NotifierInbox extends NotifierElement {
     this.#hide(more, !hasMore, last?.nextElementSibling ?? last);
     empty.hidden = Boolean(items.length || problem);
     setText(empty, this.say(hasLoaded ? NONE[status] : "loading"));
-    if (problem) setText(notice, this.say("unavailable"));
-    else setText(notice, AWAY.includes(this.notifier.state) ? this.say("offline") : "");
+    this.#notify();
     this.#fill();
+  }
+
+  #notify() {
+    const isAway = AWAY.includes(this.notifier?.state);
+    const text = this.#list.problem ? "unavailable" : this.#hasFailed ? "failed" : isAway && "offline";
+    setText(this.#parts.notice, text ? this.say(text) : "");
   }
 
   /** Hides a button when it is of no use; the focus must not go with it. */
@@ -167,8 +175,14 @@ export class NotifierInbox extends NotifierElement {
     try {
       await done;
     } catch {
-      setText(this.#parts.notice, this.say("failed"));
+      this.#fail(true);
     }
+  }
+
+  /** It is said until something else is done: the list is fetched anew at once, and that works. */
+  #fail(hasFailed) {
+    this.#hasFailed = hasFailed;
+    this.#notify();
   }
 
   #filter(status) {
