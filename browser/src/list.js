@@ -124,6 +124,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     const ids = new Set(items.map(idOf));
     items.push(...answer.items.filter((item) => !ids.has(idOf(item))));
     next = answer.next;
+    if (answer.revision < inbox.revision) stale(); // a frame has told of changes before these items were here
     changed();
   }
 

@@ -206,6 +206,23 @@ test("older items are fetched once, and never at the same time as the newest", a
   assert.equal(http.latest.query.get("before"), null);
 });
 
+test("older items that are older than a state frame are fetched anew with the others", async (t) => {
+  const { tick, http, notifier, list } = await start(t, [item(4), item(3)], { next: "p2" });
+  const more = list.more();
+  await settled();
+  const changes = [{ revision: 8, action: "read", up_to: "100-0" }];
+  notifier.say("inbox", { counts: { unread: 0, unseen: 0 }, revision: 8, expires_at: null, changes });
+  await http.latest.answer(page([item(2), item(1)], { next: "p3" }));
+  await more;
+  await tick(250);
+  assert.equal(http.latest.query.get("before"), null);
+  const read = [4, 3, 2, 1].map((number) => item(number, { read: true }));
+  await http.latest.answer(page(read, { next: "p3", revision: 8 }));
+  await tick(250);
+  assert.deepEqual(list.items, read);
+  assert.equal(http.requests.length, 3);
+});
+
 test("a recall and an expiry take items away, and the counts are asked for when nobody tells them", async (t) => {
   const { tick, http, notifier, inbox, titles } = await start(t, [item(3), item(2), item(1)]);
   notifier.say("removed", { id: "n3" });
