@@ -85,7 +85,7 @@ export class NotifierElement extends Base {
   }
 
   say(name, values) {
-    return say(this.#texts[name], this.language, values);
+    return say(this.#texts[name], this.language, values, TEXTS[name]);
   }
 
   get language() {

@@ -522,6 +522,23 @@ def test_languages_and_sides(context: BrowserContext, service: Service, user: st
     assert box and width and box["x"] >= 0 and box["x"] + box["width"] <= width["width"]
 
 
+def test_texts_that_are_none(tab: Tab, service: Service, user: str) -> None:
+    """What a page's texts do not say is said in English, and all elements are there."""
+    publish(service, user, "First", "Second")
+    tab.page.evaluate(
+        """() => {
+          const texts = { title: "For {name}", unreadLabel: { one: "One" }, close: undefined, all: null };
+          for (const element of document.querySelectorAll("main > :not(h1)")) Object.assign(element, { texts });
+        }"""
+    )
+    expect(tab.bell).to_have_accessible_name("Notifications, 2 unread")
+    expect(tab.titles()).to_have_text(["Second", "First"])
+    expect(tab.inbox.get_by_role("button", name="All", exact=True)).to_be_visible()
+    expect(tab.page.get_by_role("region", name="For {name}")).to_have_count(1)
+    tab.bell.click()
+    expect(tab.panel.get_by_role("button", name="Close")).to_be_visible()
+
+
 def test_a_language_that_is_none(tab: Tab, service: Service, user: str) -> None:
     """What is no language of the Web is taken for that of the browser."""
     tab.page.evaluate("document.documentElement.lang = 'en_US'")
