@@ -195,6 +195,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     markAllRead: () => act("read", { up_to: cursor }),
     end: () => {
       isShown = false;
+      changed = ignore; // what is being fetched may still come
       end();
     },
     get status() {

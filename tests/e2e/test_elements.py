@@ -494,6 +494,37 @@ def test_no_notifier(context: BrowserContext, service: Service, user: str) -> No
     assert page.evaluate(start, service.token(user)) == [3, None]
 
 
+def test_a_notifier_that_goes(tab: Tab, service: Service, user: str) -> None:
+    """An element that loses its Notifier closes and forgets, also what it has asked for; it may get another."""
+    publish(service, user, "First")
+    expect(tab.titles()).to_have_text(["First"])
+    held: list[Route] = []
+    tab.page.route("**/v1/inbox?*", lambda route: held.append(route))
+    with tab.page.expect_request("**/v1/inbox?*"):
+        tab.filter("Unread")
+    told = tab.page.evaluate(
+        """() => {
+          const told = [];
+          const bell = document.querySelector("notifier-bell");
+          bell.addEventListener("notifier-toggle", ({ detail }) => told.push(detail.open));
+          bell.show();
+          for (const element of document.querySelectorAll("main > :not(h1)")) element.notifier = undefined;
+          bell.show();
+          return [bell.open, ...told];
+        }"""
+    )
+    assert told == [False, True, False]
+    with tab.page.expect_response("**/v1/inbox?*"):
+        held[0].continue_()
+    tab.page.unroute("**/v1/inbox?*")
+    tab.page.evaluate(
+        "() => document.querySelectorAll('main > :not(h1)').forEach((element) => (element.notifier = notifier))"
+    )
+    expect(tab.titles()).to_have_text(["First"])
+    tab.bell.click()
+    expect(tab.panel.locator("li [part=title]")).to_have_text(["First"])
+
+
 def test_languages_and_sides(context: BrowserContext, service: Service, user: str) -> None:
     """Texts, plurals, numbers and ages are of the page's language; a page from right to left is mirrored."""
     texts = {

@@ -30,12 +30,12 @@ function page(items, members) {
 }
 
 /** A list that is shown and has been fetched. */
-async function start(t, items, members) {
+async function start(t, items, members, changed = () => {}) {
   const tick = stopClock(t);
   const http = new FakeHttp(t);
   const notifier = new FakeNotifier();
   const inbox = createInbox(notifier, () => 0.5);
-  const list = createList(inbox, () => {}, { random: () => 0.5 });
+  const list = createList(inbox, changed, { random: () => 0.5 });
   const titles = () => list.items.map(({ notification }) => notification.id);
   notifier.say("inbox", { counts: { unread: 1, unseen: 0 }, revision: 7, expires_at: null });
   list.show(true);
@@ -250,6 +250,17 @@ test("an answer does not overwrite the counts of a later frame", async (t) => {
   notifier.say("inbox", { counts: { unread: 5, unseen: 0 }, revision: 7, expires_at: null });
   await http.requests.find(({ path }) => path.endsWith("read")).answer({ counts: { unread: 0, unseen: 0 }, revision: 8 });
   assert.equal(inbox.counts.unread, 5);
+});
+
+test("a list that has ended tells of nothing that comes later", async (t) => {
+  const calls = [];
+  const { http, list } = await start(t, [item(1)], {}, () => calls.push("changed"));
+  list.reload();
+  await settled();
+  list.end();
+  calls.length = 0;
+  await http.latest.answer(page([item(2), item(1)]));
+  assert.deepEqual(calls, []);
 });
 
 test("a list that could not be fetched says so, and is fetched when the service is heard again", async (t) => {
