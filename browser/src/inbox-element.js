@@ -108,15 +108,15 @@ export class NotifierInbox extends NotifierElement {
 
   #show() {
     const { filters, readAll, retry, list, empty, more } = this.#parts;
-    const { status, items, hasMore, hasLoaded, problem } = this.#list;
+    const { status, items, cursor, hasMore, hasLoaded, problem } = this.#list;
     const last = list.lastElementChild;
     filters.forEach((filter, index) => filter.setAttribute("aria-pressed", Object.keys(NONE)[index] === status));
     this.#showItems(items);
     list.hidden = !items.length;
-    this.#hide(readAll, status === "archived" || !this.#inbox.counts?.unread);
+    this.#hide(readAll, status === "archived" || !cursor || !this.#inbox.counts?.unread);
     this.#hide(retry, !problem);
     this.#hide(more, !hasMore, last?.nextElementSibling ?? last);
-    empty.hidden = Boolean(items.length || problem);
+    empty.hidden = Boolean(items.length || hasMore || problem);
     setText(empty, this.say(hasLoaded ? NONE[status] : "loading"));
     this.#notify();
     this.#fill();
@@ -195,7 +195,8 @@ export class NotifierInbox extends NotifierElement {
     const isButton = this.shadowRoot.activeElement === more;
     const before = list.lastElementChild;
     await this.#try(this.#list.more());
-    if (isButton) before.nextElementSibling?.querySelector("[data-control]").focus();
+    const first = before ? before.nextElementSibling : list.firstElementChild;
+    if (isButton) first?.querySelector("[data-control]").focus();
   }
 
   /** Whoever has scrolled to the end wants more, also where the list has become shorter and does not scroll. */

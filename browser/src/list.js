@@ -204,6 +204,9 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     get items() {
       return items;
     },
+    get cursor() {
+      return cursor;
+    },
     get hasMore() {
       return Boolean(next);
     },

@@ -248,6 +248,15 @@ def test_open(tab: Tab, service: Service, user: str) -> None:
     assert tab.page.url.endswith("/docs/errors")
 
 
+def test_no_title(tab: Tab, service: Service, user: str) -> None:
+    """What has no title, or an empty one, has a name all the same."""
+    publish(service, user, "", body="The body")
+    publish(service, user, " ", body="The body", type="chat.said")
+    for titles in (tab.titles(), tab.toasts.locator("[part=title]")):
+        expect(titles).to_have_text(["chat.said", "Notification"])
+    expect(tab.inbox.get_by_role("button", name="Archive: Notification")).to_have_count(1)
+
+
 def test_leaving_reads(context: BrowserContext, service: Service, user: str) -> None:
     """A click that leaves the page reads all the same."""
     tab = Tab(context, service, user)
@@ -344,6 +353,25 @@ def test_more(context: BrowserContext, service: Service, user: str) -> None:
         expect(tab.titles()).to_have_count(count)
         eventually(lambda first=first: tab.focused() == first)
     expect(more).not_to_be_visible()
+
+
+def test_more_than_nothing(context: BrowserContext, service: Service, user: str) -> None:
+    """Where all that was shown has gone, nothing is said of older items before they are known."""
+    publish(service, user, *[f"Number {number}" for number in range(21)])
+    tab = Tab(context, service, user)
+    tab.filter("Unread")
+    expect(tab.titles()).to_have_count(20)
+    held: list[Route] = []
+    tab.page.route("**/v1/inbox?*", lambda route: held.append(route))
+    with tab.page.expect_request("**/v1/inbox?*"):
+        tab.inbox.get_by_role("button", name="Mark all as read").click()
+    expect(tab.titles()).to_have_count(0)
+    expect(tab.inbox.get_by_text("All read.")).not_to_be_visible()
+    tab.inbox.get_by_role("button", name="Show more").click()
+    held[0].continue_()
+    expect(tab.inbox.get_by_text("All read.")).to_be_visible()
+    expect(tab.inbox.get_by_role("button", name="Show more")).not_to_be_visible()
+    assert tab.errors == []
 
 
 def test_away(tab: Tab, service: Service, user: str) -> None:
@@ -470,6 +498,20 @@ def test_unavailable(context: BrowserContext, service: Service, user: str) -> No
     tab.inbox.get_by_role("button", name="Try again").click()
     expect(tab.titles()).to_have_text(["First"])
     expect(tab.inbox.get_by_role("status")).to_have_text("")
+
+
+def test_all_of_what(context: BrowserContext, service: Service, user: str) -> None:
+    """All can be marked as read as soon as it is known what that is."""
+    publish(service, user, "First")
+    context.route("**/v1/inbox?*", _refuse)
+    tab = Tab(context, service, user)
+    read_all = tab.inbox.get_by_role("button", name="Mark all as read")
+    expect(tab.bell).to_have_accessible_name("Notifications, 1 unread")
+    expect(read_all).not_to_be_visible()
+    context.unroute("**/v1/inbox?*")
+    publish(service, user, "Second")
+    read_all.click()
+    expect(tab.bell).to_have_accessible_name("Notifications")
 
 
 def test_no_notifier(context: BrowserContext, service: Service, user: str) -> None:
