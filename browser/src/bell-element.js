@@ -26,6 +26,7 @@ export class NotifierBell extends NotifierElement {
     const { button, panel, status } = this.#parts;
     this.shadowRoot.append(button, status, panel);
     this.until(inbox.on({ count: () => this.#count() }), () => this.#end());
+    this.followLanguage();
     this.listen(this, "keydown", (event) => this.#pressed(event));
     this.listen(this, "notifier-open", () => this.close());
     this.listen(document, "pointerdown", (event) => event.composedPath().includes(this) || this.close());

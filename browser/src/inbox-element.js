@@ -30,6 +30,7 @@ export class NotifierInbox extends NotifierElement {
       whenOlder(() => this.#freshen()),
       this.notifier.subscribe(() => this.#show()),
     );
+    this.followLanguage();
     this.listen(document, "visibilitychange", () => this.#look());
     this.listen(this.shadowRoot, "click", () => this.#fail(false));
     this.#show();

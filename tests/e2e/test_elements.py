@@ -595,6 +595,19 @@ def test_languages_and_sides(context: BrowserContext, service: Service, user: st
     assert box and width and box["x"] >= 0 and box["x"] + box["width"] <= width["width"]
 
 
+def test_another_language(tab: Tab, service: Service, user: str) -> None:
+    """A page may change its language: all ages and numbers follow, and toasts stay."""
+    publish(service, user, "First", "Second")
+    expect(tab.titles()).to_have_count(2)
+    for lang, now, two in (("de", "jetzt", "2"), ("ar-EG", "الآن", "٢")):
+        tab.page.evaluate("(lang) => (document.documentElement.lang = lang)", lang)
+        expect(tab.inbox.locator("time")).to_have_text([now, now])
+        expect(tab.page.locator("notifier-bell [part=badge]")).to_have_text(two)
+    tab.bell.click()
+    expect(tab.panel.locator("time")).to_have_text([now, now])
+    expect(tab.toasts).to_have_count(2)
+
+
 def test_texts_that_are_none(tab: Tab, service: Service, user: str) -> None:
     """What a page's texts do not say is said in English, and all elements are there."""
     publish(service, user, "First", "Second")
