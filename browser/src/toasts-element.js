@@ -36,7 +36,7 @@ export class NotifierToasts extends NotifierElement {
       }),
       () => this.#toasts.forEach(({ timer }) => clearTimeout(timer)),
     );
-    for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
+    for (const event of ["pointerover", "pointerleave", "focusin", "focusout"]) {
       region.addEventListener(event, (happened) => this.#hold(happened));
     }
     this.listen(document, "visibilitychange", () => this.#hold());
@@ -85,9 +85,9 @@ export class NotifierToasts extends NotifierElement {
   }
 
   #add(node, toast) {
+    this.#hold();
     this.#toasts.set(node, toast);
     this.#parts.list.prepend(node);
-    this.#hold();
     if (!this.#isHeld) this.#start(node);
     const passing = [...this.#toasts.keys()].filter((other) => other.dataset.severity !== "critical");
     if (passing.length > MOST) this.#dismiss(passing[0]);
@@ -110,7 +110,7 @@ export class NotifierToasts extends NotifierElement {
     const { region } = this.#parts;
     // Where a finger was last is :hover for ever; a mouse whose toast has gone may not be told to have left.
     const isStill = this.#isPointedAt && region.matches(":hover");
-    this.#isPointedAt = type === "pointerenter" || (type !== "pointerleave" && isStill);
+    this.#isPointedAt = type === "pointerover" || (type !== "pointerleave" && isStill);
     if (type === "focusin" && relatedTarget && !region.contains(relatedTarget)) this.#from = relatedTarget;
     const hasFocus = type === "focusin" || (type !== "focusout" && region.contains(this.shadowRoot.activeElement));
     const isHeld = document.hidden || hasFocus || this.#isPointedAt;
@@ -127,11 +127,11 @@ export class NotifierToasts extends NotifierElement {
     const { activeElement } = this.shadowRoot;
     const focused = node.contains(activeElement) ? activeElement : undefined;
     // Who uses the keyboard goes on to the next; a pointer needs no focus there, which would hold that one for ever.
-    const next = focused?.matches(":focus-visible") ? (node.nextElementSibling ?? node.previousElementSibling) : undefined;
+    const next = focused?.matches(":focus-visible") && (node.nextElementSibling ?? node.previousElementSibling);
     clearTimeout(this.#toasts.get(node)?.timer);
     this.#toasts.delete(node);
     node.remove();
-    if (focused) (next?.querySelector("[data-control=close]") ?? this.#from)?.focus();
+    if (focused) (next ? next.querySelector("[data-control=close]") : this.#from)?.focus();
     this.#hold();
   }
 }
