@@ -16,7 +16,7 @@ export class NotifierBell extends NotifierElement {
   #speaking;
 
   attributeChangedCallback() {
-    if (this.#parts?.button.isConnected) this.#count();
+    if (this.#parts) this.#count();
   }
 
   start(inbox) {
@@ -25,7 +25,8 @@ export class NotifierBell extends NotifierElement {
     this.#parts = this.#build();
     const { button, panel, status } = this.#parts;
     this.shadowRoot.append(button, status, panel);
-    this.until(inbox.on({ count: () => this.#count() }), () => clearTimeout(this.#speaking));
+    this.until(inbox.on({ count: () => this.#count() }), () => this.#end());
+    this.followLanguage();
     this.listen(this, "keydown", (event) => this.#pressed(event));
     this.listen(this, "notifier-open", () => this.close());
     this.listen(document, "pointerdown", (event) => event.composedPath().includes(this) || this.close());
@@ -33,12 +34,19 @@ export class NotifierBell extends NotifierElement {
     this.#count();
   }
 
+  #end() {
+    clearTimeout(this.#speaking);
+    this.close();
+    this.#parts = undefined;
+  }
+
   get open() {
     return this.#parts?.button.getAttribute("aria-expanded") === "true";
   }
 
-  /** Opens the panel, and moves the focus into it. */
+  /** Opens the panel, and moves the focus into it. Without a Notifier there is none. */
   show() {
+    if (!this.#parts) return;
     this.#expand(true);
     this.#keepInView();
     this.#parts.panel.focus();

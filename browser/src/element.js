@@ -84,8 +84,16 @@ export class NotifierElement extends Base {
     this.until(() => end.abort());
   }
 
+  /** Begins anew when the page changes its language: what is there would go on in the one before. */
+  followLanguage() {
+    const { language } = this;
+    const observer = new MutationObserver(() => language !== this.language && this.#restart());
+    observer.observe(this.getRootNode(), { attributeFilter: ["lang"], subtree: true });
+    this.until(() => observer.disconnect());
+  }
+
   say(name, values) {
-    return say(this.#texts[name], this.language, values);
+    return say(this.#texts[name], this.language, values, TEXTS[name]);
   }
 
   get language() {

@@ -15,9 +15,11 @@ export class NotifierInbox extends NotifierElement {
   #list;
   #parts;
   #isVisible = false;
+  #hasFailed; // what was done last
 
   start(inbox) {
     this.#inbox = inbox;
+    this.#hasFailed = false;
     this.#list = createList(inbox, () => this.#show());
     this.#parts = this.#build();
     const { bar, trouble, scroller } = this.#parts;
@@ -28,7 +30,9 @@ export class NotifierInbox extends NotifierElement {
       whenOlder(() => this.#freshen()),
       this.notifier.subscribe(() => this.#show()),
     );
+    this.followLanguage();
     this.listen(document, "visibilitychange", () => this.#look());
+    this.listen(this.shadowRoot, "click", () => this.#fail(false));
     this.#show();
   }
 
@@ -104,20 +108,25 @@ export class NotifierInbox extends NotifierElement {
   // What it shows
 
   #show() {
-    const { filters, readAll, retry, list, empty, more, notice } = this.#parts;
-    const { status, items, hasMore, hasLoaded, problem } = this.#list;
+    const { filters, readAll, retry, list, empty, more } = this.#parts;
+    const { status, items, cursor, hasMore, hasLoaded, problem } = this.#list;
     const last = list.lastElementChild;
     filters.forEach((filter, index) => filter.setAttribute("aria-pressed", Object.keys(NONE)[index] === status));
     this.#showItems(items);
     list.hidden = !items.length;
-    this.#hide(readAll, status === "archived" || !this.#inbox.counts?.unread);
+    this.#hide(readAll, status === "archived" || !cursor || !this.#inbox.counts?.unread);
     this.#hide(retry, !problem);
     this.#hide(more, !hasMore, last?.nextElementSibling ?? last);
-    empty.hidden = Boolean(items.length || problem);
+    empty.hidden = Boolean(items.length || hasMore || problem);
     setText(empty, this.say(hasLoaded ? NONE[status] : "loading"));
-    if (problem) setText(notice, this.say("unavailable"));
-    else setText(notice, AWAY.includes(this.notifier.state) ? this.say("offline") : "");
+    this.#notify();
     this.#fill();
+  }
+
+  #notify() {
+    const isAway = AWAY.includes(this.notifier?.state);
+    const text = this.#list.problem ? "unavailable" : this.#hasFailed ? "failed" : isAway && "offline";
+    setText(this.#parts.notice, text ? this.say(text) : "");
   }
 
   /** Hides a button when it is of no use; the focus must not go with it. */
@@ -167,8 +176,14 @@ export class NotifierInbox extends NotifierElement {
     try {
       await done;
     } catch {
-      setText(this.#parts.notice, this.say("failed"));
+      this.#fail(true);
     }
+  }
+
+  /** It is said until something else is done: the list is fetched anew at once, and that works. */
+  #fail(hasFailed) {
+    this.#hasFailed = hasFailed;
+    this.#notify();
   }
 
   #filter(status) {
@@ -181,7 +196,8 @@ export class NotifierInbox extends NotifierElement {
     const isButton = this.shadowRoot.activeElement === more;
     const before = list.lastElementChild;
     await this.#try(this.#list.more());
-    if (isButton) before.nextElementSibling?.querySelector("[data-control]").focus();
+    const first = before ? before.nextElementSibling : list.firstElementChild;
+    if (isButton) first?.querySelector("[data-control]").focus();
   }
 
   /** Whoever has scrolled to the end wants more, also where the list has become shorter and does not scroll. */

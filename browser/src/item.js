@@ -13,7 +13,7 @@ export function makeTitle(element, notification, channel, opened) {
   const { title, type, action_url: url } = notification;
   const isLink = url && SAFE.includes(tryTo(() => new URL(url, document.baseURI).protocol));
   const attributes = isLink ? { href: url } : { type: "button" };
-  const text = title ?? type ?? element.say("untitled");
+  const text = [title, type].find((text) => text?.trim()) ?? element.say("untitled"); // a control needs a name
   return make(isLink ? "a" : "button", { part: "title", "data-control": "title", ...attributes, onclick }, text);
 
   function onclick(event) {

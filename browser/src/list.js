@@ -124,6 +124,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     const ids = new Set(items.map(idOf));
     items.push(...answer.items.filter((item) => !ids.has(idOf(item))));
     next = answer.next;
+    if (answer.revision < inbox.revision) stale(); // a frame has told of changes before these items were here
     changed();
   }
 
@@ -194,6 +195,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     markAllRead: () => act("read", { up_to: cursor }),
     end: () => {
       isShown = false;
+      changed = ignore; // what is being fetched may still come
       end();
     },
     get status() {
@@ -201,6 +203,9 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     },
     get items() {
       return items;
+    },
+    get cursor() {
+      return cursor;
     },
     get hasMore() {
       return Boolean(next);

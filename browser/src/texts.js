@@ -33,10 +33,16 @@ export const TEXTS = {
   missed: { one: "{count} notification while you were away", other: "{count} notifications while you were away" },
 };
 
-/** Fills in a text: `{count}` and other names in braces are replaced. */
-export function say(text, lang, values = {}) {
-  const { count } = values;
-  const category = () => new Intl.PluralRules(lang).select(count);
-  const chosen = typeof text === "string" ? text : (text[count] ?? text[category()] ?? text.other);
-  return chosen.replace(/\{(\w+)\}/g, (_, name) => values[name].toLocaleString(lang));
+/**
+ * Fills in a text: `{count}` and other names in braces are replaced. Where a page's text says nothing for a number, or
+ * is none, the built-in one is taken: half a translation is better than an empty element.
+ */
+export function say(text, lang, values = {}, builtIn = "") {
+  const chosen = choose(text, lang, values) ?? choose(builtIn, lang, values);
+  return chosen.replace(/\{(\w+)\}/g, (braces, name) => values[name]?.toLocaleString(lang) ?? braces);
+}
+
+function choose(text, lang, { count }) {
+  if (typeof text === "string") return text;
+  return text?.[count] ?? text?.[new Intl.PluralRules(lang).select(count)] ?? text?.other;
 }

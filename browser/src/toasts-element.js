@@ -14,6 +14,7 @@ export class NotifierToasts extends NotifierElement {
   #parts;
   #inbox;
   #isHeld = false; // somebody looks at them, or nobody can
+  #isPointedAt = false;
   #from; // where the focus came from
 
   start(inbox) {
@@ -27,13 +28,15 @@ export class NotifierToasts extends NotifierElement {
       this.notifier.on("notification", (notification, where) => where.replay || this.#arrive(notification, where)),
       this.notifier.on("replayed", ({ count }) => count && this.#summarise(count)),
       inbox.on({
-        change: (change) => REMOVING.includes(change.action) && void remove((toast) => isMeant(change, toast)),
+        change: (change) => {
+          if (REMOVING.includes(change.action)) remove((toast) => isMeant(change, toast));
+        },
         remove: (id) => remove(({ notification }) => notification?.id === id),
         expire: (until) => remove(({ notification }) => Date.parse(notification?.expires_at) <= Date.parse(until)),
       }),
       () => this.#toasts.forEach(({ timer }) => clearTimeout(timer)),
     );
-    for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
+    for (const event of ["pointerover", "pointerleave", "focusin", "focusout"]) {
       region.addEventListener(event, (happened) => this.#hold(happened));
     }
     this.listen(document, "visibilitychange", () => this.#hold());
@@ -82,6 +85,7 @@ export class NotifierToasts extends NotifierElement {
   }
 
   #add(node, toast) {
+    this.#hold();
     this.#toasts.set(node, toast);
     this.#parts.list.prepend(node);
     if (!this.#isHeld) this.#start(node);
@@ -104,9 +108,12 @@ export class NotifierToasts extends NotifierElement {
   /** Time stands still while somebody points at them, has the focus in them or cannot see them. Then it begins anew. */
   #hold({ type, relatedTarget } = {}) {
     const { region } = this.#parts;
+    // Where a finger was last is :hover for ever; a mouse whose toast has gone may not be told to have left.
+    const isStill = this.#isPointedAt && region.matches(":hover");
+    this.#isPointedAt = type === "pointerover" || (type !== "pointerleave" && isStill);
     if (type === "focusin" && relatedTarget && !region.contains(relatedTarget)) this.#from = relatedTarget;
     const hasFocus = type === "focusin" || (type !== "focusout" && region.contains(this.shadowRoot.activeElement));
-    const isHeld = document.hidden || hasFocus || (type !== "pointerleave" && region.matches(":hover"));
+    const isHeld = document.hidden || hasFocus || this.#isPointedAt;
     if (isHeld === this.#isHeld) return;
     this.#isHeld = isHeld;
     for (const [node, { timer }] of this.#toasts) isHeld ? clearTimeout(timer) : this.#start(node);
@@ -117,12 +124,14 @@ export class NotifierToasts extends NotifierElement {
   }
 
   #dismiss(node) {
-    const hadFocus = node.contains(this.shadowRoot.activeElement);
-    const next = node.nextElementSibling ?? node.previousElementSibling;
+    const { activeElement } = this.shadowRoot;
+    const focused = node.contains(activeElement) ? activeElement : undefined;
+    // Who uses the keyboard goes on to the next; a pointer needs no focus there, which would hold that one for ever.
+    const next = focused?.matches(":focus-visible") && (node.nextElementSibling ?? node.previousElementSibling);
     clearTimeout(this.#toasts.get(node)?.timer);
     this.#toasts.delete(node);
     node.remove();
-    if (hadFocus) (next?.querySelector("[data-control=close]") ?? this.#from)?.focus();
+    if (focused) (next ? next.querySelector("[data-control=close]") : this.#from)?.focus();
     this.#hold();
   }
 }

@@ -98,6 +98,11 @@ def publish(service: Service, user: str, *titles: str, **members: Any) -> str:
     return str(answer.json["id"])
 
 
+def _refuse(route: Route) -> None:
+    """Answer a request with a fault."""
+    route.fulfill(status=500, body=json.dumps({"code": "internal_error", "title": "A fault"}))
+
+
 def test_arrival(tab: Tab, service: Service, user: str) -> None:
     """What is published is in the list, in a toast, on the badge and in the bell's name, and is spoken of."""
     expect(tab.bell).to_have_accessible_name("Notifications")
@@ -243,6 +248,15 @@ def test_open(tab: Tab, service: Service, user: str) -> None:
     assert tab.page.url.endswith("/docs/errors")
 
 
+def test_no_title(tab: Tab, service: Service, user: str) -> None:
+    """What has no title, or an empty one, has a name all the same."""
+    publish(service, user, "", body="The body")
+    publish(service, user, " ", body="The body", type="chat.said")
+    for titles in (tab.titles(), tab.toasts.locator("[part=title]")):
+        expect(titles).to_have_text(["chat.said", "Notification"])
+    expect(tab.inbox.get_by_role("button", name="Archive: Notification")).to_have_count(1)
+
+
 def test_leaving_reads(context: BrowserContext, service: Service, user: str) -> None:
     """A click that leaves the page reads all the same."""
     tab = Tab(context, service, user)
@@ -341,6 +355,25 @@ def test_more(context: BrowserContext, service: Service, user: str) -> None:
     expect(more).not_to_be_visible()
 
 
+def test_more_than_nothing(context: BrowserContext, service: Service, user: str) -> None:
+    """Where all that was shown has gone, nothing is said of older items before they are known."""
+    publish(service, user, *[f"Number {number}" for number in range(21)])
+    tab = Tab(context, service, user)
+    tab.filter("Unread")
+    expect(tab.titles()).to_have_count(20)
+    held: list[Route] = []
+    tab.page.route("**/v1/inbox?*", lambda route: held.append(route))
+    with tab.page.expect_request("**/v1/inbox?*"):
+        tab.inbox.get_by_role("button", name="Mark all as read").click()
+    expect(tab.titles()).to_have_count(0)
+    expect(tab.inbox.get_by_text("All read.")).not_to_be_visible()
+    tab.inbox.get_by_role("button", name="Show more").click()
+    held[0].continue_()
+    expect(tab.inbox.get_by_text("All read.")).to_be_visible()
+    expect(tab.inbox.get_by_role("button", name="Show more")).not_to_be_visible()
+    assert tab.errors == []
+
+
 def test_away(tab: Tab, service: Service, user: str) -> None:
     """What was missed is one toast, and in the list."""
     tab.page.evaluate("notifier.disconnect()")
@@ -374,6 +407,36 @@ def test_toasts_wait(tab: Tab, service: Service, user: str) -> None:
     expect(tab.toasts).to_have_count(1)
 
 
+def test_toasts_wait_for_no_finger(browser: Browser, service: Service, user: str) -> None:
+    """One that is dismissed by a tap leaves the others their time, those that are there and those that come."""
+    with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 400, "height": 700}) as context:
+        tab = Tab(context, service, user)
+        tab.page.clock.install()
+        publish(service, user, "First", "Second", "Third")
+        expect(tab.toasts).to_have_count(3)
+        for left in (2, 1):
+            tab.toasts.get_by_role("button", name="Dismiss").first.tap()
+            expect(tab.toasts).to_have_count(left)
+        publish(service, user, "Later")
+        expect(tab.toasts).to_have_count(2)
+        tab.page.clock.run_for(20_000)
+        expect(tab.toasts).to_have_count(0)
+
+
+def test_toasts_wait_for_no_mouse_that_left(tab: Tab, service: Service, user: str) -> None:
+    """A click that dismisses one leaves no focus in another; it goes back to where it was before."""
+    tab.page.clock.install()
+    tab.bell.focus()
+    publish(service, user, "First", "Second")
+    expect(tab.toasts).to_have_count(2)
+    tab.toasts.get_by_role("button", name="Dismiss").first.click()
+    expect(tab.toasts).to_have_count(1)
+    assert tab.focused() == "Notifications, 2 unread"
+    tab.page.mouse.move(0, 0)
+    tab.page.clock.run_for(20_000)
+    expect(tab.toasts).to_have_count(0)
+
+
 def test_toast_of_ones_own(tab: Tab, service: Service, user: str) -> None:
     """A page may show something else instead."""
     tab.page.evaluate(
@@ -388,17 +451,37 @@ def test_toast_of_ones_own(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_refused(tab: Tab, service: Service, user: str) -> None:
-    """What the service does not do is taken back, and said."""
+    """What the service does not do is taken back, and said until something else is done."""
     publish(service, user, "First", "Second")
     expect(tab.titles()).to_have_text(["Second", "First"])
-    problem = json.dumps({"code": "internal_error", "title": "A fault"})
-    tab.page.route("**/v1/inbox/archive", lambda route: route.fulfill(status=500, body=problem))
-    tab.act("First", "Archive")
+    tab.page.route("**/v1/inbox/archive", _refuse)
+    with tab.page.expect_response("**/v1/inbox?*"):  # it is fetched anew
+        tab.act("First", "Archive")
+    publish(service, user, "Third")
+    expect(tab.titles()).to_have_text(["Third", "Second", "First"])
     expect(tab.inbox.get_by_role("status")).to_have_text("That did not work, please try again.")
-    expect(tab.titles()).to_have_text(["Second", "First"])
     tab.page.unroute("**/v1/inbox/archive")
     tab.act("First", "Archive")
-    expect(tab.titles()).to_have_text(["Second"])
+    expect(tab.titles()).to_have_text(["Third", "Second"])
+    expect(tab.inbox.get_by_role("status")).to_have_text("")
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "status"), [("Mark as unread", "unread", "All"), ("Move back", "unarchive", "Archived")]
+)
+def test_refused_to_bring_back(tab: Tab, service: Service, user: str, action: str, path: str, status: str) -> None:
+    """So it is with what does not concern the toasts, which stand behind the inbox."""
+    publish(service, user, "First")
+    expect(tab.titles()).to_have_text(["First"])
+    tab.act("First", "Mark as read" if status == "All" else "Archive")
+    tab.filter(status)
+    expect(tab.inbox.locator("[part=item]")).to_have_count(1)
+    tab.page.route(f"**/v1/inbox/{path}", _refuse)
+    with tab.page.expect_response(f"**/v1/inbox/{path}"):
+        tab.item("First").hover()
+        tab.item("First").get_by_role("button", name=action).click()
+    expect(tab.inbox.get_by_role("status")).to_have_text("That did not work, please try again.")
+    expect(tab.inbox.locator("[part=item]")).to_have_count(1)
 
 
 def test_unavailable(context: BrowserContext, service: Service, user: str) -> None:
@@ -415,6 +498,20 @@ def test_unavailable(context: BrowserContext, service: Service, user: str) -> No
     tab.inbox.get_by_role("button", name="Try again").click()
     expect(tab.titles()).to_have_text(["First"])
     expect(tab.inbox.get_by_role("status")).to_have_text("")
+
+
+def test_all_of_what(context: BrowserContext, service: Service, user: str) -> None:
+    """All can be marked as read as soon as it is known what that is."""
+    publish(service, user, "First")
+    context.route("**/v1/inbox?*", _refuse)
+    tab = Tab(context, service, user)
+    read_all = tab.inbox.get_by_role("button", name="Mark all as read")
+    expect(tab.bell).to_have_accessible_name("Notifications, 1 unread")
+    expect(read_all).not_to_be_visible()
+    context.unroute("**/v1/inbox?*")
+    publish(service, user, "Second")
+    read_all.click()
+    expect(tab.bell).to_have_accessible_name("Notifications")
 
 
 def test_no_notifier(context: BrowserContext, service: Service, user: str) -> None:
@@ -437,6 +534,37 @@ def test_no_notifier(context: BrowserContext, service: Service, user: str) -> No
     assert not [url for url in asked if "/v1/" in url]
     page.reload()
     assert page.evaluate(start, service.token(user)) == [3, None]
+
+
+def test_a_notifier_that_goes(tab: Tab, service: Service, user: str) -> None:
+    """An element that loses its Notifier closes and forgets, also what it has asked for; it may get another."""
+    publish(service, user, "First")
+    expect(tab.titles()).to_have_text(["First"])
+    held: list[Route] = []
+    tab.page.route("**/v1/inbox?*", lambda route: held.append(route))
+    with tab.page.expect_request("**/v1/inbox?*"):
+        tab.filter("Unread")
+    told = tab.page.evaluate(
+        """() => {
+          const told = [];
+          const bell = document.querySelector("notifier-bell");
+          bell.addEventListener("notifier-toggle", ({ detail }) => told.push(detail.open));
+          bell.show();
+          for (const element of document.querySelectorAll("main > :not(h1)")) element.notifier = undefined;
+          bell.show();
+          return [bell.open, ...told];
+        }"""
+    )
+    assert told == [False, True, False]
+    with tab.page.expect_response("**/v1/inbox?*"):
+        held[0].continue_()
+    tab.page.unroute("**/v1/inbox?*")
+    tab.page.evaluate(
+        "() => document.querySelectorAll('main > :not(h1)').forEach((element) => (element.notifier = notifier))"
+    )
+    expect(tab.titles()).to_have_text(["First"])
+    tab.bell.click()
+    expect(tab.panel.locator("li [part=title]")).to_have_text(["First"])
 
 
 def test_languages_and_sides(context: BrowserContext, service: Service, user: str) -> None:
@@ -465,6 +593,36 @@ def test_languages_and_sides(context: BrowserContext, service: Service, user: st
     tab.bell.click()
     box, width = tab.panel.bounding_box(), tab.page.viewport_size
     assert box and width and box["x"] >= 0 and box["x"] + box["width"] <= width["width"]
+
+
+def test_another_language(tab: Tab, service: Service, user: str) -> None:
+    """A page may change its language: all ages and numbers follow, and toasts stay."""
+    publish(service, user, "First", "Second")
+    expect(tab.titles()).to_have_count(2)
+    for lang, now, two in (("de", "jetzt", "2"), ("ar-EG", "الآن", "٢")):
+        tab.page.evaluate("(lang) => (document.documentElement.lang = lang)", lang)
+        expect(tab.inbox.locator("time")).to_have_text([now, now])
+        expect(tab.page.locator("notifier-bell [part=badge]")).to_have_text(two)
+    tab.bell.click()
+    expect(tab.panel.locator("time")).to_have_text([now, now])
+    expect(tab.toasts).to_have_count(2)
+
+
+def test_texts_that_are_none(tab: Tab, service: Service, user: str) -> None:
+    """What a page's texts do not say is said in English, and all elements are there."""
+    publish(service, user, "First", "Second")
+    tab.page.evaluate(
+        """() => {
+          const texts = { title: "For {name}", unreadLabel: { one: "One" }, close: undefined, all: null };
+          for (const element of document.querySelectorAll("main > :not(h1)")) Object.assign(element, { texts });
+        }"""
+    )
+    expect(tab.bell).to_have_accessible_name("Notifications, 2 unread")
+    expect(tab.titles()).to_have_text(["Second", "First"])
+    expect(tab.inbox.get_by_role("button", name="All", exact=True)).to_be_visible()
+    expect(tab.page.get_by_role("region", name="For {name}")).to_have_count(1)
+    tab.bell.click()
+    expect(tab.panel.get_by_role("button", name="Close")).to_be_visible()
 
 
 def test_a_language_that_is_none(tab: Tab, service: Service, user: str) -> None:

@@ -30,12 +30,12 @@ function page(items, members) {
 }
 
 /** A list that is shown and has been fetched. */
-async function start(t, items, members) {
+async function start(t, items, members, changed = () => {}) {
   const tick = stopClock(t);
   const http = new FakeHttp(t);
   const notifier = new FakeNotifier();
   const inbox = createInbox(notifier, () => 0.5);
-  const list = createList(inbox, () => {}, { random: () => 0.5 });
+  const list = createList(inbox, changed, { random: () => 0.5 });
   const titles = () => list.items.map(({ notification }) => notification.id);
   notifier.say("inbox", { counts: { unread: 1, unseen: 0 }, revision: 7, expires_at: null });
   list.show(true);
@@ -206,6 +206,23 @@ test("older items are fetched once, and never at the same time as the newest", a
   assert.equal(http.latest.query.get("before"), null);
 });
 
+test("older items that are older than a state frame are fetched anew with the others", async (t) => {
+  const { tick, http, notifier, list } = await start(t, [item(4), item(3)], { next: "p2" });
+  const more = list.more();
+  await settled();
+  const changes = [{ revision: 8, action: "read", up_to: "100-0" }];
+  notifier.say("inbox", { counts: { unread: 0, unseen: 0 }, revision: 8, expires_at: null, changes });
+  await http.latest.answer(page([item(2), item(1)], { next: "p3" }));
+  await more;
+  await tick(250);
+  assert.equal(http.latest.query.get("before"), null);
+  const read = [4, 3, 2, 1].map((number) => item(number, { read: true }));
+  await http.latest.answer(page(read, { next: "p3", revision: 8 }));
+  await tick(250);
+  assert.deepEqual(list.items, read);
+  assert.equal(http.requests.length, 3);
+});
+
 test("a recall and an expiry take items away, and the counts are asked for when nobody tells them", async (t) => {
   const { tick, http, notifier, inbox, titles } = await start(t, [item(3), item(2), item(1)]);
   notifier.say("removed", { id: "n3" });
@@ -233,6 +250,17 @@ test("an answer does not overwrite the counts of a later frame", async (t) => {
   notifier.say("inbox", { counts: { unread: 5, unseen: 0 }, revision: 7, expires_at: null });
   await http.requests.find(({ path }) => path.endsWith("read")).answer({ counts: { unread: 0, unseen: 0 }, revision: 8 });
   assert.equal(inbox.counts.unread, 5);
+});
+
+test("a list that has ended tells of nothing that comes later", async (t) => {
+  const calls = [];
+  const { http, list } = await start(t, [item(1)], {}, () => calls.push("changed"));
+  list.reload();
+  await settled();
+  list.end();
+  calls.length = 0;
+  await http.latest.answer(page([item(2), item(1)]));
+  assert.deepEqual(calls, []);
 });
 
 test("a list that could not be fetched says so, and is fetched when the service is heard again", async (t) => {

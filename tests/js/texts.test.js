@@ -18,6 +18,15 @@ for (const [count, lang, text] of [
 
 test("a text without plurals is taken as it is", () => assert.equal(say("All", "en"), "All"));
 
+test("a name in braces that stands for nothing stays", () => {
+  assert.equal(say("Hi {name}, {count}", "en", { count: 2 }), "Hi {name}, 2");
+});
+
+for (const none of [undefined, null, {}, { one: "one" }]) {
+  const name = JSON.stringify(none) ?? "undefined";
+  test(`the built-in text stands in for ${name}`, () => assert.equal(say(none, "en", { count: 2 }, LABEL), "2 items"));
+}
+
 for (const [seconds, lang, text] of [
   [5, "en", "now"],
   [0, "en", "now"],
