@@ -165,8 +165,11 @@ else
   if is_item then add_item() end
 end
 
--- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive.
-if not state[3] or now - tonumber(state[3]) > every then
+-- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive. What is in no
+-- log does not touch the log: who follows it looks at its end.
+local is_due = not state[3] or now - tonumber(state[3]) > every
+if is_due then redis.call('PEXPIRE', meta, text(age + every + tonumber(ARGV[8]))) end
+if is_due and kind ~= 'e' then
   local oldest, from = text(now - age), '-'
   repeat
     local old = redis.call('XRANGE', log, from, '(' .. oldest .. '-0', 'COUNT', 100)
@@ -177,7 +180,6 @@ if not state[3] or now - tonumber(state[3]) > every then
   redis.call('HSET', meta, 'kept', text(now))
   redis.call('PEXPIRE', log, lifetime)
   redis.call('PEXPIRE', collapse, lifetime)
-  redis.call('PEXPIRE', meta, text(age + every + tonumber(ARGV[8])))
   if is_user then
     for _, key in ipairs(TIED) do redis.call('PEXPIRE', of(key), lifetime) end
   end
