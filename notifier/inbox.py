@@ -192,7 +192,9 @@ class Inbox:
         # What was muted stays uncounted when it is no longer.
         spared = account.muted_until({n: t for n, t in account.standing.mutes.items() if n in names})
         if spared:
-            require(self._store.carry_out([self._mark(user, "read", Target(), spared)])[0])
+            _, _, before, after = require(self._store.carry_out([self._mark(user, "read", Target(), spared)])[0])
+            marks = read_marks(before), read_standing(after).marks
+            self._count_receipts(account, "read", Target(), *marks, spared)
         self.alter([Alteration(user, "mutes", dict.fromkeys(names, "now"), replace=True)])
 
     def _follow(self, digests: list[Digest]) -> list[str]:
@@ -271,7 +273,7 @@ class Inbox:
         if ACTIONS[action].on:
             # What lies before is covered by the mark, but for the last moments, of which the script knows best.
             after = Cursor(min(target.up_to.ms, self._clock.ms - 5000), 0).rank
-        return list(account.everywhere(target.up_to.rank, after))
+        return [*account.everywhere(target.up_to.rank, after), *account.beyond(target.up_to.rank)]
 
     def _mark(self, user: str, action: str, target: Target, items: list[Item]) -> bytes:
         times = [notification.time_of(id) or 0 for id in target.ids]

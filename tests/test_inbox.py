@@ -29,6 +29,7 @@ from notifier.receipts import Receipts
 from notifier.settings import Settings
 from notifier.store import Store
 from notifier.users import Users
+from tests.service import eventually
 from tests.valkey import DEADLINE
 
 FUTURE = Cursor(10**15, 0)
@@ -174,6 +175,16 @@ class TestActions:
         again = worker.act("alice", "read", *wrong)
         assert (again.unknown, again.changed) == (wrong, False)
         assert worker.act("nobody", "read", foreign, NOBODY).unknown == [foreign, NOBODY]
+
+    def test_ephemeral(self, make: Make, client: redis.Redis) -> None:
+        """What is in no log takes nothing out of one: lists and counts agree, whatever the publisher's settings."""
+        worker, short = make(), make(topic_history_age=1)
+        worker.members.add("t", ["alice"])
+        worker.publish("#t")
+        begin = client.time()[0]
+        eventually(lambda: client.time()[0] > begin + 1)
+        short.publish("#t", retain="none")
+        assert (len(worker.items("alice")), worker.counts("alice")) == (1, (1, 1))
 
     def test_a_thousand(self, worker: Worker) -> None:
         """A thousand items are done with at once, on the user's channel and on others."""

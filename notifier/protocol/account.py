@@ -14,6 +14,7 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item
 
 _FLAGS = "sra"  # seen, read, archived
+_MOMENT = Cursor(60_000, 0).rank  # how far apart a publication may come to its channels
 
 
 class Action(NamedTuple):
@@ -154,8 +155,16 @@ class Account:
         return self.find(lifted._heard() - self._heard())
 
     def _heard(self) -> set[str]:
-        """Return the ids of items of shared channels that are not muted."""
-        return {item.id for item in self.shared() if not self.standing.mutes_item(item)}
+        """Return the ids of items of shared channels that are not muted, nor is their twin on the user's channel."""
+        heard = {item.id for item in self.shared() if not self.standing.mutes_item(item)}
+        own = (item for item in self.everywhere() if item.id in self.standing.twins)
+        return heard | {item.id for item in own if not self.standing.mutes_entry("", item.type, item.cursor.ms)}
+
+    def beyond(self, up_to: int) -> list[Item]:
+        """Return twins behind a place whose notification stands before it: a moment lies between the two."""
+        near = (item for item in self.everywhere(up_to, up_to - _MOMENT) if item.is_twin)
+        ids = {item.id for item in near if not self._is_elsewhere(item)}
+        return [item for item in self.find(ids) if item.rank > up_to]
 
     def newest(self, before: int | None) -> Iterator[Item]:
         """Yield the items of shared channels that are not behind a place, the newest first, each notification once."""
@@ -225,7 +234,8 @@ def read_standing(reply: list[Any]) -> Standing:
         int(unread),
         int(unseen),
         int(expires),
-        {name: cursor.parse(since) for name, since in _pairs(topics)},
+        # In order, so that what came by several is always shown by the same one.
+        {name: cursor.parse(since) for name, since in sorted(_pairs(topics))},
         {name: int(since) for name, since in _pairs(mutes)},
         frozenset(id.decode() for id in twins),
         int(cut),

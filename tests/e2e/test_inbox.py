@@ -308,6 +308,22 @@ class TestMembership:
         assert (item["seen"], item["read"]) == (True, False)
         assert ask(inboxes, user, "GET", COUNTS).json["counts"] == undone["counts"]
 
+    def test_up_to_between_two_topics(self, inboxes: Service, user: str) -> None:
+        """Up to a place in the list means the notification there, also where it came to another topic a moment later."""
+        topics = [f"{user}-a", f"{user}-b"]
+        for topic in topics:
+            manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")
+        cursors: list[str] = []
+        while len(set(cursors)) < 2:
+            answer = inboxes.publish({"to": {"topics": topics}, "title": "x"}).json
+            cursors = [each["cursor"] for each in answer["channels"]]
+        do(inboxes, user, "read", up_to=cursors[0])
+        unread = ask(inboxes, user, "GET", COUNTS).json["counts"]["unread"]
+        manage(inboxes, "DELETE", f"/v1/topics/{topics[0]}/members/{user}")
+        item = ask(inboxes, user, "GET", "/v1/inbox?limit=1").json["items"][0]
+        assert (item["notification"]["id"], item["read"]) == (answer["id"], True)
+        assert ask(inboxes, user, "GET", COUNTS).json["counts"]["unread"] == unread
+
     def test_bulk(self, inboxes: Service, user: str) -> None:
         """Many are added and removed at once, and listed by pages."""
         path = f"/v1/topics/{user}/members"
@@ -355,6 +371,22 @@ class TestMutes:
         for mutes in ([topics[first]], []):
             ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"topics": mutes})
             assert ask(inboxes, user, "GET", COUNTS).json["counts"] == before
+
+    def test_copies_of_what_was_muted(self, inboxes: Service, user: str) -> None:
+        """What was muted stays uncounted also where the user's own copy of it goes, and its receipt counts it once."""
+        manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+        before = ask(inboxes, user, "GET", COUNTS).json["counts"]
+        ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": ["noise"], "topics": [user]})
+        id = publish(inboxes, f"#{user}")
+        publish(inboxes, user, f"#{user}", type="noise", collapse_key="k")
+        ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": ["noise"]})
+        ask(inboxes, user, "PUT", "/v1/inbox/mutes", {})
+        publish(inboxes, user, collapse_key="k", retain="history")
+        assert ask(inboxes, user, "GET", COUNTS).json["counts"] == before
+        reads = [manage(inboxes, "GET", f"/v1/notifications/{id}").json["receipts"][0]["read"]]
+        do(inboxes, user, "unread", ids=[id])
+        reads += [manage(inboxes, "GET", f"/v1/notifications/{id}").json["receipts"][0]["read"]]
+        assert reads == [1, 0]
 
     def test_suppressed(self, inboxes: Service, user: str) -> None:
         """The publisher is told, for each channel."""
