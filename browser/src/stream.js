@@ -100,12 +100,14 @@ export function createStream(options, hear) {
   function overhear(message) {
     const { type, snapshot } = message;
     if (type === "stream") {
+      group.heard = true;
       const { state, reason, retryInMs } = snapshot;
       if (state === "closed") return stop(state, reason);
       if (leads) return; // the last words of the leader before us
       // The leader may be in a hidden tab, where timers run late.
       if (retryInMs) after(retryInMs + NUDGE_AFTER, hurry);
     } else if (!("at" in message)) return leads && answer(message); // no leader said it
+    else if (!group.heard) return; // it may not be the next one for this tab
     hear(message);
   }
 

@@ -171,6 +171,26 @@ test("a tab that comes with an older cursor gets what it missed, and the others 
   assert.deepEqual(tabs[0].of("state").map(([{ current }]) => current), ["connecting", "connected"]);
 });
 
+test("a tab that comes back takes nothing for the next until the leader has said how it is", async (t) => {
+  const { browser, service, tabs } = await start(t);
+  tabs[1].notifier.disconnect();
+  await settled();
+  service.notify("missed", "5000-0");
+  browser.holdUp("messages"); // the leader has not heard yet that somebody comes back
+  tabs[1].notifier.connect();
+  await settled();
+  service.notify("next", "9000-0");
+  await browser.deliver();
+  await settled();
+  await service.accept({ connection: "c2", cursor: "9000-0" });
+  assert.equal(service.socket.heard("hello")[0].since, "1000-0");
+  service.notify("missed", "5000-0", { replay: true });
+  service.notify("next", "9000-0", { replay: true });
+  await settled();
+  assert.deepEqual(tabs[1].titles(), ["missed", "next"]);
+  assert.deepEqual(tabs[0].titles(), ["missed", "next"]);
+});
+
 test("when the leader is killed another tab goes on at the same place", async (t) => {
   const { browser, service, tabs } = await start(t, 3, { topics: ["orders"] });
   tabs[2].notifier.join("invoices");
