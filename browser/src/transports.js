@@ -42,9 +42,9 @@ export function sse(line) {
   });
 }
 
-/** A comment is a ping, `retry` says nothing to us. */
+/** A comment is a ping, `retry` says nothing to us. No dot: JSON may hold line separators that it does not match. */
 function frameOf(event) {
-  const { data, id: cursor } = Object.fromEntries(event.split("\n").map((line) => line.split(/: (.*)/)));
+  const { data, id: cursor } = Object.fromEntries(event.split("\n").map((line) => line.split(/: ([^]*)/)));
   return data ? JSON.parse(data) : { type: "ping", cursor };
 }
 
