@@ -304,7 +304,8 @@ export function createStream(options, hear) {
   function settle(membership) {
     const { topic, since } = membership;
     membership.since = undefined;
-    if (since) say({ type: "joined", topic, since });
+    // Who has joined anew in the meantime has not had all of it.
+    if (since && topics.get(topic) === membership) say({ type: "joined", topic, since });
   }
 
   async function renewToken() {

@@ -140,6 +140,26 @@ test("a tab gets the past of a topic for itself", async (t) => {
   assert.deepEqual(tabs[0].of("replayed"), []);
 });
 
+test("a tab that joins in the midst of another's replay gets all of the past as well", async (t) => {
+  const { service, tabs } = await start(t);
+  const replay = { channel: "topic:orders", replay: true };
+  tabs[0].notifier.join("orders", { since: "500-0" });
+  const [{ ref }] = service.socket.heard("subscribe");
+  service.notify("a", "900-0", replay);
+  await settled();
+  tabs[1].notifier.join("orders", { since: "500-0" });
+  await settled();
+  service.notify("b", "20000-0");
+  service.say({ type: "ok", ref, topics: ["orders"] });
+  await settled();
+  service.notify("a", "900-0", replay);
+  service.say({ type: "ok", ref: service.socket.heard("subscribe")[1].ref, topics: ["orders"] });
+  await settled();
+  assert.deepEqual(tabs[0].titles(), ["a", "b"]);
+  assert.deepEqual(tabs[1].titles(), ["b", "a"]);
+  assert.deepEqual(tabs[1].of("replayed"), [[{ count: 1, lost: [] }]]);
+});
+
 test("a tab that comes without a cursor is told nothing old", async (t) => {
   const { tick, service, tabs, open } = await start(t, 1);
   service.close(1006);
