@@ -223,10 +223,9 @@ export function createStream(options, hear) {
     });
   }
 
-  /** What to ask the service for, of what it can be asked in that way. */
-  function greet(all) {
+  function greet() {
     link.greeted = true;
-    link.told = [...topics.values()].filter(({ since }) => all || !since);
+    link.told = [...topics.values()];
     return { since: cursor, topics: link.told };
   }
 
@@ -257,10 +256,13 @@ export function createStream(options, hear) {
     failures = 0;
   }
 
-  /** Tells the service what was joined and left while it read our greeting. */
+  /**
+   * Tells the service what was joined and left while it read our greeting. A WebSocket's has one `since` for all: tabs
+   * that are owed no past of a topic miss nothing by that, the past is asked for now.
+   */
   function updateTopics(told) {
     for (const membership of topics.values()) {
-      if (!told.includes(membership)) subscribe(membership);
+      if (!told.includes(membership) || (membership.since && overWebSocket())) subscribe(membership);
     }
     for (const { topic } of told) {
       if (!topics.has(topic)) ask({ type: "unsubscribe", topic });

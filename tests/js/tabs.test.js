@@ -160,6 +160,29 @@ test("a tab that joins in the midst of another's replay gets all of the past as 
   assert.deepEqual(tabs[1].of("replayed"), [[{ count: 1, lost: [] }]]);
 });
 
+test("a tab misses nothing of a topic whose past another tab is still owed when the connection breaks", async (t) => {
+  const { tick, service, tabs } = await start(t);
+  const replay = { channel: "topic:orders", replay: true };
+  tabs[1].notifier.join("orders");
+  await settled();
+  tabs[0].notifier.join("orders", { since: "500-0" });
+  service.close(1006);
+  await tick(500);
+  await service.accept({ connection: "c2", cursor: "9000-0" });
+  const [{ since, topics }] = service.socket.heard("hello");
+  assert.deepEqual([since, topics], ["1000-0", ["orders"]]);
+  service.notify("gap", "5000-0", replay);
+  service.say({ type: "ping", cursor: "9000-0" });
+  const [{ ref, since: owed }] = service.socket.heard("subscribe");
+  assert.equal(owed, "500-0");
+  service.notify("past", "800-0", replay);
+  service.notify("gap", "5000-0", replay);
+  service.say({ type: "ok", ref, topics: ["orders"] });
+  await settled();
+  assert.deepEqual(tabs[0].titles(), ["gap", "past"]);
+  assert.deepEqual(tabs[1].titles(), ["gap"]);
+});
+
 test("a tab that comes without a cursor is told nothing old", async (t) => {
   const { tick, service, tabs, open } = await start(t, 1);
   service.close(1006);
