@@ -32,9 +32,12 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   function on(event, callback, { perBrowser } = {}) {
     if (!listeners[event]) throw new TypeError(`no event ${event}`);
     const listener = { callback, perBrowser };
-    listeners[event].add(listener);
-    if (perBrowser) declare();
-    return () => listeners[event].delete(listener);
+    const change = (how) => {
+      listeners[event][how](listener);
+      if (perBrowser) declare();
+    };
+    change("add");
+    return () => change("delete");
   }
 
   function join(topic, { since } = {}) {

@@ -417,6 +417,20 @@ test("perBrowser calls back in one tab", async (t) => {
   assert.deepEqual(printed, [[0, "a"], [1, "b"]]);
 });
 
+test("perBrowser calls back in another tab once the listener of the first has ended", async (t) => {
+  const { service, tabs } = await start(t);
+  const printed = [];
+  const print = (tab) => tabs[tab].notifier.on("notification", ({ id }) => printed.push([tab, id]), { perBrowser: true });
+  const end = print(0);
+  print(1);
+  await settled();
+  service.notify("a", "2000-0");
+  end();
+  service.notify("b", "3000-0");
+  await settled();
+  assert.deepEqual(printed, [[0, "a"], [1, "b"]]);
+});
+
 test("perBrowser calls back where the topic was joined, if the leader has not", async (t) => {
   const { service, tabs } = await start(t, 3);
   const printed = [];
