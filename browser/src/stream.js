@@ -186,9 +186,9 @@ export function createStream(options, hear) {
     open(true);
   }
 
-  /** Resolves to a token that is good for a while; to none where a cookie says who it is. */
-  async function freshToken() {
-    if (getToken && (!token || expiresSoon(token))) await fetchToken();
+  /** Resolves to a token that is good for a while, or to another one; to none where a cookie says who it is. */
+  async function freshToken(anew) {
+    if (getToken && (anew || !token || expiresSoon(token))) await fetchToken();
     return token;
   }
 
