@@ -311,10 +311,10 @@ export function createStream(options, hear) {
   }
 
   async function renewToken() {
-    const attempt = link;
+    const [attempt, before] = [link, token];
     try {
       await fetchToken();
-      if (attempt === link) ask({ type: "auth", token });
+      if (attempt === link && token !== before) ask({ type: "auth", token });
     } catch (error) {
       hear({ type: "error", problem: error }); // the old one is good for a while yet, and 4001 will ask again
     }
