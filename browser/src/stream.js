@@ -93,8 +93,10 @@ export function createStream(options, hear) {
 
   function answer(message) {
     if (message.type === "tab") meet(message);
-    else if (message.type === "who") hurry();
-    else if (link?.id) link.line.send(message);
+    else if (message.type === "who") {
+      hurry();
+      tellState();
+    } else if (link?.id) link.line.send(message);
   }
 
   function overhear(message) {
@@ -415,10 +417,7 @@ export function createStream(options, hear) {
   function hurry() {
     if (group && !leads) group.say({ type: "who" });
     else if (!link) open();
-    else {
-      watch();
-      tellState();
-    }
+    else watch();
   }
 
   function stop(name, reason) {
