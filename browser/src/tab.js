@@ -20,7 +20,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   let snapshot = {};
   let inbox; // what frames told of it, the last of each
   let connection;
-  let cursor = storage?.getItem(CURSOR_KEY) ?? undefined;
+  let cursor = tryTo(() => storage?.getItem(CURSOR_KEY)) ?? undefined;
   let isBehind; // the stream is ahead of us, and will go back
   let isAhead; // the stream repeats for other tabs what we have had
   let isChosen; // to do what is to be done once per browser
