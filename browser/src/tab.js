@@ -88,10 +88,11 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     declare();
     const isNew = connection !== message.connection;
     connection = message.connection;
+    const waiting = [...published.values()]; // what callbacks publish is sent at once
     show(message.snapshot);
     if (!isNew) return;
     if (message.inbox) learn(message.inbox);
-    for (const { frame } of published.values()) send(frame);
+    for (const { frame } of waiting) send(frame);
   }
 
   function learn(frame) {
