@@ -11,9 +11,9 @@ export function joinGroup(name, id, lead, hear) {
   const left = new Promise((resolve) => (signal.onabort = resolve));
   let channel;
 
-  /** Calls back when it is our turn; what the callback returns holds the lock. */
+  /** Calls back when it is our turn; what the callback returns holds the lock. Rejects where that cannot be. */
   async function hold(lock, callback) {
-    await navigator.locks.request(name + lock, { signal }, unlessLeft(callback));
+    await (name && navigator).locks.request(name + lock, { signal }, unlessLeft(callback));
   }
 
   /** The browser may call back for a lock that it gave just before we left. */
@@ -34,9 +34,9 @@ export function joinGroup(name, id, lead, hear) {
     channel?.postMessage(message);
   }
 
-  /** Calls back when that tab has left or is gone. */
+  /** Calls back when that tab has left or is gone; never for this one, which leaves before. */
   function whenGone(tab, callback) {
-    if (tab !== id) hold(tab, callback).catch(ignore);
+    hold(tab, callback).catch(ignore);
   }
 
   function leave() {
@@ -44,7 +44,7 @@ export function joinGroup(name, id, lead, hear) {
     channel?.close();
   }
 
-  (name ? hold(id, enter) : Promise.reject()).catch(unlessLeft(lead));
+  hold(id, enter).catch(unlessLeft(lead));
   return { say, whenGone, leave };
 }
 

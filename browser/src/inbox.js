@@ -107,10 +107,14 @@ export function createInbox(notifier, random = Math.random) {
   };
 }
 
-/** Calls the service beside the stream; throws the problem that it answers with. */
-async function request({ url, token }, path, body) {
+/**
+ * Calls the service beside the stream; throws the problem that it answers with. A token may have expired by its clock
+ * before it has by ours, so it tries again with a new one.
+ */
+async function request(notifier, path, body, anew) {
+  const { url, token } = notifier;
   const headers = {};
-  const bearer = await token();
+  const bearer = await token(anew);
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
   if (body) headers["Content-Type"] = "application/json";
   const answer = await fetch(new URL(path, url), {
@@ -121,6 +125,7 @@ async function request({ url, token }, path, body) {
     keepalive: Boolean(body), // to read something may be to leave the page
     signal: AbortSignal.timeout(ANSWER_WITHIN),
   });
+  if (answer.status === 401 && !anew) return request(notifier, path, body, true);
   const said = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(said.title), said);
   return said;

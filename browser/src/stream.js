@@ -93,19 +93,23 @@ export function createStream(options, hear) {
 
   function answer(message) {
     if (message.type === "tab") meet(message);
-    else if (message.type === "who") hurry();
-    else if (link?.id) link.line.send(message);
+    else if (message.type === "who") {
+      hurry();
+      tellState();
+    } else if (link?.id) link.line.send(message);
   }
 
   function overhear(message) {
     const { type, snapshot } = message;
     if (type === "stream") {
+      group.heard = true;
       const { state, reason, retryInMs } = snapshot;
       if (state === "closed") return stop(state, reason);
       if (leads) return; // the last words of the leader before us
       // The leader may be in a hidden tab, where timers run late.
       if (retryInMs) after(retryInMs + NUDGE_AFTER, hurry);
     } else if (!("at" in message)) return leads && answer(message); // no leader said it
+    else if (!group.heard) return; // it may not be the next one for this tab
     hear(message);
   }
 
@@ -184,9 +188,9 @@ export function createStream(options, hear) {
     open(true);
   }
 
-  /** Resolves to a token that is good for a while; to none where a cookie says who it is. */
-  async function freshToken() {
-    if (getToken && (!token || expiresSoon(token))) await fetchToken();
+  /** Resolves to a token that is good for a while, or to another one; to none where a cookie says who it is. */
+  async function freshToken(anew) {
+    if (getToken && (anew || !token || expiresSoon(token))) await fetchToken();
     return token;
   }
 
@@ -221,10 +225,9 @@ export function createStream(options, hear) {
     });
   }
 
-  /** What to ask the service for, of what it can be asked in that way. */
-  function greet(all) {
+  function greet() {
     link.greeted = true;
-    link.told = [...topics.values()].filter(({ since }) => all || !since);
+    link.told = [...topics.values()];
     return { since: cursor, topics: link.told };
   }
 
@@ -255,10 +258,13 @@ export function createStream(options, hear) {
     failures = 0;
   }
 
-  /** Tells the service what was joined and left while it read our greeting. */
+  /**
+   * Tells the service what was joined and left while it read our greeting. A WebSocket's has one `since` for all: tabs
+   * that are owed no past of a topic miss nothing by that, the past is asked for now.
+   */
   function updateTopics(told) {
     for (const membership of topics.values()) {
-      if (!told.includes(membership)) subscribe(membership);
+      if (!told.includes(membership) || (membership.since && overWebSocket())) subscribe(membership);
     }
     for (const { topic } of told) {
       if (!topics.has(topic)) ask({ type: "unsubscribe", topic });
@@ -302,14 +308,15 @@ export function createStream(options, hear) {
   function settle(membership) {
     const { topic, since } = membership;
     membership.since = undefined;
-    if (since) say({ type: "joined", topic, since });
+    // Who has joined anew in the meantime has not had all of it.
+    if (since && topics.get(topic) === membership) say({ type: "joined", topic, since });
   }
 
   async function renewToken() {
-    const attempt = link;
+    const [attempt, before] = [link, token];
     try {
       await fetchToken();
-      if (attempt === link) ask({ type: "auth", token });
+      if (attempt === link && token !== before) ask({ type: "auth", token });
     } catch (error) {
       hear({ type: "error", problem: error }); // the old one is good for a while yet, and 4001 will ask again
     }
@@ -410,10 +417,7 @@ export function createStream(options, hear) {
   function hurry() {
     if (group && !leads) group.say({ type: "who" });
     else if (!link) open();
-    else {
-      watch();
-      tellState();
-    }
+    else watch();
   }
 
   function stop(name, reason) {

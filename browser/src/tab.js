@@ -20,7 +20,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   let snapshot = {};
   let inbox; // what frames told of it, the last of each
   let connection;
-  let cursor = storage?.getItem(CURSOR_KEY) ?? undefined;
+  let cursor = tryTo(() => storage?.getItem(CURSOR_KEY)) ?? undefined;
   let isBehind; // the stream is ahead of us, and will go back
   let isAhead; // the stream repeats for other tabs what we have had
   let isChosen; // to do what is to be done once per browser
@@ -32,9 +32,12 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   function on(event, callback, { perBrowser } = {}) {
     if (!listeners[event]) throw new TypeError(`no event ${event}`);
     const listener = { callback, perBrowser };
-    listeners[event].add(listener);
-    if (perBrowser) declare();
-    return () => listeners[event].delete(listener);
+    const change = (how) => {
+      listeners[event][how](listener);
+      if (perBrowser) declare();
+    };
+    change("add");
+    return () => change("delete");
   }
 
   function join(topic, { since } = {}) {
@@ -85,10 +88,11 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     declare();
     const isNew = connection !== message.connection;
     connection = message.connection;
+    const waiting = [...published.values()]; // what callbacks publish is sent at once
     show(message.snapshot);
     if (!isNew) return;
     if (message.inbox) learn(message.inbox);
-    for (const { frame } of published.values()) send(frame);
+    for (const { frame } of waiting) send(frame);
   }
 
   function learn(frame) {

@@ -2,7 +2,7 @@
  * The ways to the service. Each takes a line and returns {send(frame), close()}. A line is what the stream lends to it:
  *
  * - `url` (http), `token()`, `WebSocket`
- * - `greet(all)`: {since, topics}, what to ask for at this moment: all, or what shares one `since`
+ * - `greet()`: {since, topics}, what to ask for at this moment
  * - `place()`: the cursor that has been reached
  * - `alive()`, `take(frame)`, `over(code, reason)`: to be called when it happens
  */
@@ -17,7 +17,6 @@ export function websocket({ url, token, greet, alive, take, over, WebSocket = gl
   const send = (frame) => socket.send(JSON.stringify(frame));
   socket.onopen = () => {
     alive();
-    // A topic that is owed its past is subscribed after the welcome: `hello` has one `since` for all.
     const { since, topics } = greet();
     send({ type: "hello", token: token(), since, topics: topics.map(({ topic }) => topic) });
   };
@@ -42,9 +41,9 @@ export function sse(line) {
   });
 }
 
-/** A comment is a ping, `retry` says nothing to us. */
+/** A comment is a ping, `retry` says nothing to us. No dot: JSON may hold line separators that it does not match. */
 function frameOf(event) {
-  const { data, id: cursor } = Object.fromEntries(event.split("\n").map((line) => line.split(/: (.*)/)));
+  const { data, id: cursor } = Object.fromEntries(event.split("\n").map((line) => line.split(/: ([^]*)/)));
   return data ? JSON.parse(data) : { type: "ping", cursor };
 }
 
@@ -74,7 +73,7 @@ function overHttp({ url, token, greet, take, over }, run) {
     if (body ? status === 401 : !answer.ok) throw { code: CODES[status], message: `HTTP ${status}` };
     return answer;
   };
-  const ask = (headers, more = "") => request(`?${queryOf(greet(true))}${more}`, headers);
+  const ask = (headers, more = "") => request(`?${queryOf(greet())}${more}`, headers);
   const send = async (frame) => {
     const answer = await request("", {}, JSON.stringify(frame));
     if (answer.status === 204) return;

@@ -309,7 +309,7 @@ class TestMembership:
         assert ask(inboxes, user, "GET", COUNTS).json["counts"] == undone["counts"]
 
     def test_up_to_between_two_topics(self, inboxes: Service, user: str) -> None:
-        """Up to a place in the list means the notification there, also where it came to another topic a moment later."""
+        """Up to a place in the list means the notification there, also where it came to another topic moments later."""
         topics = [f"{user}-a", f"{user}-b"]
         for topic in topics:
             manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")

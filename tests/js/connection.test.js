@@ -394,3 +394,13 @@ function fakePage(t) {
   provide(t, "addEventListener", page.addEventListener.bind(page));
   return page;
 }
+
+test("connect() in a callback of a notification changes nothing", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  notifier.on("notification", () => notifier.connect());
+  service.notify("a", "2000-0");
+  await settled();
+  assert.equal(service.dialled.length, 1);
+});

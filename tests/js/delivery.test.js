@@ -186,3 +186,13 @@ function fakeStorage() {
     setItem: (key, value) => items.set(key, value),
   };
 }
+
+test("a storage that cannot be read stops nothing", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const getItem = () => {
+    throw new Error("forbidden");
+  };
+  const { notifier } = await service.connected({ storage: { getItem, setItem() {} } });
+  assert.equal(notifier.cursor, "1000-0");
+});

@@ -245,6 +245,13 @@ test("an event may come in pieces, and several at once", async (t) => {
   assert.equal(notifier.cursor, "3000-0");
 });
 
+test("a notification may have what JavaScript takes for the end of a line", async (t) => {
+  const client = await streaming(t);
+  await client.http.latest.event(notification("a\u2028b\u2029c", "2000-0"));
+  assert.deepEqual(client.titles(), ["a\u2028b\u2029c"]);
+  assert.equal(client.notifier.state, "connected");
+});
+
 test("a comment is a sign of life", async (t) => {
   const { tick, http, notifier } = await streaming(t);
   for (let number = 0; number < 5; number++) {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { createInbox } from "../../browser/src/inbox.js";
 import { FakeBrowser, tokenOf } from "./fake_browser.js";
 import { FakeHttp, notification, welcome } from "./fake_http.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
@@ -153,4 +154,20 @@ test("a token is to be had for requests of one's own, and fetched when the last 
   assert.equal(await notifier.token(), tokenOf("alice", { exp: 3600 }));
   assert.equal(given, 2);
   assert.equal(notifier.url, "https://notify.example.com/base/v1/stream");
+});
+
+test("a request whose token is refused is made once more with a new one", async (t) => {
+  stopClock(t);
+  const http = new FakeHttp(t);
+  const { notifier } = new FakeService().client();
+  const bearers = () => http.requests.map(({ options }) => options.headers.Authorization);
+  const list = createInbox(notifier).list({});
+  await settled();
+  await http.latest.answer({ title: "Token expired" }, 401);
+  await settled();
+  assert.deepEqual(bearers(), ["Bearer token-1", "Bearer token-2"]);
+  const refused = assert.rejects(list, { title: "Token expired" });
+  await http.latest.answer({ title: "Token expired" }, 401);
+  await refused;
+  assert.equal(http.requests.length, 2);
 });

@@ -126,3 +126,14 @@ test("what waits for the answer of a silent publication comes if that is refused
   assert.deepEqual(titles(), ["n9"]);
   await settled();
 });
+
+test("what is published in the callback of connected is sent once", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = service.client();
+  notifier.on("state", ({ current }) => current === "connected" && notifier.publish("orders", {}));
+  notifier.connect();
+  await service.accept();
+  assert.equal(service.socket.heard("publish").length, 1);
+  service.say({ type: "ok", ref: service.socket.heard("publish")[0].ref, id: "a", cursor: "2000-0" });
+});

@@ -140,6 +140,49 @@ test("a tab gets the past of a topic for itself", async (t) => {
   assert.deepEqual(tabs[0].of("replayed"), []);
 });
 
+test("a tab that joins in the midst of another's replay gets all of the past as well", async (t) => {
+  const { service, tabs } = await start(t);
+  const replay = { channel: "topic:orders", replay: true };
+  tabs[0].notifier.join("orders", { since: "500-0" });
+  const [{ ref }] = service.socket.heard("subscribe");
+  service.notify("a", "900-0", replay);
+  await settled();
+  tabs[1].notifier.join("orders", { since: "500-0" });
+  await settled();
+  service.notify("b", "20000-0");
+  service.say({ type: "ok", ref, topics: ["orders"] });
+  await settled();
+  service.notify("a", "900-0", replay);
+  service.say({ type: "ok", ref: service.socket.heard("subscribe")[1].ref, topics: ["orders"] });
+  await settled();
+  assert.deepEqual(tabs[0].titles(), ["a", "b"]);
+  assert.deepEqual(tabs[1].titles(), ["b", "a"]);
+  assert.deepEqual(tabs[1].of("replayed"), [[{ count: 1, lost: [] }]]);
+});
+
+test("a tab misses nothing of a topic whose past another tab is still owed when the connection breaks", async (t) => {
+  const { tick, service, tabs } = await start(t);
+  const replay = { channel: "topic:orders", replay: true };
+  tabs[1].notifier.join("orders");
+  await settled();
+  tabs[0].notifier.join("orders", { since: "500-0" });
+  service.close(1006);
+  await tick(500);
+  await service.accept({ connection: "c2", cursor: "9000-0" });
+  const [{ since, topics }] = service.socket.heard("hello");
+  assert.deepEqual([since, topics], ["1000-0", ["orders"]]);
+  service.notify("gap", "5000-0", replay);
+  service.say({ type: "ping", cursor: "9000-0" });
+  const [{ ref, since: owed }] = service.socket.heard("subscribe");
+  assert.equal(owed, "500-0");
+  service.notify("past", "800-0", replay);
+  service.notify("gap", "5000-0", replay);
+  service.say({ type: "ok", ref, topics: ["orders"] });
+  await settled();
+  assert.deepEqual(tabs[0].titles(), ["gap", "past"]);
+  assert.deepEqual(tabs[1].titles(), ["gap"]);
+});
+
 test("a tab that comes without a cursor is told nothing old", async (t) => {
   const { tick, service, tabs, open } = await start(t, 1);
   service.close(1006);
@@ -169,6 +212,26 @@ test("a tab that comes with an older cursor gets what it missed, and the others 
   assert.deepEqual(late.titles(), ["b", "c", "d"]);
   assert.deepEqual(late.of("replayed"), [[{ count: 2, lost: [] }]]);
   assert.deepEqual(tabs[0].of("state").map(([{ current }]) => current), ["connecting", "connected"]);
+});
+
+test("a tab that comes back takes nothing for the next until the leader has said how it is", async (t) => {
+  const { browser, service, tabs } = await start(t);
+  tabs[1].notifier.disconnect();
+  await settled();
+  service.notify("missed", "5000-0");
+  browser.holdUp("messages"); // the leader has not heard yet that somebody comes back
+  tabs[1].notifier.connect();
+  await settled();
+  service.notify("next", "9000-0");
+  await browser.deliver();
+  await settled();
+  await service.accept({ connection: "c2", cursor: "9000-0" });
+  assert.equal(service.socket.heard("hello")[0].since, "1000-0");
+  service.notify("missed", "5000-0", { replay: true });
+  service.notify("next", "9000-0", { replay: true });
+  await settled();
+  assert.deepEqual(tabs[1].titles(), ["missed", "next"]);
+  assert.deepEqual(tabs[0].titles(), ["missed", "next"]);
 });
 
 test("when the leader is killed another tab goes on at the same place", async (t) => {
@@ -350,6 +413,20 @@ test("perBrowser calls back in one tab", async (t) => {
   await service.accept();
   service.notify("a", "2000-0", { replay: true });
   service.notify("b", "2001-0", { replay: true });
+  await settled();
+  assert.deepEqual(printed, [[0, "a"], [1, "b"]]);
+});
+
+test("perBrowser calls back in another tab once the listener of the first has ended", async (t) => {
+  const { service, tabs } = await start(t);
+  const printed = [];
+  const print = (tab) => tabs[tab].notifier.on("notification", ({ id }) => printed.push([tab, id]), { perBrowser: true });
+  const end = print(0);
+  print(1);
+  await settled();
+  service.notify("a", "2000-0");
+  end();
+  service.notify("b", "3000-0");
   await settled();
   assert.deepEqual(printed, [[0, "a"], [1, "b"]]);
 });

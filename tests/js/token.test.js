@@ -157,3 +157,14 @@ test("an error that nobody listens to goes to the console", async (t) => {
   await settled();
   assert.equal(log.calls.length, 1);
 });
+
+test("a token that getToken gives again is not sent again", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const getToken = t.mock.fn(async () => "token");
+  await service.connected({ getToken });
+  service.say({ type: "expiring", in: 40 });
+  await settled();
+  assert.equal(getToken.mock.callCount(), 2);
+  assert.deepEqual(service.socket.heard("auth"), []);
+});
