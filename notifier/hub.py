@@ -17,16 +17,16 @@ class Channel(Generic[Member]):
     entry is being fanned out. Both are ids as text.
 
     Of a user's channel it has what the teller knows: how the inbox stands, None while that is not known; what was told
-    last of it; when it next expires by itself (Unix ms, 0 for never); and when the user had last been cut off.
+    last of it; when it next changes by itself (Unix ms, 0 for never); and when the user had last been cut off.
     """
 
     __slots__ = (
+        "changes",
         "confirmed",
         "connections",
         "cut",
         "delivered",
         "doubts",
-        "expires",
         "idle_since",
         "name",
         "seen",
@@ -45,7 +45,7 @@ class Channel(Generic[Member]):
         self.standing: Standing | None = None
         self.doubts = 0  # how often it has stopped being known
         self.told: tuple[Any, ...] | None = None
-        self.expires = 0
+        self.changes = 0
         self.cut = 0
 
     @property

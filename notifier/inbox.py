@@ -215,9 +215,10 @@ class Inbox:
                 continue
             if not news:
                 continue
-            first, logged, complete, rows = news
+            first, logged, complete, rows, ends = news
             if first or cursor.parse(logged) >= digest.last:  # else another reader has seen a newer log
                 digest.follow(first, (Row(*row) for row in rows))
+                digest.ends = max(ends, 0)
             if not complete:
                 behind.append(digest.channel)
         return behind

@@ -126,7 +126,7 @@ class Teller:
         accounts = self._inbox.accounts([standings[channel.name] for channel in met.values()])
         for channel, account in zip(met.values(), accounts, strict=True):
             self._note_told(channel, account)
-            self._await_expiry(channel, account)
+            self._await_change(channel, account)
         return dict(zip(met, accounts, strict=True))
 
     def _note_told(self, channel: Channel[StreamConnection], account: Account) -> None:
@@ -193,7 +193,7 @@ class Teller:
             del self._due[user]
             channel = self._hub.get(channels.of_user(user))
             if channel:
-                channel.expires = 0
+                channel.changes = 0
                 self._later[user] = True
 
     def _round(self) -> bool:
@@ -222,7 +222,7 @@ class Teller:
             self._tell_user(channel, account, due[user])
 
     def _tell_user(self, channel: Channel[StreamConnection], account: Account, changes: list[Any]) -> None:
-        self._await_expiry(channel, account)
+        self._await_change(channel, account)
         essence = _essence(account)
         if essence != channel.told or changes:
             # Of a change that was not heard there is nothing in `changes`: the revision betrays it.
@@ -263,16 +263,18 @@ class Teller:
         if connection.memberships != tuple(standing.topics):
             self._enroller.enroll(connection, dict(standing.topics))
 
-    def _await_expiry(self, channel: Channel[StreamConnection], account: Account) -> None:
-        if account.expires and account.expires != channel.expires:
+    def _await_change(self, channel: Channel[StreamConnection], account: Account) -> None:
+        """Look again when the inbox will have changed by itself."""
+        changes = account.changes
+        if changes and changes != channel.changes:
             # Redis may have an earlier time than this worker: then it is asked again, but not without a pause.
-            due = max(account.expires, int(time.time() * 1000) + _AGAIN)
+            due = max(changes, int(time.time() * 1000) + _AGAIN)
             self._due[_user_of(channel)] = due
             heapq.heappush(self._expiries, (due, _user_of(channel)))
             if len(self._expiries) > 2 * len(self._due) + _OUTDATED:
                 self._expiries = sorted((due, user) for user, due in self._due.items())
             self._filled.set()
-        channel.expires = account.expires
+        channel.changes = changes
 
     def _put_urgent(self, channel: Channel[StreamConnection], *changes: Any) -> None:
         self._urgent.setdefault(_user_of(channel), []).extend(changes)

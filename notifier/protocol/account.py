@@ -70,8 +70,8 @@ class Standing(NamedTuple):
     """How a user's inbox stands, as Redis has it.
 
     `unread`, `unseen` and `expires` (Unix ms, 0 for never) are those of the user's own channel. `topics` and `mutes`
-    have since when: the entry before the membership, and Unix ms. `cut` is when the user was last disconnected, in
-    Unix ms.
+    have since when: the entry before the membership, and Unix ms. `cut` is when the user was last disconnected, and
+    `ends` when the log of their channel goes as a whole, in Unix ms, 0 for never.
     """
 
     marks: Marks = Marks()
@@ -83,6 +83,7 @@ class Standing(NamedTuple):
     mutes: Mapping[str, int] = {}
     twins: frozenset[str] = frozenset()
     cut: int = 0
+    ends: int = 0
 
     @property
     def sources(self) -> list[str]:
@@ -127,6 +128,13 @@ class Account:
         """When the next item expires, in Unix ms; 0: none does."""
         times = [self.standing.expires, *(digest.next_expiry for digest in self._digests.values())]
         return min(filter(None, times), default=0)
+
+    @property
+    def changes(self) -> int:
+        """When it next changes by itself, in Unix ms; 0: it does not. An item expires, or a log that nobody used."""
+        own = self.standing.ends if self.standing.unread or self.standing.unseen else 0
+        ends = (digest.ends for digest in self._digests.values() if digest.items)
+        return min(filter(None, [self.expires, own, *ends]), default=0)
 
     def flags(self, item: Item) -> Flags:
         """Return the flags of an item of a shared channel."""
@@ -227,7 +235,7 @@ def read_standing(reply: list[Any]) -> Standing:
     """Return the standing that scripts/account.lua answers with."""
     if not reply:
         return NOTHING
-    seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, twins, cut = reply
+    seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, twins, cut, ends = reply
     return Standing(
         read_marks([seen, read, archived, shared]),
         int(revision),
@@ -239,6 +247,7 @@ def read_standing(reply: list[Any]) -> Standing:
         {name: int(since) for name, since in _pairs(mutes)},
         frozenset(id.decode() for id in twins),
         int(cut),
+        max(ends, 0),
     )
 
 

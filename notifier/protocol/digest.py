@@ -48,7 +48,10 @@ class Row(NamedTuple):
 
 
 class Digest:
-    """The items of one channel, in order. `last` is the entry up to which it has followed the log."""
+    """The items of one channel, in order.
+
+    `last` is the entry up to which it has followed the log, `ends` when that goes as a whole, in Unix ms, 0 for never.
+    """
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
@@ -57,6 +60,7 @@ class Digest:
     def reset(self) -> None:
         """Begin anew."""
         self.last = BEGINNING
+        self.ends = 0
         self.items: dict[str, Item] = {}  # by the notification's id
         self.twins: set[str] = set()
         self._by_entry: dict[str, Item] = {}

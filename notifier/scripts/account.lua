@@ -16,7 +16,8 @@ local function without(flag, mark)
 end
 
 -- {marks: seen, read, archived; revision; items of this channel that are unread, and unseen; when the next one expires;
---  exceptions of shared channels; topics; mutes; twins; when it was disconnected}, or nothing
+--  exceptions of shared channels; topics; mutes; twins; when it was disconnected; when the log goes as a whole, below 1 for
+--  never}, or nothing
 local function standing()
   if redis.call('EXISTS', of('inbox'), of('state'), of('topics'), of('mutes'), of('cut')) == 0 then return {} end
   local state = redis.call('HMGET', of('state'), 'seen', 'read', 'archived', 'revision')
@@ -26,6 +27,7 @@ local function standing()
     seen, read, state[3] or '0', state[4] or '0', without('read', read), without('seen', seen), next[2] or '0',
     redis.call('ZRANGE', of('shared'), 0, -1), redis.call('HGETALL', of('topics')),
     redis.call('HGETALL', of('mutes')), redis.call('HVALS', of('twins')), redis.call('GET', of('cut')) or '0',
+    redis.call('PEXPIRETIME', of('log')),
   }
 end
 

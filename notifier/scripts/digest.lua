@@ -3,7 +3,8 @@
 -- KEYS  1 the channel
 -- ARGV  1 the position   2 most entries
 -- Answer  {the first entry of the log or "", the last one that it was given, 1 if there is no more,
---          {{entry, kind, notification's id, when it expires or "", collapse key or "", type or "", twin or ""}, ...}},
+--          {{entry, kind, notification's id, when it expires or "", collapse key or "", type or "", twin or ""}, ...},
+--          when the log goes as a whole, Unix ms, below 1 for never},
 --         or nothing where that position is the last one: entries fall out only when others come, or all at once
 
 local channel = KEYS[1]
@@ -21,4 +22,5 @@ end
 local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)
 return {
   first[1] and first[1][1] or '', logged, #entries < tonumber(ARGV[2]) and 1 or 0, rows,
+  redis.call('PEXPIRETIME', log),
 }

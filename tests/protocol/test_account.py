@@ -134,7 +134,7 @@ def test_read_standing() -> None:
     """A standing is read from what the script answers; nothing is kept of who has nothing."""
     assert read_standing([]) == NOTHING
     reply = [b"1", b"2", b"3", b"4", 5, 6, b"7", [b"r 1-0 topic:a b", b"r 2-0 all", b"r 3-0 all"]]
-    reply += [[b"orders", b"9-1"], [b"type:a:b", b"8"], [b"id"], b"10"]
+    reply += [[b"orders", b"9-1"], [b"type:a:b", b"8"], [b"id"], b"10", 11]
     exceptions = {("r", "topic:a b"): frozenset(["1-0"]), ("r", "all"): frozenset(["2-0", "3-0"])}
     assert read_standing(reply) == Standing(
         Marks(1, 2, 3, exceptions),
@@ -146,7 +146,9 @@ def test_read_standing() -> None:
         {"type:a:b": 8},
         frozenset(["id"]),
         10,
+        11,
     )
+    assert read_standing([*reply[:-1], -1]).ends == 0
 
 
 class Post(NamedTuple):
