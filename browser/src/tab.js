@@ -140,6 +140,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   function joined({ topic, since }) {
     if (!topics.get(topic) || isBefore(topics.get(topic), since)) return;
     topics.set(topic, undefined);
+    declare(); // else to ask for the same past once more would be no news
     tellReplayed();
   }
 

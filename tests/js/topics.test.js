@@ -53,6 +53,18 @@ test("joined topics are remembered over reconnects, left ones are not", async (t
   assert.deepEqual(service.socket.heard("hello")[0].topics, ["invoices"]);
 });
 
+test("the past that has come may be asked for once more, from the same cursor", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  for (let count = 1; count <= 2; count++) {
+    notifier.join("orders", { since: "5-0" });
+    const asked = service.socket.heard("subscribe");
+    assert.deepEqual(asked.map(({ since }) => since), Array(count).fill("5-0"));
+    service.say({ type: "ok", ref: asked.at(-1).ref, topics: ["orders"] });
+  }
+});
+
 test("joining twice subscribes once, leaving what was not joined says nothing", async (t) => {
   stopClock(t);
   const service = new FakeService();
