@@ -233,6 +233,12 @@ class FanOut:
             if connection in channel.connections:
                 named = [(channel.name, entry) for entry in entries]
                 spared[connection] = [entry for _, entry in self._teller.spare(connection, named)]
+        for connection, position in list((channel.ahead or {}).items()):
+            # What the log has overtaken was sent, or was no more in it: later it would be out of order.
+            rest = [each for each in spared.get(connection, entries) if _is_behind(position, each)]
+            spared[connection] = rest
+            if cursor.parse(entries[-1].id) >= position and channel.ahead:
+                del channel.ahead[connection]
         if self._no_echo:
             for entry in entries:
                 own = self._no_echo.pop(notification.id_of(entry.body), None)
@@ -296,6 +302,10 @@ class FanOut:
             if connection.catch_up:
                 connection.catch_up.lost = connection.channels
             self._replayer.put(connection)
+
+
+def _is_behind(position: Cursor, entry: Entry) -> bool:
+    return entry.kind == EPHEMERAL or cursor.parse(entry.id) > position
 
 
 class _Writes(dict[Framing, list[tuple[bytes, bytes]]]):

@@ -14,13 +14,15 @@ class Channel(Generic[Member]):
 
     `confirmed` is whether Redis has confirmed this worker's subscription. `seen` is the last entry known of its log;
     `delivered` the last one that every connection that is live has been sent: it lags behind `seen` only while an
-    entry is being fanned out. Both are ids as text.
+    entry is being fanned out. Both are ids as text. `ahead` are connections that were sent more of its log than this
+    worker has heard, and up to where.
 
     Of a user's channel it has what the teller knows: how the inbox stands, None while that is not known; what was told
     last of it; when it next changes by itself (Unix ms, 0 for never); and when the user had last been cut off.
     """
 
     __slots__ = (
+        "ahead",
         "changes",
         "confirmed",
         "connections",
@@ -39,6 +41,7 @@ class Channel(Generic[Member]):
         # A dict keeps the order of arrival, and forgets one of many connections at once.
         self.connections: dict[Member, None] = {}
         self.confirmed = False
+        self.ahead: dict[Member, Cursor] | None = None
         self.seen = b"0-0"
         self.delivered = b"0-0"
         self.idle_since = 0.0
@@ -63,6 +66,12 @@ class Channel(Generic[Member]):
         is_news = when > self.cut
         self.cut = max(when, self.cut)
         return is_news
+
+    def run_ahead(self, member: Member, position: Cursor) -> None:
+        """Note that a member has been sent the log up to a position."""
+        if position > self.last:
+            self.ahead = self.ahead or {}
+            self.ahead[member] = position
 
     def confirm(self, last: Cursor) -> None:
         """Note that the channel is heard from now on, and what its log had last."""
@@ -109,6 +118,8 @@ class Hub(Generic[Member]):
         if channel is None or member not in channel.connections:
             return
         del channel.connections[member]
+        if channel.ahead:
+            channel.ahead.pop(member, None)
         if not channel.connections:
             channel.idle_since = now
             self._idle[name] = channel

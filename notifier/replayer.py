@@ -244,6 +244,8 @@ class Replayer:
         if not step.complete or not self._hears_all(connection):
             self.put(connection)
             return
+        for name, position in catch_up.read.items():
+            self._hub[name].run_ahead(connection, position)
         connection.caught_up(self.reached)
 
     def _introduce(self, connection: StreamConnection, step: Step, account: Account | None) -> None:

@@ -127,3 +127,15 @@ class TestConfirm:
         channel.seen = b"10-0"
         channel.confirm(Cursor(9, 0))
         assert channel.seen == channel.delivered == b"10-0"
+
+
+def test_ahead(hub: Hub[str]) -> None:
+    """Who was sent more of the log than the worker has heard is known until they leave, and nobody else."""
+    for member in ("ada", "bob", "cy"):
+        hub.join("all", member)
+    channel = hub["all"]
+    channel.confirm(Cursor(5, 0))
+    for member, ms in (("ada", 5), ("bob", 6), ("cy", 7)):
+        channel.run_ahead(member, Cursor(ms, 0))
+    hub.leave("all", "cy", 0)
+    assert channel.ahead == {"bob": Cursor(6, 0)}

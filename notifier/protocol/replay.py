@@ -96,6 +96,7 @@ class CatchUp:
         "lost",
         "owed",
         "positions",
+        "read",
         "waits",
     )
 
@@ -105,6 +106,7 @@ class CatchUp:
         self.lost: list[str] = []  # known to be gone before the log was read
         self.owed: list[bytes] = []  # frames to be sent after the welcome
         self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
+        self.read: dict[str, Cursor] = {}  # the last entry sent that came from the log
         self.waits = 0  # rounds in a row in which a shared read ended before its position
         self.has_sent = False  # an entry
         self.has_news = False  # one that the client cannot have, or that something is gone
@@ -147,6 +149,7 @@ class CatchUp:
         """Leave a channel."""
         self.positions.pop(channel, None)
         self._since.pop(channel, None)
+        self.read.pop(channel, None)
         self.changes += 1
         if self._aside:
             self._aside = [item for item in self._aside if item[0] != channel]
@@ -211,6 +214,8 @@ class CatchUp:
         """Note that an entry has gone out."""
         position = cursor.parse(entry.id)
         self.positions[channel] = max(self.positions[channel] or BEGINNING, position)
+        if not entry.previous:
+            self.read[channel] = position
         self.has_sent = True
         self.has_news |= position > self._since.get(channel, BEGINNING)
 
