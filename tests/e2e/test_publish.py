@@ -244,7 +244,8 @@ def test_broker_away(user: str) -> None:
 
 def test_a_flood(user: str) -> None:
     """One that floods is held to its rate, and others are served meanwhile."""
-    with Service(workers=1) as service, service.connect() as flooder:
+    # However slowly this client reads beside its flood, it is not to be closed for that.
+    with Service(workers=1, max_backlog_bytes=10_000_000) as service, service.connect() as flooder:
         flooder.send("hello", token=claims(service, user))
         with client(service, f"{user}-2", f"{user}-2") as other:
             for number in range(10_000):
