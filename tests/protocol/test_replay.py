@@ -465,8 +465,6 @@ ACTIONS = st.one_of(
     st.just(("go_deaf",)),
     st.tuples(st.just("trim_of"), NAMES),
     st.tuples(st.just("withdraw_of"), NAMES, st.integers(0, 9)),
-    st.tuples(st.just("leave"), st.just(B)),
-    st.tuples(st.just("subscribe"), st.just(B), st.integers(0, 21)),
 )
 
 
