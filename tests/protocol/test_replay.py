@@ -134,21 +134,25 @@ class World:
     def subscribe(self, name: str, since: int) -> None:
         """Let the connection ask for a channel from a cursor on, as `Node._join` does; it is sent all of it anew.
 
-        Where it has yet to be sent what is before the cursor, it is sent that, too. No cursor is ahead of all clocks.
+        Where it has yet to be sent what is before the cursor, it is sent that, too. No cursor is ahead of all clocks, nor
+        here of what the worker has heard: of that the client would be sent something twice, or told that it is lost.
         """
-        since = min(since, self.now - SKEW)
+        unheard = [at(entry).ms for of, entry in self.wire if of == name]
+        since = max(min([since, self.now - SKEW, *(ms - 1 for ms in unheard)]), 0)
         if self.catch_up is None:
             self.catch_up = self._caught_up()
         if name not in self.channels:
             self.channels.append(name)
         position = self.catch_up.positions.get(name)
         self.catch_up.enter(name)
-        self.catch_up.resume([name], Cursor(since, 0), 0)
-        if position is None or Cursor(since, 0) < position:
+        begin = Cursor(since, 0)
+        self.catch_up.resume([name], begin, 0)
+        self._asked[name] = begin if position is None else min(begin, self._asked[name])
+        if position is None or begin < position:
             self._forget_sent(name)
-            self._start[name] = self._asked[name] = Cursor(since, 0)
+            self._start[name] = begin
             self.said_lost.pop(name, None)
-            self._said_by_this_catch_up.pop(name, None)
+        self._said_by_this_catch_up.pop(name, None)  # who asks anew may be told anew
 
     def leave(self, name: str) -> None:
         """Let the connection leave a channel, as `Node._leave` does."""
@@ -465,6 +469,8 @@ ACTIONS = st.one_of(
     st.just(("go_deaf",)),
     st.tuples(st.just("trim_of"), NAMES),
     st.tuples(st.just("withdraw_of"), NAMES, st.integers(0, 9)),
+    st.tuples(st.just("leave"), st.just(B)),
+    st.tuples(st.just("subscribe"), st.just(B), st.integers(0, 21)),
 )
 
 
