@@ -134,8 +134,8 @@ class World:
     def subscribe(self, name: str, since: int) -> None:
         """Let the connection ask for a channel from a cursor on, as `Node._join` does; it is sent all of it anew.
 
-        Where it has yet to be sent what is before the cursor, it is sent that, too. No cursor is ahead of all clocks, nor
-        here of what the worker has heard: of that the client would be sent something twice, or told that it is lost.
+        Where it has yet to be sent what is before the cursor, it is sent that, too. No cursor is ahead of all clocks,
+        nor here of what the worker has heard: the client would be sent that twice, or told that it is lost.
         """
         unheard = [at(entry).ms for of, entry in self.wire if of == name]
         since = max(min([since, self.now - SKEW, *(ms - 1 for ms in unheard)]), 0)
