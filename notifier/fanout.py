@@ -233,12 +233,8 @@ class FanOut:
             if connection in channel.connections:
                 named = [(channel.name, entry) for entry in entries]
                 spared[connection] = [entry for _, entry in self._teller.spare(connection, named)]
-        for connection, position in list((channel.ahead or {}).items()):
-            # What the log has overtaken was sent, or was no more in it: later it would be out of order.
-            rest = [each for each in spared.get(connection, entries) if _is_behind(position, each)]
-            spared[connection] = rest
-            if cursor.parse(entries[-1].id) >= position and channel.ahead:
-                del channel.ahead[connection]
+        if channel.ahead:
+            _leave_out_overtaken(channel.ahead, entries, spared)
         if self._no_echo:
             for entry in entries:
                 own = self._no_echo.pop(notification.id_of(entry.body), None)
@@ -304,8 +300,17 @@ class FanOut:
             self._replayer.put(connection)
 
 
-def _is_behind(position: Cursor, entry: Entry) -> bool:
-    return entry.kind == EPHEMERAL or cursor.parse(entry.id) > position
+def _leave_out_overtaken(
+    ahead: dict[StreamConnection, Cursor], entries: list[Entry], spared: dict[StreamConnection, list[Entry]]
+) -> None:
+    """Spare connections what their replay has overtaken: it was sent, or was no more in the log."""
+    for connection, position in list(ahead.items()):
+        wanted = spared.get(connection, entries)
+        rest = [each for each in wanted if each.kind == EPHEMERAL or cursor.parse(each.id) > position]
+        if len(rest) < len(wanted):  # else it can share its frames with others
+            spared[connection] = rest
+        if cursor.parse(entries[-1].id) >= position:
+            del ahead[connection]
 
 
 class _Writes(dict[Framing, list[tuple[bytes, bytes]]]):
