@@ -11,7 +11,8 @@ from typing import TypeVar
 from notifier import metrics
 from notifier.broker import Broker
 from notifier.clerk import Clerk
-from notifier.connection import Connection, EchoConnection, StreamConnection
+from notifier.connection import Connection, StreamConnection
+from notifier.echo import EchoConnection
 from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow, WorkerEnds
 from notifier.fallback import Ask, EventConnection
 from notifier.fanout import YIELD_EVERY, FanOut

@@ -21,7 +21,7 @@ LAYERS = [
     {"body", "visitor"},
     {"node"},
     {"publisher"},
-    {"fallback", "fanout", "intake"},
+    {"echo", "fallback", "fanout", "intake"},
     {"heartbeat", "replayer"},
     {"clerk", "receipts", "teller", "users"},
     {"broker", "connection", "members", "status", "subscriber"},
