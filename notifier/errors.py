@@ -231,12 +231,6 @@ class TooManyConnections(Problem):
     status, code, title = 503, "too_many_connections", "The service is full."
 
 
-class WorkerEnds(Problem):
-    """This worker drains: another one, or the next, serves who comes back."""
-
-    status, code, title = 503, "restarting", "The service restarts."
-
-
 class BrokerUnavailable(Problem):
     """Redis cannot be reached or did not answer in time."""
 

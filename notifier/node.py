@@ -6,6 +6,7 @@ import random
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 from notifier import metrics
@@ -13,7 +14,7 @@ from notifier.broker import Broker
 from notifier.clerk import Clerk
 from notifier.connection import Connection, StreamConnection
 from notifier.echo import EchoConnection
-from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow, WorkerEnds
+from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow
 from notifier.fallback import Ask, EventConnection
 from notifier.fanout import YIELD_EVERY, FanOut
 from notifier.hub import Hub
@@ -116,13 +117,10 @@ class Node:
         """Refuse a connection that is too many, or too early.
 
         Raises:
-            WorkerEnds: this worker drains.
             BrokerUnavailable: it has not reached Redis yet, so it cannot tell a cursor of today from one of another
                 database.
             TooManyConnections: it is full.
         """
-        if self._draining:
-            raise WorkerEnds(retry_after=1)
         if not self._fan_out.birth.ms:
             raise BrokerUnavailable("This worker has yet to reach Redis.", retry_after=1)
         if len(self.connections) >= self._limit:
@@ -131,19 +129,19 @@ class Node:
     def open_stream(self, transport: Transport, who: Identity | None, early: bytes) -> None:
         """Take over a WebSocket of the stream. `who` is known if the request said it."""
         connection = self._stream(StreamConnection, transport, Session(self._rules, time.time(), who))
-        self._open(connection, early)
+        self._keep(connection, lambda: connection.start(early))
 
     def open_plain(self, kind: type[EventConnection], transport: Transport, who: Identity, ask: Ask) -> None:
         """Take over a stream of Server-Sent Events, or a long poll."""
         connection = self._stream(kind, transport, Session(self._rules, time.time(), who))
-        self.connections.add(connection)
-        connection.begin(ask)
+        self._keep(connection, lambda: connection.begin(ask))
 
     def open_echo(self, transport: Transport, early: bytes) -> None:
         """Take over a WebSocket of the echo."""
         settings = self.settings
         limit, heartbeat = settings.max_message_bytes, settings.heartbeat
-        self._open(EchoConnection(transport, self, max_message=limit, heartbeat=heartbeat), early)
+        connection = EchoConnection(transport, self, max_message=limit, heartbeat=heartbeat)
+        self._keep(connection, lambda: connection.start(early))
 
     def require_allowance(self, user: str) -> None:
         """Refuse a user who publishes too often by requests.
@@ -189,7 +187,7 @@ class Node:
                 connection.drain(random.randint(0, _COME_BACK))
             connection.close(Restarting())
         deadline = time.monotonic() + _LAST_WORDS
-        while any(connection.transport.is_open for connection in connections) and time.monotonic() < deadline:
+        while time.monotonic() < deadline and any(each.transport.is_open for each in list(self.connections)):
             time.sleep(0.05)
         self._fan_out.stop()
         self.store.close()
@@ -275,9 +273,11 @@ class Node:
         limit, patience = self.settings.max_message_bytes, self.settings.lag_timeout
         return kind(transport, self, session, number=self._numbers, max_message=limit, lag_timeout=patience)
 
-    def _open(self, connection: Connection, early: bytes) -> None:
+    def _keep(self, connection: Connection, begin: Callable[[], None]) -> None:
         self.connections.add(connection)
-        connection.start(early)
+        begin()
+        if self._draining:  # else it would be killed: whoever comes so late goes as all others do
+            connection.close(Restarting())
 
     def _verify(self, token: str, now: float) -> Identity:
         return identity.verify(token, self.settings.token_secrets, now)

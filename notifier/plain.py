@@ -17,9 +17,7 @@ from notifier.errors import (
     Overloaded,
     Problem,
     ProtocolViolation,
-    Restarting,
     UpgradeRequired,
-    WorkerEnds,
 )
 from notifier.fallback import Ask, EventConnection, PollConnection
 from notifier.intake import Post
@@ -150,8 +148,7 @@ class Plain:
 def _turn_away(problem: Problem) -> Response:
     """Return a stream that ends at once: after a status other than 200 an EventSource would never come back."""
     retry = 1000 * (problem.retry_after or 1) + random.randint(*_RETRY)
-    end = Restarting() if isinstance(problem, WorkerEnds) else Overloaded()
-    return Response(EVENTS.retry(retry) + EVENTS.farewell(end), content_type=_EVENTS)
+    return Response(EVENTS.retry(retry) + EVENTS.farewell(Overloaded()), content_type=_EVENTS)
 
 
 def _head(content_type: str, sharing: dict[str, str]) -> bytes:

@@ -4,15 +4,12 @@ import contextlib
 import http.client
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-import jwt
 from websockets.exceptions import ConnectionClosed
 
-from notifier.app import create_app
-from notifier.settings import ApiKey, Settings
-from tests.service import API_KEY, DEADLINE, TOKEN_SECRETS, Service
+from tests import raw
+from tests.service import DEADLINE, Service
 
 
 def test_idle_connections() -> None:
@@ -27,17 +24,24 @@ def test_idle_connections() -> None:
 
 
 def test_latecomers(user: str) -> None:
-    """Who comes to a worker that ends is not told that the service is overloaded: that keeps them away longer."""
-    keys = (ApiKey("tests", API_KEY),)
-    app = create_app(Settings(redis_url="redis://127.0.0.1", api_keys=keys, token_secrets=TOKEN_SECRETS))
-    app.extensions["notifier"].drain()
-    bearer = {"Authorization": "Bearer " + jwt.encode({"sub": user, "exp": time.time() + 60}, TOKEN_SECRETS[0])}
-    client = app.test_client()
-    poll = client.get("/v1/stream", headers=bearer)
-    assert (poll.status_code, poll.json["code"], poll.headers["Retry-After"]) == (503, "restarting", "1")
-    events = client.get("/v1/stream", headers=bearer | {"Accept": "text/event-stream"})
-    assert events.status_code == 200
-    assert '"code":1012' in events.text
+    """Who asks a worker that already sends the others away goes with them, and is not refused."""
+    websocket = raw.HANDSHAKE
+    events, poll = {"Accept": "text/event-stream"}, {"Accept": "application/json"}
+    with Service(workers=1) as service, contextlib.ExitStack() as stack:
+        authorized = {"Authorization": f"Bearer {service.token(user)}"}
+        witness = stack.enter_context(raw.Peer(service.port, "/v1/stream", authorized))
+        kept = [stack.enter_context(contextlib.closing(service.dial())) for _ in range(3)]
+        for connection in kept:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+        os.kill(service.pid, signal.SIGTERM)
+        assert witness.read().close_code == 1012  # and its worker waits for the other half of the closing handshake
+        for connection, headers in zip(kept, (websocket, events, poll), strict=True):
+            connection.request("GET", "/v1/stream", headers=authorized | headers)
+        answers = [connection.getresponse() for connection in kept]
+        assert [answer.status for answer in answers] == [101, 200, 200]
+        assert b"\x03\xf4" in answers[0].fp.read()
+        assert all(b'"code":1012' in answer.read() for answer in answers[1:])
 
 
 def test_newcomers() -> None:

@@ -417,10 +417,10 @@ def test_an_enemy_of_both(service: Service, user: str) -> None:
 
 @contextlib.contextmanager
 def open_events(proxy: Proxy, token: str) -> Iterator[socket.socket]:
-    """Ask for a stream of events and wait for no answer."""
-    head = f"GET /v1/stream HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n"
+    """Ask for a stream of all that the user has, and wait for no answer."""
+    head = "GET /v1/stream?since=0-0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
     with socket.create_connection(("127.0.0.1", proxy.port), DEADLINE) as sock:
-        sock.sendall(head.encode())
+        sock.sendall(f"{head}Authorization: Bearer {token}\r\n\r\n".encode())
         yield sock
 
 
