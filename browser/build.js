@@ -12,7 +12,7 @@ import { build, transformSync } from "esbuild";
 const FILES = ["notifier.js", "notifier-inbox.js"];
 
 // Members of our own objects that neither a page nor the service nor another tab sees.
-const INNER = /^(alive|callback|comeBackIn|greet|greeted|heard|line|over|owing|place|say|take|tell|timer|told|whenGone)$/;
+const INNER = /^(alive|callback|comeBackIn|greet|heard|line|over|owing|place|say|take|tell|timer|told|whenGone)$/;
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const folder = process.argv[2] ?? join(here, "../notifier/static");
@@ -29,7 +29,7 @@ for (const file of FILES) {
   const options = { bundle: true, format: "esm", target: "es2022", write: false, plugins: [smallStyles] };
   const { outputFiles } = await build({ ...options, entryPoints: [join(here, "src", file)] });
   const mangle = { props: { regex: INNER.source } };
-  const compress = { hoist_vars: true, passes: 3, ecma: 2022, unsafe: true, unsafe_arrows: true };
+  const compress = { hoist_vars: true, passes: 3, ecma: 2022, unsafe: true, unsafe_arrows: true, unsafe_methods: true };
   const { code } = minifySync(outputFiles[0].text, { module: true, compress, mangle });
   writeFileSync(join(folder, file), `// notifier ${version}\n${code}\n`);
 }

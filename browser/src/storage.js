@@ -2,7 +2,5 @@
 export function tryTo(use) {
   try {
     return use();
-  } catch {
-    return undefined;
-  }
+  } catch {}
 }

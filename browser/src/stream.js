@@ -29,8 +29,8 @@ const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
  * The connection: one for all tabs where they can share it, held by the tab that leads. It comes back by itself.
  *
  * It tells each tab, by `hear(message)`, the service's frames, and
- * - `stream`: how it is, and `inbox`, what frames told of it; the tab then says what it wants, as there may be another
- *   leader
+ * - `stream`: how it is, `inbox`, what frames told of it, and `topics`, those that a new connection began with; the tab
+ *   then says what it wants, as there may be another leader
  * - `joined` ({topic, since}): all that the topic had since then has been told
  * each with `at`: the cursor up to which everything has been told. It hears by `tell(message)` from each tab:
  * - `tab` ({tab, topics, since, behind, once}): what this tab wants; the stream goes back to `since` if it is `behind`
@@ -40,8 +40,15 @@ const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
  * `options` are those of Notifier, with the `id` of this tab and the `url` with http.
  */
 export function createStream(options, hear) {
-  const { id, url, name, getToken, shared = true, random = Math.random } = options;
-  const { transports = Object.keys(TRANSPORTS) } = options;
+  const {
+    id,
+    url,
+    name,
+    getToken,
+    shared = true,
+    transports = Object.keys(TRANSPORTS),
+    random = Math.random,
+  } = options;
   refuseApiKey(getToken);
   const tabs = new Map(); // id -> {topics: Map of name -> since, once}
   const topics = new Map(); // name -> {topic, since}; `since` only while its past is owed
@@ -53,7 +60,7 @@ export function createStream(options, hear) {
   let group;
   let leads = false;
   let cursor;
-  let link; // the connection or the attempt: {line, id, top, transport, greeted, told, inbox, alive, owing, comeBackIn}
+  let link; // the connection or the attempt: {line, id, top, transport, told, inbox, alive, owing, comeBackIn}
   let next = 0; // the transport to try
   let works = 0; // the one that got through, as far as we know
   let refused = 0; // WebSockets in a row
@@ -117,10 +124,10 @@ export function createStream(options, hear) {
     const known = tabs.get(tab)?.topics;
     tabs.set(tab, { topics: new Map(wanted), once });
     if (!known) group.whenGone(tab, () => (tabs.delete(tab), leaveUnwanted()));
-    const late = !known && link?.greeted;
-    if (since && (behind || !link?.greeted)) goBack(since);
+    const late = known || !link?.told ? undefined : since;
+    if (since && (behind || !link?.told)) goBack(since);
     for (const [topic, owed] of wanted) {
-      if (!topics.has(topic) || (owed && owed !== known?.get(topic))) join(topic, owed ?? (late ? since : undefined));
+      if (!topics.has(topic) || (owed && owed !== known?.get(topic))) join(topic, owed ?? late);
     }
     leaveUnwanted();
   }
@@ -128,7 +135,7 @@ export function createStream(options, hear) {
   function goBack(since) {
     if (cursor && !isBefore(since, cursor)) return;
     cursor = since;
-    if (link?.greeted) reopen();
+    if (link?.told) reopen();
   }
 
   function join(topic, since) {
@@ -153,9 +160,9 @@ export function createStream(options, hear) {
   }
 
   function tellState() {
-    const { id: connection, transport, top, inbox } = link ?? {};
+    const { id: connection, transport, top, told, inbox } = link ?? {};
     const snapshot = { ...state, connected: state.state === "connected", transport };
-    say({ type: "stream", snapshot, connection, top, inbox });
+    say({ type: "stream", snapshot, connection, top, topics: told, inbox });
   }
 
   function enter(name, reason, retryInMs) {
@@ -168,7 +175,7 @@ export function createStream(options, hear) {
   /** Opens a connection in place of the present one; quietly where the present one was good. */
   async function open(quietly) {
     drop();
-    const attempt = (link = { told: [] });
+    const attempt = (link = {});
     allow(ANSWER_WITHIN);
     if (!quietly) enter("connecting");
     try {
@@ -197,7 +204,7 @@ export function createStream(options, hear) {
   async function fetchToken() {
     const fresh = await getToken();
     refuseApiKey(fresh);
-    if (!fresh) throw new Error("no token given");
+    if (!fresh) throw new Error("no token");
     const owner = userOf(fresh);
     if (user && user !== owner) throw new RefusedToken("another user's token");
     [token, user] = [fresh, owner];
@@ -226,8 +233,7 @@ export function createStream(options, hear) {
   }
 
   function greet() {
-    link.greeted = true;
-    link.told = [...topics.values()];
+    link.told = new Map(topics);
     return { since: cursor, topics: link.told };
   }
 
@@ -246,7 +252,7 @@ export function createStream(options, hear) {
       // With a cursor of our own the replay is yet to come, and may be cut.
       cursor ??= frame.cursor;
       allow(2 * 1000 * frame.heartbeat);
-      after(STABLE_AFTER, forgive);
+      after(STABLE_AFTER, () => (failures = 0));
       keepTransport();
       updateTopics(link.told);
       enter("connected");
@@ -254,19 +260,15 @@ export function createStream(options, hear) {
     say({ type: "lost", channels: frame.lost });
   }
 
-  function forgive() {
-    failures = 0;
-  }
-
   /**
    * Tells the service what was joined and left while it read our greeting. A WebSocket's has one `since` for all: tabs
    * that are owed no past of a topic miss nothing by that, the past is asked for now.
    */
   function updateTopics(told) {
-    for (const membership of topics.values()) {
-      if (!told.includes(membership) || (membership.since && overWebSocket())) subscribe(membership);
+    for (const [topic, membership] of topics) {
+      if (told.get(topic) !== membership || (membership.since && overWebSocket())) subscribe(membership);
     }
-    for (const { topic } of told) {
+    for (const topic of told.keys()) {
       if (!topics.has(topic)) ask({ type: "unsubscribe", topic });
     }
   }
@@ -465,7 +467,7 @@ export function createStream(options, hear) {
 
   function after(ms, action) {
     clearTimeout(timers.get(action));
-    timers.set(action, setTimeout(() => action(), Math.min(ms, LONGEST_TIMER)));
+    timers.set(action, setTimeout(action, Math.min(ms, LONGEST_TIMER)));
   }
 
   return { connect, disconnect: () => stop("idle"), tell, token: freshToken };

@@ -80,13 +80,19 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   function enter(message) {
-    const { at, top } = message;
+    const { at, top, topics: told } = message;
+    const isNew = connection !== message.connection;
+    isBehind = isBefore(cursor, at);
+    // It was opened before we said what we want, and goes on without it: then our cursor says nothing of these topics.
+    if (isNew && told && !isBehind) {
+      for (const [topic, since] of topics) {
+        if (!told.has(topic)) topics.set(topic, since ?? cursor);
+      }
+    }
     // A tab without a cursor begins now, whatever the stream repeats for others.
     if (!cursor && top) keepCursor(isBefore(top, at) ? at : top);
-    isBehind = isBefore(cursor, at);
     isAhead = isBefore(at, cursor);
     declare();
-    const isNew = connection !== message.connection;
     connection = message.connection;
     const waiting = [...published.values()]; // what callbacks publish is sent at once
     show(message.snapshot);
@@ -138,7 +144,8 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   function joined({ topic, since }) {
-    if (!topics.get(topic) || isBefore(topics.get(topic), since)) return;
+    const owed = topics.get(topic);
+    if (!owed || isBefore(owed, since)) return;
     topics.set(topic, undefined);
     declare(); // else to ask for the same past once more would be no news
     tellReplayed();

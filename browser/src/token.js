@@ -1,5 +1,7 @@
 /** The users' tokens: JWTs. What we cannot read we leave to the service. */
 
+import { tryTo } from "./storage.js";
+
 const EXPIRES_SOON = 5_000; // ms
 
 /** A token that no later try would make right. */
@@ -10,8 +12,8 @@ export function refuseApiKey(token) {
 }
 
 /** Whether it is no longer worth sending. */
-export function expiresSoon(token, now = Date.now()) {
-  return claimsOf(token).exp * 1000 < now + EXPIRES_SOON;
+export function expiresSoon(token) {
+  return claimsOf(token).exp * 1000 < Date.now() + EXPIRES_SOON;
 }
 
 export function userOf(token) {
@@ -19,9 +21,5 @@ export function userOf(token) {
 }
 
 function claimsOf(token) {
-  try {
-    return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
-  } catch {
-    return {};
-  }
+  return tryTo(() => JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")))) ?? {};
 }

@@ -2,7 +2,7 @@
  * The ways to the service. Each takes a line and returns {send(frame), close()}. A line is what the stream lends to it:
  *
  * - `url` (http), `token()`, `WebSocket`
- * - `greet()`: {since, topics}, what to ask for at this moment
+ * - `greet()`: {since, topics: Map of name -> {since}}, what to ask for at this moment
  * - `place()`: the cursor that has been reached
  * - `alive()`, `take(frame)`, `over(code, reason)`: to be called when it happens
  */
@@ -18,7 +18,7 @@ export function websocket({ url, token, greet, alive, take, over, WebSocket = gl
   socket.onopen = () => {
     alive();
     const { since, topics } = greet();
-    send({ type: "hello", token: token(), since, topics: topics.map(({ topic }) => topic) });
+    send({ type: "hello", token: token(), since, topics: [...topics.keys()] });
   };
   socket.onmessage = ({ data }) => take(JSON.parse(data));
   socket.onclose = ({ code, reason }) => over(code, reason);
@@ -86,6 +86,6 @@ function overHttp({ url, token, greet, take, over }, run) {
 
 function queryOf({ since, topics }) {
   const query = new URLSearchParams(since && { since });
-  for (const { topic, since: own } of topics) query.append("topic", own ? `${topic} ${own}` : topic);
+  for (const [topic, { since: own }] of topics) query.append("topic", own ? `${topic} ${own}` : topic);
   return query;
 }

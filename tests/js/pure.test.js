@@ -66,12 +66,13 @@ test("only a topic's channel needs to be joined", () => {
 
 test("a token that ends within five seconds is not worth sending", () => {
   const token = (claims) => `head.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.signature`;
-  assert.equal(expiresSoon(token({ sub: "zoë~??>", exp: 100 }), 95_001), true);
-  assert.equal(expiresSoon(token({ sub: "zoë~??>", exp: 100 }), 94_999), false);
+  const now = Date.now() / 1000;
+  assert.equal(expiresSoon(token({ sub: "zoë~??>", exp: now + 5 })), true);
+  assert.equal(expiresSoon(token({ sub: "zoë~??>", exp: now + 60 })), false);
 });
 
 test("a token that cannot be read, or never ends, is left to the service", () => {
-  assert.equal(expiresSoon("opaque", 0), false);
-  assert.equal(expiresSoon("a.%%%.c", 0), false);
-  assert.equal(expiresSoon(`a.${btoa("{}")}.c`, 1e15), false);
+  assert.equal(expiresSoon("opaque"), false);
+  assert.equal(expiresSoon("a.%%%.c"), false);
+  assert.equal(expiresSoon(`a.${btoa("{}")}.c`), false);
 });

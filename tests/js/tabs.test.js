@@ -287,6 +287,21 @@ test("a tab that learns late of a new leader misses nothing of its topics", asyn
   assert.equal(service.dialled.length, 2);
 });
 
+test("what goes on without a tab's topics does not make it take their past for had", async (t) => {
+  const { browser, service, tabs } = await start(t, 3);
+  tabs[2].notifier.join("orders");
+  service.notify("a", "2000-0");
+  await settled();
+  browser.holdUp("messages");
+  await browser.killLeader();
+  await service.accept({ connection: "c2" });
+  service.notify("c", "9000-0");
+  await browser.deliver();
+  service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
+  await settled();
+  assert.deepEqual(tabs[2].titles(), ["a", "c", "b"]);
+});
+
 test("disconnect() of the leader hands the connection over", async (t) => {
   const { service, tabs } = await start(t, 2);
   tabs[0].notifier.disconnect();
