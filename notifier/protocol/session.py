@@ -130,7 +130,7 @@ Action = Attach | Join | Leave | Publishing | Marking | Acknowledge | Reply | Se
 class Session:
     """One connection's protocol. `now` is always in Unix seconds."""
 
-    __slots__ = ("_allowance", "_due", "_heard", "_ping_at", "_rules", "_warned", "identity", "state", "topics")
+    __slots__ = ("_allowance", "_due", "_heard", "_ping_at", "_rules", "_warn_at", "identity", "state", "topics")
 
     def __init__(self, rules: Rules, now: float, identity: Identity | None = None) -> None:
         self._rules = rules
@@ -140,7 +140,7 @@ class Session:
         self._due = now + rules.hello_timeout  # of the hello, then of the welcome
         self._ping_at = now + rules.heartbeat
         self._heard = True
-        self._warned = False
+        self._warn_at = math.inf  # before the token expires
         self._allowance: Allowance | None = None  # to publish, once it does
 
     def receive(self, text: str, now: float) -> list[Action]:
@@ -195,7 +195,7 @@ class Session:
         due = self._ping_at if self.is_welcome else min(self._ping_at, self._due)
         if self.identity is None:
             return due
-        return min(due, self.identity.expires - (0 if self._warned else self._rules.expiry_notice))
+        return min(due, self._warn_at, self.identity.expires)
 
     def _take(self, frame: ClientFrame, now: float) -> list[Action]:
         if not isinstance(frame, _ACCEPTS[self.state]):
@@ -233,6 +233,7 @@ class Session:
             self.identity = identity
         if self.identity is None:
             raise TokenRefused("no token")
+        self._hold(self.identity, now)
         asked = tuple(sys.intern(topic) for topic in dict.fromkeys(frame.topics))
         if len(asked) > self._rules.max_topics:
             raise ProtocolViolation(f"at most {self._rules.max_topics} topics")
@@ -268,7 +269,7 @@ class Session:
             raise
         if self.identity and identity.user != self.identity.user:
             raise Forbidden("The token is another user's.", ref=frame.ref)
-        self.identity, self._warned = identity, False
+        self._hold(identity, now)
         left = tuple(topic for topic in self.topics if not self._may_read(topic))
         self.topics = tuple(topic for topic in self.topics if topic not in left)
         return Leave(frame.ref, left)
@@ -282,6 +283,11 @@ class Session:
             raise RateLimited(retry_after=math.ceil(wait), ref=frame.ref)
         return publishing
 
+    def _hold(self, identity: Identity, now: float) -> None:
+        """Go by this token. Of one that ends soon its client is told half way: it may always get such short ones."""
+        self.identity = identity
+        self._warn_at = identity.expires - min(self._rules.expiry_notice, (identity.expires - now) / 2)
+
     def _may_read(self, topic: str) -> bool:
         granted = self.identity is not None and self.identity.may_read(topic)
         return granted and not channel.fault_of_topic(topic)
@@ -292,9 +298,9 @@ class Session:
         left = self.identity.expires - now
         if left <= 0:
             raise TokenRefused("token expired")
-        if self._warned or left > self._rules.expiry_notice or self.state is not State.READY:
+        if now < self._warn_at or self.state is not State.READY:
             return []
-        self._warned = True
+        self._warn_at = math.inf
         return [Reply(frames.expiring(int(left)))]
 
     def _ping(self, now: float) -> list[Action]:

@@ -484,20 +484,21 @@ class TestDeadlines:
 
     def test_expiry(self) -> None:
         """Before its token expires a client is told once, and when it has expired it is sent for a new one."""
-        subject = session(expires=NOW + 100)
-        assert subject.next_tick() == NOW + 40
-        assert subject.tick(NOW + 39.9) == []
-        assert reply(subject.tick(NOW + 40.5)) == {"type": "expiring", "in": 59}
-        assert subject.next_tick() == NOW + 100
-        assert subject.tick(NOW + 99.9) == []
+        subject = session(expires=NOW + 200)
+        assert subject.next_tick() == NOW + 140
+        assert subject.tick(NOW + 139.9) == []
+        assert reply(subject.tick(NOW + 140.5)) == {"type": "expiring", "in": 59}
+        assert subject.next_tick() == NOW + 200
+        assert subject.tick(NOW + 199.9) == []
         with pytest.raises(TokenRefused):
-            subject.tick(NOW + 100)
+            subject.tick(NOW + 200)
 
     def test_short_token(self) -> None:
-        """A token that is shorter than the notice is told of at once."""
+        """A token that is shorter than the notice is told of in the middle of its life, not again and again."""
         subject = session(expires=NOW + 30)
-        assert subject.next_tick() <= NOW
-        assert reply(subject.tick(NOW)) == {"type": "expiring", "in": 30}
+        assert subject.next_tick() == NOW + 15
+        assert subject.tick(NOW + 14.9) == []
+        assert reply(subject.tick(NOW + 15)) == {"type": "expiring", "in": 15}
 
     def test_fresh_token(self) -> None:
         """A fresh token is told of anew."""
