@@ -122,8 +122,7 @@ class Client(Witness):
             async with asyncio.timeout(_ANSWER_WITHIN):
                 return await answer
         finally:
-            self._acts.pop(ref, None)
-            answer.cancel()
+            answer.cancel()  # and stays there: an answer that comes too late is known for one
 
     async def _run(self) -> None:
         while True:
@@ -163,6 +162,7 @@ class Client(Witness):
             for answer in self._acts.values():
                 if not answer.done():
                     answer.set_exception(ConnectionError(f"closed with {code}"))
+            self._acts.clear()
             self.is_connected = False
         if was_connected or code != 1006:
             self.note(f"closed with {code} {reason}, at cursor {self._cursor}")
@@ -200,9 +200,10 @@ class Client(Witness):
             await self._receive(json.loads(text), told)
 
     async def _receive(self, frame: dict[str, Any], told: list[str]) -> None:
-        act = self._acts.get(frame.get("ref", ""))
-        if act and not act.done():
-            act.set_result(frame)
+        act = self._acts.pop(frame.get("ref", ""), None)
+        if act:
+            if not act.done():
+                act.set_result(frame)
             return
         match frame["type"]:
             case "welcome":
