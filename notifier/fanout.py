@@ -214,6 +214,8 @@ class FanOut:
         for start in range(0, len(connections), YIELD_EVERY):
             if start:
                 time.sleep(0)
+                if channel.ahead:  # a replay has come to its end meanwhile
+                    _leave_out_overtaken(channel.ahead, entries, spared)
             for connection in connections[start : start + YIELD_EVERY]:
                 if start and connection not in members:
                     continue  # it has left meanwhile
