@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from notifier.errors import BadRequest, TooManySubscriptions
 from notifier.protocol import cursor
+from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import Hello, Subscribe
 
 
@@ -19,9 +20,10 @@ class Query(NamedTuple):
 def read(items: Iterable[tuple[str, str]], last_event_id: str, max_topics: int) -> Query:
     """Return what the items of a query ask for: `since`, `wait`, and any number of `topic`.
 
-    A topic may be followed by a blank and a cursor of its own. `last_event_id` is what a browser's EventSource says
-    when it comes back; empty: nothing. It counts more than the query, which is as old as the page. Other items are
-    somebody else's.
+    A topic may be followed by a blank and a cursor of its own, which counts where it is the earlier one: nobody asks to
+    miss what a subscription over a WebSocket would not leave out either. `last_event_id` is what a browser's
+    EventSource says when it comes back; empty: nothing. It counts more than the query, which is as old as the page.
+    Other items are somebody else's.
 
     Raises:
         BadRequest: something is no cursor, or no number.
@@ -29,7 +31,7 @@ def read(items: Iterable[tuple[str, str]], last_event_id: str, max_topics: int) 
     """
     since, wait = last_event_id, None
     topics: list[str] = []
-    joins: list[Subscribe] = []
+    joins: list[tuple[str, Cursor]] = []
     for name, value in items:
         match name:
             case "since" if not last_event_id:
@@ -39,17 +41,22 @@ def read(items: Iterable[tuple[str, str]], last_event_id: str, max_topics: int) 
             case "topic":
                 topic, _, own = value.partition(" ")
                 if own and not last_event_id:
-                    joins.append(Subscribe(topic=topic, since=_cursor("topic", own), ref=topic[:64]))
+                    joins.append((topic, _cursor("topic", own)))
                 else:
                     topics.append(topic)
     if len(topics) + len(joins) > max_topics:
         raise TooManySubscriptions(f"At most {max_topics} topics.")
-    return Query(Hello(since=_cursor("since", since) if since else None, topics=tuple(topics)), tuple(joins), wait)
+    start = _cursor("since", since) if since else None
+    return Query(Hello(since=str(start) if start else None, topics=tuple(topics)), _joins(joins, start), wait)
 
 
-def _cursor(name: str, text: str) -> str:
+def _joins(joins: list[tuple[str, Cursor]], start: Cursor | None) -> tuple[Subscribe, ...]:
+    return tuple(Subscribe(topic=topic, since=str(min(own, start or own)), ref=topic[:64]) for topic, own in joins)
+
+
+def _cursor(name: str, text: str) -> Cursor:
     try:
-        return str(cursor.parse(text))
+        return cursor.parse(text)
     except ValueError as error:
         raise BadRequest(f"{name}: {error}.") from error
 

@@ -20,17 +20,23 @@ def test_everything() -> None:
     """Topics, each with a cursor of its own where it has one, a cursor for all, and how long to wait."""
     items = [
         ("topic", "a"),
-        ("since", SINCE),
-        ("topic", f"b {LATER}"),
+        ("since", LATER),
+        ("topic", f"b {SINCE}"),
         ("wait", "2.5"),
         ("topic", "Ünï:ço/dé"),
         ("x", "y"),
     ]
     assert query.read(items, "", 3) == (
-        Hello(since=SINCE, topics=("a", "Ünï:ço/dé")),
-        (Subscribe(topic="b", since=LATER, ref="b"),),
+        Hello(since=LATER, topics=("a", "Ünï:ço/dé")),
+        (Subscribe(topic="b", since=SINCE, ref="b"),),
         2.5,
     )
+
+
+def test_a_later_cursor_of_a_topic() -> None:
+    """A topic's own cursor brings what is before the common one, and hides nothing that is after it."""
+    assert query.read([("topic", f"b {LATER}"), ("since", SINCE)], "", 3).joins[0].since == SINCE
+    assert query.read([("topic", f"b {LATER}")], "", 3).joins[0].since == LATER
 
 
 def test_a_browser_that_comes_back() -> None:
