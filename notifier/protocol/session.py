@@ -54,6 +54,7 @@ class State(Enum):
     READY = "ready"
 
 
+_LATEST_NOTICE = 10.0  # seconds: a busy client of long polls says hello more often than that
 _ANY = (Subscribe, Unsubscribe, Auth, Publish, Seen, Read, Unread, Archive, Unarchive, Ack)
 _ACCEPTS: dict[State, tuple[type[ClientFrame], ...]] = {
     State.GREETING: (Hello,),
@@ -286,7 +287,8 @@ class Session:
     def _hold(self, identity: Identity, now: float) -> None:
         """Go by this token. Of one that ends soon its client is told half way: it may always get such short ones."""
         self.identity = identity
-        self._warn_at = identity.expires - min(self._rules.expiry_notice, (identity.expires - now) / 2)
+        half = (identity.expires - now) / 2
+        self._warn_at = identity.expires - min(self._rules.expiry_notice, max(half, _LATEST_NOTICE))
 
     def _may_read(self, topic: str) -> bool:
         granted = self.identity is not None and self.identity.may_read(topic)

@@ -494,7 +494,10 @@ class TestDeadlines:
             subject.tick(NOW + 200)
 
     def test_short_token(self) -> None:
-        """A token that is shorter than the notice is told of in the middle of its life, not again and again."""
+        """A token that is shorter than the notice is told of half way, or ten seconds before, not again and again."""
+        subject = session(expires=NOW + 5)
+        assert subject.next_tick() <= NOW
+        assert reply(subject.tick(NOW)) == {"type": "expiring", "in": 5}
         subject = session(expires=NOW + 30)
         assert subject.next_tick() == NOW + 15
         assert subject.tick(NOW + 14.9) == []
