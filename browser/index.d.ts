@@ -107,7 +107,7 @@ export interface Counts {
 }
 
 export interface Events {
-  /** Each id once, in order per channel. */
+  /** Each id once, in order per channel; what was missed before, or was asked for with `since`, has `replay`. */
   notification: (notification: Notification, circumstances: Circumstances) => void;
   /** It was recalled: take it away. May come for one that was never shown. */
   removed: (removed: { id: string; channel: string }) => void;
@@ -167,7 +167,10 @@ export class Notifier {
   connect(): void;
   /** Ends this tab's part of the connection. connect() resumes where it was. */
   disconnect(): void;
-  /** Joins a topic, now and after each reconnect; with `since`, what it had since that cursor comes first. */
+  /**
+   * Joins a topic, now and after each reconnect; with `since`, what it had since that cursor comes before anything else
+   * of it. In a tab beside one that has joined it already, live notifications may come before that past.
+   */
   join(topic: string, options?: { since?: Cursor }): void;
   leave(topic: string): void;
   /**

@@ -112,12 +112,11 @@ export function createStream(options, hear) {
       group.heard = true;
       const { state, reason, retryInMs } = snapshot;
       if (state === "closed") return stop(state, reason);
-      if (leads) return; // the last words of the leader before us
       // The leader may be in a hidden tab, where timers run late.
-      if (retryInMs) after(retryInMs + NUDGE_AFTER, hurry);
+      if (retryInMs && !leads) after(retryInMs + NUDGE_AFTER, hurry);
     } else if (!("at" in message)) return leads && answer(message); // no leader said it
-    else if (!group.heard) return; // it may not be the next one for this tab
-    hear(message);
+    // Neither the last words of the leader before us, nor those of one who may not be the next for this tab.
+    if (!leads && group.heard) hear(message);
   }
 
   function meet({ tab, topics: wanted, since, behind, once }) {
@@ -233,7 +232,7 @@ export function createStream(options, hear) {
   }
 
   function greet() {
-    link.told = new Map(topics);
+    link.told = new Map([...topics].filter(([, { since }]) => !since || !overWebSocket()));
     return { since: cursor, topics: link.told };
   }
 
@@ -266,7 +265,7 @@ export function createStream(options, hear) {
    */
   function updateTopics(told) {
     for (const [topic, membership] of topics) {
-      if (told.get(topic) !== membership || (membership.since && overWebSocket())) subscribe(membership);
+      if (told.get(topic) !== membership) subscribe(membership);
     }
     for (const topic of told.keys()) {
       if (!topics.has(topic)) ask({ type: "unsubscribe", topic });
@@ -340,6 +339,7 @@ export function createStream(options, hear) {
 
   /** Over HTTP, to ask for something else is to ask anew. */
   function ask(frame) {
+    link.told.delete(frame.topic);
     if (overWebSocket()) link.line.send(frame);
     else after(0, reopen);
   }
@@ -443,6 +443,7 @@ export function createStream(options, hear) {
   /** From here on nothing that the old connection or attempt does counts. */
   function drop() {
     timers.forEach(clearTimeout);
+    timers.clear();
     const line = link?.line;
     link = undefined;
     line?.close();

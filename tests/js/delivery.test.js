@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { fakeStorage } from "./fake_browser.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
 
 /** Breaks the connection, and welcomes the one that follows; returns the hello of that one. */
@@ -178,14 +179,6 @@ test("on() returns what ends it", async (t) => {
   service.notify("b", "2001-0");
   assert.deepEqual(delivered, ["a"]);
 });
-
-function fakeStorage() {
-  const items = new Map();
-  return {
-    getItem: (key) => items.get(key) ?? null,
-    setItem: (key, value) => items.set(key, value),
-  };
-}
 
 test("a storage that cannot be read stops nothing", async (t) => {
   stopClock(t);

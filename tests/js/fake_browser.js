@@ -113,6 +113,12 @@ export function provide(t, name, value) {
   t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
 }
 
+/** What a page keeps over a reload; `items` is the Map that holds it. */
+export function fakeStorage() {
+  const items = new Map();
+  return { items, getItem: (key) => items.get(key) ?? null, setItem: (key, value) => items.set(key, value) };
+}
+
 /** A token as the service's are, as far as the library reads it. */
 export function tokenOf(user, claims) {
   const payload = Buffer.from(JSON.stringify({ sub: user, ...claims })).toString("base64url");

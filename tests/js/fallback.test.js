@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { provide } from "./fake_browser.js";
+import { fakeStorage, provide } from "./fake_browser.js";
 import { FakeHttp, notification, welcome } from "./fake_http.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
 
@@ -35,10 +35,10 @@ async function polling(t, options) {
   return client;
 }
 
-function fakeStorage(t) {
-  const items = new Map();
-  provide(t, "localStorage", { getItem: (key) => items.get(key) ?? null, setItem: (key, value) => items.set(key, value) });
-  return items;
+function provideStorage(t) {
+  const storage = fakeStorage();
+  provide(t, "localStorage", storage);
+  return storage.items;
 }
 
 async function refuseTwice(service, tick) {
@@ -71,7 +71,7 @@ test("where WebSockets fail twice and HTTP works, the stream comes by Server-Sen
 });
 
 test("what worked is remembered, and WebSockets get another chance some hours later", async (t) => {
-  const items = fakeStorage(t);
+  const items = provideStorage(t);
   const { tick, http, service, notifier } = start(t);
   notifier.connect();
   await refuseTwice(service, tick);
@@ -114,7 +114,7 @@ test("a storage that is forbidden stops nothing", async (t) => {
 });
 
 test("a service that is down is not taken for a proxy", async (t) => {
-  const items = fakeStorage(t);
+  const items = provideStorage(t);
   const { tick, http, service, notifier } = start(t);
   notifier.connect();
   await refuseTwice(service, tick);

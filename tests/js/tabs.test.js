@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { FakeBrowser, provide, tokenOf } from "./fake_browser.js";
+import { FakeBrowser, fakeStorage, provide, tokenOf } from "./fake_browser.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
 
 const getToken = async () => tokenOf("alice");
@@ -170,17 +170,19 @@ test("a tab misses nothing of a topic whose past another tab is still owed when 
   await tick(500);
   await service.accept({ connection: "c2", cursor: "9000-0" });
   const [{ since, topics }] = service.socket.heard("hello");
-  assert.deepEqual([since, topics], ["1000-0", ["orders"]]);
-  service.notify("gap", "5000-0", replay);
+  assert.deepEqual([since, topics], ["1000-0", []]);
   service.say({ type: "ping", cursor: "9000-0" });
-  const [{ ref, since: owed }] = service.socket.heard("subscribe");
-  assert.equal(owed, "500-0");
-  service.notify("past", "800-0", replay);
-  service.notify("gap", "5000-0", replay);
-  service.say({ type: "ok", ref, topics: ["orders"] });
   await settled();
-  assert.deepEqual(tabs[0].titles(), ["gap", "past"]);
-  assert.deepEqual(tabs[1].titles(), ["gap"]);
+  const asked = service.socket.heard("subscribe");
+  assert.deepEqual(asked.map(({ since }) => since), ["500-0", "500-0"]);
+  for (const { ref } of asked) {
+    service.notify("past", "600-0", replay);
+    service.notify("gap", "5000-0", replay);
+    service.say({ type: "ok", ref, topics: ["orders"] });
+  }
+  await settled();
+  assert.deepEqual(tabs[0].titles(), ["past", "gap"]);
+  assert.deepEqual(tabs[1].titles(), ["past", "gap"]); // its own cursor, less what is repeated, begins before
 });
 
 test("a tab that comes without a cursor is told nothing old", async (t) => {
@@ -300,6 +302,87 @@ test("what goes on without a tab's topics does not make it take their past for h
   service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
   await settled();
   assert.deepEqual(tabs[2].titles(), ["a", "c", "b"]);
+});
+
+test("what a tab is owed after it learnt late of a new leader comes in order, also over a break", async (t) => {
+  const { tick, browser, service, tabs } = await start(t, 3);
+  const replay = { channel: "topic:orders", replay: true };
+  tabs[2].notifier.join("orders");
+  service.notify("a", "2000-0");
+  await settled();
+  browser.holdUp("messages");
+  await browser.killLeader();
+  await service.accept({ connection: "c2" });
+  service.notify("d", "9000-0");
+  await browser.deliver();
+  service.close(1006);
+  await tick(500);
+  await service.accept({ connection: "c3" });
+  assert.deepEqual(service.socket.heard("hello")[0].topics, []); // its replay would begin at 9000
+  service.notify("b", "3000-0", replay);
+  service.notify("c", "9500-0", replay);
+  await settled();
+  assert.deepEqual(tabs[2].titles(), ["a", "d", "b", "c"]);
+});
+
+test("a page whose topic was given up meanwhile gets what it had since then", async (t) => {
+  const { tick, service, open } = await start(t, 1);
+  const storage = fakeStorage();
+  const page = await open({ topics: ["orders"], storage });
+  service.say({ type: "ok", ref: service.socket.heard("subscribe")[0].ref, topics: ["orders"] });
+  await settled();
+  service.close(1006);
+  await tick(500);
+  await service.accept({ connection: "c2" });
+  assert.deepEqual(service.socket.heard("hello")[0].topics, ["orders"]);
+  service.notify("a", "2000-0");
+  await settled();
+  page.notifier.disconnect();
+  await settled();
+  assert.equal(service.socket.heard("unsubscribe").length, 1);
+  const reloaded = await open({ topics: ["orders"], storage });
+  assert.equal(service.socket.heard("subscribe").at(-1).since, "2000-0");
+  service.notify("c", "9000-0"); // it was on its way
+  service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
+  await settled();
+  assert.deepEqual(reloaded.titles(), ["c", "b"]);
+});
+
+test("a page that comes back while another one is owed a topic's past misses nothing of it", async (t) => {
+  const { service, tabs, open } = await start(t, 2, { topics: ["orders"] });
+  const storage = fakeStorage();
+  const page = await open({ storage });
+  service.notify("a", "2000-0");
+  await settled();
+  page.notifier.disconnect();
+  tabs[1].notifier.join("orders", { since: "1000-0" });
+  await settled();
+  service.notify("b", "3000-0", { channel: "topic:orders" }); // moves no cursor, as long as the past is owed
+  const reloaded = await open({ storage });
+  assert.equal(reloaded.notifier.cursor, tabs[0].notifier.cursor);
+  const asked = service.socket.heard("subscribe");
+  assert.equal(asked.length, 2);
+  service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
+  await settled();
+  assert.deepEqual(reloaded.titles(), ["b"]);
+});
+
+test("the last words of a leader do not move the cursor of the one after it", async (t) => {
+  const { browser, service } = await start(t, 1);
+  service.notify("b", "8000-0");
+  const storage = fakeStorage();
+  storage.setItem("notifier.cursor", "2000-0");
+  const { notifier, titles } = service.client({ getToken, storage });
+  notifier.connect();
+  await settled(); // it was told that the connection is at 8000, and is behind
+  browser.holdUp("messages");
+  service.notify("c", "9000-0");
+  await browser.killLeader();
+  await browser.deliver();
+  await service.accept({ connection: "c2", cursor: "9500-0" });
+  assert.equal(service.socket.heard("hello")[0].since, "2000-0");
+  for (const [id, cursor] of [["a", "5000-0"], ["b", "8000-0"], ["c", "9000-0"]]) service.notify(id, cursor, { replay: true });
+  assert.deepEqual(titles(), ["a", "b", "c"]);
 });
 
 test("disconnect() of the leader hands the connection over", async (t) => {
