@@ -123,7 +123,7 @@ class Node:
         """
         if not self._fan_out.birth.ms:
             raise BrokerUnavailable("This worker has yet to reach Redis.", retry_after=1)
-        if len(self.connections) >= self._limit:
+        if len(self.connections) >= self._limit and not self._draining:  # else there soon is room elsewhere
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
     def open_stream(self, transport: Transport, who: Identity | None, early: bytes) -> None:
