@@ -272,57 +272,47 @@ test("a new leader goes back to the place of the tab that is furthest behind", a
   assert.deepEqual(tabs[2].titles(), ["b", "c"]);
 });
 
-test("a tab that learns late of a new leader misses nothing of its topics", async (t) => {
-  const { browser, service, tabs } = await start(t, 3);
+/** A tab that has joined a topic, and has had "a" at 2000, learns of a new leader when that has told of another entry. */
+async function startLate(t, id, cursor) {
+  const { tick, browser, service, tabs } = await start(t, 3);
   tabs[2].notifier.join("orders");
   service.notify("a", "2000-0");
   await settled();
   browser.holdUp("messages");
   await browser.killLeader();
   await service.accept({ connection: "c2" });
-  service.notify("b", "2001-0");
+  service.notify(id, cursor);
   assert.deepEqual(service.socket.heard("hello")[0].topics, []);
   await browser.deliver();
+  const notifyOrders = (id, cursor) => service.notify(id, cursor, { channel: "topic:orders", replay: true });
+  return { tick, service, titles: tabs[2].titles, notifyOrders };
+}
+
+test("a tab that learns late of a new leader misses nothing of its topics", async (t) => {
+  const { service, titles } = await startLate(t, "b", "2001-0");
   const [{ topic, since }] = service.socket.heard("subscribe");
   assert.deepEqual([topic, since], ["orders", "2000-0"]);
-  assert.deepEqual(tabs[2].titles(), ["a", "b"]);
+  assert.deepEqual(titles(), ["a", "b"]);
   assert.equal(service.dialled.length, 2);
 });
 
 test("what goes on without a tab's topics does not make it take their past for had", async (t) => {
-  const { browser, service, tabs } = await start(t, 3);
-  tabs[2].notifier.join("orders");
-  service.notify("a", "2000-0");
+  const { titles, notifyOrders } = await startLate(t, "c", "9000-0");
+  notifyOrders("b", "3000-0");
   await settled();
-  browser.holdUp("messages");
-  await browser.killLeader();
-  await service.accept({ connection: "c2" });
-  service.notify("c", "9000-0");
-  await browser.deliver();
-  service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
-  await settled();
-  assert.deepEqual(tabs[2].titles(), ["a", "c", "b"]);
+  assert.deepEqual(titles(), ["a", "c", "b"]);
 });
 
 test("what a tab is owed after it learnt late of a new leader comes in order, also over a break", async (t) => {
-  const { tick, browser, service, tabs } = await start(t, 3);
-  const replay = { channel: "topic:orders", replay: true };
-  tabs[2].notifier.join("orders");
-  service.notify("a", "2000-0");
-  await settled();
-  browser.holdUp("messages");
-  await browser.killLeader();
-  await service.accept({ connection: "c2" });
-  service.notify("d", "9000-0");
-  await browser.deliver();
+  const { tick, service, titles, notifyOrders } = await startLate(t, "d", "9000-0");
   service.close(1006);
   await tick(500);
   await service.accept({ connection: "c3" });
   assert.deepEqual(service.socket.heard("hello")[0].topics, []); // its replay would begin at 9000
-  service.notify("b", "3000-0", replay);
-  service.notify("c", "9500-0", replay);
+  notifyOrders("b", "3000-0");
+  notifyOrders("c", "9500-0");
   await settled();
-  assert.deepEqual(tabs[2].titles(), ["a", "d", "b", "c"]);
+  assert.deepEqual(titles(), ["a", "d", "b", "c"]);
 });
 
 test("a page whose topic was given up meanwhile gets what it had since then", async (t) => {
