@@ -107,6 +107,11 @@ class Client(Witness):
             if self.is_connected:
                 await self._subscribe(topic)
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether it is still being given the past of a topic."""
+        return any(self._joined.values())
+
     async def act(self, action: str, target: dict[str, object]) -> dict[str, Any]:
         """Do something with the inbox, and return the answer.
 

@@ -71,7 +71,7 @@ class Debt:
         else:
             self._owed.difference_update(callback.key for callback in self.witness.callbacks[callbacks:])
             self._look()
-        return not self._owed
+        return not self._owed and not self.witness.is_owed
 
     def _owe(self) -> None:
         self._look()

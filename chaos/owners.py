@@ -119,7 +119,7 @@ class Owner:
         end = time.monotonic() + _TOLD_WITHIN
 
         def waiting() -> list[Client]:
-            present = [client for client in self.clients if client.is_connected]
+            present = [client for client in self.clients if client.is_connected and not client.is_behind]
             return [each for each in present if not each.told or each.told[1:] != (revision, unread, unseen)]
 
         while waiting() and time.monotonic() < end:

@@ -86,6 +86,11 @@ class Witness:
         self._journal = journal
 
     @property
+    def is_owed(self) -> bool:
+        """Whether it is still being given the past of a topic: until then it is told of nothing else."""
+        return False
+
+    @property
     def channels(self) -> set[str]:
         """The channels that it is subscribed to, now or now and then."""
         return {f"user:{self.user}", "all", *(f"topic:{topic}" for topic in (*self.topics, *self.memberships))}
