@@ -29,8 +29,8 @@ const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
  * The connection: one for all tabs where they can share it, held by the tab that leads. It comes back by itself.
  *
  * It tells each tab, by `hear(message)`, the service's frames, and
- * - `stream`: how it is, `inbox`, what frames told of it, and `topics`, those that a new connection began with; the tab
- *   then says what it wants, as there may be another leader
+ * - `stream`: how it is, `inbox`, what frames told of it, and `topics`, those of which `at` speaks, too; the tab then says
+ *   what it wants, as there may be another leader
  * - `joined` ({topic, since}): all that the topic had since then has been told
  * each with `at`: the cursor up to which everything has been told. It hears by `tell(message)` from each tab:
  * - `tab` ({tab, topics, since, behind, once}): what this tab wants; the stream goes back to `since` if it is `behind`
@@ -123,7 +123,7 @@ export function createStream(options, hear) {
     const known = tabs.get(tab)?.topics;
     tabs.set(tab, { topics: new Map(wanted), once });
     if (!known) group.whenGone(tab, () => (tabs.delete(tab), leaveUnwanted()));
-    const late = known || !link?.told ? undefined : since;
+    const late = known || !link?.told ? undefined : since; // else what came meanwhile would come first
     if (since && (behind || !link?.told)) goBack(since);
     for (const [topic, owed] of wanted) {
       if (!topics.has(topic) || (owed && owed !== known?.get(topic))) join(topic, owed ?? late);
@@ -231,6 +231,7 @@ export function createStream(options, hear) {
     });
   }
 
+  /** A WebSocket's greeting has one `since` for all: what is owed more is asked for later, or it would come last. */
   function greet() {
     link.told = new Map([...topics].filter(([, { since }]) => !since || !overWebSocket()));
     return { since: cursor, topics: link.told };
@@ -259,10 +260,7 @@ export function createStream(options, hear) {
     say({ type: "lost", channels: frame.lost });
   }
 
-  /**
-   * Tells the service what was joined and left while it read our greeting. A WebSocket's has one `since` for all: tabs
-   * that are owed no past of a topic miss nothing by that, the past is asked for now.
-   */
+  /** Tells the service what the greeting left out, and what was joined and left while it was read. */
   function updateTopics(told) {
     for (const [topic, membership] of topics) {
       if (told.get(topic) !== membership) subscribe(membership);
@@ -339,7 +337,7 @@ export function createStream(options, hear) {
 
   /** Over HTTP, to ask for something else is to ask anew. */
   function ask(frame) {
-    link.told.delete(frame.topic);
+    link.told.delete(frame.topic); // the cursor no longer speaks of it
     if (overWebSocket()) link.line.send(frame);
     else after(0, reopen);
   }

@@ -83,7 +83,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     const { at, top, topics: told } = message;
     const isNew = connection !== message.connection;
     isBehind = isBefore(cursor, at);
-    // It was opened before we said what we want, and goes on without it: then our cursor says nothing of these topics.
+    // Of the topics that it does not name, our cursor says nothing from here on.
     if (isNew && told && !isBehind) {
       for (const [topic, since] of topics) {
         if (!told.has(topic)) topics.set(topic, since ?? cursor);
