@@ -224,6 +224,7 @@ class Session:
 
     def _hello(self, frame: Hello, now: float) -> Action:
         since = frames.decode_cursor(frame.since)
+        identity = self.identity
         if frame.token is not None:
             try:
                 identity = self._rules.verify(frame.token, now)
@@ -231,10 +232,9 @@ class Session:
                 raise TokenRefused(problem.detail[:100]) from problem
             if self.identity and identity.user != self.identity.user:
                 raise StreamForbidden("the token is another user's than the request's")
-            self.identity = identity
-        if self.identity is None:
+        if identity is None:
             raise TokenRefused("no token")
-        self._hold(self.identity, now)
+        self._hold(identity, now)
         asked = tuple(sys.intern(topic) for topic in dict.fromkeys(frame.topics))
         if len(asked) > self._rules.max_topics:
             raise ProtocolViolation(f"at most {self._rules.max_topics} topics")
