@@ -510,6 +510,7 @@ def test_all_of_what(context: BrowserContext, service: Service, user: str) -> No
     expect(read_all).not_to_be_visible()
     context.unroute("**/v1/inbox?*")
     publish(service, user, "Second")
+    expect(tab.titles()).to_have_text(["Second", "First"])
     read_all.click()
     expect(tab.bell).to_have_accessible_name("Notifications")
 
