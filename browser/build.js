@@ -12,7 +12,7 @@ import { build, transformSync } from "esbuild";
 const FILES = ["notifier.js", "notifier-inbox.js"];
 
 // Members of our own objects that neither a page nor the service nor another tab sees.
-const INNER = /^(alive|callback|comeBackIn|greet|heard|line|over|owing|place|say|take|tell|timer|told|whenGone)$/;
+const INNER = /^(alive|callback|comeBackIn|greet|heard|line|over|place|quit|say|take|tell|timer|told|whenGone)$/;
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const folder = process.argv[2] ?? join(here, "../notifier/static");

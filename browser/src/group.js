@@ -11,9 +11,17 @@ export function joinGroup(name, id, lead, hear) {
   const left = new Promise((resolve) => (signal.onabort = resolve));
   let channel;
 
-  /** Calls back when it is our turn; what the callback returns holds the lock. Rejects where that cannot be. */
-  async function hold(lock, callback) {
-    await (name && navigator).locks.request(name + lock, { signal }, unlessLeft(callback));
+  /**
+   * Calls back when it is our turn, which for another tab's lock is when that tab has left or is gone; what the callback
+   * returns holds the lock. Where that cannot be it calls the other one. Neither is called at once.
+   */
+  async function hold(lock, callback, otherwise) {
+    try {
+      const { locks } = (await name) && navigator;
+      await locks.request(name + lock, { signal }, unlessLeft(callback));
+    } catch {
+      otherwise?.();
+    }
   }
 
   /** The browser may call back for a lock that it gave just before we left. */
@@ -25,7 +33,7 @@ export function joinGroup(name, id, lead, hear) {
     channel = new BroadcastChannel(name);
     channel.onmessage = ({ data }) => hear(data);
     say({ type: "who" }); // nobody hears it where there is no leader yet; whoever becomes it will say so
-    hold("", () => (lead(), left)).catch(ignore);
+    hold("", () => (lead(), left));
     return left;
   }
 
@@ -34,18 +42,11 @@ export function joinGroup(name, id, lead, hear) {
     channel?.postMessage(message);
   }
 
-  /** Calls back when that tab has left or is gone; never for this one, which leaves before. */
-  function whenGone(tab, callback) {
-    hold(tab, callback).catch(ignore);
-  }
-
-  function leave() {
+  function quit() {
     end.abort();
     channel?.close();
   }
 
-  hold(id, enter).catch(unlessLeft(lead));
-  return { say, whenGone, leave };
+  hold(id, enter, unlessLeft(lead));
+  return { say, whenGone: hold, quit };
 }
-
-function ignore() {}

@@ -54,13 +54,13 @@ export function createStream(options, hear) {
   const topics = new Map(); // name -> {topic, since}; `since` only while its past is owed
   const asked = new Map(); // ref -> the membership that it asked for
   const timers = new Map(); // what is to be done -> its timer
-  let state; // {state, reason, retryInMs}
+  let state; // {state, connected, reason, retryInMs}
   let token;
   let user; // whom all tokens are for, where they can be read
   let group;
   let leads = false;
   let cursor;
-  let link; // the connection or the attempt: {line, id, top, transport, told, inbox, alive, owing, comeBackIn}
+  let link; // the connection or the attempt: {line, id, top, transport, told, inbox, alive, comeBackIn}
   let next = 0; // the transport to try
   let works = 0; // the one that got through, as far as we know
   let refused = 0; // WebSockets in a row
@@ -141,14 +141,14 @@ export function createStream(options, hear) {
     const owed = topics.get(topic)?.since;
     const membership = { topic, since: isBefore(owed, since) ? owed : (since ?? owed) };
     topics.set(topic, membership);
-    if (link?.id) subscribe(membership);
+    subscribe(membership);
   }
 
   function leaveUnwanted() {
     for (const topic of topics.keys()) {
       if ([...tabs.values()].some((tab) => tab.topics.has(topic))) continue;
       topics.delete(topic);
-      if (link?.id) ask({ type: "unsubscribe", topic });
+      ask({ type: "unsubscribe", topic });
     }
   }
 
@@ -160,12 +160,12 @@ export function createStream(options, hear) {
 
   function tellState() {
     const { id: connection, transport, top, told, inbox } = link ?? {};
-    const snapshot = { ...state, connected: state.state === "connected", transport };
+    const snapshot = { ...state, transport };
     say({ type: "stream", snapshot, connection, top, topics: told, inbox });
   }
 
   function enter(name, reason, retryInMs) {
-    state = { state: name, reason, retryInMs };
+    state = { state: name, connected: name === "connected", reason, retryInMs };
     tellState();
   }
 
@@ -274,8 +274,7 @@ export function createStream(options, hear) {
   function deliver(frame) {
     const owed = topics.get(topicOf(frame.channel))?.since;
     if (!owed) reached(frame);
-    if (!link.owing) after(random() * ACKNOWLEDGE_WITHIN, acknowledge);
-    link.owing = true;
+    if (!timers.has(acknowledge)) after(random() * ACKNOWLEDGE_WITHIN, acknowledge);
     // What is to be done once per browser is done in this tab rather than in another.
     const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel, link.inbox))?.[0];
     say({ ...frame, owed, chosen });
@@ -297,10 +296,10 @@ export function createStream(options, hear) {
   }
 
   function answered(frame) {
-    const { type, problem } = frame;
-    const membership = asked.get(frame.ref);
+    const { ref, problem } = frame;
+    const membership = asked.get(ref);
     if (!membership) say(frame); // what a tab has asked for
-    else if (problem) say({ type, problem: { ...problem, topic: membership.topic } });
+    else if (problem) say({ type: "error", problem: { ...problem, topic: membership.topic } });
     else settle(membership);
   }
 
@@ -324,7 +323,7 @@ export function createStream(options, hear) {
   // Sending
 
   function acknowledge() {
-    link.owing = false;
+    timers.delete(acknowledge);
     link.line.send({ type: "ack", cursor });
   }
 
@@ -337,6 +336,7 @@ export function createStream(options, hear) {
 
   /** Over HTTP, to ask for something else is to ask anew. */
   function ask(frame) {
+    if (!link?.id) return; // the greeting, or what follows the welcome, will say it
     link.told.delete(frame.topic); // the cursor no longer speaks of it
     if (overWebSocket()) link.line.send(frame);
     else after(0, reopen);
@@ -433,7 +433,7 @@ export function createStream(options, hear) {
   }
 
   function leave() {
-    group?.leave();
+    group?.quit();
     group = undefined;
     leads = false;
   }
@@ -483,7 +483,7 @@ export function topicOf(channel) {
   return /^topic:(.*)/.exec(channel)?.[1];
 }
 
-/** Something that no other tab has. Nobody would gain by guessing it. */
+/** Something that nothing else of this user has: 52 bits. Nobody would gain by guessing it. */
 export function newId() {
-  return `${Date.now()}-${Math.random()}`;
+  return `${Math.random()}`;
 }
