@@ -21,6 +21,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   let inbox; // what frames told of it, the last of each
   let connection;
   let cursor = tryTo(() => storage?.getItem(CURSOR_KEY)) ?? undefined;
+  let kept = cursor; // in the storage
   let isBehind; // the stream is ahead of us, and will go back
   let isAhead; // the stream repeats for other tabs what we have had
   let isChosen; // to do what is to be done once per browser
@@ -181,7 +182,10 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
 
   function keepCursor(place) {
     cursor = place;
-    tryTo(() => storage?.setItem(CURSOR_KEY, place)); // else a reloaded page starts from now
+    // A reloaded page begins at what is kept, so that must not pass by what is owed to this one.
+    if ([...topics.values()].some((owed) => parseInt(owed) >= parseInt(kept))) return;
+    kept = place;
+    tryTo(() => storage?.setItem(CURSOR_KEY, place));
   }
 
   /** A callback that throws must not keep the others, or the next notification, from theirs. */

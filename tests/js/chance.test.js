@@ -123,13 +123,8 @@ async function live(t, seed) {
     tab.notifier.connect();
   }
 
-  /** Puts a page away as it is when nothing is on its way to it: of what is owed to it the storage knows nothing. */
-  async function putAway(tab) {
+  function putAway(tab) {
     if (tab.begin === undefined || tab.wantsAll) return;
-    for (let count = 0; count < 4; count++) {
-      await browser.deliver();
-      await service.serve();
-    }
     tab.notifier.disconnect();
     tabs.splice(tabs.indexOf(tab), 1);
     asleep.push({ ...tab, before: [...(tab.before ?? []), ...tab.titles()] });

@@ -274,8 +274,9 @@ test("a new leader goes back to the place of the tab that is furthest behind", a
 
 /** A tab that has joined a topic, and has had "a" at 2000, learns of a new leader when that has told of another entry. */
 async function startLate(t, id, cursor) {
-  const { tick, browser, service, tabs } = await start(t, 3);
-  tabs[2].notifier.join("orders");
+  const { tick, browser, service, open } = await start(t, 2);
+  const storage = fakeStorage();
+  const { titles, notifier } = await open({ topics: ["orders"], storage });
   service.notify("a", "2000-0");
   await settled();
   browser.holdUp("messages");
@@ -285,7 +286,7 @@ async function startLate(t, id, cursor) {
   assert.deepEqual(service.socket.heard("hello")[0].topics, []);
   await browser.deliver();
   const notifyOrders = (id, cursor) => service.notify(id, cursor, { channel: "topic:orders", replay: true });
-  return { tick, service, titles: tabs[2].titles, notifyOrders };
+  return { tick, service, open, storage, notifier, titles, notifyOrders };
 }
 
 test("a tab that learns late of a new leader misses nothing of its topics", async (t) => {
@@ -313,6 +314,28 @@ test("what a tab is owed after it learnt late of a new leader comes in order, al
   notifyOrders("c", "9500-0");
   await settled();
   assert.deepEqual(titles(), ["a", "d", "b", "c"]);
+});
+
+test("a page that is reloaded while it is owed a topic's past gets that, too", async (t) => {
+  const { service, open, storage, notifier, notifyOrders } = await startLate(t, "c", "9000-0");
+  notifier.disconnect();
+  await settled();
+  const { titles } = await open({ topics: ["orders"], storage });
+  await service.accept({ connection: "c3" });
+  assert.equal(service.socket.heard("hello")[0].since, "2000-0");
+  assert.equal(service.socket.heard("subscribe")[0].since, "2000-0");
+  notifyOrders("b", "3000-0");
+  await settled();
+  assert.deepEqual(titles(), ["b"]);
+});
+
+test("a page that has had all it was owed goes on at its cursor when it is reloaded", async (t) => {
+  const { service, storage, notifyOrders } = await startLate(t, "c", "9000-0");
+  notifyOrders("b", "3000-0");
+  service.say({ type: "ok", ref: service.socket.heard("subscribe").at(-1).ref, topics: ["orders"] });
+  service.notify("d", "9500-0");
+  await settled();
+  assert.equal(storage.getItem("notifier.cursor"), "9500-0");
 });
 
 test("a page whose topic was given up meanwhile gets what it had since then", async (t) => {
