@@ -283,15 +283,15 @@ class TestResume:
 
     def test_full_disk(self, notifier: Command, roomy: Service, user: str) -> None:
         """Where the resume file cannot be written nothing is sent, or nothing more; with room it goes on."""
-        (notifier.folder / "input").write_bytes(numbered(user, 1500))
-        process = notifier.start("send", "input", "--resume", "job")
+        lines = numbered(user, 1500)
+        process = notifier.start("send", "-", "--resume", "job")
         # A limit on the size of files ends the space as a full disk does, but for this process only.
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10, 10))
-        out, words = process.communicate(timeout=DEADLINE)
+        out, words = process.communicate(lines, timeout=DEADLINE)
         assert process.returncode == 6, words
         assert b"The resume file job cannot be written: File too large." in words
         assert b"run the same command again" in words
-        assert notifier.run("send", "input", "--resume", "job").code == 0
+        assert notifier.run("send", "-", "--resume", "job", stdin=lines).code == 0
         assert published(roomy, user) == list(range(1500))
 
     def test_full_device(self, roomy: Service, tmp_path: Path, user: str) -> None:
