@@ -621,7 +621,8 @@ class TestServe:
             "serve", "--dev", "--workers", "1", "--bind", "127.0.0.1:8080", NOTIFIER_DRAIN_TIMEOUT="1"
         )
         try:
-            eventually((folder / ".notifier/api-key").exists)
+            key = folder / ".notifier/api-key"
+            eventually(lambda: key.exists() and key.read_text())
             if notifier.run("send", "--all", "--title", "x", "--deadline", "20s").code or process.poll() is not None:
                 pytest.skip("port 8080 of this machine is somebody else's")
             token = notifier.run("token", "alice").out.strip()
