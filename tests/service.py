@@ -104,7 +104,7 @@ class Service:
                 command, cwd=_ROOT, env=self._environ, stdout=log, stderr=subprocess.STDOUT, process_group=0
             )
         try:
-            eventually(self.is_ready)
+            eventually(self.is_ready, 3 * DEADLINE)
         except BaseException:
             self.stop()
             raise
@@ -225,7 +225,7 @@ class Service:
         try:
             # Whichever worker accepts it answers: so many in a row are all workers, as good as certainly.
             return all(self.request("GET", "/readyz").status == 200 for _ in range(12))
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             return False
 
 
