@@ -623,7 +623,7 @@ class TestServe:
         try:
             key = folder / ".notifier/api-key"
             eventually(lambda: key.exists() and key.read_text())
-            if notifier.run("send", "--all", "--title", "x", "--deadline", "20s").code or process.poll() is not None:
+            if notifier.run("send", "--all", "--title", "x", "--deadline", "40s").code or process.poll() is not None:
                 pytest.skip("port 8080 of this machine is somebody else's")
             token = notifier.run("token", "alice").out.strip()
             listening = notifier.start("listen", "--count", "1", NOTIFIER_TOKEN=token)
