@@ -143,6 +143,7 @@ def test_keyboard(tab: Tab, service: Service, user: str) -> None:
     """Everything can be done without a pointer, and the focus is never lost."""
     publish(service, user, *[f"Number {number}" for number in range(25)], severity="critical")
     expect(tab.toasts).to_have_count(25)
+    expect(tab.bell).to_have_accessible_name("Notifications, 25 unread")
     page, press = tab.page, tab.page.keyboard.press
     page.evaluate("document.querySelector('main > notifier-inbox').remove()")
     press("Tab")
@@ -218,6 +219,7 @@ def test_keyboard(tab: Tab, service: Service, user: str) -> None:
     assert tab.focused() == "Notifications"
     publish(service, user, "Critical", "As critical", severity="critical")
     expect(tab.toasts).to_have_count(2)
+    expect(tab.bell).to_have_accessible_name("Notifications, 2 unread")
     press("Tab")
     assert tab.focused() == "As critical"
     press("Escape")
@@ -429,6 +431,7 @@ def test_toasts_wait_for_no_mouse_that_left(tab: Tab, service: Service, user: st
     tab.bell.focus()
     publish(service, user, "First", "Second")
     expect(tab.toasts).to_have_count(2)
+    expect(tab.bell).to_have_accessible_name("Notifications, 2 unread")
     tab.toasts.get_by_role("button", name="Dismiss").first.click()
     expect(tab.toasts).to_have_count(1)
     assert tab.focused() == "Notifications, 2 unread"
