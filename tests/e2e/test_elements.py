@@ -360,12 +360,12 @@ def test_more(context: BrowserContext, service: Service, user: str) -> None:
 def test_more_than_nothing(context: BrowserContext, service: Service, user: str) -> None:
     """Where all that was shown has gone, nothing is said of older items before they are known."""
     publish(service, user, *[f"Number {number}" for number in range(21)])
-    tab = Tab(context, service, user)
+    tab = Tab(context, service, user, connects=False)  # it would fetch again by itself
     tab.filter("Unread")
     expect(tab.titles()).to_have_count(20)
     held: list[Route] = []
     tab.page.route("**/v1/inbox?*", lambda route: held.append(route))
-    with tab.page.expect_request("**/v1/inbox?*"):
+    with tab.page.expect_request("**/v1/inbox?*"), tab.page.expect_response("**/v1/inbox/read"):
         tab.inbox.get_by_role("button", name="Mark all as read").click()
     expect(tab.titles()).to_have_count(0)
     expect(tab.inbox.get_by_text("All read.")).not_to_be_visible()
