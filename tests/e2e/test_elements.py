@@ -601,7 +601,7 @@ def test_languages_and_sides(context: BrowserContext, service: Service, user: st
 
 def test_another_language(tab: Tab, service: Service, user: str) -> None:
     """A page may change its language: all ages and numbers follow, and toasts stay."""
-    publish(service, user, "First", "Second")
+    publish(service, user, "First", "Second", severity="critical")
     expect(tab.titles()).to_have_count(2)
     for lang, now, two in (("de", "jetzt", "2"), ("ar-EG", "الآن", "٢")):
         tab.page.evaluate("(lang) => (document.documentElement.lang = lang)", lang)
