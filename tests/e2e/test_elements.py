@@ -282,7 +282,7 @@ def test_what_goes(tab: Tab, service: Service, user: str) -> None:
     service.recall(mistake)
     expect(tab.titles()).to_have_text(["80 %", "Between"])
     expect(tab.toasts.filter(has_text="A mistake")).to_have_count(0)
-    publish(service, user, "For a moment", ttl=2)
+    publish(service, user, "For a moment", ttl=4)
     expect(tab.titles()).to_have_text(["For a moment", "80 %", "Between"])
     expect(tab.titles()).to_have_text(["80 %", "Between"])
     expect(tab.toasts.filter(has_text="For a moment")).to_have_count(0)
