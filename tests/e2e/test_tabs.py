@@ -97,6 +97,7 @@ def test_the_leader_goes(
         publishing.result()
     for tab in others:
         tab.got(titles)
+        tab.wait("window.takeover")
     eventually(lambda: connections(service) == 1)
     assert len({tab.get("notifier.connection") for tab in others}) == 1
     ms = max(tab.get("takeover") for tab in others) - 1000 * gone
