@@ -162,8 +162,9 @@ def test_gone_everywhere(service: Service, user: str, pages: list[Page]) -> None
     """What is read on one device is told to the others, with the counts."""
     with Program(service, user) as program:
         id = service.publish({"to": {"users": [user]}, "title": "Read me"}).json["id"]
+        unread = program.inbox.counts().unread
         for page in pages:
-            until(page, "told.at(-1).counts.unread > 0 && items.length === 1")
+            until(page, f"told.at(-1).counts.unread === {unread} && items.length === 1")
         unread = program.inbox.read(ids=[id]).counts.unread
         for page in pages:
             until(page, f"told.at(-1).counts.unread === {unread}")
