@@ -95,7 +95,7 @@ def test_the_form_publishes(browser: Browser, demo: Service, complaints: list[st
 def test_what_is_read_is_read_in_every_tab(browser: Browser, demo: Service, complaints: list[str]) -> None:
     """A notification is on the bell, in the inbox and in a toast; what is read in one tab is so in the other."""
     tabs = [open_tab(browser, demo, complaints) for _ in range(2)]
-    assert demo.publish({"to": {"users": ["bob"]}, "title": "For Bob"}).status == 201
+    assert demo.publish({"to": {"users": ["bob"]}, "title": "For Bob", "severity": "critical"}).status == 201
     people = [tab.locator('[data-client="bob"]') for tab in tabs]
     for bob in people:
         expect(bob.locator("notifier-toasts li", has_text="For Bob")).to_be_visible()
