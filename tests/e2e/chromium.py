@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.service import Service, eventually
+from tests.service import DEADLINE, Service, eventually
 
 CHROMIUM = shutil.which("chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
@@ -15,6 +15,8 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 _AXE = Path(__file__).parent.parent.parent / "node_modules/axe-core/axe.min.js"
 
 needs_axe = pytest.mark.skipif(not _AXE.exists(), reason="needs axe-core from npm")
+
+expect.set_options(timeout=1000 * DEADLINE)
 
 # A document does not know of what moves in the shadow trees of its elements.
 _STILL = """() => {
