@@ -263,11 +263,17 @@ def test_the_data_survive_the_service(user: str) -> None:
 def children(pid: int) -> list[int]:
     """Return the workers of gunicorn's master; the embedded Valkey is no worker."""
     pids = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    return [child for child in pids if b"gunicorn" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child in pids if b"gunicorn" in told_of(child, "cmdline")]
 
 
 def alive(pid: int) -> bool:
+    stat = told_of(pid, "stat")
+    return bool(stat) and stat.split()[2] != b"Z"
+
+
+def told_of(pid: int, what: str) -> bytes:
+    """Return what the kernel tells of a process: nothing of one that has gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
+        return Path(f"/proc/{pid}/{what}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
