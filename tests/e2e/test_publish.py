@@ -142,11 +142,17 @@ def test_rate(service: Service, user: str) -> None:
         refused = [answer["problem"] for answer in answers if answer["type"] == "error"]
         assert taken[:20] == [str(number) for number in range(20)] and refused
         assert {(problem["code"], problem["retry_after"]) for problem in refused} == {("rate_limited", 1)}
-    token = claims(service, user)
-    answers = [post(service, token, publish(user, number)) for number in range(60)]
-    refused = [answer for answer in answers if answer.status != 200]
-    assert refused and all(answer.status == 429 and answer.headers["Retry-After"] == "1" for answer in refused)
-    assert post(service, claims(service, f"{user}-2"), publish(user, 1)).status == 200
+
+
+def test_rate_of_requests(user: str) -> None:
+    """Requests of a user have a rate, too, all of them together; those of another user have their own."""
+    with Service(workers=1, client_publish_rate=1) as service:
+        token = claims(service, user)
+        answers = [post(service, token, publish(user, number)) for number in range(60)]
+        assert [answer.status for answer in answers[:2]] == [200, 200]
+        refused = [answer for answer in answers if answer.status != 200]
+        assert refused and all(answer.status == 429 and answer.headers["Retry-After"] == "1" for answer in refused)
+        assert post(service, claims(service, f"{user}-2"), publish(user, 1)).status == 200
 
 
 @pytest.mark.parametrize(
