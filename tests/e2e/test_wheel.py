@@ -133,8 +133,9 @@ def test_commands(installed: Path) -> None:
         ) as service,
     ):
         try:
-            eventually((installed / ".notifier/api-key").exists)
-            key = (installed / ".notifier/api-key").read_text().strip()
+            kept = installed / ".notifier/api-key"
+            eventually(lambda: kept.exists() and kept.read_text())
+            key = kept.read_text().strip()
             sent = subprocess.run(
                 [command, "send", "--user", "alice", "--title", "Hello"],
                 cwd=installed,
