@@ -173,7 +173,7 @@ def test_resume_from_a_ping(alone: Service, user: str) -> None:
 
 def test_expiry(alone: Service, user: str) -> None:
     """A token that is about to expire is announced; then the stream ends with 4001, and says so."""
-    with EventStream(alone, alone.token(user, expires_in=2)) as events:
+    with EventStream(alone, alone.token(user, expires_in=4)) as events:
         frames = list(events.frames())
     assert [frame["type"] for frame in frames] == ["welcome", "expiring", "close"]
     assert frames[-1]["code"] == 4001

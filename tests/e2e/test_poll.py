@@ -198,7 +198,8 @@ def test_wrong(service: Service, user: str, query: str, name: str) -> None:
 
 def test_expired(alone: Service, user: str) -> None:
     """A token that expires within the wait ends it: the answer says so, and is JSON."""
-    answer = poll(alone, user, token=alone.token(user, expires_in=2), since=highest(poll(alone, user)))
+    cursor = highest(poll(alone, user))
+    answer = poll(alone, user, token=alone.token(user, expires_in=4), since=cursor)
     assert [frame["type"] for frame in frames(answer)] == ["welcome", "expiring", "close"]
     assert frames(answer)[-1]["code"] == 4001
 
