@@ -296,7 +296,7 @@ def test_recall_and_collapse(service: Service, user: str) -> None:
             publish(service, user, number, collapse_key="k")
         assert service.recall(wrong).status == 204
         assert events.data(4) == ["wrong", 0, 1, 2]
-        removed = events.receive()
+        removed = events.receive("notification", "removed")
         assert (removed["type"], removed["id"]) == ("removed", wrong)
     with stream(service, user, last_event_id=last) as events:
         assert events.data(1) == [2]
