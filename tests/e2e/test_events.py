@@ -185,10 +185,10 @@ def test_drain(user: str, sent: signal.Signals) -> None:
     with Service(workers=1, drain_timeout=3) as service, stream(service, user) as events:
         last = events.parser.last_event_id
         publish(service, user, "before")
+        assert events.data(1) == ["before"]
         [worker] = children(service.pid)
         os.kill(service.pid, sent)
-        frames = list(events.frames())
-        [_, drain, close] = [frame for frame in frames if frame["type"] != "state"]
+        [drain, close] = [frame for frame in events.frames() if frame["type"] != "state"]
         assert [drain["type"], close["type"]] == ["drain", "close"]
         assert close["code"] == 1012
         assert events.parser.retry == drain["retry_after_ms"]
