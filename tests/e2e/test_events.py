@@ -76,8 +76,9 @@ def test_resume(service: Service, user: str) -> None:
         publish(service, user, 0)
         assert events.data(1) == [0]
         last = events.parser.last_event_id
-    publish_numbers(service, topic, 1, 300)
-    publish(service, user, 301)
+        publish_numbers(service, topic, 1, 300)
+        publish(service, user, 301)
+        events.data(301)  # else what its worker has yet to hear would come live
     with stream(service, user, (topic,), last_event_id=last) as events:
         frames = [events.receive("notification") for _ in range(302)]
     # 0 lies within the overlap. Two channels may have entries of the same millisecond, which come in either order.
