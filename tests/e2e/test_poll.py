@@ -140,10 +140,12 @@ def test_the_overlap_is_no_news(alone: Service, user: str) -> None:
 
 def test_lost(user: str) -> None:
     """Who has lost something is told at once, also where there is nothing else to send."""
-    with Service(workers=1, max_history=1, recent_bytes=0, replay_overlap=0) as service:
+    options = {"workers": 1, "max_history": 1, "recent_bytes": 0, "replay_overlap": 0}
+    with Service(**options) as service, service.client(user) as witness:
         cursor = highest(poll(service, user))
         ids = [service.publish({"to": {"users": [user]}, "data": number}).json["id"] for number in range(3)]
         assert service.recall(ids[2]).status == 204
+        assert witness.receive("removed")["id"] == ids[2]  # the worker has heard all of it
         answer = poll(service, user, since=cursor)
         assert frames(answer)[0]["lost"] == [f"user:{user}"]
 
@@ -220,10 +222,14 @@ def test_drain(user: str) -> None:
 
 def test_large(user: str) -> None:
     """Notifications that are larger than all buffers come to a slow reader, and the answer is whole."""
-    with Service(workers=1, max_notification_bytes=200_000, send_buffer_bytes=4096) as service:
+    options = {"workers": 1, "max_notification_bytes": 200_000, "send_buffer_bytes": 4096}
+    with Service(**options) as service, service.client(user) as witness:
         cursor = highest(poll(service, user))
         notifications = [{"to": {"users": [user]}, "data": [number, "x" * 150_000]} for number in range(20)]
         assert {line["status"] for line in service.publish(notifications).json} == {201}
+        for _ in notifications:
+            witness.receive("notification")  # the worker has heard it
+        replayed = service.metric("notifier_replayed_total")
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.settimeout(DEADLINE)
@@ -232,7 +238,7 @@ def test_large(user: str) -> None:
                 f"GET /v1/stream?since={cursor} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token(user)}"
             )
             sock.sendall(request.encode() + b"\r\n\r\n")
-            eventually(lambda: service.metric("notifier_replayed_total") > 0)
+            eventually(lambda: service.metric("notifier_replayed_total") > replayed)
             answer = b"".join(iter(lambda: sock.recv(4096), b""))
         listed = json.loads(answer.partition(b"\r\n\r\n")[2])["frames"]
         numbers = [frame["notification"]["data"][0] for frame in listed if frame["type"] == "notification"]
@@ -282,8 +288,11 @@ def test_redis_away(user: str) -> None:
 def test_recall_and_collapse(alone: Service, user: str) -> None:
     """A poll is told of a recall, and of what replaced something only the last."""
     cursor = highest(poll(alone, user))
-    for number in range(3):
-        assert alone.publish({"to": {"users": [user]}, "data": number, "collapse_key": "k"}).status == 201
+    with alone.client(user) as witness:
+        for number in range(3):
+            assert alone.publish({"to": {"users": [user]}, "data": number, "collapse_key": "k"}).status == 201
+        for _ in range(3):
+            witness.receive("notification")  # the worker has heard it
     answer = poll(alone, user, since=cursor)
     assert data(answer) == [2]
     [id] = [frame["notification"]["id"] for frame in frames(answer) if frame["type"] == "notification"]
