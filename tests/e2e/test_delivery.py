@@ -229,8 +229,11 @@ def test_a_client_that_stops_reading(deep: Service) -> None:
 def test_a_client_that_stops_reading_for_too_long_loses_by_name(service: Service, user: str) -> None:
     """With a history of 1,000, whoever stops reading gets what is retained, and is told that something is gone."""
     topic = f"topic-of-{user}"
-    with slow_reader(service, service.token(user, [topic]), topic) as slow:
+    token, other = service.token(user, [topic]), f"{user}-2"
+    with service.on_each_worker(other) as others, slow_reader(service, token, topic) as slow:
         publish_numbers(service, topic, 1, 10_000)
+        assert service.publish({"to": {"users": [other]}, "data": "end"}).status == 201
+        assert [read_numbers(client, 1) for client in others] == [["end"]] * 2  # the workers have heard all of it
         numbers, lost = [], []
         while not numbers or numbers[-1] < 10_000:
             frame = read(slow, "notification", "lost")

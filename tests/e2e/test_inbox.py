@@ -170,12 +170,18 @@ class TestLive:
 
     def test_lagging(self, inboxes: Service, user: str) -> None:
         """Who lags is told how the inbox stands when it has caught up."""
-        with Peer(inboxes.port, "/v1/stream", receive_buffer=4096) as peer:
+        with (
+            inboxes.on_each_worker(f"{user}-2") as others,
+            Peer(inboxes.port, "/v1/stream", receive_buffer=4096) as peer,
+        ):
             peer.send(raw.text(type="hello", token=inboxes.token(user)))
             assert peer.read_json()["type"] == "welcome"
             line = {"to": {"users": [user]}, "data": "x" * 3000}
             for _ in range(3):
                 assert all(each["status"] == 201 for each in inboxes.publish([line] * 300).json)
+            publish(inboxes, f"{user}-2")
+            for other in others:
+                other.receive("notification")  # its worker has heard all of it
             told = do(inboxes, user, "read", up_to=FUTURE)
             notifications = 0
             while True:
