@@ -424,11 +424,11 @@ class TestMissed:
 
     def test_nobody_was_there(self, user: str) -> None:
         """The first who comes after others had gone is told of each change, also back to what those had been told."""
-        with Service(workers=1) as service:
+        with Service(workers=1) as service, service.client(f"{user}-2") as witness:
             with service.client(user) as client:
                 before = client.welcome["counts"]
-            eventually(lambda: service.metric("notifier_connections") == 0)
-            id = publish(service, user)
+            id = publish(service, user, f"{user}-2")
+            assert witness.receive("notification")["notification"]["id"] == id  # the worker has heard it
             with service.client(user) as client:
                 assert client.welcome["counts"] != before
                 service.recall(id)
