@@ -131,11 +131,12 @@ class TestLive:
                 assert inboxes.recall(id).status == 204
                 for client in clients:
                     state(client, counts=counts(unread, unread))
-                publish(inboxes, to, ttl=1)
-                for client in clients:
-                    assert state(client, counts=counts(unread + 1, unread + 1))["expires_at"]
-                for client in clients:
-                    assert not state(client, counts=counts(unread, unread))["expires_at"]
+            for to in (user, "all", f"#{user}"):
+                publish(inboxes, to, ttl=3)
+            for client in clients:
+                assert state(client, counts=counts(unread + 3, unread + 3))["expires_at"]
+            for client in clients:
+                assert not state(client, counts=counts(unread, unread))["expires_at"]
 
     @pytest.mark.parametrize("to", ["alice", "#t"])
     def test_a_log_that_nobody_uses(self, to: str) -> None:
