@@ -11,6 +11,7 @@ import pytest
 
 from notifier.protocol import cursor
 from tests import raw
+from tests.e2e.test_poll import waiting
 from tests.events import EventStream
 from tests.raw import Peer
 from tests.service import API_KEY, Answer, Client, Service, eventually
@@ -158,13 +159,8 @@ class TestLive:
         frames = ask(inboxes, user, "GET", "/v1/stream?wait=0").json["frames"]
         # The last ping may be of a heartbeat before what was published.
         since = max((frame["cursor"] for frame in frames if "cursor" in frame), key=cursor.parse)
-        answers: list[Answer] = []
-        path = f"/v1/stream?wait=20&since={since}"
-        thread = threading.Thread(target=lambda: answers.append(ask(inboxes, user, "GET", path)))
-        thread.start()
-        eventually(lambda: inboxes.metric("notifier_connections") >= 1)
-        told = do(inboxes, user, "read", up_to=FUTURE)
-        thread.join(30)
+        with waiting(inboxes, user, wait=20, since=since) as answers:
+            told = do(inboxes, user, "read", up_to=FUTURE)
         frames = answers[0].json["frames"] + ask(inboxes, user, "GET", "/v1/stream?wait=0").json["frames"]
         assert told["counts"]["unread"] == 0
         assert [f["counts"] for f in frames if f["type"] in ("welcome", "state")][-1] == told["counts"]

@@ -41,22 +41,20 @@ def highest(answer: Answer) -> str:
     return max(cursors, key=lambda text: tuple(map(int, text.split("-"))))
 
 
-def waiting(service: Service) -> bool:
-    """Tell whether a connection is held."""
-    return service.metric("notifier_connections") == 1
-
-
 @contextlib.contextmanager
-def in_background(service: Service, user: str, *items: tuple[str, object], **query: object) -> Iterator[list[Answer]]:
-    """Poll while something else is done. The answer is there behind it."""
+def waiting(service: Service, user: str, **query: object) -> Iterator[list[Answer]]:
+    """Poll, and do something else from its welcome on. The answer is there behind it."""
     answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(poll(service, user, *items, **query)))
-    thread.start()
-    try:
+    headers = {"Authorization": f"Bearer {service.token(user, ['*'])}"}
+    with contextlib.closing(service.dial()) as connection:
+        connection.request("GET", f"/v1/stream?{urlencode(query)}", headers=headers)
+        response, text = connection.getresponse(), b""
+        while b'"welcome"' not in text:
+            text += (part := response.read1())
+            assert part, "The answer ended before the welcome came."
         yield answers
-    finally:
-        thread.join(2 * DEADLINE)
-        assert not thread.is_alive()
+        text += response.read()
+        answers.append(Answer(response.status, response.headers, json.loads(text)))
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +90,7 @@ def test_what_was_missed(service: Service, user: str) -> None:
 def test_what_comes_next(alone: Service, user: str) -> None:
     """With a cursor and nothing missed it waits for what comes next."""
     cursor = highest(poll(alone, user))
-    with in_background(alone, user, since=cursor) as answers:
-        eventually(lambda: waiting(alone))
+    with waiting(alone, user, since=cursor) as answers:
         assert alone.publish({"to": {"users": [user]}, "data": "next"}).status == 201
     assert data(answers[0]) == ["next"]
     assert "replay" not in frames(answers[0])[1]
@@ -132,8 +129,7 @@ def test_the_overlap_is_no_news(alone: Service, user: str) -> None:
     """Who asks again at once is sent the overlap, but waits: else it would ask again and again."""
     assert alone.publish({"to": {"users": [user]}, "data": "seen"}).status == 201
     cursor = highest(poll(alone, user, since="1-0"))
-    with in_background(alone, user, since=cursor) as answers:
-        eventually(lambda: waiting(alone))
+    with waiting(alone, user, since=cursor) as answers:
         assert alone.publish({"to": {"users": [user]}, "data": "new"}).status == 201
     assert data(answers[0]) == ["seen", "new"]
 
@@ -210,8 +206,7 @@ def test_drain(user: str) -> None:
     """A restart ends the wait: the answer says when to come back, and is JSON."""
     with Service(workers=1) as service:
         cursor = highest(poll(service, user))
-        with in_background(service, user, since=cursor) as answers:
-            eventually(lambda: waiting(service))
+        with waiting(service, user, since=cursor) as answers:
             os.kill(service.pid, signal.SIGHUP)
         *_, drain, close = frames(answers[0])
         assert (drain["type"], close["type"], close["code"]) == ("drain", "close", 1012)
@@ -304,7 +299,6 @@ def test_recall_and_collapse(alone: Service, user: str) -> None:
 def test_retained_for_nobody(alone: Service, user: str) -> None:
     """A poll that waits gets what is in no log."""
     cursor = highest(poll(alone, user))
-    with in_background(alone, user, since=cursor) as answers:
-        eventually(lambda: waiting(alone))
+    with waiting(alone, user, since=cursor) as answers:
         assert alone.publish({"to": {"users": [user]}, "data": "now", "retain": "none"}).status == 201
     assert data(answers[0]) == ["now"]
