@@ -205,8 +205,9 @@ class FanOut:
                 self._fan_out(channel, entries)
 
     def _fan_out(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
+        seen = channel.seen
         self._notice_gap(channel, entries)
-        self._replayer.recent.hear(channel.name, entries)
+        self._replayer.recent.hear(channel.name, entries, seen)
         writes, spared = _Writes(channel.name, entries), self._spared(channel, entries)
         connections = list(channel.connections)
         members = channel.connections

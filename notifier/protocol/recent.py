@@ -30,11 +30,11 @@ class Recent:
         self._runs: dict[str, _Run] = {}
         self._order: deque[tuple[str, _Run, Entry]] = deque()
 
-    def hear(self, channel: str, entries: list[Entry]) -> None:
-        """Take live entries of a channel, in order."""
+    def hear(self, channel: str, entries: list[Entry], seen: bytes) -> None:
+        """Take live entries of a channel, in order. `seen` is the last one that was known of its log before them."""
         for entry in entries:
             if entry.kind != EPHEMERAL:
-                self._take(channel, entry)
+                self._take(channel, entry, seen)
         while self._size > self._limit:
             self._drop_oldest()
 
@@ -58,14 +58,15 @@ class Recent:
         self._order.clear()
         self._size = 0
 
-    def _take(self, channel: str, entry: Entry) -> None:
+    def _take(self, channel: str, entry: Entry, seen: bytes) -> None:
         if _EXPIRES in entry.body:
             self._runs.pop(channel, None)  # what follows it begins a new run
             return
         run = self._runs.get(channel)
         # What takes another entry out of the log would have to take it out of here, too: it begins a new run.
         if run is None or entry.previous != run.last or entry.kind == REMOVED or _REPLACES in entry.body:
-            run = self._runs[channel] = _Run(entry.previous)
+            # A log that has lost its end goes on before what was seen of it; who has not had that is to be told.
+            run = self._runs[channel] = _Run(max(entry.previous, seen, key=cursor.parse))
         run.last = entry.id
         # As it would come from the log.
         entry = entry._replace(previous=b"")

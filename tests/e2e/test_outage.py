@@ -170,8 +170,11 @@ def test_a_log_that_lost_its_end(user: str) -> None:
             control.hset(f"{key}:meta", "logged", meta)
             control.client_kill_filter(_type="pubsub")
             eventually(lambda: control.hget(f"{key}:meta", "floor") == last.encode())
+            after = service.publish({"to": {"users": [user]}, "title": "after"}).json["channels"][0]["cursor"]
+            assert client.receive("notification")["cursor"] == after
         with service.client(user, since=first) as client:
             assert client.welcome["lost"] == [channel]
+            assert client.receive("notification")["cursor"] == after
         with service.client(user) as client, redis.Redis(port=server.port) as control:
             control.flushall()
             control.client_kill_filter(_type="pubsub")

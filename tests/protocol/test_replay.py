@@ -248,7 +248,7 @@ class World:
 
     def _fan_out(self, name: str, entries: list[Entry]) -> None:
         log = self.logs[name]
-        self.recent.hear(name, entries)
+        self.recent.hear(name, entries, log.seen)
         log.seen = max([log.seen, *(entry.id for entry in entries if entry.kind != EPHEMERAL)], key=cursor.parse)
         if self.catch_up is not None:
             waited = self.catch_up.positions.get(name, BEGINNING) is None
