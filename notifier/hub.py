@@ -12,7 +12,8 @@ Member = TypeVar("Member")
 class Channel(Generic[Member]):
     """One channel that connections of this worker hear.
 
-    `confirmed` is whether Redis has confirmed this worker's subscription. `seen` is the last entry known of its log;
+    `confirmed` is whether Redis has confirmed this worker's subscription, `known` what its log had last by then, until
+    something later is heard: all members are sent that from the log. `seen` is the last entry known of its log;
     `delivered` the last one that every connection that is live has been sent: it lags behind `seen` only while an
     entry is being fanned out. Both are ids as text. `ahead` are connections that were sent more of its log than this
     worker has heard, and up to where.
@@ -30,6 +31,7 @@ class Channel(Generic[Member]):
         "delivered",
         "doubts",
         "idle_since",
+        "known",
         "name",
         "seen",
         "standing",
@@ -41,6 +43,7 @@ class Channel(Generic[Member]):
         # A dict keeps the order of arrival, and forgets one of many connections at once.
         self.connections: dict[Member, None] = {}
         self.confirmed = False
+        self.known: Cursor | None = None
         self.ahead: dict[Member, Cursor] | None = None
         self.seen = b"0-0"
         self.delivered = b"0-0"
@@ -76,6 +79,7 @@ class Channel(Generic[Member]):
     def confirm(self, last: Cursor) -> None:
         """Note that the channel is heard from now on, and what its log had last."""
         self.seen = self.delivered = str(max(last, self.last)).encode()
+        self.known = last
         self.confirmed = True
 
 
