@@ -184,6 +184,8 @@ class Replayer:
         for name, position in positions.items():
             channel = self._hub[name]
             if position < channel.last:
+                if position.ms < channel.cut:
+                    return None  # it may have been erased, and this worker may not have heard so yet
                 pages[name] = self.recent.page(name, position, channel.seen, now)
                 if pages[name] is None:
                     return None

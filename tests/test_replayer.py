@@ -1,10 +1,14 @@
 """The replayer: what is wrong with one connection costs that one only."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
 from notifier.errors import Disconnect, UnexpectedFault
+from notifier.hub import Hub
 from notifier.protocol.clock import Clock
+from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.replay import NOTIFICATION, Entry
 from notifier.replayer import Replayer
 
 
@@ -68,3 +72,22 @@ def test_a_broken_connection() -> None:
         for peer in (first, last):
             assert peer.is_served
             assert peer.closed is None
+
+
+def test_what_may_have_been_erased() -> None:
+    """Of a user who was cut off, only the log knows what there was before, also if the erasure is yet to be heard."""
+    unused: Any = None
+    settings: Any = SimpleNamespace(recent_bytes=1000)
+    hub: Hub[Any] = Hub()
+    replayer: Any = Replayer(settings, unused, hub, unused, Clock(), "worker")
+    hub.join("user:a", "a connection")
+    channel = hub["user:a"]
+    channel.confirm(BEGINNING)
+    now = int(time.time() * 1000)
+    entry = Entry(b"%d-0" % now, b"0-0", NOTIFICATION, b"{}")
+    replayer.recent.hear("user:a", [entry], channel.seen)
+    channel.seen = entry.id
+    positions = {"user:a": Cursor(now - 1, 0)}
+    assert replayer._heard_lately(positions)["user:a"].entries == [entry._replace(previous=b"")]
+    channel.cut_off(now + 1)
+    assert replayer._heard_lately(positions) is None
