@@ -15,13 +15,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._heads: set[_Head] = set()
-        self._quits = False
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """Quit once: a second time would break off the goodbyes. After a Ctrl-C the master sends a signal, too."""
-        if not self._quits:
-            self._quits = True
-            super().handle_quit(sig, frame)
+        """End as after SIGTERM: what gunicorn does to end at once may break off the goodbyes."""
+        self.handle_exit(sig, frame)
 
     def timeout_ctx(self) -> "_Head":
         """Return what bounds the wait for the head of a request."""
