@@ -84,7 +84,7 @@ class EmbeddedValkey:
         master = os.getpid()
         while not self._stopped:
             time.sleep(0.5)
-            if os.getpid() == master and self._process and self._process.poll() is not None:
+            if os.getpid() == master and self._has_ended():
                 logger.error("The embedded Valkey has ended; it is started again")
                 with contextlib.suppress(EmbeddedError):
                     self.start()
@@ -95,11 +95,16 @@ class EmbeddedValkey:
         with contextlib.suppress(redis.RedisError), self._client() as client:
             client.shutdown(nosave=True)  # the append-only file has everything
         if self._process:
+            self._process.terminate()  # should it have been too busy to be asked
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
         if self._lock:
             self._lock.close()
             self._lock = None
+
+    def _has_ended(self) -> bool:
+        """Tell whether the server has ended by itself."""
+        return self._process is not None and self._process.poll() is not None and not self._stopped
 
     def _lock_directory(self) -> None:
         """Let no other service use the directory: it would stop a server that is not its own.

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,29 @@ def test_stop_twice(valkey: EmbeddedValkey) -> None:
     """To stop a server that does not run is no error."""
     valkey.stop()
     valkey.stop()
+
+
+def test_stop_while_it_is_watched(valkey: EmbeddedValkey) -> None:
+    """Whoever watches a server does not take its stop for an end of its own."""
+    watch = threading.Thread(target=valkey.watch)
+    watch.start()
+    valkey.stop()
+    watch.join()
+    with pytest.raises(redis.ConnectionError), connected(valkey) as client:
+        client.ping()
+
+
+def test_stop_one_that_hangs(valkey: EmbeddedValkey) -> None:
+    """A server that is stopped where it stands ends as soon as it goes on."""
+    process = pid_of(valkey)
+    os.kill(process, signal.SIGSTOP)
+    stop = threading.Thread(target=valkey.stop)
+    stop.start()
+    stop.join(3)  # longer than it is asked
+    os.kill(process, signal.SIGCONT)
+    stop.join()
+    with pytest.raises(redis.ConnectionError), connected(valkey) as client:
+        client.ping()
 
 
 def test_never_started() -> None:
