@@ -193,7 +193,6 @@ class FanOut:
         if why == ERASED:
             self._replayer.recent.forget(name)
             channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
-            channel.known = None
             channel.doubt()
         if is_news:
             for connection in list(channel.connections):
@@ -206,10 +205,6 @@ class FanOut:
                 self._fan_out(channel, entries)
 
     def _fan_out(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
-        if channel.known:
-            entries = _leave_out_known(channel, channel.known, entries)
-            if not entries:
-                return
         seen = channel.seen
         self._notice_gap(channel, entries)
         self._replayer.recent.hear(channel.name, entries, seen)
@@ -306,13 +301,6 @@ class FanOut:
             if connection.catch_up:
                 connection.catch_up.lost = connection.channels
             self._replayer.put(connection)
-
-
-def _leave_out_known(channel: Channel[StreamConnection], known: Cursor, entries: list[Entry]) -> list[Entry]:
-    """Return what the log did not have when the channel was confirmed: of the rest, live and replay would be two."""
-    if cursor.parse(entries[-1].id) > known:
-        channel.known = None
-    return [entry for entry in entries if entry.kind == EPHEMERAL or cursor.parse(entry.id) > known]
 
 
 def _leave_out_overtaken(

@@ -12,11 +12,10 @@ Member = TypeVar("Member")
 class Channel(Generic[Member]):
     """One channel that connections of this worker hear.
 
-    `confirmed` is whether Redis has confirmed this worker's subscription, `known` what its log had last by then, until
-    something later is heard: all members are sent that from the log. `seen` is the last entry known of its log;
+    `confirmed` is whether Redis has confirmed this worker's subscription. `seen` is the last entry known of its log;
     `delivered` the last one that every connection that is live has been sent: it lags behind `seen` only while an
     entry is being fanned out. Both are ids as text. `ahead` are connections that were sent more of its log than this
-    worker has heard, and up to where.
+    worker is sure to have heard, and up to where.
 
     Of a user's channel it has what the teller knows: how the inbox stands, None while that is not known; what was told
     last of it; when it next changes by itself (Unix ms, 0 for never); and when the user had last been cut off.
@@ -31,7 +30,6 @@ class Channel(Generic[Member]):
         "delivered",
         "doubts",
         "idle_since",
-        "known",
         "name",
         "seen",
         "standing",
@@ -43,7 +41,6 @@ class Channel(Generic[Member]):
         # A dict keeps the order of arrival, and forgets one of many connections at once.
         self.connections: dict[Member, None] = {}
         self.confirmed = False
-        self.known: Cursor | None = None
         self.ahead: dict[Member, Cursor] | None = None
         self.seen = b"0-0"
         self.delivered = b"0-0"
@@ -70,16 +67,15 @@ class Channel(Generic[Member]):
         self.cut = max(when, self.cut)
         return is_news
 
-    def run_ahead(self, member: Member, position: Cursor) -> None:
-        """Note that a member has been sent the log up to a position."""
-        if position > self.last:
+    def run_ahead(self, member: Member, position: Cursor, heard: Cursor) -> None:
+        """Note that a member has been sent the log up to a position. `heard` is up to where all has been fanned out."""
+        if position > self.last or position > heard:  # a log may have been looked at since its last entry was heard
             self.ahead = self.ahead or {}
             self.ahead[member] = position
 
     def confirm(self, last: Cursor) -> None:
         """Note that the channel is heard from now on, and what its log had last."""
         self.seen = self.delivered = str(max(last, self.last)).encode()
-        self.known = last
         self.confirmed = True
 
 

@@ -247,7 +247,7 @@ class Replayer:
             self.put(connection)
             return
         for name, position in catch_up.read.items():
-            self._hub[name].run_ahead(connection, position)
+            self._hub[name].run_ahead(connection, position, self.complete.cursor)
         connection.caught_up(self.reached)
 
     def _introduce(self, connection: StreamConnection, step: Step, account: Account | None) -> None:

@@ -130,12 +130,15 @@ class TestConfirm:
 
 
 def test_ahead(hub: Hub[str]) -> None:
-    """Who was sent more of the log than the worker has heard is known until they leave, and nobody else."""
-    for member in ("ada", "bob", "cy"):
+    """Who was sent more of the log than the worker has heard is known until they leave, and nobody else.
+
+    What the log had last when its channel was confirmed need not have been heard.
+    """
+    for member in ("ada", "bob", "cy", "di"):
         hub.join("all", member)
     channel = hub["all"]
     channel.confirm(Cursor(5, 0))
-    for member, ms in (("ada", 5), ("bob", 6), ("cy", 7)):
-        channel.run_ahead(member, Cursor(ms, 0))
-    hub.leave("all", "cy", 0)
-    assert channel.ahead == {"bob": Cursor(6, 0)}
+    for member, ms in (("ada", 4), ("bob", 5), ("cy", 6), ("di", 7)):
+        channel.run_ahead(member, Cursor(ms, 0), Cursor(4, 0))
+    hub.leave("all", "di", 0)
+    assert channel.ahead == {"bob": Cursor(5, 0), "cy": Cursor(6, 0)}
