@@ -299,8 +299,10 @@ export function createStream(options, hear) {
     const { ref, problem } = frame;
     const membership = asked.get(ref);
     if (!membership) say(frame); // what a tab has asked for
-    else if (problem) say({ type: "error", problem: { ...problem, topic: membership.topic } });
-    else settle(membership);
+    else {
+      if (problem) say({ type: "error", problem: { ...problem, topic: membership.topic } });
+      settle(membership); // of a topic that is refused nothing is owed
+    }
   }
 
   function settle(membership) {

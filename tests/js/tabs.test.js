@@ -338,6 +338,15 @@ test("a page that has had all it was owed goes on at its cursor when it is reloa
   assert.equal(storage.getItem("notifier.cursor"), "9500-0");
 });
 
+test("a topic that is refused holds up no cursor", async (t) => {
+  const { service, storage, notifier } = await startLate(t, "c", "9000-0");
+  const [{ ref }] = service.socket.heard("subscribe").slice(-1);
+  service.say({ type: "error", ref, problem: { code: "forbidden", title: "Not granted", status: 403 } });
+  service.notify("d", "9500-0");
+  await settled();
+  assert.deepEqual([notifier.cursor, storage.getItem("notifier.cursor")], ["9500-0", "9500-0"]);
+});
+
 test("a page whose topic was given up meanwhile gets what it had since then", async (t) => {
   const { tick, service, open } = await start(t, 1);
   const storage = fakeStorage();
