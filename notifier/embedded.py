@@ -88,6 +88,8 @@ class EmbeddedValkey:
                 logger.error("The embedded Valkey has ended; it is started again")
                 with contextlib.suppress(EmbeddedError):
                     self.start()
+                if self._stopped:  # meanwhile
+                    self.stop()
 
     def stop(self) -> None:
         """Stop the server; its data stays."""
