@@ -124,6 +124,8 @@ class FanOut:
         self._teller.deaf(self._hub.channels())
         for connection in self._hub.members(channels.ALL):
             self._replayer.fall_behind(connection)
+        for channel in self._hub.channels():
+            channel.ahead = None  # all are served from where they are; another server may give out earlier ids
 
     def confirmed(self, names: list[str]) -> None:
         """Begin with channels that are heard from now on: learn what their logs have, and serve who waits."""
@@ -193,6 +195,7 @@ class FanOut:
         if why == ERASED:
             self._replayer.recent.forget(name)
             channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
+            channel.ahead = None
             channel.doubt()
         if is_news:
             for connection in list(channel.connections):
@@ -307,12 +310,12 @@ def _leave_out_overtaken(
     ahead: dict[StreamConnection, Cursor], entries: list[Entry], spared: dict[StreamConnection, list[Entry]]
 ) -> None:
     """Spare connections what their replay has overtaken: it was sent, or was no more in the log."""
+    first, last = cursor.parse(entries[0].id), cursor.parse(entries[-1].id)
     for connection, position in list(ahead.items()):
-        wanted = spared.get(connection, entries)
-        rest = [each for each in wanted if each.kind == EPHEMERAL or cursor.parse(each.id) > position]
-        if len(rest) < len(wanted):  # else it can share its frames with others
-            spared[connection] = rest
-        if cursor.parse(entries[-1].id) >= position:
+        if first <= position:  # else it can share its frames with others
+            wanted = spared.get(connection, entries)
+            spared[connection] = [e for e in wanted if e.kind == EPHEMERAL or cursor.parse(e.id) > position]
+        if last >= position:
             del ahead[connection]
 
 

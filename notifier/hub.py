@@ -4,7 +4,7 @@ from typing import Any, Generic, TypeVar
 
 from notifier.protocol import cursor
 from notifier.protocol.account import Standing
-from notifier.protocol.cursor import Cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
 
 Member = TypeVar("Member")
 
@@ -67,11 +67,18 @@ class Channel(Generic[Member]):
         self.cut = max(when, self.cut)
         return is_news
 
+    def sent(self, member: Member) -> Cursor:
+        """Return up to where a member that is live has been sent this channel."""
+        return max(cursor.parse(self.delivered), (self.ahead or {}).get(member, BEGINNING))
+
     def run_ahead(self, member: Member, position: Cursor, heard: Cursor) -> None:
-        """Note that a member has been sent the log up to a position. `heard` is up to where all has been fanned out."""
-        if position > self.last or position > heard:  # a log may have been looked at since its last entry was heard
+        """Note that a member has been sent the log up to a position. `heard` is a time up to which all was fanned out.
+
+        Of that millisecond there may be more; and `seen` may be what the log had, and is yet to be heard.
+        """
+        if position > self.last or position >= heard:
             self.ahead = self.ahead or {}
-            self.ahead[member] = position
+            self.ahead[member] = max(position, self.ahead.get(member, BEGINNING))
 
     def confirm(self, last: Cursor) -> None:
         """Note that the channel is heard from now on, and what its log had last."""

@@ -19,10 +19,10 @@ from notifier.connection import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem, UnexpectedFault
 from notifier.hub import Hub
 from notifier.protocol import channel as channels
-from notifier.protocol import cursor, frames
+from notifier.protocol import frames
 from notifier.protocol.account import Account
 from notifier.protocol.clock import Clock
-from notifier.protocol.cursor import Cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.framing import Framing
 from notifier.protocol.recent import Recent
 from notifier.protocol.replay import EXPIRED, MUTED, REMOVED, CatchUp, Entry, Page, Step, share
@@ -94,7 +94,7 @@ class Replayer:
         for name in connection.channels:
             channel = self._hub.get(name)
             if channel and connection in channel.connections:
-                positions[name] = cursor.parse(channel.delivered)
+                positions[name] = channel.sent(connection)
         return CatchUp(positions, self._settings.max_backlog_bytes)
 
     def fall_behind(self, connection: StreamConnection) -> None:
@@ -147,7 +147,7 @@ class Replayer:
         # Meanwhile they may have joined what this worker does not hear yet: they come back when it does.
         batch = [connection for connection in batch if self._can_serve(connection)]
         wanted = {connection: self._wanted(connection) for connection in batch}
-        pages = {connection: self._heard_lately(wanted[connection].positions) for connection in batch}
+        pages = {connection: self._heard_lately(connection, wanted[connection].positions) for connection in batch}
         unheard = {connection: wanted[connection].positions for connection in batch if pages[connection] is None}
         pages |= self._read(unheard)
         encode = _Encoder()
@@ -173,18 +173,20 @@ class Replayer:
         positions = {name: position for name, position in catch_up.positions.items() if position is not None}
         return _Wanted(positions, catch_up.changes)
 
-    def _heard_lately(self, positions: dict[str, Cursor]) -> _Pages | None:
+    def _heard_lately(self, connection: StreamConnection, positions: dict[str, Cursor]) -> _Pages | None:
         """Return what was missed, if this worker has heard all of it; None: the logs have to be read, all of them.
 
         Should it not have heard of an entry, because it went deaf and does not know yet, then what is read from other
-        channels would move the client's cursor past it.
+        channels would move the client's cursor past it. Nor has it heard what it will leave out for the connection.
         """
         pages: _Pages = {}
         now = int(time.time() * 1000)
         for name, position in positions.items():
             channel = self._hub[name]
+            if channel.ahead and position < channel.ahead.get(connection, BEGINNING):
+                return None
             if position < channel.last:
-                if position.ms < channel.cut:
+                if position.ms <= channel.cut:
                     return None  # it may have been erased, and this worker may not have heard so yet
                 pages[name] = self.recent.page(name, position, channel.seen, now)
                 if pages[name] is None:

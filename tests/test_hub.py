@@ -138,7 +138,8 @@ def test_ahead(hub: Hub[str]) -> None:
         hub.join("all", member)
     channel = hub["all"]
     channel.confirm(Cursor(5, 0))
-    for member, ms in (("ada", 4), ("bob", 5), ("cy", 6), ("di", 7)):
+    for member, ms in (("ada", 3), ("bob", 4), ("cy", 6), ("di", 7), ("cy", 5)):
         channel.run_ahead(member, Cursor(ms, 0), Cursor(4, 0))
     hub.leave("all", "di", 0)
-    assert channel.ahead == {"bob": Cursor(5, 0), "cy": Cursor(6, 0)}
+    assert channel.ahead == {"bob": Cursor(4, 0), "cy": Cursor(6, 0)}
+    assert [channel.sent(member) for member in ("ada", "cy")] == [Cursor(5, 0), Cursor(6, 0)]

@@ -47,7 +47,7 @@ class BrokenReplayer(Replayer):
         self._fail("common", connection)
         return SimpleNamespace(positions={}, changes=0)
 
-    def _heard_lately(self, positions: Any) -> Any:
+    def _heard_lately(self, _: Any, positions: Any) -> Any:
         return {}
 
     def _read(self, wanted: Any) -> Any:
@@ -74,20 +74,40 @@ def test_a_broken_connection() -> None:
             assert peer.closed is None
 
 
+class Memory:
+    """A worker that has heard one entry, at `now`, and one connection."""
+
+    def __init__(self) -> None:
+        unused: Any = None
+        settings: Any = SimpleNamespace(recent_bytes=1000)
+        hub: Hub[Any] = Hub()
+        self._replayer: Any = Replayer(settings, unused, hub, unused, Clock(), "worker")
+        hub.join("user:a", "a connection")
+        self.channel = hub["user:a"]
+        self.channel.confirm(BEGINNING)
+        self.now = int(time.time() * 1000)
+        entry = Entry(b"%d-0" % self.now, b"0-0", NOTIFICATION, b"{}")
+        self._replayer.recent.hear("user:a", [entry], self.channel.seen)
+        self.channel.seen = entry.id
+
+    def serves(self, ms: int) -> bool:
+        """Tell whether it needs no log for what came after a time."""
+        return self._replayer._heard_lately("a connection", {"user:a": Cursor(ms, 0)}) is not None
+
+
 def test_what_may_have_been_erased() -> None:
     """Of a user who was cut off, only the log knows what there was before, also if the erasure is yet to be heard."""
-    unused: Any = None
-    settings: Any = SimpleNamespace(recent_bytes=1000)
-    hub: Hub[Any] = Hub()
-    replayer: Any = Replayer(settings, unused, hub, unused, Clock(), "worker")
-    hub.join("user:a", "a connection")
-    channel = hub["user:a"]
-    channel.confirm(BEGINNING)
-    now = int(time.time() * 1000)
-    entry = Entry(b"%d-0" % now, b"0-0", NOTIFICATION, b"{}")
-    replayer.recent.hear("user:a", [entry], channel.seen)
-    channel.seen = entry.id
-    positions = {"user:a": Cursor(now - 1, 0)}
-    assert replayer._heard_lately(positions)["user:a"].entries == [entry._replace(previous=b"")]
-    channel.cut_off(now + 1)
-    assert replayer._heard_lately(positions) is None
+    memory = Memory()
+    assert memory.serves(memory.now - 1)
+    memory.channel.cut_off(memory.now - 1)
+    assert not memory.serves(memory.now - 1)
+    assert memory.serves(memory.now)
+
+
+def test_what_is_yet_to_be_heard() -> None:
+    """Who asks once more for what it was sent from the log, and what will be left out for it, gets it from there."""
+    memory = Memory()
+    memory.channel.run_ahead("a connection", Cursor(memory.now + 9, 0), BEGINNING)
+    assert not memory.serves(memory.now - 1)
+    assert not memory.serves(memory.now)
+    assert memory.serves(memory.now + 9)

@@ -79,6 +79,6 @@ class Recent:
         self._size -= len(entry.body) + _OVERHEAD
         if self._runs.get(channel) is not run or not run.entries or run.entries[0] is not entry:
             return  # a run that is over
-        run.start = run.entries.popleft().id
+        run.start = max(run.start, run.entries.popleft().id, key=cursor.parse)
         if not run.entries:
             del self._runs[channel]

@@ -129,6 +129,7 @@ class CatchUp:
             self._since[name] = since if known is None else min(since, known)
             if position is None or since.earlier(overlap) < position:
                 self.positions[name] = since.earlier(overlap)
+                self.read.pop(name, None)  # it is to be sent once more
         self.changes += 1
 
     @property

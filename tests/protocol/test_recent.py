@@ -116,6 +116,14 @@ class TestReach:
         assert recent.page("user:a", Cursor(1, 0), log.logged, NOW) is None
         assert recent.page("user:a", Cursor(5, 0), log.logged, NOW)
 
+    def test_lost_end_and_no_room(self) -> None:
+        """That holds also when the oldest of what came since has gone."""
+        recent, log = Recent(1000), Log()
+        for seen in (b"5-0", b"5-0", b"5-0"):
+            recent.hear("user:a", [log.publish()], seen)
+        assert recent.page("user:a", Cursor(4, 0), log.logged, NOW) is None
+        assert recent.page("user:a", Cursor(5, 0), log.logged, NOW)
+
     def test_limit(self) -> None:
         """The oldest go first, over all channels."""
         recent, logs = Recent(1000), {name: Log() for name in NAMES}

@@ -628,6 +628,16 @@ class TestSteps:
         catch_up.begin()
         assert catch_up.join({A: page(3, 4)}).complete
 
+    def test_going_back(self) -> None:
+        """Of a channel that goes back, nothing counts as sent from the log: it is to be sent once more."""
+        catch_up = CatchUp({A: BEGINNING, B: BEGINNING}, PLENTY)
+        catch_up.begin()
+        for name, sent in catch_up.join({A: page(6), B: page(7)}).entries:
+            catch_up.sent(name, sent)
+        catch_up.resume([A], Cursor(5, 0), 0)
+        catch_up.resume([B], Cursor(8, 0), 0)
+        assert catch_up.read == {B: Cursor(7, 0)}
+
     def test_overtaken(self) -> None:
         """What is in no log goes out also where a later entry came from the log before it was heard."""
         catch_up = CatchUp({A: BEGINNING}, PLENTY)
