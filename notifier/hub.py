@@ -67,7 +67,7 @@ class Channel(Generic[Member]):
         self.cut = max(when, self.cut)
         return is_news
 
-    def sent(self, member: Member) -> Cursor:
+    def sent_to(self, member: Member) -> Cursor:
         """Return up to where a member that is live has been sent this channel."""
         return max(cursor.parse(self.delivered), (self.ahead or {}).get(member, BEGINNING))
 

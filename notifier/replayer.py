@@ -94,7 +94,7 @@ class Replayer:
         for name in connection.channels:
             channel = self._hub.get(name)
             if channel and connection in channel.connections:
-                positions[name] = channel.sent(connection)
+                positions[name] = channel.sent_to(connection)
         return CatchUp(positions, self._settings.max_backlog_bytes)
 
     def fall_behind(self, connection: StreamConnection) -> None:

@@ -142,4 +142,4 @@ def test_ahead(hub: Hub[str]) -> None:
         channel.run_ahead(member, Cursor(ms, 0), Cursor(4, 0))
     hub.leave("all", "di", 0)
     assert channel.ahead == {"bob": Cursor(4, 0), "cy": Cursor(6, 0)}
-    assert [channel.sent(member) for member in ("ada", "cy")] == [Cursor(5, 0), Cursor(6, 0)]
+    assert [channel.sent_to(member) for member in ("ada", "cy")] == [Cursor(5, 0), Cursor(6, 0)]
