@@ -12,12 +12,16 @@ _REPLACES, _EXPIRES = b'"collapse_key":', b'"expires_at":'
 
 
 class _Run:
-    """Entries of one channel that follow each other: all that its log has between `start` and `last`."""
+    """Entries of one channel that follow each other: all that its log has between `start` and `last`.
 
-    __slots__ = ("entries", "last", "start")
+    A log that has lost its end goes on before `seen`, what was known of it: who has not had that is to be told.
+    """
 
-    def __init__(self, start: bytes) -> None:
+    __slots__ = ("entries", "last", "seen", "start")
+
+    def __init__(self, start: bytes, seen: bytes) -> None:
         self.start = self.last = start
+        self.seen = seen
         self.entries: deque[Entry] = deque()
 
 
@@ -44,7 +48,9 @@ class Recent:
         `now` is in Unix ms.
         """
         run = self._runs.get(channel)
-        if run is None or run.last != last or position < cursor.parse(run.start) or position.ms < now - _LASTS:
+        if run is None or run.last != last or position.ms < now - _LASTS:
+            return None
+        if position < cursor.parse(run.start) or position < cursor.parse(run.seen):
             return None
         return Page([entry for entry in run.entries if cursor.parse(entry.id) > position], True, BEGINNING)
 
@@ -65,8 +71,7 @@ class Recent:
         run = self._runs.get(channel)
         # What takes another entry out of the log would have to take it out of here, too: it begins a new run.
         if run is None or entry.previous != run.last or entry.kind == REMOVED or _REPLACES in entry.body:
-            # A log that has lost its end goes on before what was seen of it; who has not had that is to be told.
-            run = self._runs[channel] = _Run(max(entry.previous, seen, key=cursor.parse))
+            run = self._runs[channel] = _Run(entry.previous, seen)
         run.last = entry.id
         # As it would come from the log.
         entry = entry._replace(previous=b"")
@@ -79,6 +84,6 @@ class Recent:
         self._size -= len(entry.body) + _OVERHEAD
         if self._runs.get(channel) is not run or not run.entries or run.entries[0] is not entry:
             return  # a run that is over
-        run.start = max(run.start, run.entries.popleft().id, key=cursor.parse)
+        run.start = run.entries.popleft().id
         if not run.entries:
             del self._runs[channel]
