@@ -1,3 +1,3 @@
 """The application, for `gunicorn wsgi:app` in this folder."""
 
-from notifier.wsgi import app as app
+from notifier.server.wsgi import app as app

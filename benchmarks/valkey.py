@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from notifier.embedded import find_server
+from notifier.server.embedded_valkey import find_server
 
 START_SECONDS = 20
 

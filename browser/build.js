@@ -1,5 +1,5 @@
 /**
- * Makes the files that pages load: node browser/build.js [another folder than notifier/static]
+ * Makes the files that pages load: node browser/build.js [another folder than notifier/http/static]
  *
  * esbuild joins the modules, swc makes them small: it is better at that, and every byte is somebody's.
  */
@@ -15,7 +15,7 @@ const FILES = ["notifier.js", "notifier-inbox.js"];
 const INNER = /^(alive|callback|comeBackIn|greet|heard|line|over|place|quit|say|take|tell|timer|told|whenGone)$/;
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const folder = process.argv[2] ?? join(here, "../notifier/static");
+const folder = process.argv[2] ?? join(here, "../notifier/http/static");
 const { version } = JSON.parse(readFileSync(join(here, "package.json")));
 
 const smallStyles = {

@@ -8,7 +8,7 @@
  */
 import { createInterface } from "node:readline";
 import { WebSocket as WsWebSocket } from "ws";
-import { Notifier } from "../notifier/static/notifier.js";
+import { Notifier } from "../notifier/http/static/notifier.js";
 
 const HURRY = 0.15; // of the library's own patience: a run is short
 const url = process.argv[2];

@@ -13,8 +13,8 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from notifier.embedded import find_server
-from tests import service
+from notifier.server.embedded_valkey import find_server
+from tests.kit import service
 
 _START_WITHIN = 15.0  # seconds
 

@@ -9,37 +9,37 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from notifier import metrics
-from notifier.broker import Broker
-from notifier.clerk import Clerk
-from notifier.connection import Connection, StreamConnection
-from notifier.echo import EchoConnection
+from notifier.audience.members import Members
+from notifier.audience.users import Users
+from notifier.broker.log import Broker
+from notifier.broker.store import Store
+from notifier.connections.echo import EchoConnection
+from notifier.connections.events import Ask, EventConnection
+from notifier.connections.hub import Hub
+from notifier.connections.stream import Connection, StreamConnection
+from notifier.connections.transport import Transport
+from notifier.delivery.fanout import YIELD_EVERY, FanOut
+from notifier.delivery.replayer import Replayer
 from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow
-from notifier.fallback import Ask, EventConnection
-from notifier.fanout import YIELD_EVERY, FanOut
-from notifier.hub import Hub
-from notifier.inbox import Inbox
-from notifier.intake import Intake
-from notifier.members import Members
+from notifier.inbox.action_queue import Clerk
+from notifier.inbox.feed import Teller
+from notifier.inbox.inbox import Inbox
 from notifier.protocol import channel as channels
 from notifier.protocol import frames, identity
 from notifier.protocol.allowance import Allowance
+from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.identity import Identity
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import Publishing
-from notifier.protocol.replay import CatchUp
 from notifier.protocol.session import Acknowledge, Action, Attach, Join, Leave, Marking, Rules, SendPing, Session
 from notifier.protocol.wheel import Wheel
-from notifier.publisher import Publisher
-from notifier.receipts import Receipts
-from notifier.replayer import Replayer
+from notifier.publishing.client_queue import Publisher
+from notifier.publishing.publisher import Intake
+from notifier.publishing.receipts import Receipts
 from notifier.settings import Settings
-from notifier.store import Store
-from notifier.teller import Teller
-from notifier.transport import Transport
-from notifier.users import Users
+from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 import redis
 
-from notifier.embedded import EmbeddedValkey
-from tests.service import Service
-from tests.valkey import connected, running_valkey
+from notifier.server.embedded_valkey import EmbeddedValkey
+from tests.kit.service import Service
+from tests.kit.valkey import connected, running_valkey
 
 
 @pytest.fixture(scope="session")

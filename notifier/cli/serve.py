@@ -5,7 +5,7 @@ import sys
 
 import click
 
-_COMMAND = ("-m", "gunicorn", "--config", "python:notifier.gunicorn_conf", "notifier.wsgi:app")
+_COMMAND = ("-m", "gunicorn", "--config", "python:notifier.server.gunicorn_conf", "notifier.server.wsgi:app")
 
 
 @click.command(short_help="Run the service.")

@@ -7,9 +7,9 @@ import click
 
 from notifier.cli.failure import USAGE, Failure
 from notifier.cli.options import DATA_DIR, Duration
-from notifier.development import TOKEN_SECRET_FILE
 from notifier.errors import Problem
 from notifier.protocol import identity
+from notifier.server.development import TOKEN_SECRET_FILE
 from notifier.settings import SettingError, Settings
 
 

@@ -8,8 +8,8 @@
 `AsyncNotifierClient` has the same methods for asyncio. docs/client.md describes both.
 """
 
-from notifier.client.aio import AsyncNotifierClient, AsyncStream
-from notifier.client.aio_inbox import AsyncInbox
+from notifier.client.aio.client import AsyncNotifierClient, AsyncStream
+from notifier.client.aio.inbox import AsyncInbox
 from notifier.client.answer import Accepted, Channel, Published
 from notifier.client.backend_calls import MembersChanged
 from notifier.client.errors import (
@@ -27,8 +27,8 @@ from notifier.client.events import Event, Lost, Position, Received, Removed, Sta
 from notifier.client.inbox import Change, Counts, Item, Marked, Mutes, Page
 from notifier.client.notification import Notification, To
 from notifier.client.receipts import Explanation, Receipt, SharedReceipt, UserReceipt
-from notifier.client.sync import NotifierClient, Stream
-from notifier.client.sync_inbox import Inbox
+from notifier.client.sync.client import NotifierClient, Stream
+from notifier.client.sync.inbox import Inbox
 
 __all__ = [
     "Accepted",

@@ -8,8 +8,8 @@ import msgspec
 
 from notifier.errors import Disconnect, InvalidFrame, Problem, ProtocolViolation
 from notifier.protocol import cursor
-from notifier.protocol.account import Account
 from notifier.protocol.cursor import Cursor
+from notifier.protocol.inbox_view import Account
 from notifier.protocol.notification import rfc3339
 
 MAX_REF = 64  # characters

@@ -8,9 +8,9 @@ import msgspec
 from notifier.errors import BadRequest, Fault, InvalidInboxAction, MalformedJson
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
-from notifier.protocol.account import Flags
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
+from notifier.protocol.inbox_view import Flags
 from notifier.protocol.notification import SEVERITIES, pointer
 
 STATUSES = ("all", "unread", "archived")

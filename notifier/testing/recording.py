@@ -20,13 +20,13 @@ from notifier.client import (
     ProblemError,
     Published,
 )
-from notifier.client.aio import Many, each
-from notifier.client.aio_backend import AsyncBackend
+from notifier.client.aio.backend import AsyncBackend
+from notifier.client.aio.client import Many, each
 from notifier.client.backend_calls import BackendCalls
 from notifier.client.calls import Calls, Steps
 from notifier.client.inbox_calls import InboxCalls
 from notifier.client.notification import encode
-from notifier.client.sync_backend import Backend
+from notifier.client.sync.backend import Backend
 from notifier.errors import IdempotencyMismatch, NotFound, Problem
 from notifier.protocol import notification as notifications
 from notifier.protocol.notification import Limits, Publication

@@ -17,7 +17,7 @@ from notifier.client import (
 )
 from notifier.client.backend_calls import BackendCalls
 from notifier.client.calls import Calls, Pause
-from tests.client.play import URL, Clock, Play, html, problem, refused, reply
+from tests.kit.play import URL, Clock, Play, html, problem, refused, reply
 
 HELLO = {"to": {"users": ["alice"]}, "title": "Hello"}
 STORED = datetime(2026, 11, 21, 8, tzinfo=UTC)

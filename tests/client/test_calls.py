@@ -19,7 +19,7 @@ from notifier.client.errors import (
     Unreachable,
 )
 from notifier.client.notification import Batch, malformed
-from tests.client.play import URL, VERSION, Clock, Play, html, problem, refused, reply
+from tests.kit.play import URL, VERSION, Clock, Play, html, problem, refused, reply
 
 PUBLISHED = {"id": "n-1", "created_at": "2026-11-21T07:58:51.855Z", "channels": []}
 HELLO = {"to": {"users": ["alice"]}, "title": "Hello"}

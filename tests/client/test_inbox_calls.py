@@ -10,7 +10,7 @@ import pytest
 from notifier.client import ConfigurationError, Counts, Item, Marked, Mutes, NotNotifier, ProblemError, TooOld
 from notifier.client.calls import Calls, Pause
 from notifier.client.inbox_calls import InboxCalls
-from tests.client.play import URL, Clock, Play, html, problem, refused, reply
+from tests.kit.play import URL, Clock, Play, html, problem, refused, reply
 
 COUNTS = {"counts": {"unread": 3, "unseen": 1}, "revision": 17, "expires_at": "2026-11-21T08:00:00.000Z"}
 STANDING = Counts(3, 1, 17, datetime(2026, 11, 21, 8, tzinfo=UTC))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.e2e.chromium import CHROMIUM, QUIET
+from tests.kit.chromium import CHROMIUM, QUIET
 
 
 @pytest.fixture(scope="module")

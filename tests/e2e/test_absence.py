@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.service import Client, Service, eventually
+from tests.kit.service import Client, Service, eventually
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.test_bad_requests import assert_problem
 from tests.e2e.test_inbox import COUNTS, FUTURE, ask, do, manage, publish
-from tests.service import API_KEY, Answer, Service
+from tests.kit.service import API_KEY, Answer, Service
 
 MEMBERS_ONLY, PUBLISHER = "key-of-one-who-keeps-members", "key-of-a-publisher"
 MAX_IDS, MAX_MEMBERS, MAX_MEMBERSHIPS, MAX_HISTORY = 20, 5, 2, 10

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.raw import HANDSHAKE, reset
-from tests.service import API_KEY, DEADLINE, JSON, NDJSON, PROBLEM, Answer, Client, Service
+from tests.kit.raw import HANDSHAKE, reset
+from tests.kit.service import API_KEY, DEADLINE, JSON, NDJSON, PROBLEM, Answer, Client, Service
 
 PUBLISHER, ANNOUNCER, CLEANER = "key-of-a-publisher", "key-of-an-announcer", "key-of-a-cleaner"
 NAMESAKE = "key-of-one-whose-id-begins-another"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from tests.e2e.chromium import CHROMIUM, check_accessibility, needs_axe
-from tests.service import Service
+from tests.kit.chromium import CHROMIUM, check_accessibility, needs_axe
+from tests.kit.service import Service
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

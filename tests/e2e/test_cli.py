@@ -18,9 +18,9 @@ import pytest
 from notifier import __version__
 from notifier.client import NotifierClient, Received
 from notifier.settings import Settings
-from tests.command import Command, end
-from tests.middle import PAGE, Middle, Reply
-from tests.service import API_KEY, DEADLINE, TOKEN_SECRETS, Service, eventually
+from tests.kit.command import Command, end
+from tests.kit.middle import PAGE, Middle, Reply
+from tests.kit.service import API_KEY, DEADLINE, TOKEN_SECRETS, Service, eventually
 
 
 @pytest.fixture(scope="module")

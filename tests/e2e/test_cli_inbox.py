@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from notifier.client import NotifierClient
-from tests.command import Command, end
-from tests.middle import Middle, Reply
-from tests.service import DEADLINE, Service, eventually
+from tests.kit.command import Command, end
+from tests.kit.middle import Middle, Reply
+from tests.kit.service import DEADLINE, Service, eventually
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from notifier.client import (
     TooNew,
     Unreachable,
 )
-from tests.middle import PAGE, Middle, Reply
-from tests.service import API_KEY, DEADLINE, Service, eventually
+from tests.kit.middle import PAGE, Middle, Reply
+from tests.kit.service import API_KEY, DEADLINE, Service, eventually
 
 
 @pytest.fixture

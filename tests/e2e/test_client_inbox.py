@@ -24,8 +24,8 @@ from notifier.client import (
     TooOld,
     UserReceipt,
 )
-from tests.middle import Middle, Reply
-from tests.service import API_KEY, DEADLINE, Service, eventually
+from tests.kit.middle import Middle, Reply
+from tests.kit.service import API_KEY, DEADLINE, Service, eventually
 
 
 @pytest.fixture

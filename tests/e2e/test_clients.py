@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 import websocket
 
-from tests.service import DEADLINE, Service
+from tests.kit.service import DEADLINE, Service
 
 ROOT = Path(__file__).parent.parent.parent
+KIT = ROOT / "tests/kit"
 TITLES = [f"number {number}" for number in range(50)]
 
 
@@ -54,7 +55,7 @@ def test_ws(service: Service, user: str) -> None:
     """The package `ws` of npm hears every notification, in order, with the subprotocol and without an extension."""
     client = subprocess.Popen(
         ["node", "ws_client.js", f"ws://127.0.0.1:{service.port}/v1/stream", service.token(user), str(len(TITLES))],
-        cwd=Path(__file__).parent,
+        cwd=KIT,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -71,7 +72,7 @@ def test_ws(service: Service, user: str) -> None:
 
 def run_command(service: Service, user: str, *command: str) -> list[str]:
     """Publish when a command has printed that it was welcomed, and return the lines that it prints until it ends."""
-    with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as client:
+    with subprocess.Popen(command, cwd=KIT, stdout=subprocess.PIPE, text=True) as client:
         try:
             assert client.stdout
             while "welcome" not in client.stdout.readline():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.raw import (
+from tests.kit.raw import (
     ACCEPT,
     BINARY,
     CLOSE,
@@ -20,7 +20,7 @@ from tests.raw import (
     frame,
     handshake,
 )
-from tests.service import PROBLEM, Service
+from tests.kit.service import PROBLEM, Service
 
 LIMIT = 65536  # the default of max_message_bytes
 SIZES = [0, 1, 125, 126, 127, 65535, LIMIT]

@@ -15,7 +15,7 @@ import redis
 from chaos.aside import Aside, running_aside
 from tests.e2e.test_delivery import children
 from tests.e2e.test_outage import FAST, Valkey, valkey
-from tests.service import Answer, Service, eventually
+from tests.kit.service import Answer, Service, eventually
 
 USERS = [f"user-{number}" for number in range(1000)]
 NOTE = {"to": {"users": USERS}, "title": "once", "data": "x" * 200}

@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Page
 
 from notifier.client import NotifierClient, State
 from notifier.client import Stream as Listener
-from tests.e2e.chromium import CHROMIUM
 from tests.e2e.test_inbox import Copy, Model, manage
-from tests.service import DEADLINE, Service, eventually
+from tests.kit.chromium import CHROMIUM
+from tests.kit.service import DEADLINE, Service, eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
-from tests.e2e.chromium import CHROMIUM, check_accessibility, needs_axe
-from tests.service import Service, eventually
+from tests.kit.chromium import CHROMIUM, check_accessibility, needs_axe
+from tests.kit.service import Service, eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

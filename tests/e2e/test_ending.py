@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from websockets.exceptions import ConnectionClosed
 
-from tests import raw
-from tests.service import DEADLINE, Service
+from tests.kit import raw
+from tests.kit.service import DEADLINE, Service
 
 
 def test_idle_connections() -> None:

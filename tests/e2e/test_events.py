@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_delivery import children, publish_numbers
-from tests.events import EventStream
-from tests.service import DEADLINE, Service, eventually
-from tests.valkey import pid_of, running_valkey
+from tests.kit.events import EventStream
+from tests.kit.service import DEADLINE, Service, eventually
+from tests.kit.valkey import pid_of, running_valkey
 
 SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from notifier.client import NotifierClient, Received, Stream
-from tests.e2e.example import (
+from tests.kit.example import (
     EXAMPLES,
     FILES,
     INSTALL,
@@ -25,7 +25,7 @@ from tests.e2e.example import (
     copy_examples,
     with_ports,
 )
-from tests.service import Service, eventually
+from tests.kit.service import Service, eventually
 
 Listen = Callable[..., Stream]
 

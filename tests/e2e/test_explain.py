@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.service import API_KEY, JSON, Service
+from tests.kit.service import API_KEY, JSON, Service
 
 BACKEND = {"Authorization": f"Bearer {API_KEY}", "Content-Type": JSON}
 

@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 
 from notifier.protocol import cursor
-from tests import raw
 from tests.e2e.test_poll import waiting
-from tests.events import EventStream
-from tests.raw import Peer
-from tests.service import API_KEY, Answer, Client, Service, eventually
-from tests.valkey import connected, running_valkey
+from tests.kit import raw
+from tests.kit.events import EventStream
+from tests.kit.raw import Peer
+from tests.kit.service import API_KEY, Answer, Client, Service, eventually
+from tests.kit.valkey import connected, running_valkey
 
 FUTURE = "999999999999999-0"
 COUNTS = "/v1/inbox/counts"

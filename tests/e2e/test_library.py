@@ -13,7 +13,7 @@ import pytest
 from notifier import __version__
 
 ROOT = Path(__file__).parent.parent.parent
-STATIC = ROOT / "notifier/static"
+STATIC = ROOT / "notifier/http/static"
 BUDGETS = {"notifier.js": 5_120, "notifier-inbox.js": 12_288}  # bytes, gzipped
 
 IS_BUILDABLE = shutil.which("node") and (ROOT / "node_modules/@swc/core").is_dir()

@@ -7,7 +7,7 @@ import redis
 
 from tests.e2e.test_delivery import children
 from tests.e2e.test_outage import FAST, valkey
-from tests.service import Service, eventually
+from tests.kit.service import Service, eventually
 
 
 def test_all_workers_are_counted() -> None:

@@ -14,10 +14,10 @@ import pytest
 import redis
 
 from chaos.aside import running_aside
-from notifier.embedded import find_server
+from notifier.server.embedded_valkey import find_server
 from tests.e2e.test_delivery import children
-from tests.ports import free_port
-from tests.service import Service, eventually
+from tests.kit.ports import free_port
+from tests.kit.service import Service, eventually
 
 FAST = {"broker_heartbeat": 0.3, "broker_deadline": 1.5, "redis_timeout": 1, "workers": 2}
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request
 
-from tests.e2e.chromium import CHROMIUM
 from tests.e2e.test_delivery import children
-from tests.service import Service, eventually
+from tests.kit.chromium import CHROMIUM
+from tests.kit.service import Service, eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.service import API_KEY, Service
+from tests.kit.service import API_KEY, Service
 
 BACKEND = {"Authorization": f"Bearer {API_KEY}"}
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.service import DEADLINE, Service
+from tests.kit.service import DEADLINE, Service
 
 ALLOWED, FOREIGN = "https://app.example.com", "https://evil.example.com"
 

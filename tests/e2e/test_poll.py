@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.e2e.test_delivery import children
-from tests.service import DEADLINE, Answer, Service, eventually
-from tests.valkey import pid_of, running_valkey
+from tests.kit.service import DEADLINE, Answer, Service, eventually
+from tests.kit.valkey import pid_of, running_valkey
 
 
 def poll(service: Service, user: str, *items: tuple[str, object], token: str = "", **query: object) -> Answer:

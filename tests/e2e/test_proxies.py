@@ -19,11 +19,11 @@ from urllib.parse import urlencode
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tests import raw
-from tests.proxies import KINDS, Proxy, certificate, enemy, is_installed
-from tests.raw import Peer
-from tests.service import DEADLINE, NDJSON, PROBLEM, Service, eventually
-from tests.valkey import running_valkey
+from tests.kit import raw
+from tests.kit.proxies import KINDS, Proxy, certificate, enemy, is_installed
+from tests.kit.raw import Peer
+from tests.kit.service import DEADLINE, NDJSON, PROBLEM, Service, eventually
+from tests.kit.valkey import running_valkey
 
 Frames = Iterator[dict[str, Any]]
 

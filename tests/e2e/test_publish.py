@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests import raw
-from tests.raw import Peer
-from tests.service import Answer, Client, Service, eventually
-from tests.valkey import pid_of, running_valkey
+from tests.kit import raw
+from tests.kit.raw import Peer
+from tests.kit.service import Answer, Client, Service, eventually
+from tests.kit.valkey import pid_of, running_valkey
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import redis
 
 from chaos.aside import running_aside
 from tests.e2e.test_outage import FAST, Valkey, is_ready, valkey
-from tests.service import Service, eventually
+from tests.kit.service import Service, eventually
 
 
 @pytest.fixture

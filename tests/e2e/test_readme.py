@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from notifier.client import NotifierClient
-from notifier.embedded import find_server
-from tests.e2e.reader import APP, REDIS, Block, Reader, blocks
+from notifier.server.embedded_valkey import find_server
+from tests.kit.reader import APP, REDIS, Block, Reader, blocks
 
 README, QUICKSTART = list(blocks("README.md")), list(blocks("docs/quickstart.md"))
 # What is not run, and why. Nothing is added here that could be run.

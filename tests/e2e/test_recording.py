@@ -9,7 +9,7 @@ import pytest
 
 from notifier.client import NotifierClient
 from notifier.testing.recording import RecordingNotifier
-from tests.service import API_KEY, DEADLINE, Service, eventually
+from tests.kit.service import API_KEY, DEADLINE, Service, eventually
 
 ACTIONS = ["seen", "read", "unread", "archive", "unarchive"]
 FILTERS: list[dict[str, Any]] = [

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, sync_playwright
 
-from tests.e2e.chromium import CHROMIUM, QUIET, Tab, connections
-from tests.proxies import enemy, is_installed
-from tests.service import Service, eventually
+from tests.kit.chromium import CHROMIUM, QUIET, Tab, connections
+from tests.kit.proxies import enemy, is_installed
+from tests.kit.service import Service, eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

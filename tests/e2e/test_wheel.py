@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from notifier import __version__
-from tests.ports import free_port
-from tests.service import eventually
+from tests.kit.ports import free_port
+from tests.kit.service import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SHOP_TEST = """

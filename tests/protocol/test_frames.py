@@ -10,7 +10,6 @@ from msgspec import Raw
 
 from notifier.errors import Disconnect, Forbidden, InvalidFrame, Problem, ProtocolViolation, TokenRefused
 from notifier.protocol import frames
-from notifier.protocol.account import NOTHING, Account
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import (
     MAX_REF,
@@ -27,6 +26,7 @@ from notifier.protocol.frames import (
     Unread,
     Unsubscribe,
 )
+from notifier.protocol.inbox_view import NOTHING, Account
 
 CURSOR = Cursor(1_763_661_600_123, 7)
 TEXT = "1763661600123-7"

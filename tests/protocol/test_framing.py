@@ -11,7 +11,7 @@ from notifier.errors import Restarting
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.framing import EVENTS, POLL, WEBSOCKET
-from tests.events import Parser
+from tests.kit.events import Parser
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.text()
 VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)

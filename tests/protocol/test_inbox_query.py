@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.errors import BadRequest, InvalidInboxAction, MalformedJson, NotifierError
-from notifier.protocol.account import Flags
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_query import Place, Query, Target, read_mutes, read_query, read_target
+from notifier.protocol.inbox_view import Flags
 
 ID = "019a0000-0000-7000-8000-000000000000"
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.protocol import cursor
+from notifier.protocol.catch_up import EPHEMERAL, NOTIFICATION, REMOVED, Entry, Page
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.recent import Recent
-from notifier.protocol.replay import EPHEMERAL, NOTIFICATION, REMOVED, Entry, Page
 
 PLENTY = 10**6  # bytes
 NAMES = ("user:a", "topic:b")

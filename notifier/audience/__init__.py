@@ -1,0 +1,1 @@
+"""The recipients: members of topics, and users."""

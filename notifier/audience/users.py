@@ -1,0 +1,126 @@
+"""Users: everything that is kept of one, to be told, erased, or cut off."""
+
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from notifier.audience.members import Members
+from notifier.broker.redis_connection import pack
+from notifier.broker.store import Store, require
+from notifier.inbox.inbox import Inbox, Listing
+from notifier.protocol import channel as channels
+from notifier.protocol import notification
+from notifier.protocol.catch_up import ERASED, HISTORY, REMOVED
+from notifier.protocol.inbox_query import ANY, MAX_LIMIT, Query
+
+_CUT_KEPT = 3_600_000  # ms: a worker that did not hear of it has learned it by then
+_PAGE = 500  # entries of a log at once
+
+
+class Users:
+    """All users. Every method may raise `BrokerUnavailable`."""
+
+    def __init__(self, store: Store, inbox: Inbox, members: Members) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._members = members
+
+    def disconnect(self, user: str) -> None:
+        """Close all connections of a user, on all workers."""
+        self._call("cut", user, b"disconnected")
+
+    def erase(self, user: str) -> None:
+        """Remove everything of a user, and close their connections.
+
+        What failed in the middle may be repeated: what names other keys goes before the keys that name it. What was
+        published meanwhile, or who was added to a topic, is found when the keys are removed.
+        """
+        channel = channels.of_user(user)
+        self._forget(user, self._inbox.standings([user])[0].topics, self._ids(channel))
+        ids, topics = self._call("erase", user, ERASED)
+        self._forget(user, (topic.decode() for topic in topics), [id.decode() for id in ids])
+
+    def export(self, user: str) -> dict[str, Any]:
+        """Return everything that is kept of a user, as `docs/http-api.md` describes it."""
+        channel = channels.of_user(user)
+        standing = self._inbox.standings([user])[0]
+        history = [body for kind, body in self._log(channel) if kind == HISTORY]
+        return {
+            "user": user,
+            "inbox": sorted(self._items(user), key=itemgetter("archived")),
+            "history": [msgspec.Raw(body) for body in history],
+            "topics": sorted(standing.topics),
+            "mutes": mutes_of(standing.mutes),
+        }
+
+    def _items(self, user: str) -> list[dict[str, Any]]:
+        """Return all items in one go: one that is archived meanwhile must not be missed, nor come twice."""
+        items: list[dict[str, Any]] = []
+        query = Query(ANY, MAX_LIMIT)
+        while True:
+            listing = self._inbox.page(user, query)
+            items += describe(listing)
+            if listing.next is None:
+                return items
+            query = query._replace(before=listing.next)
+
+    def _call(self, script: str, user: str, why: bytes) -> Any:
+        command = self._store.call(script, (self._store.sharded(channels.of_user(user)),), (why, _CUT_KEPT))
+        return require(self._store.carry_out([command])[0])
+
+    def _log(self, channel: str) -> list[tuple[bytes, bytes]]:
+        """Return the entries of a log: kind and body."""
+        found: list[tuple[bytes, bytes]] = []
+        start = b"-"
+        while True:
+            page = self._store.ask("XRANGE", self._store.of(channel, "log"), start, "+", "COUNT", _PAGE)
+            found += [(fields[0], fields[1]) for _, fields in page]
+            if len(page) < _PAGE:
+                return found
+            start = b"(" + page[-1][0]
+
+    def _ids(self, channel: str) -> list[str]:
+        """Return the ids of the notifications that a log names."""
+        log = self._log(channel)
+        return [body.decode() if kind == REMOVED else notification.id_of(body) for kind, body in log]
+
+    def _forget(self, user: str, topics: Iterable[str], ids: list[str]) -> None:
+        """Let topics and notifications name a user no more."""
+        for topic in topics:
+            self._members.remove(topic, [user])
+        self._erase_records(channels.of_user(user), ids)
+
+    def _erase_records(self, channel: str, ids: list[str]) -> None:
+        """Let no notification say any more that it went to a channel."""
+        keys = [self._store.key("notification", id) for id in ids]
+        records = self._store.execute([pack("GET", key) for key in keys])
+        commands = []
+        for key, record in zip(keys, records, strict=True):
+            names = msgspec.json.decode(require(record) or b"[]", type=list[str])
+            rest = [name for name in names if name != channel]
+            commands.append(pack("SET", key, msgspec.json.encode(rest), "XX", "KEEPTTL") if rest else pack("DEL", key))
+        self._store.tell(commands)
+
+
+def describe(listing: Listing) -> list[dict[str, Any]]:
+    """Return the items of a page as they go out."""
+    return [
+        {
+            "cursor": str(item.cursor),
+            "channel": item.channel,
+            "notification": msgspec.Raw(item.body),
+            **item.flags._asdict(),
+        }
+        for item in listing.items
+    ]
+
+
+def mutes_of(mutes: Any) -> dict[str, list[str]]:
+    """Return what a user has muted, as it goes out."""
+    parted = sorted(name.split(":", 1) for name in mutes)
+    return {
+        "types": [name for kind, name in parted if kind == "type"],
+        "topics": [name for kind, name in parted if kind == "topic"],
+    }

@@ -1,0 +1,1 @@
+"""Redis: connections to it, scripts, keys, the log and the subscription."""

@@ -1,0 +1,262 @@
+"""The broker: publications, history and idempotency keys in Redis."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+import redis
+
+from notifier.broker.redis_connection import pack, unavailable
+from notifier.broker.store import Store, require
+from notifier.errors import Problem
+from notifier.protocol import channel as channels
+from notifier.protocol import cursor
+from notifier.protocol.catch_up import EXPIRED, REMOVED, Entry, Page
+from notifier.protocol.clock import Clock
+from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.settings import Settings
+from notifier.telemetry import metrics
+
+PAGE = 100  # entries per read of a channel
+_PAGES_BYTES, _LEAST_PAGE, _LONGEST_PAGE = 1 << 20, 4096, 65536  # of all pages of a read, and of each
+_BEAT_KEPT = 60_000  # ms
+_META_OUTLIVES = 30 * 86400 * 1000  # ms: so long a client that was away can be told what it lost
+
+
+class Append(NamedTuple):
+    """One entry to append to one channel. `expires` is in Unix ms, 0 for never.
+
+    With a `mark`, the same append again changes nothing and answers with the first one's cursor. `is_twin`: the same
+    notification goes to other channels, too, not all of them users'. `not_before` is for who removes one: a time in ms
+    that is not later than its entry.
+    """
+
+    channel: str
+    kind: bytes
+    body: bytes
+    expires: int = 0
+    collapse_key: str = ""
+    mark: str = ""
+    type: str = ""
+    is_twin: bool = False
+    not_before: int = 0
+
+
+class Appended(NamedTuple):
+    """Where an entry stands, whether a worker had a subscriber, and whether the user has muted its type."""
+
+    cursor: str
+    online: bool
+    muted: bool = False
+
+
+class Claim(NamedTuple):
+    """What became of an idempotency key: `claimed` with the id and time to publish under, `answered` with the answer,
+    `running` or `mismatch`."""
+
+    outcome: str
+    id: str = ""
+    created: float = 0
+    answer: bytes = b""
+
+
+class Broker:
+    """What one worker asks of Redis. Every method may raise `BrokerUnavailable`."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+
+    def append(self, batches: Iterable[list[Append]], records: list[tuple[str, list[str]]]) -> list[list[Any]]:
+        """Append entries and carry them to the workers.
+
+        Each batch is one publication; its answer is a list of `Appended`, or of the problem that it met. `records`
+        are ids of notifications and the channels that they go to, to be kept for a recall; they are written first, so
+        that a crash in between leaves nothing that cannot be recalled. With `min_replicas`, what too few of them have
+        is not acknowledged.
+        """
+        batches = list(batches)
+        commands = [self._record(id, names) for id, names in records]
+        commands += [self._append_command(item) for batch in batches for item in batch]
+        replies = iter(self._store.carry_out(commands, self._settings.min_replicas)[len(records) :])
+        return [[_appended(next(replies)) for _ in batch] for batch in batches]
+
+    def recall(self, id: str, not_before: int) -> list[str]:
+        """Take a notification out of every log and tell the workers. Returns the channels that it went to.
+
+        `not_before` is a time in ms that is not later than any of its entries.
+        """
+        record = self._store.ask("GET", self._store.key("notification", id))
+        names: list[str] = msgspec.json.decode(record) if record else []
+        commands = []
+        for channel in names:
+            commands.append(self._append_command(Append(channel, REMOVED, id.encode(), not_before=not_before)))
+        for reply in self._store.carry_out(commands):
+            require(reply)
+        # Last, so that a recall that was cut off can be repeated.
+        self._store.ask("DEL", self._store.key("notification", id))
+        return names
+
+    def find(self, id: str) -> list[str] | None:
+        """Return the channels that a notification went to, or None if there is no such notification (any more)."""
+        record = self._store.ask("GET", self._store.key("notification", id))
+        return msgspec.json.decode(record, type=list[str]) if record else None
+
+    def claim(self, keys: list[tuple[str, str, str, float]]) -> list[Claim]:
+        """Claim idempotency keys: name, fingerprint of the request, and the id and time to use if it is free."""
+        lease, age = 1000 * self._settings.idempotency_lease, 1000 * self._settings.idempotency_age
+        return [
+            _claim(reply)
+            for reply in self._store.carry_out(
+                [
+                    self._store.call(
+                        "claim", (self._store.key("idempotency", name),), (fingerprint, id, created, lease, age)
+                    )
+                    for name, fingerprint, id, created in keys
+                ]
+            )
+        ]
+
+    def answer(self, answers: list[tuple[str, bytes]]) -> None:
+        """Keep the answers of idempotent requests."""
+        self._store.tell([pack("HSET", self._store.key("idempotency", name), "answer", text) for name, text in answers])
+
+    def release(self, names: list[str]) -> None:
+        """Let requests that failed be tried again at once."""
+        self._store.tell([pack("HSET", self._store.key("idempotency", name), "lease", 0) for name in names])
+
+    def read(self, positions: list[tuple[str, Cursor]], now: int) -> list[Page | Problem]:
+        """Return what each channel's log has after a position, or why it cannot be read. `now` is in Unix ms.
+
+        Pages are small where many are read: who reads slowly is sent little of them, and reads the rest again.
+        """
+        if not positions:
+            return []
+        budget = min(max(_PAGES_BYTES // len(positions), _LEAST_PAGE), _LONGEST_PAGE)
+        commands = [
+            self._store.call(
+                "read", (self._store.of(channel, "log"), self._store.of(channel, "meta")), (str(position), PAGE, budget)
+            )
+            for channel, position in positions
+        ]
+        metrics.SHARED_LOG_READS.inc(sum(not channel.startswith("user:") for channel, _ in positions))
+        replies = self._store.carry_out(commands, pipeline=self._store.reading)
+        return [unavailable(reply) if isinstance(reply, redis.RedisError) else _page(reply, now) for reply in replies]
+
+    def remembers(self, channel: str) -> int:
+        """Return for how long it is known what a channel has lost, in ms."""
+        return self._settings.history_age(channel) + _META_OUTLIVES
+
+    def marks(self, channels: list[str]) -> list[tuple[Cursor, Cursor] | Problem]:
+        """Return of each channel's log the last entry and the highest one that fell out of it, or a problem."""
+        commands = [pack("HMGET", self._store.of(channel, "meta"), "logged", "floor") for channel in channels]
+        return [
+            unavailable(reply) if isinstance(reply, redis.RedisError) else _cursors(reply)
+            for reply in self._store.execute(commands, pipeline=self._store.reading)
+        ]
+
+    def note_regression(self, seen: list[tuple[str, Cursor]]) -> int:
+        """Let whoever resumes from before these entries be told that something is gone, where they no longer exist.
+
+        Returns of how many channels that was news.
+        """
+        commands = [
+            self._store.call("raise", (self._store.sharded(channel),), (str(last), _META_OUTLIVES))
+            for channel, last in seen
+        ]
+        return sum(require(reply) for reply in self._store.carry_out(commands))
+
+    def beat(self, channel: str, node: str) -> None:
+        """Let every worker hear that this one lives, and the latest time that any of them has seen; learn it, too.
+
+        Raises:
+            BrokerUnavailable: besides, where nothing can be written, or reaches too few replicas.
+        """
+        keys = self._store.sharded(channel), self._store.of(channel, "beat")
+        command = self._store.call("beat", keys, (node, _BEAT_KEPT, self._clock.ms))
+        [reply] = self._store.carry_out([command], self._settings.min_replicas)
+        ms, written = require(reply)
+        self._clock.observe(int(ms))
+        require(written)
+
+    def birth(self) -> Cursor:
+        """Return when this database was first used. A cursor from before has lost everything."""
+        key, now = self._store.key("birth", ""), self._now()
+        born = self._store.ask("GET", key)
+        if born is None:
+            self._store.ask("SET", key, now, "NX")
+            born = self._store.ask("GET", key)
+        return Cursor(int(born), 0)
+
+    def info(self) -> dict[str, str]:
+        """Return what Redis tells of itself: version, persistence, memory, replicas."""
+        text: bytes = self._store.ask("INFO", "server", "persistence", "memory", "replication")
+        return dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+
+    def _now(self) -> int:
+        """Return the time of Redis in ms; the clock takes it over."""
+        seconds, microseconds = self._store.ask("TIME")
+        now = int(seconds) * 1000 + int(microseconds) // 1000
+        self._clock.observe(now)
+        return now
+
+    def _append_command(self, item: Append) -> bytes:
+        settings = self._settings
+        return self._store.call(
+            "append",
+            (self._store.sharded(item.channel),),
+            (
+                item.kind,
+                item.body,
+                self._clock.ms,
+                settings.max_history,
+                settings.history_age(item.channel),
+                item.collapse_key,
+                item.expires,
+                _META_OUTLIVES,
+                1000 * settings.idempotency_age if item.mark else 0,
+                item.mark,
+                item.type,
+                int(channels.is_user(item.channel)),
+                int(item.is_twin),
+                item.not_before,
+            ),
+        )
+
+    def _record(self, id: str, names: list[str]) -> bytes:
+        age = max(map(self._settings.history_age, names))
+        return pack("SET", self._store.key("notification", id), msgspec.json.encode(names), "PX", age)
+
+
+def _appended(reply: Any) -> Appended | Problem:
+    if isinstance(reply, redis.RedisError):
+        return unavailable(reply)
+    return Appended(reply[0].decode(), reply[1] > 0, reply[2] > 0)
+
+
+def _claim(reply: Any) -> Claim:
+    outcome, *rest = require(reply)
+    if outcome == b"claimed":
+        return Claim("claimed", rest[0].decode(), float(rest[1]))
+    return Claim(outcome.decode(), answer=rest[0] if rest else b"")
+
+
+def _cursors(values: list[bytes | None]) -> tuple[Cursor, Cursor]:
+    first, second = (cursor.parse(value) if value else BEGINNING for value in values)
+    return first, second
+
+
+def _page(reply: Any, now: int) -> Page:
+    *meta, exists, complete, entries = reply
+    floor, logged = _cursors(meta)
+    if not exists:
+        floor = max(floor, logged)  # it has expired as a whole
+    return Page([_entry(id, fields, now) for id, fields in entries], bool(complete), floor)
+
+
+def _entry(id: bytes, fields: list[bytes], now: int) -> Entry:
+    options = dict(zip(fields[2::2], fields[3::2], strict=True))
+    if int(options.get(b"x", now + 1)) <= now:
+        return Entry(id, b"", EXPIRED, b"")
+    return Entry(id, b"", fields[0], fields[1])

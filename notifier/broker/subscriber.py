@@ -1,0 +1,146 @@
+"""The subscriber: one connection to Redis on which this worker hears what any worker publishes.
+
+It is supervised: it connects anew with a growing, random pause, subscribes to what is wanted, and tells the node
+when it went deaf and when it hears again. Silence is noticed by the node's own heartbeat: a connection that is open
+but dead brings no error.
+"""
+
+import logging
+import random
+import threading
+import time
+from typing import Any, Protocol
+
+from notifier.broker.redis_connection import Wire, pack
+from notifier.errors import BrokerUnavailable
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500  # channels per SSUBSCRIBE, so that a large worker does not hold up Redis for long
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts to connect
+
+
+class Listener(Protocol):
+    """Who is told what the subscriber hears."""
+
+    def wanted(self) -> list[str]:
+        """Return all channels that are to be heard."""
+
+    def deaf(self) -> None:
+        """Note that from now on nothing is heard."""
+
+    def confirmed(self, channels: list[str]) -> None:
+        """Note that these channels are heard from now on."""
+
+    def heard(self, messages: list[tuple[str, bytes]]) -> None:
+        """Take what came, in order: channel and what was published to it."""
+
+
+class Subscriber:
+    """Keeps this worker subscribed. Redis knows a channel by `prefix:{channel}`."""
+
+    def __init__(self, url: str, prefix: str, timeout: float, listener: Listener) -> None:
+        self._wire = Wire(url, timeout, listens=True)
+        self._prefix = prefix
+        self._listener = listener
+        self._open = False
+        self._connects = 0  # how many times it has connected
+        self._stopped = False
+        self._to_subscribe: list[str] = []
+        self._to_unsubscribe: list[str] = []
+        self._changed = threading.Event()
+        self._sending = threading.Lock()  # two threads write; commands must not mix
+
+    def start(self) -> None:
+        """Begin to listen, in threads of its own."""
+        for run in (self._listen, self._reconcile):
+            threading.Thread(target=run, name=f"subscriber {run.__name__}", daemon=True).start()
+
+    def subscribe(self, channel: str) -> None:
+        """Ask for a channel; `Listener.confirmed` tells when it is heard."""
+        self._to_subscribe.append(channel)
+        self._changed.set()
+
+    def unsubscribe(self, channel: str) -> None:
+        """Give up a channel, one that has been confirmed."""
+        self._to_unsubscribe.append(channel)
+        self._changed.set()
+
+    def reconnect(self) -> None:
+        """Drop the connection: it is open, but nothing is heard on it."""
+        self._wire.close()
+
+    def stop(self) -> None:
+        """End for good."""
+        self._stopped = True
+        self._wire.close()
+
+    def _listen(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._stopped:
+            try:
+                self._wire.connect()
+                self._subscribe_all()
+                while True:
+                    self._take(self._wire.receive())
+                    pause = _FIRST_PAUSE
+            except BrokerUnavailable as error:
+                if not self._stopped:
+                    logger.warning("The subscriber lost Redis: %s", error.detail)
+            except Exception:
+                # This loop must survive: without it the worker is deaf.
+                logger.exception("The subscriber failed")
+                self._wire.close()
+            if self._open:
+                self._open = False
+                self._listener.deaf()
+            time.sleep(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _subscribe_all(self) -> None:
+        wanted = self._listener.wanted()
+        self._to_subscribe, self._to_unsubscribe = [], []  # all that is wanted now is in that list
+        self._open = True
+        self._connects += 1
+        self._send("SSUBSCRIBE", wanted, self._connects)
+
+    def _reconcile(self) -> None:
+        while not self._stopped:
+            self._changed.wait()
+            self._changed.clear()
+            if not self._open:
+                continue  # whoever connects asks for all that is wanted
+            connect = self._connects
+            asked, self._to_subscribe = self._to_subscribe, []
+            given_up, self._to_unsubscribe = self._to_unsubscribe, []
+            try:
+                self._send("SUNSUBSCRIBE", given_up, connect)
+                self._send("SSUBSCRIBE", asked, connect)
+            except BrokerUnavailable:
+                continue  # the listening thread meets the same and connects anew
+
+    def _send(self, command: str, channels: list[str], connect: int) -> None:
+        """Send a command on the connection it was meant for; on a later one it would be out of order."""
+        for start in range(0, len(channels), _BATCH):
+            batch = channels[start : start + _BATCH]
+            with self._sending:
+                if connect != self._connects:
+                    return
+                self._wire.send([pack(command, *(f"{self._prefix}:{{{channel}}}" for channel in batch))])
+
+    def _take(self, replies: list[Any]) -> None:
+        messages: list[tuple[str, bytes]] = []
+        confirmed = []
+        start = len(self._prefix) + 2
+        for reply in replies:
+            if not isinstance(reply, list):
+                raise BrokerUnavailable(f"Redis refused to subscribe: {reply}")
+            if reply[0] == b"smessage":
+                messages.append((reply[1][start:-1].decode(), reply[2]))
+            elif reply[0] == b"ssubscribe":
+                confirmed.append(reply[1][start:-1].decode())
+        # A channel's confirmation comes before its first message, and to hear a message early does no harm.
+        if confirmed:
+            self._listener.confirmed(confirmed)
+        if messages:
+            self._listener.heard(messages)

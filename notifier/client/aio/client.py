@@ -1,0 +1,240 @@
+"""The client for asyncio: the same calls and streams as `notifier.client.sync`, awaited."""
+
+import asyncio
+import contextlib
+import inspect
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from notifier.client.aio.backend import AsyncBackend
+from notifier.client.aio.inbox import AsyncInbox
+from notifier.client.answer import Accepted, Answer, Published
+from notifier.client.base import ClientBase, Reading, StreamBase
+from notifier.client.calls import Exchange, Outcome, Steps, new_key
+from notifier.client.configuration import failure, require_token
+from notifier.client.errors import ProblemError, Unreachable
+from notifier.client.events import Event, Position
+from notifier.client.notification import Batch, Batcher, Notification
+from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
+
+T = TypeVar("T")
+Many = Iterable[Mapping[str, Any] | bytes] | AsyncIterable[Mapping[str, Any] | bytes]
+
+
+class AsyncNotifierClient(ClientBase, AsyncBackend):
+    """`NotifierClient` for asyncio: the same arguments and methods."""
+
+    def _open(self) -> None:
+        self._http = httpx.AsyncClient()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections of the calls."""
+        await self._http.aclose()
+
+    async def publish(
+        self,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Published:
+        """See `NotifierClient.publish`."""
+        return await self._run(self._calls.publish({**(notification or {}), **members}, idempotency_key, deadline))
+
+    async def publish_many(
+        self, notifications: Many, *, idempotency_key: str | None = None, deadline: float | None = None
+    ) -> AsyncIterator[Published | ProblemError]:
+        """See `NotifierClient.publish_many`; the notifications may come asynchronously, too."""
+        batcher = Batcher(idempotency_key or new_key())
+        async for notification in each(notifications):
+            for batch in batcher.add(notification):
+                for result in await self.publish_batch(batch, deadline=deadline):
+                    yield result
+        for batch in batcher.rest():
+            for result in await self.publish_batch(batch, deadline=deadline):
+                yield result
+
+    async def publish_batch(self, batch: Batch, *, deadline: float | None = None) -> list[Published | ProblemError]:
+        """See `NotifierClient.publish_batch`."""
+        return await self._run(self._calls.publish_batch(batch, deadline))
+
+    async def publish_as_user(
+        self,
+        topic: str,
+        notification: Mapping[str, Any] | None = None,
+        /,
+        *,
+        token: str | None = None,
+        idempotency_key: str | None = None,
+        deadline: float | None = None,
+        **members: Unpack[Notification],
+    ) -> Accepted:
+        """See `NotifierClient.publish_as_user`."""
+        whole, token = {**(notification or {}), **members}, self._static(token)()
+        return await self._run(self._calls.publish_as_user(topic, whole, token, idempotency_key, deadline))
+
+    async def recall(self, id: str, *, deadline: float | None = None) -> None:
+        """Take a notification back."""
+        await self._run(self._calls.recall(id, deadline))
+
+    async def find(self, id: str, *, deadline: float | None = None) -> list[str]:
+        """Return the channels that a notification went to."""
+        return await self._run(self._calls.find(id, deadline))
+
+    async def status(self, *, deadline: float | None = None) -> dict[str, Any]:
+        """Return with what the service runs."""
+        return await self._run(self._calls.status(deadline))
+
+    def inbox(self, *, token: str | None = None) -> AsyncInbox:
+        """See `NotifierClient.inbox`."""
+        return AsyncInbox(self._inbox_calls(token), self._run)
+
+    def listen(
+        self,
+        topics: Sequence[str] = (),
+        since: str | Position | None = None,
+        *,
+        token: str | None = None,
+        get_token: Callable[[], str | Awaitable[str]] | None = None,
+        deadline: float | None = None,
+        inbox: bool = False,
+    ) -> "AsyncStream":
+        """See `NotifierClient.listen`; `get_token` may be a coroutine function."""
+        listener = self._listener(topics, since, get_token is not None, deadline, inbox)
+        return AsyncStream(listener, self._configuration, get_token or self._static(token))
+
+    async def _run(self, steps: Steps[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            outcome = await (self._exchange(step) if isinstance(step, Exchange) else asyncio.sleep(step.seconds))
+
+    async def _exchange(self, step: Exchange) -> Answer | Unreachable:
+        reading = Reading(self.url, step, time.monotonic)
+        try:
+            async with self._http.stream(**reading.options) as response:
+                async for part in response.aiter_bytes():
+                    reading.add(part)
+                return reading.answer(response.status_code, response.headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return reading.failed(error)
+
+
+class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
+    """What comes for a user, one event after the other; see `NotifierClient.listen`.
+
+    Ends when it is closed, also by another task.
+    """
+
+    _socket: ClientConnection | None = None
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._closed = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        """Wait for the welcome: what is published from now on comes."""
+        while True:
+            step = await self._peek()
+            if self._listener.is_welcome or self._closed.is_set():
+                return self
+            await self._advance(step)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def __anext__(self) -> Event:
+        while not self._closed.is_set():
+            step = await self._peek()
+            if isinstance(step, Emit):
+                self._done(None)
+                return step.event
+            await self._advance(step)
+        await self._leave()  # it may have been closed by another task while it connected
+        raise StopAsyncIteration
+
+    async def _peek(self) -> Step:
+        try:
+            return self._next_step()
+        except Exception:
+            await self._leave()
+            raise
+
+    async def _advance(self, step: Step) -> None:
+        self._done(await self._carry_out(step))
+
+    async def close(self) -> None:
+        """Leave."""
+        self._closed.set()
+        if ack := self._listener.take_ack():
+            await self._send(ack)
+        await self._leave()
+
+    async def _fetch_token(self) -> str | Exception:
+        try:
+            token = self._get_token()
+            return require_token(await token if inspect.isawaitable(token) else token)
+        except Exception as error:  # whatever the caller's function raises
+            return error
+
+    async def _connect(self, token: str, timeout: float) -> Opened | Answer | Unreachable:
+        url = self._configuration.stream_url
+        try:
+            self._socket = await connect(url, **self._configuration.handshake(token, timeout))
+        except InvalidStatus as refused:
+            return self._configuration.refusal(refused.response)
+        except (OSError, WebSocketException) as error:
+            return failure(url, error)
+        return Opened(self._socket.subprotocol)
+
+    async def _send(self, text: str) -> None:
+        if self._socket:
+            with contextlib.suppress(ConnectionClosed):
+                await self._socket.send(text)
+
+    async def _receive(self, timeout: float) -> str | Closed:
+        if not self._socket:
+            return BROKEN
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._socket.recv(decode=True)
+        except TimeoutError:
+            return SILENCE
+        except ConnectionClosed as closed:
+            return Closed(closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else BROKEN
+
+    async def _leave(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket:
+            await socket.close()
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+
+
+async def each(many: Many) -> AsyncIterator[Mapping[str, Any] | bytes]:
+    """Yield notifications that come either way."""
+    if isinstance(many, AsyncIterable):
+        async for item in many:
+            yield item
+    else:
+        for item in many:
+            yield item

@@ -1,0 +1,1 @@
+"""The live connections of clients, from the socket up."""

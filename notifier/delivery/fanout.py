@@ -1,0 +1,348 @@
+"""Fan out: from what Redis carries to every connection of a channel, and the certainty of hearing it."""
+
+import logging
+import time
+from collections import defaultdict
+
+from notifier.broker.heartbeat import NODES, Heartbeat
+from notifier.broker.log import Broker
+from notifier.broker.subscriber import Subscriber
+from notifier.connections.hub import Channel, Hub
+from notifier.connections.stream import StreamConnection
+from notifier.delivery.replayer import Replayer, encode_entry
+from notifier.errors import Disconnected, Problem
+from notifier.inbox.feed import Teller
+from notifier.protocol import channel as channels
+from notifier.protocol import cursor, notification
+from notifier.protocol.catch_up import DISCONNECT, EPHEMERAL, ERASED, STATE, Entry
+from notifier.protocol.clock import Clock
+from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.framing import Framing
+from notifier.settings import Settings
+from notifier.telemetry import metrics
+
+logger = logging.getLogger(__name__)
+
+YIELD_EVERY = 200  # writes, about half a millisecond: HTTP has its turn in between
+_WRITE = 65536  # bytes of frames joined into one write
+_LINGER = 10.0  # seconds that a channel stays subscribed after its last connection: people reload pages
+_MOST_SPARED = 10_000  # notifications that have yet to be heard
+_WINDOW = 1000  # ms: entries of several channels may change places within it, well inside the replay overlap
+
+
+class FanOut:
+    """Subscribes to what the hub's connections hear, and is the listener of that subscription.
+
+    `birth` is since when the database exists, unknown until Redis was first reached; `complete` is up to when
+    everything has been fanned out.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        hub: Hub[StreamConnection],
+        replayer: Replayer,
+        teller: Teller,
+        clock: Clock,
+        name: str,
+    ) -> None:
+        self._broker = broker
+        self._teller = teller
+        self._hub = hub
+        self._replayer = replayer
+        self._clock = clock
+        self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, settings.redis_timeout, self)
+        self.heartbeat = Heartbeat(
+            settings, broker, clock, name, prepare=self._look_at_birth, on_silence=self._subscriber.reconnect
+        )
+        self._hears = False
+        self._no_echo: dict[str, StreamConnection] = {}  # by the id of what it publishes itself
+        self.birth = BEGINNING
+        self.complete = replayer.complete
+
+    def start(self) -> None:
+        """Begin to hear, in threads of its own."""
+        self._subscriber.start()
+        self.heartbeat.start()
+
+    def stop(self) -> None:
+        """Hear no more."""
+        self._subscriber.stop()
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether this worker hears what is published."""
+        return self._hears and self.heartbeat.is_heard
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this worker hears what is published, and could write to Redis when it last tried."""
+        return self.is_hearing and self.heartbeat.writes
+
+    def join(self, name: str, connection: StreamConnection) -> None:
+        """Let a connection hear a channel."""
+        if self._hub.join(name, connection):
+            self._subscriber.subscribe(name)
+
+    def leave(self, name: str, connection: StreamConnection) -> None:
+        """Let a connection hear a channel no more."""
+        self._hub.leave(name, connection, time.time())
+
+    def spare(self, id: str, name: str, connection: StreamConnection) -> None:
+        """Do not send a connection the notification that it publishes itself, when it is heard on that channel."""
+        channel = self._hub.get(name)
+        if channel is None or connection not in channel.connections:
+            return  # it does not hear it, and perhaps this worker does not either: that would be remembered for nothing
+        self._no_echo[id] = connection
+        if len(self._no_echo) > _MOST_SPARED:
+            del self._no_echo[next(iter(self._no_echo))]  # it was never heard
+
+    def forget_idle(self) -> None:
+        """Give up the channels that nobody has heard for a while."""
+        for name in self._hub.forget_idle(time.time() - _LINGER):
+            self._subscriber.unsubscribe(name)
+
+    # What the subscriber tells its listener.
+
+    def wanted(self) -> list[str]:
+        """Return all channels that are to be heard.
+
+        This worker has a new connection to Redis, perhaps to another database: nothing is heard before it is known
+        since when there is one, and what time it is.
+        """
+        self._look_at_birth()
+        return [NODES, *(channel.name for channel in self._hub.channels())]
+
+    def deaf(self) -> None:
+        """Put everybody behind: what is published from now on is read from the log, in order over all channels."""
+        metrics.DEAF.inc()
+        self._hears = False
+        self._replayer.recent.clear()
+        for channel in self._hub.channels():
+            channel.confirmed = False
+        self._teller.deaf(self._hub.channels())
+        for connection in self._hub.members(channels.ALL):
+            self._replayer.fall_behind(connection)
+        for channel in self._hub.channels():
+            channel.ahead = None  # all are served from where they are; another server may give out earlier ids
+
+    def confirmed(self, names: list[str]) -> None:
+        """Begin with channels that are heard from now on: learn what their logs have, and serve who waits."""
+        self._hears = self._hears or NODES in names
+        fresh = [name for name in names if (channel := self._hub.get(name)) and not channel.confirmed]
+        marks = dict(zip(fresh, self._broker.marks(fresh), strict=True))
+        readable = {name: mark for name, mark in marks.items() if not isinstance(mark, Problem)}
+        self._notice_regression(readable)
+        for name in marks:
+            channel = self._hub.get(name)
+            if channel is not None:
+                # Whoever is before the floor has to be told. A log that cannot be read is met when it is.
+                channel.confirm(max(readable.get(name, (BEGINNING,))))
+                self._teller.hears(channel)
+                self._clock.observe(channel.last.ms)
+                for connection in list(channel.connections):
+                    if connection.catch_up:
+                        self._replayer.put(connection)
+        if NODES in names:
+            self.heartbeat.beat()  # nobody is served before the first one is heard
+
+    def heard(self, messages: list[tuple[str, bytes]]) -> None:
+        """Fan out what came, channel by channel, so that each connection gets one write."""
+        groups: dict[str, list[Entry]] = defaultdict(list)
+        opened = newest = 0
+        for name, message in messages:
+            if name == NODES:
+                newest = max(newest, self.heartbeat.hear(message))
+                continue
+            try:
+                entry = Entry(*message.split(b" ", 3))
+                ms = cursor.parse(entry.id).ms
+            except (TypeError, ValueError):
+                logger.warning("Something that is no entry was published to %s", name)
+                continue
+            if entry.kind in (STATE, DISCONNECT):
+                if entry.kind == DISCONNECT:  # what was published before is to be forgotten with the rest
+                    self._fan_out_all(groups)
+                    groups.clear()
+                self._hear_of_user(name, entry)
+                continue
+            self._clock.observe(ms)
+            newest = max(newest, ms)
+            if ms > opened + _WINDOW:
+                self._fan_out_all(groups)
+                groups.clear()
+                opened = ms
+            groups[name].append(entry)
+        self._fan_out_all(groups)
+        has_begun = bool(self.complete.ms)
+        self.complete.observe(newest)
+        if not has_begun:
+            for connection in self._hub.members(channels.ALL):
+                if connection.catch_up:
+                    self._replayer.put(connection)
+
+    def _hear_of_user(self, name: str, entry: Entry) -> None:
+        """Take what is no entry: something was done with the inbox of a user, or they are to go."""
+        channel = self._hub.get(name)
+        if channel is None:
+            return
+        if entry.kind == STATE:
+            self._teller.changed(channel, entry.body)
+            return
+        when, why = entry.body.split()
+        is_news = channel.cut_off(int(when))
+        if why == ERASED:
+            self._replayer.recent.forget(name)
+            channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
+            channel.ahead = None
+            channel.doubt()
+        if is_news:
+            for connection in list(channel.connections):
+                connection.close(Disconnected())
+
+    def _fan_out_all(self, groups: dict[str, list[Entry]]) -> None:
+        for name, entries in groups.items():
+            channel = self._hub.get(name)
+            if channel is not None:
+                self._fan_out(channel, entries)
+
+    def _fan_out(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
+        seen = channel.seen
+        self._notice_gap(channel, entries)
+        self._replayer.recent.hear(channel.name, entries, seen)
+        writes, spared = _Writes(channel.name, entries), self._spared(channel, entries)
+        connections = list(channel.connections)
+        members = channel.connections
+        metrics.DELIVERIES.inc(len(entries) * len(connections))
+        for start in range(0, len(connections), YIELD_EVERY):
+            if start:
+                time.sleep(0)
+                if channel.ahead:  # a replay has come to its end meanwhile
+                    _leave_out_overtaken(channel.ahead, entries, spared)
+            for connection in connections[start : start + YIELD_EVERY]:
+                if start and connection not in members:
+                    continue  # it has left meanwhile
+                if connection in spared:
+                    self._pass_on(connection, channel, spared[connection])
+                elif connection.catch_up is not None:
+                    connection.catch_up.hear(channel.name, entries)
+                else:
+                    self._write(connection, channel, writes[connection.framing])
+        channel.delivered = channel.seen
+        self._teller.heard(channel, entries)
+
+    def _spared(self, channel: Channel[StreamConnection], entries: list[Entry]) -> dict[StreamConnection, list[Entry]]:
+        """Return who is not to be sent all of these entries, and what they are to be sent."""
+        spared: dict[StreamConnection, list[Entry]] = {}
+        for connection in self._teller.muters:
+            if connection in channel.connections:
+                named = [(channel.name, entry) for entry in entries]
+                spared[connection] = [entry for _, entry in self._teller.spare(connection, named)]
+        if channel.ahead:
+            _leave_out_overtaken(channel.ahead, entries, spared)
+        if self._no_echo:
+            for entry in entries:
+                own = self._no_echo.pop(notification.id_of(entry.body), None)
+                if own:
+                    spared[own] = [each for each in spared.get(own, entries) if each is not entry]
+        return spared
+
+    def _pass_on(self, connection: StreamConnection, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
+        if not entries:
+            return
+        if connection.catch_up is not None:
+            connection.catch_up.hear(channel.name, entries)
+        else:
+            self._write(connection, channel, _Writes(channel.name, entries)[connection.framing])
+
+    def _write(
+        self, connection: StreamConnection, channel: Channel[StreamConnection], writes: list[tuple[bytes, bytes]]
+    ) -> None:
+        taken = b""
+        for data, last in writes:
+            if not connection.deliver(data):
+                self._replayer.fall_behind(connection)
+                if taken and connection.catch_up:
+                    connection.catch_up.positions[channel.name] = cursor.parse(taken)
+                return
+            taken = last
+
+    def _notice_gap(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
+        """Compare what each entry says came before it with what was seen: the log has what is between."""
+        gap = False
+        for entry in entries:
+            if entry.previous != channel.seen and cursor.parse(entry.previous) > channel.last:
+                gap = True
+                channel.seen = entry.previous  # the log has it, and what is before it
+            if entry.kind != EPHEMERAL and (entry.previous == channel.seen or cursor.parse(entry.id) > channel.last):
+                channel.seen = entry.id
+        if gap and channel.confirmed:
+            metrics.GAPS.inc()
+            logger.warning("Channel %s had a gap; it is served from the log", channel.name)
+            for connection in channel.connections:
+                self._replayer.fall_behind(connection)
+                self._replayer.put(connection)
+
+    def _notice_regression(self, marks: dict[str, tuple[Cursor, Cursor]]) -> None:
+        """Ask whether logs that now end elsewhere still have what was seen of them: after a failover they may not."""
+        seen = {name: channel.last for name in marks if (channel := self._hub.get(name))}
+        changed = [(name, last) for name, last in seen.items() if marks[name][0] != last and marks[name][1] < last]
+        gone = self._broker.note_regression(changed)
+        if gone:
+            metrics.REGRESSIONS.inc(gone)
+            logger.warning("%d channels have lost their last entries in Redis", gone)
+
+    def _look_at_birth(self) -> None:
+        """Learn since when the database exists. Is it another one, then everybody has lost everything."""
+        before, self.birth = self.birth, self._broker.birth()
+        if not before.ms or before == self.birth:
+            return
+        logger.warning("Redis has lost its data: every client is told")
+        for connection in self._hub.members(channels.ALL):
+            self._replayer.fall_behind(connection)
+            if connection.catch_up:
+                connection.catch_up.lost = connection.channels
+            self._replayer.put(connection)
+
+
+def _leave_out_overtaken(
+    ahead: dict[StreamConnection, Cursor], entries: list[Entry], spared: dict[StreamConnection, list[Entry]]
+) -> None:
+    """Spare connections what their replay has overtaken: it was sent, or was no more in the log."""
+    first, last = cursor.parse(entries[0].id), cursor.parse(entries[-1].id)
+    for connection, position in list(ahead.items()):
+        if first <= position:  # else it can share its frames with others
+            wanted = spared.get(connection, entries)
+            spared[connection] = [e for e in wanted if e.kind == EPHEMERAL or cursor.parse(e.id) > position]
+        if last >= position:
+            del ahead[connection]
+
+
+class _Writes(dict[Framing, list[tuple[bytes, bytes]]]):
+    """The frames of entries per framing: each is built once, and few writes take all of them.
+
+    With each write comes the id of its last entry.
+    """
+
+    def __init__(self, channel: str, entries: list[Entry]) -> None:
+        self._channel = channel
+        self._entries = entries
+
+    def __missing__(self, framing: Framing) -> list[tuple[bytes, bytes]]:
+        writes = self[framing] = self._join(framing)
+        return writes
+
+    def _join(self, framing: Framing) -> list[tuple[bytes, bytes]]:
+        writes: list[tuple[list[bytes], bytes]] = []
+        size = 0
+        for entry in self._entries:
+            frame = encode_entry(framing, self._channel, entry, replay=False)
+            if not writes or size + len(frame) > _WRITE:
+                writes.append(([], entry.id))
+                size = 0
+            frames, _ = writes[-1]
+            frames.append(frame)
+            writes[-1] = (frames, entry.id)
+            size += len(frame)
+        return [(b"".join(frames), last) for frames, last in writes]

@@ -1,0 +1,1 @@
+"""Every route and page: the only room that knows Flask and Werkzeug."""

@@ -1,0 +1,112 @@
+"""The clerk: does with inboxes what connections ask for, and notes what their clients have."""
+
+import itertools
+import logging
+import threading
+from collections import deque
+
+from notifier.connections.stream import StreamConnection
+from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Overloaded, Problem
+from notifier.inbox.inbox import Inbox
+from notifier.protocol import frames
+from notifier.protocol.cursor import Cursor
+from notifier.protocol.session import Acknowledge, Marking
+
+logger = logging.getLogger(__name__)
+
+_DESKS = 4  # threads; a user always goes to the same, so that what they do is done in order
+_MOST_WAITING = 10_000
+_ACKS = 200  # users at once
+
+
+class Clerk:
+    """Some threads, so that nobody waits for somebody else's Redis."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._desks = [_Desk(inbox) for _ in range(_DESKS)]
+
+    def start(self) -> None:
+        """Begin, in threads of its own."""
+        for desk in self._desks:
+            threading.Thread(target=desk.run, name="clerk", daemon=True).start()
+
+    def put(self, connection: StreamConnection, marking: Marking) -> None:
+        """Do something with an inbox, and answer the connection.
+
+        Raises:
+            Overloaded: too much waits already.
+        """
+        self._desk(connection).put(connection, marking)
+
+    def acknowledge(self, connection: StreamConnection, ack: Acknowledge) -> None:
+        """Note what the client of a connection has."""
+        self._desk(connection).acknowledge(_user(connection), ack)
+
+    def _desk(self, connection: StreamConnection) -> "_Desk":
+        return self._desks[hash(_user(connection)) % _DESKS]
+
+
+class _Desk:
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._queue: deque[tuple[StreamConnection, Marking]] = deque()
+        self._acks: dict[str, tuple[Cursor, Cursor | None]] = {}
+        self._filled = threading.Event()
+
+    def put(self, connection: StreamConnection, marking: Marking) -> None:
+        if len(self._queue) >= _MOST_WAITING:
+            raise Overloaded("too much is being done with inboxes")
+        self._queue.append((connection, marking))
+        self._filled.set()
+
+    def acknowledge(self, user: str, ack: Acknowledge) -> None:
+        cursor, since = self._acks.get(user, (ack.cursor, ack.since))
+        since = None if since is None or ack.since is None else min(since, ack.since)
+        self._acks[user] = (max(cursor, ack.cursor), since)
+        self._filled.set()
+
+    def run(self) -> None:
+        while True:
+            self._filled.wait()
+            self._filled.clear()
+            try:
+                while self._queue:
+                    _act(self._inbox, *self._queue.popleft())
+                self._note()
+            except Exception:
+                # This loop must survive: without it no client is answered any more.
+                logger.exception("What clients did with inboxes failed")
+
+    def _note(self) -> None:
+        """Note what clients have. It is lost where Redis is out of reach: their next ack says it again, too."""
+        while self._acks:
+            users = list(itertools.islice(self._acks, _ACKS))
+            try:
+                self._inbox.acknowledge({user: self._acks.pop(user) for user in users})
+            except BrokerUnavailable as error:
+                logger.warning("Receipts are not noted: %s", error.detail)
+
+
+def _act(inbox: Inbox, connection: StreamConnection, marking: Marking) -> None:
+    if connection.is_cut_off:
+        return
+    try:
+        change = inbox.act(_user(connection), marking.action, marking.target)
+        frame = frames.changed(marking.ref, change.account, change.changed, change.unknown)
+    except Problem as problem:
+        frame = frames.error(problem, marking.ref)
+    except Exception:
+        logger.exception("An action on an inbox failed")
+        frame = frames.error(InternalError(), marking.ref)
+    if not connection.is_open:
+        return
+    try:
+        connection.reply(frame)
+    except Disconnect as disconnect:
+        connection.close(disconnect)
+
+
+def _user(connection: StreamConnection) -> str:
+    identity = connection.session.identity
+    assert identity is not None
+    return identity.user

@@ -1,0 +1,270 @@
+"""Accounts: what a user's inbox has, what is seen, read and archived of it, and how much is not.
+
+A flag of an item is what its mark says, all up to a place have it, unless the item is an exception from that. So a
+notification to everybody costs nobody anything until somebody does something with it alone.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from notifier.protocol import channel as channels
+from notifier.protocol import cursor
+from notifier.protocol.cursor import Cursor
+from notifier.protocol.digest import Digest, Item
+
+_FLAGS = "sra"  # seen, read, archived
+_MOMENT = Cursor(60_000, 0).rank  # how far apart a publication may come to its channels
+
+
+class Action(NamedTuple):
+    """What an action does: it sets flags, or takes them away. What is archived is read, what is read is seen."""
+
+    flags: str
+    on: bool
+
+
+ACTIONS = {
+    "seen": Action("s", True),
+    "read": Action("rs", True),
+    "unread": Action("ra", False),
+    "archive": Action("ars", True),
+    "unarchive": Action("a", False),
+}
+
+
+class Flags(NamedTuple):
+    """What a user did with an item, and whether they have muted what it is of."""
+
+    seen: bool
+    read: bool
+    archived: bool
+    muted: bool = False
+
+
+class Counts(NamedTuple):
+    """How many items that are not muted have not been read, and not been seen."""
+
+    unread: int = 0
+    unseen: int = 0
+
+
+Exceptions = Mapping[tuple[str, str], frozenset[str]]  # entries by first letter of the flag, and channel
+
+
+class Marks(NamedTuple):
+    """Up to which place items have each flag, and the exceptions among those of shared channels."""
+
+    seen: int = 0
+    read: int = 0
+    archived: int = 0
+    exceptions: Exceptions = {}
+
+    def has(self, flag: str, item: Item) -> bool:
+        """Tell whether an item of a shared channel has a flag, named by its first letter."""
+        mark = (self.seen, self.read, self.archived)[_FLAGS.index(flag)]
+        return (item.rank <= mark) != (item.entry in self.exceptions.get((flag, item.channel), ()))
+
+
+class Standing(NamedTuple):
+    """How a user's inbox stands, as Redis has it.
+
+    `unread`, `unseen` and `expires` (Unix ms, 0 for never) are those of the user's own channel. `topics` and `mutes`
+    have since when: the entry before the membership, and Unix ms. `cut` is when the user was last disconnected, and
+    `ends` when the log of their channel goes as a whole, in Unix ms, 0 for never.
+    """
+
+    marks: Marks = Marks()
+    revision: int = 0
+    unread: int = 0
+    unseen: int = 0
+    expires: int = 0
+    topics: Mapping[str, Cursor] = {}
+    mutes: Mapping[str, int] = {}
+    twins: frozenset[str] = frozenset()
+    cut: int = 0
+    ends: int = 0
+
+    @property
+    def sources(self) -> list[str]:
+        """The shared channels whose items are in this inbox."""
+        return [channels.ALL, *map(channels.of_topic, self.topics)]
+
+    def mutes_item(self, item: Item) -> bool:
+        """Tell whether an item was muted when it came."""
+        return bool(self.mutes) and self.mutes_entry(item.channel, item.type, item.cursor.ms)
+
+    def mutes_entry(self, channel: str, type: str, ms: int) -> bool:
+        """Tell whether something of a channel was muted at a time, in Unix ms."""
+        if not self.mutes:
+            return False
+        topic = channels.topic_of(channel)
+        since = [self.mutes.get(f"type:{type}"), None if topic is None else self.mutes.get(f"topic:{topic}")]
+        return any(begin is not None and ms >= begin for begin in since)
+
+
+NOTHING = Standing()
+
+
+class Account:
+    """A standing together with the digests of its sources."""
+
+    def __init__(self, standing: Standing, digests: Mapping[str, Digest]) -> None:
+        self.standing = standing
+        self._digests = {name: digests[name] for name in standing.sources if name in digests}
+
+    @property
+    def counts(self) -> Counts:
+        """How much is not read, and not seen."""
+        standing, marks = self.standing, self.standing.marks
+        unread, unseen = standing.unread, standing.unseen
+        for name, digest in self._digests.items():
+            unread += self._without("r", marks.read, name, digest)
+            unseen += self._without("s", marks.seen, name, digest)
+        return Counts(unread, unseen)
+
+    @property
+    def expires(self) -> int:
+        """When the next item expires, in Unix ms; 0: none does."""
+        times = [self.standing.expires, *(digest.next_expiry for digest in self._digests.values())]
+        return min(filter(None, times), default=0)
+
+    @property
+    def changes(self) -> int:
+        """When it next changes by itself, in Unix ms; 0: it does not. An item expires, or a log that nobody used."""
+        own = self.standing.ends if self.standing.unread or self.standing.unseen else 0
+        ends = (digest.ends for digest in self._digests.values() if digest.items)
+        return min(filter(None, [self.expires, own, *ends]), default=0)
+
+    def flags(self, item: Item) -> Flags:
+        """Return the flags of an item of a shared channel."""
+        marks = self.standing.marks
+        if self.standing.mutes_item(item):
+            return Flags(True, True, marks.has("a", item), True)
+        return Flags(marks.has("s", item), marks.has("r", item), marks.has("a", item))
+
+    def shared(self) -> Iterator[Item]:
+        """Yield the items of shared channels, each notification once."""
+        for item in self.everywhere():
+            if not (item.is_twin and self._is_elsewhere(item)):
+                yield item
+
+    def everywhere(self, up_to: int | None = None, after: int = -1) -> Iterator[Item]:
+        """Yield the items of shared channels in a range of places, a notification for each of its channels.
+
+        What is done with one is done with it on all of them: the user may leave any, and keep it by another.
+        """
+        for name, digest in self._digests.items():
+            yield from digest.between(max(after, self._joined(name)), 1 << 62 if up_to is None else up_to)
+
+    def muted_until(self, mutes: Mapping[str, int]) -> list[Item]:
+        """Return the items that are not counted because of mutes, and would be if there were only these."""
+        lifted = Account(self.standing._replace(mutes=mutes), self._digests)
+        return self.find(lifted._heard() - self._heard())
+
+    def _heard(self) -> set[str]:
+        """Return the ids of items of shared channels that are not muted, nor is their twin on the user's channel."""
+        heard = {item.id for item in self.shared() if not self.standing.mutes_item(item)}
+        own = (item for item in self.everywhere() if item.id in self.standing.twins)
+        return heard | {item.id for item in own if not self.standing.mutes_entry("", item.type, item.cursor.ms)}
+
+    def beyond(self, up_to: int) -> list[Item]:
+        """Return twins behind a place whose notification stands before it: a moment lies between the two."""
+        near = (item for item in self.everywhere(up_to, up_to - _MOMENT) if item.is_twin)
+        ids = {item.id for item in near if not self._is_elsewhere(item)}
+        return [item for item in self.find(ids) if item.rank > up_to]
+
+    def newest(self, before: int | None) -> Iterator[Item]:
+        """Yield the items of shared channels that are not behind a place, the newest first, each notification once."""
+        up_to = 1 << 62 if before is None else before
+        parts = (reversed(digest.between(self._joined(name), up_to)) for name, digest in self._digests.items())
+        for item in heapq.merge(*parts, key=lambda item: (item.rank, item.channel), reverse=True):
+            if not (item.is_twin and self._is_elsewhere(item)):
+                yield item
+
+    def find(self, ids: Iterable[str]) -> list[Item]:
+        """Return the items of shared channels that these notifications are, on all of them."""
+        wanted = list(dict.fromkeys(ids))
+        return [
+            digest.items[id]
+            for name, digest in self._digests.items()
+            for id in wanted
+            if id in digest.items and digest.items[id].rank > self._joined(name)
+        ]
+
+    def _joined(self, channel: str) -> int:
+        topic = channels.topic_of(channel)
+        return -1 if topic is None else self.standing.topics[topic].rank
+
+    def _without(self, flag: str, mark: int, name: str, digest: Digest) -> int:
+        """Return how many items of a channel lack a flag and are to be counted."""
+        joined = self._joined(name)
+        if self.standing.mutes:
+            return sum(not (self._is_hidden(item) or self.standing.marks.has(flag, item)) for item in self._all(name))
+        count = digest.behind(max(mark, joined))
+        for entry in self.standing.marks.exceptions.get((flag, name), ()):
+            item = digest.at(entry)
+            if item is not None and item.rank > joined:
+                count += 1 if item.rank <= mark else -1
+        for id in digest.twins:
+            twin = digest.items[id]
+            if twin.rank > joined and not self.standing.marks.has(flag, twin) and self._is_elsewhere(twin):
+                count -= 1
+        return count
+
+    def _all(self, name: str) -> list[Item]:
+        return self._digests[name].between(self._joined(name), 1 << 62)
+
+    def _is_hidden(self, item: Item) -> bool:
+        muted = self.standing.mutes_item(item)
+        return muted or (item.is_twin and self._is_elsewhere(item))
+
+    def _is_elsewhere(self, item: Item) -> bool:
+        """Tell whether the notification is in this inbox by another channel: the first one that is not muted."""
+        if item.id in self.standing.twins:
+            return True
+        twins = (
+            twin
+            for name, digest in self._digests.items()
+            if (twin := digest.items.get(item.id)) and twin.rank > self._joined(name)
+        )
+        return min(twins, key=self.standing.mutes_item, default=item).channel != item.channel
+
+
+def read_standing(reply: list[Any]) -> Standing:
+    """Return the standing that broker/scripts/account.lua answers with."""
+    if not reply:
+        return NOTHING
+    seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, twins, cut, ends = reply
+    return Standing(
+        read_marks([seen, read, archived, shared]),
+        int(revision),
+        int(unread),
+        int(unseen),
+        int(expires),
+        # In order, so that what came by several is always shown by the same one.
+        {name: cursor.parse(since) for name, since in sorted(_pairs(topics))},
+        {name: int(since) for name, since in _pairs(mutes)},
+        frozenset(id.decode() for id in twins),
+        int(cut),
+        max(ends, 0),
+    )
+
+
+def read_marks(reply: list[Any]) -> Marks:
+    """Return marks as the scripts answer with them."""
+    seen, read, archived, shared = reply
+    return Marks(int(seen), int(read), int(archived), _exceptions(shared))
+
+
+def _exceptions(members: Iterable[bytes]) -> Exceptions:
+    found: dict[tuple[str, str], set[str]] = {}
+    for member in members:
+        flag, entry, channel = member.decode().split(" ", 2)
+        found.setdefault((flag, channel), set()).add(entry)
+    return {key: frozenset(entries) for key, entries in found.items()}
+
+
+def _pairs(flat: list[bytes]) -> Iterator[tuple[str, bytes]]:
+    names = iter(flat)
+    return ((name.decode(), value) for name, value in zip(names, names, strict=True))

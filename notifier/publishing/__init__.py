@@ -1,0 +1,1 @@
+"""A publication, from the request to its answer, and its receipts."""

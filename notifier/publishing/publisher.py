@@ -1,0 +1,178 @@
+"""The intake: from a publication to its answer. Ids, idempotency keys, appends, all of a batch in few round trips."""
+
+import hashlib
+import os
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+
+from notifier.broker.log import Append, Appended, Broker
+from notifier.errors import BrokerUnavailable, IdempotencyInFlight, IdempotencyMismatch, Problem
+from notifier.protocol import channel as channels
+from notifier.protocol import notification
+from notifier.protocol.catch_up import EPHEMERAL, HISTORY, NOTIFICATION
+from notifier.protocol.clock import Clock
+from notifier.protocol.notification import Publication
+from notifier.settings import Settings
+from notifier.telemetry import metrics
+
+_KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
+
+
+class Post(NamedTuple):
+    """One publication as it was asked for. The fingerprint of `body` tells a retry from another request.
+
+    `key` is the idempotency key, already made distinct for each publisher; empty: none. `id` is that of the
+    notification, where somebody has to know it before; empty: a new one.
+    """
+
+    publication: Publication
+    body: bytes
+    key: str = ""
+    id: str = ""
+
+
+class Answer(NamedTuple):
+    """What the publisher is told, as JSON. `replayed`: a retry, nothing was published."""
+
+    json: bytes
+    replayed: bool = False
+
+
+class _Draft(NamedTuple):
+    post: Post
+    id: str
+    created: float
+
+
+class Intake:
+    """Publishes for this worker."""
+
+    def __init__(self, broker: Broker, clock: Clock, settings: Settings) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._retry_after = settings.idempotency_lease
+
+    def publish(self, posts: list[Post]) -> list[Answer | Problem]:
+        """Publish a batch and return an answer, or the problem that it met, for each.
+
+        Publications without a key pay nothing for those with one.
+
+        Raises:
+            BrokerUnavailable: nothing is known of any of them; with keys, a retry doubles nothing.
+        """
+        created = time.time()
+        try:
+            answers = self._publish(posts, created)
+        except BrokerUnavailable:
+            metrics.PUBLISH_FAILURES.inc()
+            raise
+        metrics.PUBLISH_SECONDS.observe(time.time() - created)
+        metrics.PUBLICATIONS.inc(sum(isinstance(answer, Answer) for answer in answers))
+        metrics.PUBLISH_FAILURES.inc(any(isinstance(answer, BrokerUnavailable) for answer in answers))
+        return answers
+
+    def _publish(self, posts: list[Post], created: float) -> list[Answer | Problem]:
+        drafts = [
+            _Draft(post, post.id or id, created) for post, id in zip(posts, self.new_ids(len(posts)), strict=True)
+        ]
+        answers: list[Answer | Problem | None] = [None] * len(drafts)
+        self._claim(drafts, answers)
+        open_ = [index for index, answer in enumerate(answers) if answer is None]
+        for index, answer in zip(open_, self._append([drafts[index] for index in open_]), strict=True):
+            answers[index] = answer
+        self._settle([(drafts[index], answers[index]) for index in open_])
+        return [answer for answer in answers if answer is not None]
+
+    def new_ids(self, count: int) -> list[str]:
+        """Return ids for so many notifications that will be published now."""
+        # Not later than any entry that will be appended: these take at least the clock's time.
+        ms, random = self._clock.ms, os.urandom(10 * count)
+        return [notification.new_id(ms, random[at : at + 10]) for at in range(0, len(random), 10)]
+
+    def _claim(self, drafts: list[_Draft], answers: list[Answer | Problem | None]) -> None:
+        keyed = [index for index, draft in enumerate(drafts) if draft.post.key]
+        if not keyed:
+            return
+        claims = self._broker.claim(
+            [(drafts[i].post.key, _fingerprint(drafts[i].post.body), drafts[i].id, drafts[i].created) for i in keyed]
+        )
+        for index, claim in zip(keyed, claims, strict=True):
+            match claim.outcome:
+                case "claimed":
+                    # A first try may have died on the way: go on under its id.
+                    drafts[index] = drafts[index]._replace(id=claim.id, created=claim.created)
+                case "answered":
+                    answers[index] = Answer(claim.answer, replayed=True)
+                case "running":
+                    answers[index] = IdempotencyInFlight(retry_after=self._retry_after)
+                case _:
+                    answers[index] = IdempotencyMismatch()
+
+    def _append(self, drafts: list[_Draft]) -> list[Answer | Problem]:
+        batches, records = [], []
+        for post, id, created in drafts:
+            publication = post.publication
+            if publication.retain != "none":
+                records.append((id, publication.channels))
+            batches.append(_appends(post, id, created))
+        try:
+            results = self._broker.append(batches, records)
+        except BrokerUnavailable:
+            self._release(drafts)
+            raise
+        return [
+            _answer(draft, batch, appended) for draft, batch, appended in zip(drafts, batches, results, strict=True)
+        ]
+
+    def _settle(self, done: list[tuple[_Draft, Answer | Problem | None]]) -> None:
+        """Keep the answers of those with a key, and let those that failed be tried again."""
+        keyed = [(draft, answer) for draft, answer in done if draft.post.key]
+        self._broker.answer([(draft.post.key, answer.json) for draft, answer in keyed if isinstance(answer, Answer)])
+        self._release([draft for draft, answer in keyed if isinstance(answer, Problem)])
+
+    def _release(self, drafts: list[_Draft]) -> None:
+        try:
+            self._broker.release([draft.post.key for draft in drafts if draft.post.key])
+        except BrokerUnavailable:
+            return  # the lease runs out by itself
+
+
+def _fingerprint(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _appends(post: Post, id: str, created: float) -> list[Append]:
+    publication = post.publication
+    body = publication.encode(id, created)
+    kind = _KINDS[publication.retain]
+    expires = 0 if publication.ttl is None else int(1000 * (created + publication.ttl))
+    mark = id if post.key else ""
+    names = publication.channels
+    is_twin = len(names) > 1 and not all(map(channels.is_user, names))
+    more = (publication.collapse_key, mark, publication.type, is_twin)
+    return [Append(name, kind, body, expires, *more) for name in names]
+
+
+def _answer(draft: _Draft, batch: list[Append], appended: list[Any]) -> Answer | Problem:
+    for result in appended:
+        if isinstance(result, Problem):
+            return result
+    return Answer(
+        _encode(
+            {
+                "id": draft.id,
+                "created_at": notification.rfc3339(draft.created),
+                "channels": [_receipt(item, result) for item, result in zip(batch, appended, strict=True)],
+            }
+        )
+    )
+
+
+def _receipt(item: Append, result: Appended) -> dict[str, Any]:
+    receipt = {"channel": item.channel, "cursor": result.cursor, "online": result.online}
+    return receipt | {"suppressed": "muted_type"} if result.muted else receipt
+
+
+_encode = msgspec.json.Encoder().encode

@@ -1,0 +1,1 @@
+"""The process: gunicorn, its worker class, the embedded Valkey and the development mode."""

@@ -1,0 +1,12 @@
+"""The application, for a WSGI server. Its settings are the environment's; see docs/settings.md."""
+
+from gevent import monkey
+
+monkey.patch_all()  # gunicorn_conf has done so already; another server may not have
+
+import os
+
+from notifier.http.app import create_app
+from notifier.settings import Settings
+
+app = create_app(Settings.from_environ(os.environ))

@@ -1,0 +1,1 @@
+"""Metrics, which every room may use."""

@@ -1,0 +1,145 @@
+"""The hub: who hears what, and what is known of each channel."""
+
+import pytest
+
+from notifier.connections.hub import Channel, Hub
+from notifier.protocol.cursor import BEGINNING, Cursor
+
+
+@pytest.fixture
+def hub() -> Hub[str]:
+    return Hub()
+
+
+class TestMembers:
+    def test_join(self, hub: Hub[str]) -> None:
+        """The first who joins makes the channel, the others find it; they are kept in order."""
+        assert hub.join("all", "b") is True
+        channel = hub["all"]
+        assert hub.join("all", "a") is False
+        assert hub["all"] is hub.get("all") is channel
+        assert hub.members("all") == ["b", "a"]
+
+    def test_join_twice(self, hub: Hub[str]) -> None:
+        """Who joins twice is a member once."""
+        hub.join("all", "a")
+        hub.join("all", "a")
+        assert hub.members("all") == ["a"]
+
+    def test_unknown(self, hub: Hub[str]) -> None:
+        """A channel that nobody hears is none."""
+        assert hub.get("all") is None
+        assert hub.channels() == []
+        with pytest.raises(KeyError):
+            hub["all"]
+
+    def test_leave(self, hub: Hub[str]) -> None:
+        """Who leaves is gone from that channel only."""
+        for name in ("all", "topic:a"):
+            hub.join(name, "a")
+            hub.join(name, "b")
+        hub.leave("all", "a", 1.0)
+        assert hub.members("all") == ["b"]
+        assert hub.members("topic:a") == ["a", "b"]
+
+    def test_leave_what_was_not_joined(self, hub: Hub[str]) -> None:
+        """To leave what one does not hear changes nothing."""
+        hub.join("all", "a")
+        hub.leave("all", "b", 1.0)
+        hub.leave("topic:a", "a", 1.0)
+        assert [channel.name for channel in hub.channels()] == ["all"]
+        assert hub.members("all") == ["a"]
+
+    def test_nobody(self, hub: Hub[str]) -> None:
+        """Nobody hears a channel that is not there."""
+        assert hub.members("all") == []
+
+    def test_channels_may_change_meanwhile(self, hub: Hub[str]) -> None:
+        """Whoever goes through all channels may let others come in between."""
+        hub.join("all", "a")
+        for _ in hub.channels():
+            hub.join("topic:a", "a")
+        assert len(hub.channels()) == 2
+
+
+class TestIdle:
+    def leave(self, hub: Hub[str], name: str, now: float) -> Channel[str]:
+        hub.join(name, "a")
+        channel = hub[name]
+        channel.confirm(BEGINNING)
+        hub.leave(name, "a", now)
+        return channel
+
+    def test_forget(self, hub: Hub[str]) -> None:
+        """A channel that was left long ago is forgotten, once; one that was left a moment ago lingers."""
+        self.leave(hub, "topic:a", 10.0)
+        self.leave(hub, "topic:b", 20.0)
+        assert hub.forget_idle(10.0) == []
+        assert hub.forget_idle(15.0) == ["topic:a"]
+        assert hub.forget_idle(15.0) == []
+        assert [channel.name for channel in hub.channels()] == ["topic:b"]
+
+    def test_come_back(self, hub: Hub[str]) -> None:
+        """Who comes back finds the channel as it was, and keeps it."""
+        channel = self.leave(hub, "topic:a", 10.0)
+        assert hub.join("topic:a", "b") is False
+        assert hub.forget_idle(100.0) == []
+        assert hub["topic:a"] is channel
+
+    def test_left_again(self, hub: Hub[str]) -> None:
+        """The time counts from the last who left."""
+        self.leave(hub, "topic:a", 10.0)
+        self.leave(hub, "topic:a", 20.0)
+        assert hub.forget_idle(15.0) == []
+        assert hub.forget_idle(25.0) == ["topic:a"]
+
+    def test_somebody_stays(self, hub: Hub[str]) -> None:
+        """A channel that somebody hears is not idle."""
+        hub.join("topic:a", "b")
+        channel = hub["topic:a"]
+        self.leave(hub, "topic:a", 10.0)
+        assert hub.forget_idle(100.0) == []
+        assert hub["topic:a"] is channel
+
+    def test_unconfirmed(self, hub: Hub[str]) -> None:
+        """A channel whose subscription is not confirmed is not forgotten before it is."""
+        hub.join("topic:a", "a")
+        hub.leave("topic:a", "a", 10.0)
+        assert hub.forget_idle(100.0) == []
+        hub["topic:a"].confirm(BEGINNING)
+        assert hub.forget_idle(100.0) == ["topic:a"]
+
+
+class TestConfirm:
+    def test_first(self) -> None:
+        """A channel is heard from its confirmation on, and knows the last entry of its log."""
+        channel: Channel[str] = Channel("all")
+        assert not channel.confirmed
+        assert channel.last == BEGINNING
+        channel.confirm(Cursor(5, 1))
+        assert channel.confirmed
+        assert channel.last == Cursor(5, 1)
+        assert channel.seen == channel.delivered == b"5-1"
+
+    def test_never_back(self) -> None:
+        """A confirmation that is older than what was heard meanwhile takes nothing back."""
+        channel: Channel[str] = Channel("all")
+        channel.seen = b"10-0"
+        channel.confirm(Cursor(9, 0))
+        assert channel.seen == channel.delivered == b"10-0"
+
+
+def test_ahead(hub: Hub[str]) -> None:
+    """Who was sent more of the log than the worker has heard is known until they leave, and nobody else.
+
+    What the log had last when its channel was confirmed need not have been heard.
+    """
+    for member in ("ada", "bob", "cy", "di"):
+        hub.join("all", member)
+    channel = hub["all"]
+    channel.confirm(Cursor(5, 0))
+    for member, ms in (("ada", 3), ("bob", 4), ("cy", 6), ("di", 7), ("cy", 5)):
+        channel.run_ahead(member, Cursor(ms, 0), Cursor(4, 0))
+    hub.leave("all", "di", 0)
+    assert channel.ahead == {"bob": Cursor(4, 0), "cy": Cursor(6, 0)}
+    assert [channel.sent_to(member) for member in ("ada", "cy")] == [Cursor(5, 0), Cursor(6, 0)]

@@ -1,0 +1,86 @@
+"""A real Chromium whose tabs run the browser library."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.kit.service import DEADLINE, Service, eventually
+
+CHROMIUM = shutil.which("chromium")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+_AXE = Path(__file__).parent.parent.parent / "node_modules/axe-core/axe.min.js"
+
+needs_axe = pytest.mark.skipif(not _AXE.exists(), reason="needs axe-core from npm")
+
+expect.set_options(timeout=1000 * DEADLINE)
+
+# A document does not know of what moves in the shadow trees of its elements.
+_STILL = """() => {
+  const animationsIn = (root) => {
+    const inner = [...root.querySelectorAll("*")].flatMap(({ shadowRoot }) => shadowRoot ?? []);
+    return [...root.getAnimations(), ...inner.flatMap(animationsIn)];
+  };
+  return Promise.all(animationsIn(document).map((animation) => animation.finished.catch(() => {})));
+}"""
+
+_START = """async ([token, options]) => {
+  const { Notifier } = await import("/static/notifier.js");
+  const notifier = new Notifier({ getToken: async () => token, ...options });
+  Object.assign(window, { notifier, titles: [], once: [], replayed: [], problems: [] });
+  notifier.on("notification", ({ title }) => titles.push(title));
+  notifier.on("notification", ({ title }) => once.push(title), { perBrowser: true });
+  notifier.on("replayed", (event) => replayed.push(event));
+  notifier.on("error", ({ code, message }) => problems.push(code ?? message));
+  notifier.connect();
+}"""
+
+
+class Tab:
+    """A tab with a Notifier; `port` is where its page comes from, if not from the service itself."""
+
+    def __init__(
+        self, context: BrowserContext, service: Service, user: str, port: int | None = None, **options: Any
+    ) -> None:
+        self.page: Page = context.new_page()
+        self.page.goto(f"http://127.0.0.1:{port or service.port}/docs/errors")
+        token = service.token(user, ["orders", "invoices"], publish=["orders"])
+        self.page.evaluate(_START, [token, options])
+
+    def wait(self, condition: str, value: object = None) -> None:
+        """Wait until an expression is true in the page; `value` is what it knows as that."""
+        eventually(lambda: self.page.evaluate(f"(value) => {condition}", value))
+
+    def connected(self) -> "Tab":
+        """Wait until it is connected."""
+        self.wait("notifier.state === 'connected'")
+        return self
+
+    def get(self, expression: str) -> Any:
+        """Return what an expression is in the page."""
+        return self.page.evaluate(expression)
+
+    def got(self, titles: list[str]) -> None:
+        """Wait for the last of these titles, and see that they came in that order, each once, and nothing else."""
+        self.wait("titles.includes(value)", titles[-1])
+        got = self.get("titles")
+        assert got == titles, got
+
+
+def check_accessibility(page: Page) -> None:
+    """Let axe-core look at a page, as soon as nothing moves any more. It finds nothing."""
+    page.evaluate(_STILL)
+    page.evaluate(_AXE.read_text())
+    found = page.evaluate("async () => (await axe.run(document)).violations")
+    assert not found, [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+
+
+def connections(service: Service) -> int:
+    """Return how many connections the service has."""
+    [line] = [
+        line for line in service.request("GET", "/metrics").text.splitlines() if line.startswith("notifier_connections")
+    ]
+    return int(float(line.split()[1]))

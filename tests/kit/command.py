@@ -1,0 +1,64 @@
+"""The real command line, in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.kit.service import API_KEY, DEADLINE, Service
+
+_ROOT = Path(__file__).parent.parent.parent
+
+
+class Done(NamedTuple):
+    """How a command ended. `words` are what it said on stderr."""
+
+    code: int
+    out: str
+    words: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What it printed."""
+        return self.out.splitlines()
+
+
+class Command:
+    """`notifier`, told where a service is."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.folder = folder
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith(("NOTIFIER_", "GUNICORN_"))}
+        self.environ = inherited | {"PYTHONPATH": str(_ROOT)} | variables
+
+    @classmethod
+    def of(cls, service: Service, folder: Path, **variables: str) -> "Command":
+        """Return the command of a publisher."""
+        given = {"NOTIFIER_URL": f"http://127.0.0.1:{service.port}", "NOTIFIER_API_KEY": API_KEY}
+        return cls(folder, **given | variables)
+
+    def run(self, *words: str, stdin: bytes = b"", **variables: str) -> Done:
+        """Run it to its end."""
+        process = self.start(*words, **variables)
+        out, words_said = process.communicate(stdin, timeout=3 * DEADLINE)
+        return Done(process.returncode, out.decode(), words_said.decode())
+
+    def start(self, *words: str, prefix: tuple[str, ...] = (), **variables: str) -> "subprocess.Popen[bytes]":
+        """Start it. `prefix` is a command that runs it."""
+        return subprocess.Popen(
+            [*prefix, sys.executable, "-m", "notifier", *words],
+            cwd=self.folder,
+            env=self.environ | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+def end(process: "subprocess.Popen[bytes]", how: signal.Signals = signal.SIGKILL) -> Done:
+    """End a command by a signal."""
+    process.send_signal(how)
+    out, words = process.communicate(timeout=DEADLINE)
+    return Done(process.returncode, out.decode(), words.decode())

@@ -1,0 +1,140 @@
+"""Runs an example as its first lines say, in a folder that looks like the project's, on ports that are free."""
+
+import ast
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+from tests.kit.ports import free_port
+from tests.kit.service import DEADLINE, eventually
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+FILES = sorted([*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/*.html")])
+INSTALL = ".venv/bin/pip install -r examples/requirements.txt"
+SERVICE_PORT = "8080"
+PATIENCE = 60.0  # seconds: frameworks take long to load where much else runs
+_PORTS = re.compile(rf"\b({SERVICE_PORT}|8000|8501|500\d)\b")
+
+Ports = dict[str, str]  # as written -> free
+
+
+def choose_ports() -> Ports:
+    """Return a free port for each that the examples name."""
+    return {port: str(free_port()) for path in FILES for port in _PORTS.findall(path.read_text())}
+
+
+def with_ports(text: str, ports: Ports) -> str:
+    """Return a text with the ports that are free."""
+    return _PORTS.sub(lambda match: ports[match[0]], text)
+
+
+def copy_examples(folder: Path, ports: Ports, data: Path) -> None:
+    """Make a folder look like the project's while `make run` runs."""
+    shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("__pycache__", "token"))
+    for path in (folder / "examples").rglob("*.*"):
+        path.write_text(with_ports(path.read_text(), ports))
+    (folder / "notifier").symlink_to(ROOT / "notifier")
+    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / ".notifier").symlink_to(data)
+
+
+class Example:
+    """An example in the copied folder, run as its first lines say."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.path = folder / "examples" / name
+        self.service, *self.rest = commands(self.path)
+        self.lines = [line for line in self.rest if line != INSTALL]
+        self._log = self.path.with_suffix(".log")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0  # in Unix seconds
+
+    def start(self, *replaced: str, **environ: str) -> Self:
+        """Start it; of the command the first of two given texts is replaced by the second."""
+        script = "\n".join(self.lines).replace(*replaced) if replaced else "\n".join(self.lines)
+        self.started = time.time()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["sh", "-ec", script],
+                cwd=self.folder,
+                env=inherited() | environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group, to end the shell's child with it
+            )
+        return self
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        process, self._process = self._process, None
+        if process and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def output(self) -> str:
+        """What it has printed since it was started last."""
+        return self._log.read_text()
+
+    def prints(self, text: str) -> None:
+        """Wait until it has printed a text."""
+        eventually(lambda: text in self.output or self._fail_if_ended(text), PATIENCE)
+
+    def ends(self) -> int:
+        """Wait until it ends, and return its exit status."""
+        assert self._process
+        return self._process.wait(PATIENCE)
+
+    def address(self) -> str:
+        """Return where it serves, when it does."""
+        [port] = set(re.findall(r"(?:--port|--server.port|--noreload|http.server) (\d+)", self.lines[-1]))
+        address = f"http://127.0.0.1:{port}"
+        eventually(lambda: answers(address) or self._fail_if_ended(address), PATIENCE)
+        return address
+
+    def _fail_if_ended(self, wanted: str) -> None:
+        assert self._process and (self._process.poll() is None or wanted in self.output), self.output
+
+
+def commands(path: Path) -> list[str]:
+    """Return the three lines that say how an example is run: behind the first sentence."""
+    text = path.read_text()
+    header = text.split("-->")[0] if path.suffix == ".html" else ast.get_docstring(ast.parse(text)) or ""
+    blocks = [block.splitlines() for block in header.split("\n\n")]
+    return [line.strip() for line in blocks[1]]
+
+
+def inherited() -> dict[str, str]:
+    """Return the environment as a user has it who has set up nothing."""
+    names = [name for name in os.environ if not name.startswith(("NOTIFIER_", "GUNICORN_", "PYTHONPATH"))]
+    return {name: os.environ[name] for name in names} | {"PYTHONUNBUFFERED": "1", "HOME": "/nonexistent"}
+
+
+def answers(address: str) -> bool:
+    """Tell whether anybody serves there."""
+    try:
+        urllib.request.urlopen(address, timeout=DEADLINE).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True

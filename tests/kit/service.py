@@ -1,0 +1,312 @@
+"""A real service to test: gunicorn with an embedded Valkey of its own, in a directory that is thrown away.
+
+with Service(workers=1, heartbeat=1) as service, service.client("alice") as alice:
+    service.publish({"to": {"users": ["alice"]}, "title": "Hello"})
+    assert alice.receive()["notification"]["title"] == "Hello"
+"""
+
+import contextlib
+import copy
+import http.client
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import jwt
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from notifier.server.embedded_valkey import EmbeddedValkey
+from tests.kit.ports import free_port
+
+DEADLINE = 20.0  # seconds until what is waited for counts as missing
+API_KEY = "key-of-the-tests"
+TOKEN_SECRETS = ("the-first-secret-signs-and-verifies", "the-second-secret-of-a-rotation-verifies")
+JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
+_AT_ONCE = 8
+_ROOT = Path(__file__).parent.parent.parent
+_GUNICORN = Path(sys.executable).with_name("gunicorn")
+
+Body = bytes | str | dict[str, Any] | list[Any] | Iterable[bytes] | None
+
+
+class Answer(NamedTuple):
+    """What came back over HTTP. `json` is a list where it was newline-delimited, and None where it was no JSON."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    json: Any
+    text: str = ""
+
+
+class Service:
+    """One service. Settings are named like the fields of `notifier.settings.Settings`."""
+
+    def __init__(self, **settings: object) -> None:
+        self.port = free_port()
+        self.tls: ssl.SSLContext | None = None
+        self.api_key = API_KEY
+        self.directory = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
+        self._log = self.directory / "service.log"
+        self._environ = _environ(
+            {
+                "bind": f"127.0.0.1:{self.port}",
+                "data_dir": self.directory,
+                "workers": 2,
+                "api_keys": f"tests:{API_KEY}",
+                "token_secrets": ",".join(TOKEN_SECRETS),
+                "drain_timeout": 1,
+            }
+            | settings
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+            assert "Traceback" not in self.log, self.log
+        finally:
+            shutil.rmtree(self.directory)
+
+    @property
+    def log(self) -> str:
+        """What the service has logged so far, over all its starts."""
+        return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        """The process of gunicorn's master."""
+        assert self._process, "the service does not run"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the service and wait until it hears what is published. A restart keeps its port and its data."""
+        with self._log.open("ab") as log:
+            command = [_GUNICORN, "wsgi:app"]
+            # In a group of its own: a Ctrl-C for the tests is none for it.
+            self._process = subprocess.Popen(
+                command, cwd=_ROOT, env=self._environ, stdout=log, stderr=subprocess.STDOUT, process_group=0
+            )
+        try:
+            eventually(self.is_ready, 3 * DEADLINE)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> int:
+        """End the service with SIGTERM and return its exit status."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.terminate()
+        try:
+            return process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            EmbeddedValkey(self.directory).stop()  # it has outlived its master
+            raise AssertionError(f"The service does not end.\n{self.log}") from None
+
+    def behind(self, port: int, tls: ssl.SSLContext | None = None) -> Self:
+        """Return this service as it is reached at another port: through a proxy."""
+        seen = copy.copy(self)
+        seen.port, seen.tls = port, tls
+        return seen
+
+    # As a publisher.
+
+    def request(self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """Return the answer to a request. An iterable body is sent in chunks."""
+        connection = self.dial()
+        try:
+            connection.request(method, path, _encode(body), dict(headers or {}))
+            return _answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def dial(self) -> http.client.HTTPConnection:
+        """Return a connection for requests."""
+        if self.tls:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=DEADLINE, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric without labels."""
+        found = re.search(rf"^{name} (\S+)$", self.request("GET", "/metrics").text, re.MULTILINE)
+        assert found, f"there is no {name}"
+        return float(found[1])
+
+    def publish(self, body: Body, headers: Mapping[str, str] | None = None, key: str = API_KEY) -> Answer:
+        """Publish one notification, or one per line where the body is a list; bytes and text go out as they are."""
+        kind = NDJSON if isinstance(body, list) else JSON
+        return self.request(
+            "POST",
+            "/v1/notifications",
+            body,
+            {"Authorization": f"Bearer {key}", "Content-Type": kind} | dict(headers or {}),
+        )
+
+    def recall(self, id: str, key: str = API_KEY) -> Answer:
+        """Take a notification back."""
+        return self.request("DELETE", f"/v1/notifications/{id}", headers={"Authorization": f"Bearer {key}"})
+
+    def exchange(self, data: bytes) -> Answer:
+        """Return the answer to bytes that may be no valid request; the writing side is closed behind them."""
+        with socket.create_connection(("127.0.0.1", self.port), DEADLINE) as sock:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            with http.client.HTTPResponse(sock, method=data.split()[0].decode(errors="replace")) as response:
+                response.begin()
+                return _answer(response)
+
+    # As a subscriber.
+
+    def token(self, user: str = "alice", topics: Iterable[str] = (), expires_in: float = 3600, **claims: object) -> str:
+        """Return a user's token."""
+        return self.sign({"sub": user, "exp": int(time.time() + expires_in), "topics": list(topics)} | claims)
+
+    def sign(self, claims: dict[str, object], secret: str | None = TOKEN_SECRETS[0], algorithm: str = "HS256") -> str:
+        """Return a token with these claims, whatever they are."""
+        return jwt.encode(claims, secret, algorithm)
+
+    def connect(self, path: str = "/v1/stream", **options: Any) -> "Client":
+        """Open a WebSocket and send nothing."""
+        url = f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.port}{path}"
+        # Without a bound for what the test does not ask for: at the bound the library hears no goodbye for 10 seconds.
+        usual = {"ssl": self.tls, "proxy": None, "ping_interval": None, "open_timeout": DEADLINE, "max_queue": None}
+        return Client(connect(url, **usual | options))
+
+    def client(
+        self, user: str = "alice", topics: Iterable[str] = (), since: str | None = None, token: str | None = None
+    ) -> "Client":
+        """Open a stream, subscribe to topics, and return it when it has been welcomed."""
+        topics = list(topics)
+        client = self.connect()
+        client.send("hello", token=token or self.token(user, topics), topics=topics, since=since)
+        client.welcome = client.receive("welcome")
+        return client
+
+    @contextlib.contextmanager
+    def on_each_worker(self, user: str) -> Iterator[list["Client"]]:
+        """Open a stream on each of two workers."""
+        found: dict[str, Client] = {}
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in range(50):
+                # One after the other they may all come to the worker whose core is free.
+                for client in pool.map(lambda _: self.client(user), range(_AT_ONCE)):
+                    if found.setdefault(client.welcome["connection"].partition("-")[0], client) is client:
+                        stack.enter_context(client)
+                    else:
+                        client.close()
+                if len(found) == 2:
+                    break
+            assert len(found) == 2, "all connections came to one worker"
+            yield list(found.values())
+
+    def is_ready(self) -> bool:
+        """Tell whether all workers can hear and write."""
+        assert self._process and self._process.poll() is None, self.log
+        try:
+            # Whichever worker accepts it answers: so many in a row are all workers, as good as certainly.
+            return all(self.request("GET", "/readyz").status == 200 for _ in range(12))
+        except (ConnectionError, TimeoutError):
+            return False
+
+
+class Client:
+    """A well-behaved subscriber, on a WebSocket library that shares no code with the service."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._closer = contextlib.ExitStack()
+        self.socket = self._closer.enter_context(socket)
+        self.welcome: dict[str, Any] = {}
+        self._refs = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, type: str, **members: object) -> None:
+        """Send a frame."""
+        self.socket.send(json.dumps({"type": type, **members}))
+
+    def receive(self, *types: str) -> dict[str, Any]:
+        """Return the next frame of these types; without types, the next that is no ping."""
+        while True:
+            frame: dict[str, Any] = json.loads(self.socket.recv(DEADLINE))
+            if frame["type"] in types or (not types and frame["type"] != "ping"):
+                return frame
+
+    def ask(self, type: str, **members: object) -> dict[str, Any]:
+        """Send a frame and return what answers it."""
+        ref = f"r{next(self._refs)}"
+        self.send(type, ref=ref, **members)
+        answer = self.receive("ok", "error")
+        assert answer.get("ref") == ref, answer
+        return answer
+
+    def close_code(self) -> int | None:
+        """Return the code with which the service ends the connection; None: it said nothing."""
+        try:
+            while True:
+                self.socket.recv(DEADLINE)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+    def close(self) -> None:
+        """Leave."""
+        self._closer.close()
+
+
+def eventually(condition: Callable[[], object], deadline: float = DEADLINE) -> None:
+    """Wait until a condition holds that nothing announces."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"{condition} did not come true in {deadline} seconds"
+        time.sleep(0.02)
+
+
+def _environ(settings: Mapping[str, object]) -> dict[str, str]:
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(("NOTIFIER_", "GUNICORN_"))}
+    return inherited | {f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+def _encode(body: Body) -> bytes | Iterable[bytes] | None:
+    if isinstance(body, dict):
+        return json.dumps(body).encode()
+    if isinstance(body, list):
+        return b"".join(_line(item) for item in body)
+    return body.encode() if isinstance(body, str) else body
+
+
+def _line(item: object) -> bytes:
+    return (item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n"
+
+
+def _answer(response: http.client.HTTPResponse) -> Answer:
+    text = response.read().decode()
+    assert "Traceback" not in text, text
+    kind, parsed = response.headers.get_content_type(), None
+    if kind == NDJSON:
+        parsed = [json.loads(line) for line in text.splitlines()]
+    elif text and kind in (JSON, PROBLEM):
+        parsed = json.loads(text)
+    return Answer(response.status, response.headers, parsed, text)
