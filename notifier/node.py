@@ -21,8 +21,8 @@ from notifier.connections.transport import Transport
 from notifier.delivery.fanout import YIELD_EVERY, FanOut
 from notifier.delivery.replayer import Replayer
 from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow
-from notifier.inbox.action_queue import Clerk
-from notifier.inbox.feed import Teller
+from notifier.inbox.action_queue import ActionQueue
+from notifier.inbox.feed import InboxFeed
 from notifier.inbox.inbox import Inbox
 from notifier.protocol import channel as channels
 from notifier.protocol import frames, identity
@@ -35,8 +35,8 @@ from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.session import Acknowledge, Action, Attach, Join, Leave, Marking, Rules, SendPing, Session
 from notifier.protocol.wheel import Wheel
-from notifier.publishing.client_queue import Publisher
-from notifier.publishing.publisher import Intake
+from notifier.publishing.client_queue import ClientQueue
+from notifier.publishing.publisher import Publisher
 from notifier.publishing.receipts import Receipts
 from notifier.settings import Settings
 from notifier.telemetry import metrics
@@ -67,15 +67,15 @@ class Node:
         self.members = Members(settings, self.store, self.inbox)
         self.users = Users(self.store, self.inbox, self.members)
         self.receipts = Receipts(self.store, self.inbox, self.members)
-        self.intake = Intake(self.broker, self._clock, settings)
+        self.publisher = Publisher(self.broker, self._clock, settings)
         self.limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
         self.connections: set[Connection] = set()
         hub: Hub[StreamConnection] = Hub()
-        self._teller = Teller(self.inbox, hub, self)
-        self._replayer = Replayer(settings, self.broker, hub, self._teller, self._clock, self.name)
-        self._fan_out = FanOut(settings, self.broker, hub, self._replayer, self._teller, self._clock, self.name)
-        self._publisher = Publisher(self.intake, self._fan_out)
-        self._clerk = Clerk(self.inbox)
+        self._feed = InboxFeed(self.inbox, hub, self)
+        self._replayer = Replayer(settings, self.broker, hub, self._feed, self._clock, self.name)
+        self._fan_out = FanOut(settings, self.broker, hub, self._replayer, self._feed, self._clock, self.name)
+        self._client_queue = ClientQueue(self.publisher, self._fan_out)
+        self._actions = ActionQueue(self.inbox)
         self._allowances: dict[str, Allowance] = {}  # of users who publish by requests
         self._wheel: Wheel[Connection] = Wheel(time.time())
         self._limit = settings.connection_limit
@@ -98,9 +98,9 @@ class Node:
         """Begin to listen, to replay and to keep time."""
         self._fan_out.start()
         self._replayer.start()
-        self._teller.start()
-        self._publisher.start()
-        self._clerk.start()
+        self._feed.start()
+        self._client_queue.start()
+        self._actions.start()
         threading.Thread(target=self._turn_wheel, name="timer wheel", daemon=True).start()
 
     @property
@@ -208,11 +208,11 @@ class Node:
             case Leave():
                 self._leave(connection, action)
             case Publishing():
-                self._publisher.put(connection, action)
+                self._client_queue.put(connection, action)
             case Marking():
-                self._clerk.put(connection, action)
+                self._actions.put(connection, action)
             case Acknowledge():
-                self._clerk.acknowledge(connection, action)
+                self._actions.acknowledge(connection, action)
             case SendPing():
                 connection.ping(self._replayer.reached)
 
@@ -221,7 +221,7 @@ class Node:
         if isinstance(connection, StreamConnection):
             for name in connection.channels:
                 self._fan_out.leave(name, connection)
-            self._teller.left(connection)
+            self._feed.left(connection)
 
     def gone(self, connection: Connection) -> None:
         """Forget a connection whose transport is closed."""
@@ -233,9 +233,9 @@ class Node:
 
     def owes_state(self, connection: StreamConnection) -> None:
         """Tell a connection how its user's inbox stands."""
-        self._teller.owes(connection)
+        self._feed.owes(connection)
 
-    # What the teller asks of it.
+    # What the feed asks of it.
 
     def enroll(self, connection: StreamConnection, topics: dict[str, Cursor]) -> None:
         """Let a connection hear these topics by membership, each from an entry on, and no others."""

@@ -29,7 +29,7 @@ class Users:
 
     def disconnect(self, user: str) -> None:
         """Close all connections of a user, on all workers."""
-        self._call("cut", user, b"disconnected")
+        self._call("disconnect", user, b"disconnected")
 
     def erase(self, user: str) -> None:
         """Remove everything of a user, and close their connections.
@@ -38,21 +38,21 @@ class Users:
         published meanwhile, or who was added to a topic, is found when the keys are removed.
         """
         channel = channels.of_user(user)
-        self._forget(user, self._inbox.standings([user])[0].topics, self._ids(channel))
+        self._forget(user, self._inbox.states([user])[0].topics, self._ids(channel))
         ids, topics = self._call("erase", user, ERASED)
         self._forget(user, (topic.decode() for topic in topics), [id.decode() for id in ids])
 
     def export(self, user: str) -> dict[str, Any]:
         """Return everything that is kept of a user, as `docs/http-api.md` describes it."""
         channel = channels.of_user(user)
-        standing = self._inbox.standings([user])[0]
+        state = self._inbox.states([user])[0]
         history = [body for kind, body in self._log(channel) if kind == HISTORY]
         return {
             "user": user,
             "inbox": sorted(self._items(user), key=itemgetter("archived")),
             "history": [msgspec.Raw(body) for body in history],
-            "topics": sorted(standing.topics),
-            "mutes": mutes_of(standing.mutes),
+            "topics": sorted(state.topics),
+            "mutes": mutes_of(state.mutes),
         }
 
     def _items(self, user: str) -> list[dict[str, Any]]:

@@ -26,9 +26,9 @@ _META_OUTLIVES = 30 * 86400 * 1000  # ms: so long a client that was away can be 
 class Append(NamedTuple):
     """One entry to append to one channel. `expires` is in Unix ms, 0 for never.
 
-    With a `mark`, the same append again changes nothing and answers with the first one's cursor. `is_twin`: the same
-    notification goes to other channels, too, not all of them users'. `not_before` is for who removes one: a time in ms
-    that is not later than its entry.
+    With a `dedupe_key`, repeating the append changes nothing and answers with the first one's cursor. `is_copy`: the
+    same notification goes to other channels, too, not all of them users'. `not_before` is for removals: a time in ms
+    that is not later than the entry of the notification.
     """
 
     channel: str
@@ -36,9 +36,9 @@ class Append(NamedTuple):
     body: bytes
     expires: int = 0
     collapse_key: str = ""
-    mark: str = ""
+    dedupe_key: str = ""
     type: str = ""
-    is_twin: bool = False
+    is_copy: bool = False
     not_before: int = 0
 
 
@@ -148,7 +148,7 @@ class Broker:
         """Return for how long it is known what a channel has lost, in ms."""
         return self._settings.history_age(channel) + _META_OUTLIVES
 
-    def marks(self, channels: list[str]) -> list[tuple[Cursor, Cursor] | Problem]:
+    def log_ends(self, channels: list[str]) -> list[tuple[Cursor, Cursor] | Problem]:
         """Return of each channel's log the last entry and the highest one that fell out of it, or a problem."""
         commands = [pack("HMGET", self._store.of(channel, "meta"), "logged", "floor") for channel in channels]
         return [
@@ -215,11 +215,11 @@ class Broker:
                 item.collapse_key,
                 item.expires,
                 _META_OUTLIVES,
-                1000 * settings.idempotency_age if item.mark else 0,
-                item.mark,
+                1000 * settings.idempotency_age if item.dedupe_key else 0,
+                item.dedupe_key,
                 item.type,
                 int(channels.is_user(item.channel)),
-                int(item.is_twin),
+                int(item.is_copy),
                 item.not_before,
             ),
         )

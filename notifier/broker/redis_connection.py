@@ -22,19 +22,24 @@ RETRY_AFTER = 2  # seconds, told to whoever met a broker out of reach
 
 
 def pack(*words: str | bytes | float) -> bytes:
-    """Return a command in the form in which it goes over the wire."""
+    """Return a command in the form in which it goes over the connection."""
     packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]
     return packed
 
 
-class Wire:
+class RedisConnection:
     """One connection. `timeout` is in seconds; one that `listens` waits for ever, once it is open.
 
     `greet` is called with each new connection before anything else uses it.
     """
 
     def __init__(
-        self, url: str, timeout: float, greet: Callable[["Wire"], object] | None = None, *, listens: bool = False
+        self,
+        url: str,
+        timeout: float,
+        greet: Callable[["RedisConnection"], object] | None = None,
+        *,
+        listens: bool = False,
     ) -> None:
         pool = redis.ConnectionPool.from_url(
             url,
@@ -125,16 +130,16 @@ class Wire:
 
 
 class Pipeline:
-    """Lets many callers share a few wires: what gathers while Redis answers goes out in one write (group commit).
+    """Lets many callers share a few connections: what gathers while Redis answers goes out in one write (group commit).
 
-    A caller that finds a free wire leads: it carries out the jobs of all who wait, wakes them, and lets the first of
-    those who came meanwhile lead next. Waiting for a common lock instead would form a convoy: those who are done
+    A caller that finds a free connection leads: it carries out the jobs of all who wait, wakes them, and lets the first
+    of those who came meanwhile lead next. Waiting for a common lock instead would form a convoy: those who are done
     would queue for it with those who are not, and each write would hold one job.
     """
 
-    def __init__(self, *wires: Wire) -> None:
+    def __init__(self, *connections: RedisConnection) -> None:
         self._lock = threading.Lock()  # of the two below
-        self._free = list(wires)
+        self._free = list(connections)
         self._waiting: deque[_Job] = deque()
 
     def execute(self, commands: list[bytes], trailer: bytes | None = None) -> list[Any]:
@@ -149,35 +154,35 @@ class Pipeline:
         job = _Job(commands, trailer)
         with self._lock:
             if self._free:
-                job.wire = self._free.pop()
+                job.connection = self._free.pop()
             else:
                 self._waiting.append(job)
-        if job.wire is None:
+        if job.connection is None:
             job.wait()
-        if job.wire is not None:
-            self._lead(job, job.wire)
+        if job.connection is not None:
+            self._lead(job, job.connection)
         if job.error:
             raise BrokerUnavailable(job.error.detail, retry_after=RETRY_AFTER) from job.error
         return job.replies
 
     def close(self) -> None:
-        """Close the wires that nobody uses now; the next caller opens them again."""
-        for wire in self._free:
-            wire.close()
+        """Close the connections that nobody uses now; the next caller opens them again."""
+        for connection in self._free:
+            connection.close()
 
-    def _lead(self, leader: "_Job", wire: Wire) -> None:
+    def _lead(self, leader: "_Job", connection: RedisConnection) -> None:
         jobs = [leader, *self._take_waiting(_LONGEST_WRITE)]
         try:
             commands = [command for job in jobs for command in job.commands]
             trailer = next((job.trailer for job in jobs if job.trailer), None)
-            replies = wire.exchange([*commands, trailer] if trailer else commands)
+            replies = connection.exchange([*commands, trailer] if trailer else commands)
             ordered = iter(replies)
             for job in jobs:
                 job.replies = [next(ordered) for _ in job.commands]
                 if job.trailer:
                     job.replies.append(replies[-1])
         except BaseException as error:  # also the end of the leader's own thread: the others must not wait for ever
-            wire.close()
+            connection.close()
             # Those who came meanwhile would only wait for the same timeout once more.
             jobs += self._take_waiting()
             for job in jobs:
@@ -185,7 +190,7 @@ class Pipeline:
             if not isinstance(error, BrokerUnavailable):
                 raise
         finally:
-            self._hand_over(wire)
+            self._hand_over(connection)
             for job in jobs[1:]:
                 job.wake()
 
@@ -198,28 +203,28 @@ class Pipeline:
                 most -= len(taken[-1].commands)
         return taken
 
-    def _hand_over(self, wire: Wire) -> None:
-        """Let the first who waits lead, or leave the wire to whoever comes."""
+    def _hand_over(self, connection: RedisConnection) -> None:
+        """Let the first who waits lead, or leave the connection to whoever comes."""
         with self._lock:
             if not self._waiting:
-                self._free.append(wire)
+                self._free.append(connection)
                 return
             leader = self._waiting.popleft()
-        leader.wire = wire
+        leader.connection = connection
         leader.wake()
 
 
 class _Job:
-    """The commands of one caller, and what became of them. One that is given a wire leads."""
+    """The commands of one caller, and what became of them. One that is given a connection leads."""
 
-    __slots__ = ("_asleep", "commands", "error", "replies", "trailer", "wire")
+    __slots__ = ("_asleep", "commands", "error", "replies", "trailer", "connection")
 
     def __init__(self, commands: list[bytes], trailer: bytes | None) -> None:
         self.commands = commands
         self.trailer = trailer
         self.replies: list[Any] = []
         self.error: BrokerUnavailable | None = None
-        self.wire: Wire | None = None
+        self.connection: RedisConnection | None = None
         self._asleep = threading.Lock()
         self._asleep.acquire()
 

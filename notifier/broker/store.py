@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from notifier.broker.redis_connection import Pipeline, Wire, pack, unavailable
+from notifier.broker.redis_connection import Pipeline, RedisConnection, pack, unavailable
 from notifier.settings import Settings
 
 _NAMES = (
@@ -21,26 +21,26 @@ _NAMES = (
     "read",
     "beat",
     "digest",
-    "standing",
+    "state",
     "mark",
     "change",
     "ack",
     "find",
     "list",
-    "cut",
+    "disconnect",
     "erase",
 )
 # What several scripts share comes first in each of them: Redis knows no libraries here.
 _COMMON = {
     "append": ("entry",),
     "raise": ("entry",),
-    "standing": ("entry", "account"),
-    "list": ("entry", "account"),
-    "mark": ("entry", "account"),
-    "change": ("entry", "account"),
-    "ack": ("entry", "account"),
-    "cut": ("entry", "account"),
-    "erase": ("entry", "account"),
+    "state": ("entry", "user"),
+    "list": ("entry", "user"),
+    "mark": ("entry", "user"),
+    "change": ("entry", "user"),
+    "ack": ("entry", "user"),
+    "disconnect": ("entry", "user"),
+    "erase": ("entry", "user"),
 }
 
 
@@ -50,10 +50,10 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._scripts = {name: Script(name, *_COMMON.get(name, ())) for name in _NAMES}
-        # On two wires this worker prepares one batch while Redis carries out the other.
-        self._writing = Pipeline(*(self._wire(self._greet) for _ in range(2)))
+        # On two connections this worker prepares one batch while Redis carries out the other.
+        self._writing = Pipeline(*(self._connection(self._greet) for _ in range(2)))
         # Reads of long histories do not hold up publications.
-        self.reading = Pipeline(self._wire(self._greet))
+        self.reading = Pipeline(self._connection(self._greet))
 
     def call(self, script: str, keys: tuple[str, ...], arguments: tuple[Any, ...] = ()) -> bytes:
         """Return the command that runs a script."""
@@ -110,11 +110,11 @@ class Store:
         """Return the key of something that belongs to no channel."""
         return f"{self._settings.redis_prefix}:{{{kind}:{name}}}"
 
-    def _wire(self, greet: Callable[[Wire], object] | None = None) -> Wire:
-        return Wire(self._settings.redis_url, self._settings.redis_timeout, greet)
+    def _connection(self, greet: Callable[[RedisConnection], object] | None = None) -> RedisConnection:
+        return RedisConnection(self._settings.redis_url, self._settings.redis_timeout, greet)
 
-    def _greet(self, wire: Wire) -> None:
-        wire.exchange(self._load())
+    def _greet(self, connection: RedisConnection) -> None:
+        connection.exchange(self._load())
 
     def _load(self) -> list[bytes]:
         return [pack("SCRIPT", "LOAD", script.text) for script in self._scripts.values()]

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any, Protocol
 
-from notifier.broker.redis_connection import Wire, pack
+from notifier.broker.redis_connection import RedisConnection, pack
 from notifier.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Subscriber:
     """Keeps this worker subscribed. Redis knows a channel by `prefix:{channel}`."""
 
     def __init__(self, url: str, prefix: str, timeout: float, listener: Listener) -> None:
-        self._wire = Wire(url, timeout, listens=True)
+        self._connection = RedisConnection(url, timeout, listens=True)
         self._prefix = prefix
         self._listener = listener
         self._open = False
@@ -68,21 +68,21 @@ class Subscriber:
 
     def reconnect(self) -> None:
         """Drop the connection: it is open, but nothing is heard on it."""
-        self._wire.close()
+        self._connection.close()
 
     def stop(self) -> None:
         """End for good."""
         self._stopped = True
-        self._wire.close()
+        self._connection.close()
 
     def _listen(self) -> None:
         pause = _FIRST_PAUSE
         while not self._stopped:
             try:
-                self._wire.connect()
+                self._connection.connect()
                 self._subscribe_all()
                 while True:
-                    self._take(self._wire.receive())
+                    self._take(self._connection.receive())
                     pause = _FIRST_PAUSE
             except BrokerUnavailable as error:
                 if not self._stopped:
@@ -90,7 +90,7 @@ class Subscriber:
             except Exception:
                 # This loop must survive: without it the worker is deaf.
                 logger.exception("The subscriber failed")
-                self._wire.close()
+                self._connection.close()
             if self._open:
                 self._open = False
                 self._listener.deaf()
@@ -126,7 +126,7 @@ class Subscriber:
             with self._sending:
                 if connect != self._connects:
                     return
-                self._wire.send([pack(command, *(f"{self._prefix}:{{{channel}}}" for channel in batch))])
+                self._connection.send([pack(command, *(f"{self._prefix}:{{{channel}}}" for channel in batch))])
 
     def _take(self, replies: list[Any]) -> None:
         messages: list[tuple[str, bytes]] = []

@@ -4,7 +4,7 @@ from typing import Any, Generic, TypeVar
 
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.inbox_view import Standing
+from notifier.protocol.inbox_view import InboxState
 
 Member = TypeVar("Member")
 
@@ -17,22 +17,22 @@ class Channel(Generic[Member]):
     entry is being fanned out. Both are ids as text. `ahead` are connections that were sent more of its log than this
     worker is sure to have heard, and up to where.
 
-    Of a user's channel it has what the teller knows: how the inbox stands, None while that is not known; what was told
+    Of a user's channel it has what the feed knows: how the inbox stands, None while that is not known; what was told
     last of it; when it next changes by itself (Unix ms, 0 for never); and when the user had last been cut off.
     """
 
     __slots__ = (
         "ahead",
-        "changes",
+        "changes_at",
         "confirmed",
         "connections",
-        "cut",
+        "disconnected_at",
         "delivered",
         "doubts",
         "idle_since",
         "name",
         "seen",
-        "standing",
+        "state",
         "told",
     )
 
@@ -45,11 +45,11 @@ class Channel(Generic[Member]):
         self.seen = b"0-0"
         self.delivered = b"0-0"
         self.idle_since = 0.0
-        self.standing: Standing | None = None
+        self.state: InboxState | None = None
         self.doubts = 0  # how often it has stopped being known
         self.told: tuple[Any, ...] | None = None
-        self.changes = 0
-        self.cut = 0
+        self.changes_at = 0
+        self.disconnected_at = 0
 
     @property
     def last(self) -> Cursor:
@@ -58,13 +58,13 @@ class Channel(Generic[Member]):
 
     def doubt(self) -> None:
         """Note that how the inbox stands has changed, or may have, and that an answer under way may be outdated."""
-        self.standing = None
+        self.state = None
         self.doubts += 1
 
-    def cut_off(self, when: int) -> bool:
+    def note_disconnect(self, when: int) -> bool:
         """Note when the user was cut off, in Unix ms; tell whether that is news."""
-        is_news = when > self.cut
-        self.cut = max(when, self.cut)
+        is_news = when > self.disconnected_at
+        self.disconnected_at = max(when, self.disconnected_at)
         return is_news
 
     def sent_to(self, member: Member) -> Cursor:

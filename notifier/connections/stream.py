@@ -177,7 +177,7 @@ class Connection:
 class StreamConnection(Connection):
     """A connection of the stream: it has a session, and while it has missed something a `CatchUp`."""
 
-    __slots__ = ("_lag_timeout", "_owes_state", "catch_up", "is_cut_off", "memberships", "number", "session")
+    __slots__ = ("_lag_timeout", "_owes_state", "catch_up", "is_disconnected", "memberships", "number", "session")
 
     def __init__(
         self,
@@ -196,11 +196,11 @@ class StreamConnection(Connection):
         self.memberships: tuple[str, ...] | None = None  # topics that it hears without asking; None: not known yet
         self._lag_timeout = lag_timeout
         self._owes_state = False  # it has yet to be told how the inbox stands
-        self.is_cut_off = False  # what it has asked for and was not begun is not done any more
+        self.is_disconnected = False  # what it has asked for and was not begun is not done any more
 
     def close(self, disconnect: Disconnect) -> None:
         """End the connection."""
-        self.is_cut_off |= isinstance(disconnect, Disconnected)
+        self.is_disconnected |= isinstance(disconnect, Disconnected)
         super().close(disconnect)
 
     @property

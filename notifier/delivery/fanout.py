@@ -11,7 +11,7 @@ from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection
 from notifier.delivery.replayer import Replayer, encode_entry
 from notifier.errors import Disconnected, Problem
-from notifier.inbox.feed import Teller
+from notifier.inbox.feed import InboxFeed
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
 from notifier.protocol.catch_up import DISCONNECT, EPHEMERAL, ERASED, STATE, Entry
@@ -43,12 +43,12 @@ class FanOut:
         broker: Broker,
         hub: Hub[StreamConnection],
         replayer: Replayer,
-        teller: Teller,
+        feed: InboxFeed,
         clock: Clock,
         name: str,
     ) -> None:
         self._broker = broker
-        self._teller = teller
+        self._feed = feed
         self._hub = hub
         self._replayer = replayer
         self._clock = clock
@@ -121,7 +121,7 @@ class FanOut:
         self._replayer.recent.clear()
         for channel in self._hub.channels():
             channel.confirmed = False
-        self._teller.deaf(self._hub.channels())
+        self._feed.deaf(self._hub.channels())
         for connection in self._hub.members(channels.ALL):
             self._replayer.fall_behind(connection)
         for channel in self._hub.channels():
@@ -131,7 +131,7 @@ class FanOut:
         """Begin with channels that are heard from now on: learn what their logs have, and serve who waits."""
         self._hears = self._hears or NODES in names
         fresh = [name for name in names if (channel := self._hub.get(name)) and not channel.confirmed]
-        marks = dict(zip(fresh, self._broker.marks(fresh), strict=True))
+        marks = dict(zip(fresh, self._broker.log_ends(fresh), strict=True))
         readable = {name: mark for name, mark in marks.items() if not isinstance(mark, Problem)}
         self._notice_regression(readable)
         for name in marks:
@@ -139,7 +139,7 @@ class FanOut:
             if channel is not None:
                 # Whoever is before the floor has to be told. A log that cannot be read is met when it is.
                 channel.confirm(max(readable.get(name, (BEGINNING,))))
-                self._teller.hears(channel)
+                self._feed.hears(channel)
                 self._clock.observe(channel.last.ms)
                 for connection in list(channel.connections):
                     if connection.catch_up:
@@ -188,10 +188,10 @@ class FanOut:
         if channel is None:
             return
         if entry.kind == STATE:
-            self._teller.changed(channel, entry.body)
+            self._feed.changed(channel, entry.body)
             return
         when, why = entry.body.split()
-        is_news = channel.cut_off(int(when))
+        is_news = channel.note_disconnect(int(when))
         if why == ERASED:
             self._replayer.recent.forget(name)
             channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
@@ -230,15 +230,15 @@ class FanOut:
                 else:
                     self._write(connection, channel, writes[connection.framing])
         channel.delivered = channel.seen
-        self._teller.heard(channel, entries)
+        self._feed.heard(channel, entries)
 
     def _spared(self, channel: Channel[StreamConnection], entries: list[Entry]) -> dict[StreamConnection, list[Entry]]:
         """Return who is not to be sent all of these entries, and what they are to be sent."""
         spared: dict[StreamConnection, list[Entry]] = {}
-        for connection in self._teller.muters:
+        for connection in self._feed.muters:
             if connection in channel.connections:
                 named = [(channel.name, entry) for entry in entries]
-                spared[connection] = [entry for _, entry in self._teller.spare(connection, named)]
+                spared[connection] = [entry for _, entry in self._feed.spare(connection, named)]
         if channel.ahead:
             _leave_out_overtaken(channel.ahead, entries, spared)
         if self._no_echo:

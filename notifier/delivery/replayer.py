@@ -17,14 +17,14 @@ from notifier.broker.log import Broker
 from notifier.connections.hub import Hub
 from notifier.connections.stream import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem, UnexpectedFault
-from notifier.inbox.feed import Teller
+from notifier.inbox.feed import InboxFeed
 from notifier.protocol import channel as channels
 from notifier.protocol import frames
 from notifier.protocol.catch_up import EXPIRED, MUTED, REMOVED, CatchUp, Entry, Page, Step, share
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.framing import Framing
-from notifier.protocol.inbox_view import Account
+from notifier.protocol.inbox_view import InboxView
 from notifier.protocol.recent import Recent
 from notifier.settings import Settings
 from notifier.telemetry import metrics
@@ -53,13 +53,13 @@ class Replayer:
         settings: Settings,
         broker: Broker,
         hub: Hub[StreamConnection],
-        teller: Teller,
+        feed: InboxFeed,
         clock: Clock,
         name: str,
     ) -> None:
         self._settings = settings
         self._broker = broker
-        self._teller = teller
+        self._feed = feed
         self._hub = hub
         self._clock = clock
         self._name = name
@@ -139,11 +139,11 @@ class Replayer:
         """Let those who are new hear what they are to hear besides; where that is new here, they come back."""
         strangers = [connection for connection in batch if connection.memberships is None]
         if strangers:
-            self._teller.meet(strangers)
+            self._feed.meet(strangers)
 
     def _round(self, batch: list[StreamConnection]) -> None:
         strangers = [connection for connection in batch if not connection.session.is_welcome]
-        accounts = self._teller.accounts(strangers) if strangers else {}
+        views = self._feed.views(strangers) if strangers else {}
         # Meanwhile they may have joined what this worker does not hear yet: they come back when it does.
         batch = [connection for connection in batch if self._can_serve(connection)]
         wanted = {connection: self._wanted(connection) for connection in batch}
@@ -153,7 +153,7 @@ class Replayer:
         encode = _Encoder()
         for connection in batch:
             try:
-                self._serve(connection, wanted[connection].changes, pages[connection] or {}, encode, accounts)
+                self._serve(connection, wanted[connection].changes, pages[connection] or {}, encode, views)
             except Disconnect as disconnect:
                 connection.close(disconnect)
             except Exception:
@@ -186,7 +186,7 @@ class Replayer:
             if channel.ahead and position < channel.ahead.get(connection, BEGINNING):
                 return None
             if position < channel.last:
-                if position.ms <= channel.cut:
+                if position.ms <= channel.disconnected_at:
                     return None  # it may have been erased, and this worker may not have heard so yet
                 pages[name] = self.recent.page(name, position, channel.seen, now)
                 if pages[name] is None:
@@ -214,7 +214,7 @@ class Replayer:
         changes: int,
         pages: _Pages,
         encode: "_Encoder",
-        accounts: dict[StreamConnection, Account],
+        views: dict[StreamConnection, InboxView],
     ) -> None:
         catch_up = connection.catch_up
         if not connection.is_open or catch_up is None:
@@ -231,8 +231,8 @@ class Replayer:
             logger.error("The log of %s cannot be read", ", ".join(pages.keys() - readable.keys()))
             raise Overloaded("a log cannot be read")
         step = catch_up.join(readable)
-        self._introduce(connection, step, accounts.get(connection))
-        entries = self._teller.spare(connection, step.entries)
+        self._introduce(connection, step, views.get(connection))
+        entries = self._feed.spare(connection, step.entries)
         for chunk in _chunks(entries, connection.framing, encode):
             data = b"".join(frame for frame, _, _ in chunk)
             taken = not connection.transport.blocked_since and connection.deliver(data)
@@ -252,7 +252,7 @@ class Replayer:
             self._hub[name].run_ahead(connection, position, self.complete.cursor)
         connection.caught_up(self.reached)
 
-    def _introduce(self, connection: StreamConnection, step: Step, account: Account | None) -> None:
+    def _introduce(self, connection: StreamConnection, step: Step, view: InboxView | None) -> None:
         session, catch_up = connection.session, connection.catch_up
         assert catch_up is not None and session.identity is not None
         if step.lost:
@@ -261,10 +261,10 @@ class Replayer:
             if step.lost:
                 connection.reply(frames.lost(step.lost))
             return
-        assert account is not None
+        assert view is not None
         id, user = f"{self._name}-{connection.number}", session.identity.user
         now, heartbeat = self._clock.cursor, int(self._settings.heartbeat)
-        connection.welcome(frames.welcome(id, user, session.topics, now, heartbeat, step.lost, account), now)
+        connection.welcome(frames.welcome(id, user, session.topics, now, heartbeat, step.lost, view), now)
         for frame in catch_up.owed:
             connection.reply(frame)
 

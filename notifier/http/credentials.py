@@ -10,7 +10,7 @@ REQUEST_ID = "notifier.request_id"  # where it is in the environ
 _EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
 
 
-class Visitor:
+class Credentials:
     """One request and its token, which is in a header or in the cookie."""
 
     def __init__(self, node: Node, request: Request) -> None:

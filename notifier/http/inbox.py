@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from notifier.audience.users import describe, mutes_of
 from notifier.errors import PreconditionFailed
 from notifier.http import body
-from notifier.http.credentials import Visitor
+from notifier.http.credentials import Credentials
 from notifier.node import Node
 from notifier.protocol import frames
 from notifier.protocol.inbox_query import read_mutes, read_query, read_target
@@ -55,7 +55,7 @@ class InboxApi:
 
     def share(self, response: Response) -> Response:
         """Let pages of other origins read the answer, and nobody keep it."""
-        response.headers.update(Visitor(self._node, request).sharing())
+        response.headers.update(Credentials(self._node, request).sharing())
         response.headers["Cache-Control"] = "private, no-cache"
         return response
 
@@ -70,25 +70,25 @@ class InboxApi:
             {
                 "items": describe(listing),
                 "next": None if listing.next is None else str(listing.next),
-                **frames.inbox(listing.account),
+                **frames.inbox(listing.view),
             },
             {"cursor": str(listing.cursor)},
         )
 
     def counts(self) -> Response:
         """Show how much there is to be read and seen."""
-        return _tagged(frames.inbox(self._inbox.account(self._user())))
+        return _tagged(frames.inbox(self._inbox.view(self._user())))
 
     def act(self, action: str) -> Response:
         """Do something with items of the inbox."""
         user, most = self._user(), self._settings.max_inbox_ids
         target = read_target(body.read(request, _LONGEST_ID * most + 1024), most)
         change = self._inbox.act(user, action, target)
-        return _answer(frames.inbox(change.account) | {"changed": change.changed, "unknown": change.unknown})
+        return _answer(frames.inbox(change.view) | {"changed": change.changed, "unknown": change.unknown})
 
     def mutes(self) -> Response:
         """Show what the user wants to be spared."""
-        return _answer(mutes_of(self._inbox.standings([self._user()])[0].mutes))
+        return _answer(mutes_of(self._inbox.states([self._user()])[0].mutes))
 
     def set_mutes(self) -> Response:
         """Spare the user these types and topics, and no others."""
@@ -97,7 +97,7 @@ class InboxApi:
         return self.mutes()
 
     def _user(self) -> str:
-        return Visitor(self._node, request).require_identity().user
+        return Credentials(self._node, request).require_identity().user
 
 
 def _answer(document: dict[str, Any]) -> Response:

@@ -116,7 +116,7 @@ class Api:
         text = body.read(request, self._settings.max_notification_bytes)
         publication = notification.parse(text, self._limits)
         _require_grants(key, publication.channels)
-        [answer] = self._node.intake.publish([Post(publication, text, _idempotency_key(request, key))])
+        [answer] = self._node.publisher.publish([Post(publication, text, _idempotency_key(request, key))])
         if isinstance(answer, Problem):
             raise answer
         response = _json_response(answer.json, 201)
@@ -145,7 +145,7 @@ class Api:
             answers: Iterator[Answer | Problem | None] = itertools.repeat(failure)
             if failure is None:
                 try:
-                    answers = iter(self._node.intake.publish(posts))
+                    answers = iter(self._node.publisher.publish(posts))
                 except BrokerUnavailable as problem:
                     # The lines behind would only wait for the same timeout, each batch again.
                     answers, failure = itertools.repeat(problem), problem

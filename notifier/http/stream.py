@@ -22,7 +22,7 @@ from notifier.errors import (
     UpgradeRequired,
 )
 from notifier.http import body
-from notifier.http.credentials import REQUEST_ID, Visitor
+from notifier.http.credentials import REQUEST_ID, Credentials
 from notifier.node import Node
 from notifier.protocol import frames, stream_query
 from notifier.protocol.frames import Ack, InboxFrame, Publish
@@ -74,7 +74,7 @@ class Plain:
 
     def share(self, response: Response) -> Response:
         """Let pages of other origins read the answer, an error too."""
-        response.headers.update(Visitor(self._node, request).sharing())
+        response.headers.update(Credentials(self._node, request).sharing())
         return response
 
     def preflight(self) -> Response:
@@ -87,8 +87,8 @@ class Plain:
             # An answer would puzzle a WebSocket client; this tells who runs it what is wrong.
             headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
             raise UpgradeRequired("A proxy on the way has not passed on Upgrade and Connection.", headers=headers)
-        visitor = Visitor(self._node, request)
-        who = visitor.require_identity()
+        credentials = Credentials(self._node, request)
+        who = credentials.require_identity()
         last_event_id = request.headers.get("Last-Event-ID", "")
         asked = stream_query.read(request.args.items(multi=True), last_event_id, self._settings.max_subscriptions)
         wants_events = _EVENTS in request.headers.get("Accept", "")
@@ -101,7 +101,7 @@ class Plain:
             return _turn_away(problem)
         if request.method == "HEAD":
             return Response(content_type=kind)
-        ask = Ask(_head(kind, visitor.sharing()), asked.hello, asked.joins)
+        ask = Ask(_head(kind, credentials.sharing()), asked.hello, asked.joins)
         if wants_events:
             self._hand_off(EventConnection, who, ask._replace(head=ask.head + EVENTS.retry(random.randint(*_RETRY))))
         else:
@@ -112,7 +112,7 @@ class Plain:
 
     def take_frame(self) -> Response:
         """Carry out one frame of a client that has no way to send frames on its stream."""
-        who = Visitor(self._node, request).require_identity()
+        who = Credentials(self._node, request).require_identity()
         try:
             frame = frames.decode(body.read(request, self._settings.max_message_bytes).decode())
         except (ProtocolViolation, UnicodeDecodeError) as error:
@@ -124,12 +124,12 @@ class Plain:
         if isinstance(frame, InboxFrame):
             ref, action, target = read_marking(frame, self._settings.max_inbox_ids)
             change = self._node.inbox.act(who.user, action, target)
-            return Response(frames.changed(ref, change.account, change.changed, change.unknown), content_type=_JSON)
+            return Response(frames.changed(ref, change.view, change.changed, change.unknown), content_type=_JSON)
         if not isinstance(frame, Publish):
             raise InvalidFrame("Only publish, ack, and what is done with the inbox may be posted.")
         publishing = read_publishing(frame, who, self._node.limits)
         self._node.require_allowance(who.user)
-        [answer] = self._node.intake.publish([Post(publishing.publication, publishing.body, publishing.key)])
+        [answer] = self._node.publisher.publish([Post(publishing.publication, publishing.body, publishing.key)])
         if isinstance(answer, Problem):
             raise answer
         return Response(confirmation(publishing, answer), content_type=_JSON)

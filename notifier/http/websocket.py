@@ -13,7 +13,7 @@ from flask import Blueprint, Response, g, request
 
 from notifier.connections.transport import Transport, take_over
 from notifier.errors import BadRequest, UpgradeRequired
-from notifier.http.credentials import Visitor
+from notifier.http.credentials import Credentials
 from notifier.node import Node
 from notifier.protocol import websocket
 
@@ -88,7 +88,7 @@ class Stream:
             raise BadRequest("A request to upgrade has no body.")
         self._node.require_room()
         if request.endpoint == "stream.stream":
-            g.identity = Visitor(self._node, request).identity()
+            g.identity = Credentials(self._node, request).identity()
 
     def serve(self, handshake: Handshake) -> None:
         """Hand a stream over to the node."""

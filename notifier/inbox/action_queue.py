@@ -14,21 +14,21 @@ from notifier.protocol.session import Acknowledge, Marking
 
 logger = logging.getLogger(__name__)
 
-_DESKS = 4  # threads; a user always goes to the same, so that what they do is done in order
+_WORKERS = 4  # threads; a user always goes to the same, so that what they do is done in order
 _MOST_WAITING = 10_000
 _ACKS = 200  # users at once
 
 
-class Clerk:
+class ActionQueue:
     """Some threads, so that nobody waits for somebody else's Redis."""
 
     def __init__(self, inbox: Inbox) -> None:
-        self._desks = [_Desk(inbox) for _ in range(_DESKS)]
+        self._workers = [_Worker(inbox) for _ in range(_WORKERS)]
 
     def start(self) -> None:
         """Begin, in threads of its own."""
-        for desk in self._desks:
-            threading.Thread(target=desk.run, name="clerk", daemon=True).start()
+        for worker in self._workers:
+            threading.Thread(target=worker.run, name="clerk", daemon=True).start()
 
     def put(self, connection: StreamConnection, marking: Marking) -> None:
         """Do something with an inbox, and answer the connection.
@@ -36,17 +36,17 @@ class Clerk:
         Raises:
             Overloaded: too much waits already.
         """
-        self._desk(connection).put(connection, marking)
+        self._worker(connection).put(connection, marking)
 
     def acknowledge(self, connection: StreamConnection, ack: Acknowledge) -> None:
         """Note what the client of a connection has."""
-        self._desk(connection).acknowledge(_user(connection), ack)
+        self._worker(connection).acknowledge(_user(connection), ack)
 
-    def _desk(self, connection: StreamConnection) -> "_Desk":
-        return self._desks[hash(_user(connection)) % _DESKS]
+    def _worker(self, connection: StreamConnection) -> "_Worker":
+        return self._workers[hash(_user(connection)) % _WORKERS]
 
 
-class _Desk:
+class _Worker:
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._queue: deque[tuple[StreamConnection, Marking]] = deque()
@@ -88,11 +88,11 @@ class _Desk:
 
 
 def _act(inbox: Inbox, connection: StreamConnection, marking: Marking) -> None:
-    if connection.is_cut_off:
+    if connection.is_disconnected:
         return
     try:
         change = inbox.act(_user(connection), marking.action, marking.target)
-        frame = frames.changed(marking.ref, change.account, change.changed, change.unknown)
+        frame = frames.changed(marking.ref, change.view, change.changed, change.unknown)
     except Problem as problem:
         frame = frames.error(problem, marking.ref)
     except Exception:

@@ -1,4 +1,4 @@
-"""The teller: tells connections how their user's inbox stands, and has what they hear follow from it.
+"""The feed: tells connections how their user's inbox stands, and has what they hear follow from it.
 
 What it knows of a user stands with the user's channel in the hub, and counts as long as this worker hears that. Who
 did something is told at once. Where everybody's counts change by one notification, they are told at a pace.
@@ -23,7 +23,7 @@ from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames, notification
 from notifier.protocol.catch_up import EPHEMERAL, MUTED, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.inbox_view import Account, Standing
+from notifier.protocol.inbox_view import InboxState, InboxView
 from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Enroller(Protocol):
         """Let a connection hear these topics by membership, each from an entry on, and no others."""
 
 
-class Teller:
+class InboxFeed:
     """One thread. `muters` are the connections whose user has muted something, with how their inbox stands."""
 
     def __init__(self, inbox: Inbox, hub: Hub[StreamConnection], enroller: Enroller) -> None:
@@ -57,11 +57,11 @@ class Teller:
         self._due: dict[str, int] = {}  # user -> the one that counts
         self._filled = threading.Event()  # somebody is to be told
         self._hurried = threading.Event()  # somebody who did something
-        self.muters: dict[StreamConnection, Standing] = {}
+        self.muters: dict[StreamConnection, InboxState] = {}
 
     def start(self) -> None:
         """Begin to tell, in a thread of its own."""
-        threading.Thread(target=self._run, name="teller", daemon=True).start()
+        threading.Thread(target=self._run, name="feed", daemon=True).start()
 
     # What others tell it.
 
@@ -111,27 +111,27 @@ class Teller:
             BrokerUnavailable
         """
         strangers = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
-        standings = self._learn(strangers.values())
+        states = self._learn(strangers.values())
         for connection, channel in strangers.items():
-            self._take_standing(connection, standings[channel.name])
+            self._take_state(connection, states[channel.name])
 
-    def accounts(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, Account]:
-        """Return the accounts of connections that it has met.
+    def views(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, InboxView]:
+        """Return the views of connections that it has met.
 
         Raises:
             BrokerUnavailable
         """
         met = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
-        standings = self._learn(met.values())
-        accounts = self._inbox.accounts([standings[channel.name] for channel in met.values()])
-        for channel, account in zip(met.values(), accounts, strict=True):
-            self._note_told(channel, account)
-            self._await_change(channel, account)
-        return dict(zip(met, accounts, strict=True))
+        states = self._learn(met.values())
+        views = self._inbox.views([states[channel.name] for channel in met.values()])
+        for channel, view in zip(met.values(), views, strict=True):
+            self._note_told(channel, view)
+            self._await_change(channel, view)
+        return dict(zip(met, views, strict=True))
 
-    def _note_told(self, channel: Channel[StreamConnection], account: Account) -> None:
+    def _note_told(self, channel: Channel[StreamConnection], view: InboxView) -> None:
         """Note what newcomers are about to be told; if others of this user know something else, they are told too."""
-        essence = _essence(account)
+        essence = _essence(view)
         if essence != channel.told and any(each.session.is_welcome for each in channel.connections):
             channel.told = ()
             self._later.setdefault(_user_of(channel), False)
@@ -148,10 +148,10 @@ class Teller:
 
     def spare(self, connection: StreamConnection, entries: list[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
         """Return entries, with their channels, as a connection is to be sent them: not what its user has muted."""
-        standing = self.muters.get(connection)
-        if standing is None:
+        state = self.muters.get(connection)
+        if state is None:
             return entries
-        return [(name, _as_muted(entry) if _mutes(standing, name, entry) else entry) for name, entry in entries]
+        return [(name, _as_muted(entry) if _mutes(state, name, entry) else entry) for name, entry in entries]
 
     def _run(self) -> None:
         while True:
@@ -193,7 +193,7 @@ class Teller:
             del self._due[user]
             channel = self._hub.get(channels.of_user(user))
             if channel:
-                channel.changes = 0
+                channel.changes_at = 0
                 self._later[user] = True
 
     def _round(self) -> bool:
@@ -216,57 +216,57 @@ class Teller:
         for user, channel in present.items():
             if user in unsure:
                 channel.doubt()  # what was asked for before the change may have come after it
-        standings = self._learn(present.values())
-        accounts = self._inbox.accounts([standings[channel.name] for channel in present.values()])
-        for (user, channel), account in zip(present.items(), accounts, strict=True):
-            self._tell_user(channel, account, due[user])
+        states = self._learn(present.values())
+        views = self._inbox.views([states[channel.name] for channel in present.values()])
+        for (user, channel), view in zip(present.items(), views, strict=True):
+            self._tell_user(channel, view, due[user])
 
-    def _tell_user(self, channel: Channel[StreamConnection], account: Account, changes: list[Any]) -> None:
-        self._await_change(channel, account)
-        essence = _essence(account)
+    def _tell_user(self, channel: Channel[StreamConnection], view: InboxView, changes: list[Any]) -> None:
+        self._await_change(channel, view)
+        essence = _essence(view)
         if essence != channel.told or changes:
             # Of a change that was not heard there is nothing in `changes`: the revision betrays it.
-            has_changed = not channel.told or channel.told[1] != account.standing.revision
+            has_changed = not channel.told or channel.told[1] != view.state.revision
             channel.told = essence
             metrics.STATES.inc()
-            frame = frames.state(account, changes, memberships=has_changed)
+            frame = frames.state(view, changes, memberships=has_changed)
             for connection in list(channel.connections):
                 connection.tell(frame)
         for connection in list(channel.connections):
-            self._take_standing(connection, account.standing)
+            self._take_state(connection, view.state)
 
-    def _learn(self, them: Iterable[Channel[StreamConnection]]) -> dict[str, Standing]:
+    def _learn(self, them: Iterable[Channel[StreamConnection]]) -> dict[str, InboxState]:
         """Return how inboxes stand, by their channels; Redis is asked where that is not known."""
         asked = {channel.name: channel for channel in them}
-        found = {name: channel.standing for name, channel in asked.items() if channel.standing is not None}
+        found = {name: channel.state for name, channel in asked.items() if channel.state is not None}
         unknown = [(channel, channel.doubts) for name, channel in asked.items() if name not in found]
-        standings = self._inbox.standings(_user_of(channel) for channel, _ in unknown) if unknown else []
-        for (channel, doubts), standing in zip(unknown, standings, strict=True):
+        states = self._inbox.states(_user_of(channel) for channel, _ in unknown) if unknown else []
+        for (channel, doubts), state in zip(unknown, states, strict=True):
             if channel.doubts == doubts:
-                channel.standing = standing
+                channel.state = state
             else:
                 self._later[_user_of(channel)] = True  # it may have changed while it was under way
                 self._filled.set()
             # Somebody may have asked later, and been answered earlier.
-            found[channel.name] = channel.standing or standing
-            if channel.cut_off(standing.cut):  # it was not heard here
+            found[channel.name] = channel.state or state
+            if channel.note_disconnect(state.disconnected_at):  # it was not heard here
                 _close_welcomed(channel)
         return found
 
-    def _take_standing(self, connection: StreamConnection, standing: Standing) -> None:
+    def _take_state(self, connection: StreamConnection, state: InboxState) -> None:
         if not connection.is_open:
             return
-        if standing.mutes:
-            self.muters[connection] = standing
+        if state.mutes:
+            self.muters[connection] = state
         else:
             self.muters.pop(connection, None)
-        if connection.memberships != tuple(standing.topics):
-            self._enroller.enroll(connection, dict(standing.topics))
+        if connection.memberships != tuple(state.topics):
+            self._enroller.enroll(connection, dict(state.topics))
 
-    def _await_change(self, channel: Channel[StreamConnection], account: Account) -> None:
+    def _await_change(self, channel: Channel[StreamConnection], view: InboxView) -> None:
         """Look again when the inbox will have changed by itself."""
-        changes = account.changes
-        if changes and changes != channel.changes:
+        changes = view.changes_at
+        if changes and changes != channel.changes_at:
             # Redis may have an earlier time than this worker: then it is asked again, but not without a pause.
             due = max(changes, int(time.time() * 1000) + _AGAIN)
             self._due[_user_of(channel)] = due
@@ -274,7 +274,7 @@ class Teller:
             if len(self._expiries) > 2 * len(self._due) + _OUTDATED:
                 self._expiries = sorted((due, user) for user, due in self._due.items())
             self._filled.set()
-        channel.changes = changes
+        channel.changes_at = changes
 
     def _put_urgent(self, channel: Channel[StreamConnection], *changes: Any) -> None:
         self._urgent.setdefault(_user_of(channel), []).extend(changes)
@@ -300,10 +300,10 @@ class Teller:
 _COUNTED = (NOTIFICATION, REMOVED)
 
 
-def _mutes(standing: Standing, channel: str, entry: Entry) -> bool:
+def _mutes(state: InboxState, channel: str, entry: Entry) -> bool:
     if entry.kind != NOTIFICATION:
         return False
-    return standing.mutes_entry(channel, notification.type_of(entry.body), cursor.parse(entry.id).ms)
+    return state.mutes_entry(channel, notification.type_of(entry.body), cursor.parse(entry.id).ms)
 
 
 def _as_muted(entry: Entry) -> Entry:
@@ -326,5 +326,5 @@ def _user_of(channel: Channel[StreamConnection]) -> str:
     return channel.name.partition(":")[2]
 
 
-def _essence(account: Account) -> tuple[Any, ...]:
-    return (account.counts, account.standing.revision, account.expires)
+def _essence(view: InboxView) -> tuple[Any, ...]:
+    return (view.counts, view.state.revision, view.expires)

@@ -21,7 +21,7 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item, Row
 from notifier.protocol.inbox_query import Place, Query, Target
-from notifier.protocol.inbox_view import ACTIONS, Account, Flags, Marks, Standing, read_marks, read_standing
+from notifier.protocol.inbox_view import ACTIONS, Flags, InboxState, InboxView, Marks, read_marks, read_state
 from notifier.settings import Settings
 from notifier.telemetry import metrics
 
@@ -41,21 +41,21 @@ class Listed(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A page of a list, from where the next one goes on, and the account that it was made from.
+    """A page of a list, from where the next one goes on, and the view that it was made from.
 
     `cursor` is up to where nothing can have been missed that came while the list was read.
     """
 
     items: list[Listed]
     next: Place | None
-    account: Account
+    view: InboxView
     cursor: Cursor
 
 
 class Change(NamedTuple):
-    """What became of an action: the account after it, whether it changed anything, and the ids that were not found."""
+    """What became of an action: the view after it, whether it changed anything, and the ids that were not found."""
 
-    account: Account
+    view: InboxView
     changed: bool
     unknown: list[str]
 
@@ -84,21 +84,21 @@ class Inbox:
         # An entry that is too old leaves its log with the next one, or with the whole log: after twice its age at most.
         self.lifetime = 2 * (1000 * max(settings.user_history_age, settings.topic_history_age) + _LIFE)
 
-    def standings(self, users: Iterable[str]) -> list[Standing]:
+    def states(self, users: Iterable[str]) -> list[InboxState]:
         """Return how the inboxes of users stand."""
-        commands = [self._store.call("standing", (self._base(user),)) for user in users]
-        return [read_standing(require(reply)) for reply in self._store.carry_out(commands)]
+        commands = [self._store.call("state", (self._base(user),)) for user in users]
+        return [read_state(require(reply)) for reply in self._store.carry_out(commands)]
 
-    def account(self, user: str) -> Account:
-        """Return the account of a user, as it is now."""
-        [standing] = self.standings([user])
-        return self.accounts([standing])[0]
+    def view(self, user: str) -> InboxView:
+        """Return the view of a user, as it is now."""
+        [state] = self.states([user])
+        return self.views([state])[0]
 
-    def accounts(self, standings: Iterable[Standing]) -> list[Account]:
-        """Return accounts: each channel is looked at once."""
-        standings = list(standings)
-        digests = self.digests(dict.fromkeys(name for standing in standings for name in standing.sources))
-        return [Account(standing, digests) for standing in standings]
+    def views(self, states: Iterable[InboxState]) -> list[InboxView]:
+        """Return views: each channel is looked at once."""
+        states = list(states)
+        digests = self.digests(dict.fromkeys(name for state in states for name in state.sources))
+        return [InboxView(state, digests) for state in states]
 
     def digests(self, names: Iterable[str]) -> dict[str, Digest]:
         """Return digests that have all that was published before the call."""
@@ -124,37 +124,37 @@ class Inbox:
         # What is published from now on has no earlier time than this, whatever channel is looked at when.
         commands = [
             pack("TIME"),
-            self._store.call("standing", (self._base(user),)),
+            self._store.call("state", (self._base(user),)),
             self._own(user, query, query.before),
         ]
-        time_of_redis, standing, own = map(require, self._store.carry_out(commands))
+        time_of_redis, state, own = map(require, self._store.carry_out(commands))
         now = int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000
-        [account] = self.accounts([read_standing(standing)])
-        batch = self._batch(user, account, query, query.before, own)
+        [view] = self.views([read_state(state)])
+        batch = self._batch(user, view, query, query.before, own)
         found = self._with_bodies(batch, query)
         while len(found) <= query.limit and len(batch) == _batch_size(query):
             before = Place(batch[-1].item.cursor, batch[-1].item.channel)
             [own] = map(require, self._store.carry_out([self._own(user, query, before)]))
-            batch = self._batch(user, account, query, before, own)
+            batch = self._batch(user, view, query, before, own)
             found += self._with_bodies(batch, query)
         items, more = found[: query.limit], found[query.limit :]
         following = Place(items[-1].cursor, items[-1].channel) if more else None
         reached = [item.cursor for item in items if item.cursor.ms < now]
-        return Listing(items, following, account, max([Cursor(now - 1, 0), *reached]))
+        return Listing(items, following, view, max([Cursor(now - 1, 0), *reached]))
 
     def act(self, user: str, action: str, target: Target) -> Change:
         """Carry out an action on items of a user's inbox."""
-        account = self.account(user)
-        items = self._aimed_at(account, action, target)
+        view = self.view(user)
+        items = self._aimed_at(view, action, target)
         command = self._mark(user, action, target, items)
         changed, found, before, after = require(self._store.carry_out([command])[0])
         metrics.ACTIONS.inc()
-        standing = read_standing(after)
-        [account] = self.accounts([standing])
+        state = read_state(after)
+        [view] = self.views([state])
         if changed:
-            self._count_receipts(account, action, target, read_marks(before), standing.marks, items)
+            self._count_receipts(view, action, target, read_marks(before), state.marks, items)
         known = {id.decode() for id in found}
-        return Change(account, bool(changed), [id for id in target.ids if id not in known])
+        return Change(view, bool(changed), [id for id in target.ids if id not in known])
 
     def acknowledge(self, acks: dict[str, tuple[Cursor, Cursor | None]]) -> None:
         """Note what users' clients have: per user up to which entry, and after which one."""
@@ -168,10 +168,10 @@ class Inbox:
         if not fresh:
             return
         deliveries: dict[tuple[str, str], int] = {}
-        accounts = self.accounts(self.standings(fresh))
-        for account, (user, (after, up_to)) in zip(accounts, fresh.items(), strict=True):
+        views = self.views(self.states(fresh))
+        for view, (user, (after, up_to)) in zip(views, fresh.items(), strict=True):
             since = acks[user][1]
-            for item in account.everywhere(up_to, after if since is None else max(after, since.rank)):
+            for item in view.everywhere(up_to, after if since is None else max(after, since.rank)):
                 key = (item.channel, f"{item.entry}:d")
                 deliveries[key] = deliveries.get(key, 0) + 1
         self._count(deliveries)
@@ -188,13 +188,13 @@ class Inbox:
     def set_mutes(self, user: str, types: Iterable[str], topics: Iterable[str]) -> None:
         """Let a user be spared these types and topics from now on, and no others."""
         names = [f"type:{type}" for type in types] + [f"topic:{topic}" for topic in topics]
-        account = self.account(user)
+        view = self.view(user)
         # What was muted stays uncounted when it is no longer.
-        spared = account.muted_until({n: t for n, t in account.standing.mutes.items() if n in names})
+        spared = view.muted_until({n: t for n, t in view.state.mutes.items() if n in names})
         if spared:
             _, _, before, after = require(self._store.carry_out([self._mark(user, "read", Target(), spared)])[0])
-            marks = read_marks(before), read_standing(after).marks
-            self._count_receipts(account, "read", Target(), *marks, spared)
+            marks = read_marks(before), read_state(after).marks
+            self._count_receipts(view, "read", Target(), *marks, spared)
         self.alter([Alteration(user, "mutes", dict.fromkeys(names, "now"), replace=True)])
 
     def _follow(self, digests: list[Digest]) -> list[str]:
@@ -230,7 +230,7 @@ class Inbox:
             size -= len(digest.items)
 
     def _batch(
-        self, user: str, account: Account, query: Query, before: Place | None, own: list[list[bytes]]
+        self, user: str, view: InboxView, query: Query, before: Place | None, own: list[list[bytes]]
     ) -> list["_Candidate"]:
         """Return the next items of a list that may fit the query, without their bodies. `_own` brought `own`."""
         channel = channels.of_user(user)
@@ -240,9 +240,9 @@ class Inbox:
         ]
         shared = (
             _Candidate(item, flags)
-            for item in account.newest(None if before is None else before.cursor.rank)
+            for item in view.newest(None if before is None else before.cursor.rank)
             if (before is None or (item.rank, item.channel) < before.key)
-            and query.wants(item, flags := account.flags(item))
+            and query.wants(item, flags := view.flags(item))
         )
         return list(itertools.islice(heapq.merge(owned, shared, key=_key, reverse=True), _batch_size(query)))
 
@@ -266,15 +266,15 @@ class Inbox:
                     found.append(Listed(item.cursor, item.channel, fields[1], flags))
         return found
 
-    def _aimed_at(self, account: Account, action: str, target: Target) -> list[Item]:
+    def _aimed_at(self, view: InboxView, action: str, target: Target) -> list[Item]:
         """Return the items of shared channels that an action changes one by one."""
         if target.up_to is None:
-            return account.find(target.ids)
+            return view.find(target.ids)
         after = -1
         if ACTIONS[action].on:
             # What lies before is covered by the mark, but for the last moments, of which the script knows best.
             after = Cursor(min(target.up_to.ms, self._clock.ms - 5000), 0).rank
-        return [*account.everywhere(target.up_to.rank, after), *account.beyond(target.up_to.rank)]
+        return [*view.everywhere(target.up_to.rank, after), *view.beyond(target.up_to.rank)]
 
     def _mark(self, user: str, action: str, target: Target, items: list[Item]) -> bytes:
         times = [notification.time_of(id) or 0 for id in target.ids]
@@ -284,10 +284,10 @@ class Inbox:
         return self._store.call("mark", (self._base(user),), (*words, *target.ids, *pairs))
 
     def _count_receipts(
-        self, account: Account, action: str, target: Target, before: Marks, after: Marks, items: list[Item]
+        self, view: InboxView, action: str, target: Target, before: Marks, after: Marks, items: list[Item]
     ) -> None:
         """Count how many users have read or archived what is shared."""
-        affected = items if target.up_to is None else account.everywhere(target.up_to.rank)
+        affected = items if target.up_to is None else view.everywhere(target.up_to.rank)
         changes: dict[tuple[str, str], int] = {}
         for item in affected:
             for flag in set(ACTIONS[action].flags) - {"s"}:

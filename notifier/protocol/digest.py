@@ -18,7 +18,7 @@ _END = Cursor(1 << 63, 0)  # behind everything
 class Item(NamedTuple):
     """One item: the channel and the entry there, a cursor as text and as one number, and the notification's id.
 
-    `expires` is in Unix ms, 0 for never; a twin is on other channels, too.
+    `expires` is in Unix ms, 0 for never; a copy is on other channels, too.
     """
 
     channel: str
@@ -27,7 +27,7 @@ class Item(NamedTuple):
     id: str
     expires: int = 0
     type: str = ""
-    is_twin: bool = False
+    is_copy: bool = False
 
     @property
     def cursor(self) -> Cursor:
@@ -44,7 +44,7 @@ class Row(NamedTuple):
     expires: bytes
     collapse_key: bytes
     type: bytes
-    twin: bytes
+    copy: bytes
 
 
 class Digest:
@@ -62,7 +62,7 @@ class Digest:
         self.last = BEGINNING
         self.ends = 0
         self.items: dict[str, Item] = {}  # by the notification's id
-        self.twins: set[str] = set()
+        self.copies: set[str] = set()
         self._by_entry: dict[str, Item] = {}
         self._by_key: dict[bytes, str] = {}  # collapse key -> id
         self._keys: dict[str, bytes] = {}  # id -> collapse key
@@ -115,11 +115,11 @@ class Digest:
             return
         id, expires = row.id.decode(), int(row.expires or 0)
         entry = row.entry.decode()
-        item = Item(self.channel, entry, place.rank, id, expires, row.type.decode(), bool(row.twin))
+        item = Item(self.channel, entry, place.rank, id, expires, row.type.decode(), bool(row.copy))
         self.items[id] = self._by_entry[entry] = item
         self._sorted = None
-        if row.twin:
-            self.twins.add(id)
+        if row.copy:
+            self.copies.add(id)
         if row.collapse_key:
             self._by_key[row.collapse_key] = id
             self._keys[id] = row.collapse_key
@@ -138,7 +138,7 @@ class Digest:
         if item:
             del self._by_entry[item.entry]
             self._by_key.pop(self._keys.pop(id, b""), None)
-            self.twins.discard(id)
+            self.copies.discard(id)
             self._sorted = None
             if 0 < item.expires == self._next_expiry:
                 self._next_expiry = None

@@ -9,7 +9,7 @@ import msgspec
 from notifier.errors import Disconnect, InvalidFrame, Problem, ProtocolViolation
 from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.inbox_view import Account
+from notifier.protocol.inbox_view import InboxView
 from notifier.protocol.notification import rfc3339
 
 MAX_REF = 64  # characters
@@ -127,12 +127,12 @@ def decode_cursor(text: str | None, ref: str | None = None, name: str = "since")
         raise InvalidFrame(f"{name}: {error}.", ref=ref) from error
 
 
-def inbox(account: Account) -> dict[str, Any]:
+def inbox(view: InboxView) -> dict[str, Any]:
     """Return what tells how an inbox stands."""
-    expires = account.expires
+    expires = view.expires
     return {
-        "counts": account.counts._asdict(),
-        "revision": account.standing.revision,
+        "counts": view.counts._asdict(),
+        "revision": view.state.revision,
         "expires_at": rfc3339(expires / 1000) if expires else None,
     }
 
@@ -144,7 +144,7 @@ def welcome(
     cursor: Cursor,
     heartbeat: int,
     lost: list[str],
-    account: Account,
+    view: InboxView,
 ) -> bytes:
     """Return the answer to a hello. `heartbeat` is in seconds."""
     return _encode(
@@ -156,8 +156,8 @@ def welcome(
             "cursor": str(cursor),
             "heartbeat": heartbeat,
             "lost": lost,
-            "memberships": list(account.standing.topics),
-            **inbox(account),
+            "memberships": list(view.state.topics),
+            **inbox(view),
         }
     )
 
@@ -182,19 +182,19 @@ def removed(channel: str, id: bytes, notification: bytes) -> bytes:
     return _encode({"type": "removed", "cursor": id.decode(), "channel": channel, "id": notification.decode()})
 
 
-def state(account: Account, changes: list[Any], *, memberships: bool) -> bytes:
+def state(view: InboxView, changes: list[Any], *, memberships: bool) -> bytes:
     """Return the frame that tells how the inbox stands, what has changed it, and of what the user is a member."""
-    frame: dict[str, Any] = {"type": "state", **inbox(account)}
+    frame: dict[str, Any] = {"type": "state", **inbox(view)}
     if changes:
         frame["changes"] = changes
     if memberships:
-        frame["memberships"] = list(account.standing.topics)
+        frame["memberships"] = list(view.state.topics)
     return _encode(frame)
 
 
-def changed(ref: str | None, account: Account, changed: bool, unknown: list[str]) -> bytes:
+def changed(ref: str | None, view: InboxView, changed: bool, unknown: list[str]) -> bytes:
     """Return the answer to an action on the inbox."""
-    return _encode(_with_ref("ok", ref) | inbox(account) | {"changed": changed, "unknown": unknown})
+    return _encode(_with_ref("ok", ref) | inbox(view) | {"changed": changed, "unknown": unknown})
 
 
 def lost(channels: list[str]) -> bytes:

@@ -66,12 +66,12 @@ class Marks(NamedTuple):
         return (item.rank <= mark) != (item.entry in self.exceptions.get((flag, item.channel), ()))
 
 
-class Standing(NamedTuple):
+class InboxState(NamedTuple):
     """How a user's inbox stands, as Redis has it.
 
     `unread`, `unseen` and `expires` (Unix ms, 0 for never) are those of the user's own channel. `topics` and `mutes`
-    have since when: the entry before the membership, and Unix ms. `cut` is when the user was last disconnected, and
-    `ends` when the log of their channel goes as a whole, in Unix ms, 0 for never.
+    have since when: the entry before the membership, and Unix ms. `disconnected_at` is when the user was last
+    disconnected, and `ends` when the log of their channel goes as a whole, in Unix ms, 0 for never.
     """
 
     marks: Marks = Marks()
@@ -81,8 +81,8 @@ class Standing(NamedTuple):
     expires: int = 0
     topics: Mapping[str, Cursor] = {}
     mutes: Mapping[str, int] = {}
-    twins: frozenset[str] = frozenset()
-    cut: int = 0
+    copies: frozenset[str] = frozenset()
+    disconnected_at: int = 0
     ends: int = 0
 
     @property
@@ -103,21 +103,21 @@ class Standing(NamedTuple):
         return any(begin is not None and ms >= begin for begin in since)
 
 
-NOTHING = Standing()
+NOTHING = InboxState()
 
 
-class Account:
-    """A standing together with the digests of its sources."""
+class InboxView:
+    """A state together with the digests of its sources."""
 
-    def __init__(self, standing: Standing, digests: Mapping[str, Digest]) -> None:
-        self.standing = standing
-        self._digests = {name: digests[name] for name in standing.sources if name in digests}
+    def __init__(self, state: InboxState, digests: Mapping[str, Digest]) -> None:
+        self.state = state
+        self._digests = {name: digests[name] for name in state.sources if name in digests}
 
     @property
     def counts(self) -> Counts:
         """How much is not read, and not seen."""
-        standing, marks = self.standing, self.standing.marks
-        unread, unseen = standing.unread, standing.unseen
+        state, marks = self.state, self.state.marks
+        unread, unseen = state.unread, state.unseen
         for name, digest in self._digests.items():
             unread += self._without("r", marks.read, name, digest)
             unseen += self._without("s", marks.seen, name, digest)
@@ -126,27 +126,27 @@ class Account:
     @property
     def expires(self) -> int:
         """When the next item expires, in Unix ms; 0: none does."""
-        times = [self.standing.expires, *(digest.next_expiry for digest in self._digests.values())]
+        times = [self.state.expires, *(digest.next_expiry for digest in self._digests.values())]
         return min(filter(None, times), default=0)
 
     @property
-    def changes(self) -> int:
+    def changes_at(self) -> int:
         """When it next changes by itself, in Unix ms; 0: it does not. An item expires, or a log that nobody used."""
-        own = self.standing.ends if self.standing.unread or self.standing.unseen else 0
+        own = self.state.ends if self.state.unread or self.state.unseen else 0
         ends = (digest.ends for digest in self._digests.values() if digest.items)
         return min(filter(None, [self.expires, own, *ends]), default=0)
 
     def flags(self, item: Item) -> Flags:
         """Return the flags of an item of a shared channel."""
-        marks = self.standing.marks
-        if self.standing.mutes_item(item):
+        marks = self.state.marks
+        if self.state.mutes_item(item):
             return Flags(True, True, marks.has("a", item), True)
         return Flags(marks.has("s", item), marks.has("r", item), marks.has("a", item))
 
     def shared(self) -> Iterator[Item]:
         """Yield the items of shared channels, each notification once."""
         for item in self.everywhere():
-            if not (item.is_twin and self._is_elsewhere(item)):
+            if not (item.is_copy and self._is_elsewhere(item)):
                 yield item
 
     def everywhere(self, up_to: int | None = None, after: int = -1) -> Iterator[Item]:
@@ -159,18 +159,18 @@ class Account:
 
     def muted_until(self, mutes: Mapping[str, int]) -> list[Item]:
         """Return the items that are not counted because of mutes, and would be if there were only these."""
-        lifted = Account(self.standing._replace(mutes=mutes), self._digests)
+        lifted = InboxView(self.state._replace(mutes=mutes), self._digests)
         return self.find(lifted._heard() - self._heard())
 
     def _heard(self) -> set[str]:
-        """Return the ids of items of shared channels that are not muted, nor is their twin on the user's channel."""
-        heard = {item.id for item in self.shared() if not self.standing.mutes_item(item)}
-        own = (item for item in self.everywhere() if item.id in self.standing.twins)
-        return heard | {item.id for item in own if not self.standing.mutes_entry("", item.type, item.cursor.ms)}
+        """Return the ids of items of shared channels that are not muted, nor is their copy on the user's channel."""
+        heard = {item.id for item in self.shared() if not self.state.mutes_item(item)}
+        own = (item for item in self.everywhere() if item.id in self.state.copies)
+        return heard | {item.id for item in own if not self.state.mutes_entry("", item.type, item.cursor.ms)}
 
     def beyond(self, up_to: int) -> list[Item]:
-        """Return twins behind a place whose notification stands before it: a moment lies between the two."""
-        near = (item for item in self.everywhere(up_to, up_to - _MOMENT) if item.is_twin)
+        """Return copies behind a place whose notification stands before it: a moment lies between the two."""
+        near = (item for item in self.everywhere(up_to, up_to - _MOMENT) if item.is_copy)
         ids = {item.id for item in near if not self._is_elsewhere(item)}
         return [item for item in self.find(ids) if item.rank > up_to]
 
@@ -179,7 +179,7 @@ class Account:
         up_to = 1 << 62 if before is None else before
         parts = (reversed(digest.between(self._joined(name), up_to)) for name, digest in self._digests.items())
         for item in heapq.merge(*parts, key=lambda item: (item.rank, item.channel), reverse=True):
-            if not (item.is_twin and self._is_elsewhere(item)):
+            if not (item.is_copy and self._is_elsewhere(item)):
                 yield item
 
     def find(self, ids: Iterable[str]) -> list[Item]:
@@ -194,21 +194,21 @@ class Account:
 
     def _joined(self, channel: str) -> int:
         topic = channels.topic_of(channel)
-        return -1 if topic is None else self.standing.topics[topic].rank
+        return -1 if topic is None else self.state.topics[topic].rank
 
     def _without(self, flag: str, mark: int, name: str, digest: Digest) -> int:
         """Return how many items of a channel lack a flag and are to be counted."""
         joined = self._joined(name)
-        if self.standing.mutes:
-            return sum(not (self._is_hidden(item) or self.standing.marks.has(flag, item)) for item in self._all(name))
+        if self.state.mutes:
+            return sum(not (self._is_hidden(item) or self.state.marks.has(flag, item)) for item in self._all(name))
         count = digest.behind(max(mark, joined))
-        for entry in self.standing.marks.exceptions.get((flag, name), ()):
+        for entry in self.state.marks.exceptions.get((flag, name), ()):
             item = digest.at(entry)
             if item is not None and item.rank > joined:
                 count += 1 if item.rank <= mark else -1
-        for id in digest.twins:
-            twin = digest.items[id]
-            if twin.rank > joined and not self.standing.marks.has(flag, twin) and self._is_elsewhere(twin):
+        for id in digest.copies:
+            copy = digest.items[id]
+            if copy.rank > joined and not self.state.marks.has(flag, copy) and self._is_elsewhere(copy):
                 count -= 1
         return count
 
@@ -216,27 +216,29 @@ class Account:
         return self._digests[name].between(self._joined(name), 1 << 62)
 
     def _is_hidden(self, item: Item) -> bool:
-        muted = self.standing.mutes_item(item)
-        return muted or (item.is_twin and self._is_elsewhere(item))
+        muted = self.state.mutes_item(item)
+        return muted or (item.is_copy and self._is_elsewhere(item))
 
     def _is_elsewhere(self, item: Item) -> bool:
         """Tell whether the notification is in this inbox by another channel: the first one that is not muted."""
-        if item.id in self.standing.twins:
+        if item.id in self.state.copies:
             return True
-        twins = (
-            twin
+        copies = (
+            copy
             for name, digest in self._digests.items()
-            if (twin := digest.items.get(item.id)) and twin.rank > self._joined(name)
+            if (copy := digest.items.get(item.id)) and copy.rank > self._joined(name)
         )
-        return min(twins, key=self.standing.mutes_item, default=item).channel != item.channel
+        return min(copies, key=self.state.mutes_item, default=item).channel != item.channel
 
 
-def read_standing(reply: list[Any]) -> Standing:
-    """Return the standing that broker/scripts/account.lua answers with."""
+def read_state(reply: list[Any]) -> InboxState:
+    """Return the state that broker/scripts/view.lua answers with."""
     if not reply:
         return NOTHING
-    seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, twins, cut, ends = reply
-    return Standing(
+    seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, copies, disconnected_at, ends = (
+        reply
+    )
+    return InboxState(
         read_marks([seen, read, archived, shared]),
         int(revision),
         int(unread),
@@ -245,8 +247,8 @@ def read_standing(reply: list[Any]) -> Standing:
         # In order, so that what came by several is always shown by the same one.
         {name: cursor.parse(since) for name, since in sorted(_pairs(topics))},
         {name: int(since) for name, since in _pairs(mutes)},
-        frozenset(id.decode() for id in twins),
-        int(cut),
+        frozenset(id.decode() for id in copies),
+        int(disconnected_at),
         max(ends, 0),
     )
 

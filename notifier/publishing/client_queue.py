@@ -12,7 +12,7 @@ from notifier.delivery.fanout import FanOut
 from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Overloaded, Problem
 from notifier.protocol import frames
 from notifier.protocol.publishing import Publishing
-from notifier.publishing.publisher import Answer, Intake, Post
+from notifier.publishing.publisher import Answer, Post, Publisher
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +22,11 @@ _MOST_WAITING = 10_000
 _decode: Any = msgspec.json.Decoder().decode
 
 
-class Publisher:
+class ClientQueue:
     """One thread that takes all that waits at once: while Redis carries out a batch, the next one gathers."""
 
-    def __init__(self, intake: Intake, fan_out: FanOut) -> None:
-        self._intake = intake
+    def __init__(self, publisher: Publisher, fan_out: FanOut) -> None:
+        self._publisher = publisher
         self._fan_out = fan_out
         self._queue: deque[tuple[StreamConnection, Publishing]] = deque()
         self._filled = threading.Event()
@@ -66,11 +66,11 @@ class Publisher:
 
     def _publish(self, batch: list[tuple[StreamConnection, Publishing]]) -> list[Answer | Problem]:
         posts = []
-        for (connection, publishing), id in zip(batch, self._intake.new_ids(len(batch)), strict=True):
+        for (connection, publishing), id in zip(batch, self._publisher.new_ids(len(batch)), strict=True):
             posts.append(Post(publishing.publication, publishing.body, publishing.key, id))
             if not publishing.echo:
                 self._fan_out.spare(id, publishing.publication.channels[0], connection)
-        return self._intake.publish(posts)
+        return self._publisher.publish(posts)
 
 
 def confirmation(publishing: Publishing, answer: Answer) -> bytes:

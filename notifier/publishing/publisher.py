@@ -1,4 +1,4 @@
-"""The intake: from a publication to its answer. Ids, idempotency keys, appends, all of a batch in few round trips."""
+"""The publisher: from a publication to its answer. A batch takes few round trips for ids, keys and appends."""
 
 import hashlib
 import os
@@ -46,7 +46,7 @@ class _Draft(NamedTuple):
     created: float
 
 
-class Intake:
+class Publisher:
     """Publishes for this worker."""
 
     def __init__(self, broker: Broker, clock: Clock, settings: Settings) -> None:
@@ -148,10 +148,10 @@ def _appends(post: Post, id: str, created: float) -> list[Append]:
     body = publication.encode(id, created)
     kind = _KINDS[publication.retain]
     expires = 0 if publication.ttl is None else int(1000 * (created + publication.ttl))
-    mark = id if post.key else ""
+    dedupe_key = id if post.key else ""
     names = publication.channels
-    is_twin = len(names) > 1 and not all(map(channels.is_user, names))
-    more = (publication.collapse_key, mark, publication.type, is_twin)
+    is_copy = len(names) > 1 and not all(map(channels.is_user, names))
+    more = (publication.collapse_key, dedupe_key, publication.type, is_copy)
     return [Append(name, kind, body, expires, *more) for name in names]
 
 

@@ -9,7 +9,7 @@ from notifier.broker.store import Store, require
 from notifier.inbox.inbox import Inbox
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
-from notifier.protocol.inbox_view import Standing
+from notifier.protocol.inbox_view import InboxState
 from notifier.protocol.notification import Publication
 
 _MOST_EXPLAINED = 100  # members of a topic
@@ -36,11 +36,11 @@ class Receipts:
         """Return for each recipient what would happen if this were published now, and why."""
         names = publication.channels
         users = [name.partition(":")[2] for name in names if channels.is_user(name)]
-        standings = dict(zip(map(channels.of_user, users), self._inbox.standings(users), strict=True))
+        states = dict(zip(map(channels.of_user, users), self._inbox.states(users), strict=True))
         heard = self._heard(names)
         explained = []
         for name in names:
-            outcome = _outcome(publication, name, heard[name], standings.get(name))
+            outcome = _outcome(publication, name, heard[name], states.get(name))
             topic = channels.topic_of(name)
             explained.append(outcome if topic is None else outcome | self._explain_members(publication, topic))
         return explained
@@ -51,9 +51,9 @@ class Receipts:
         name = channels.of_topic(topic)
         heard = self._heard([channels.of_user(user) for user in users])
         members = []
-        for user, standing in zip(users, self._inbox.standings(users), strict=True):
+        for user, state in zip(users, self._inbox.states(users), strict=True):
             own = channels.of_user(user)
-            members.append({"user": user} | _outcome(publication, name, heard[own], standing))
+            members.append({"user": user} | _outcome(publication, name, heard[own], state))
         return {"member_count": self._members.count([topic])[0], "members": members}
 
     def _heard(self, names: Sequence[str]) -> dict[str, bool]:
@@ -82,10 +82,10 @@ def _receipt(channel: str, entry: bytes, kind: bytes, delivered: bytes, read: by
     }
 
 
-def _outcome(publication: Publication, channel: str, online: bool, standing: Standing | None) -> dict[str, Any]:
-    """Return what would happen on a channel; with a standing, for this user there."""
+def _outcome(publication: Publication, channel: str, online: bool, state: InboxState | None) -> dict[str, Any]:
+    """Return what would happen on a channel; with a state, for this user there."""
     kept, inbox = publication.retain != "none", publication.retain == "inbox"
-    muted = _muted(publication, channel, standing)
+    muted = _muted(publication, channel, state)
     reason = muted or ("connected" if online else "offline" if kept else "not_kept_and_offline")
     return {
         "channel": channel,
@@ -98,10 +98,10 @@ def _outcome(publication: Publication, channel: str, online: bool, standing: Sta
     }
 
 
-def _muted(publication: Publication, channel: str, standing: Standing | None) -> str:
+def _muted(publication: Publication, channel: str, state: InboxState | None) -> str:
     topic = channels.topic_of(channel)
-    if standing is None or publication.retain != "inbox":
+    if state is None or publication.retain != "inbox":
         return ""
-    if publication.type and f"type:{publication.type}" in standing.mutes:
+    if publication.type and f"type:{publication.type}" in state.mutes:
         return "muted_type"
-    return "muted_topic" if topic is not None and f"topic:{topic}" in standing.mutes else ""
+    return "muted_topic" if topic is not None and f"topic:{topic}" in state.mutes else ""

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from notifier.broker.log import PAGE, Append, Appended, Broker
-from notifier.broker.redis_connection import Wire, pack
+from notifier.broker.redis_connection import RedisConnection, pack
 from notifier.broker.store import Store
 from notifier.errors import BrokerUnavailable, Problem
 from notifier.protocol import cursor, notification
@@ -112,21 +112,21 @@ class Listener:
     """Hears what is published to a channel, as a worker does."""
 
     def __init__(self, broker: Broker, url: str, channel: str) -> None:
-        self._wire = Wire(url, DEADLINE)
-        self._wire.connect()
-        self._wire.send([pack("SSUBSCRIBE", sharded(channel))])
-        [confirmation] = self._wire.receive()
+        self._connection = RedisConnection(url, DEADLINE)
+        self._connection.connect()
+        self._connection.send([pack("SSUBSCRIBE", sharded(channel))])
+        [confirmation] = self._connection.receive()
         assert confirmation[0] == b"ssubscribe"
 
     def hear(self, count: int) -> list[bytes]:
         """Return the next publications."""
         heard: list[bytes] = []
         while len(heard) < count:
-            heard += [reply[2] for reply in self._wire.receive()]
+            heard += [reply[2] for reply in self._connection.receive()]
         return heard
 
     def close(self) -> None:
-        self._wire.close()
+        self._connection.close()
 
 
 @pytest.fixture
@@ -176,16 +176,16 @@ class TestIds:
         """The last entry of each log is known, and where there is none, that too."""
         last = [append(broker, user) for _ in range(3)][-1]
         append(broker, user, kind=EPHEMERAL)
-        assert make().marks([topic, user]) == [(BEGINNING, BEGINNING), (last, BEGINNING)]
+        assert make().log_ends([topic, user]) == [(BEGINNING, BEGINNING), (last, BEGINNING)]
 
     def test_floor(self, make: Make, user: str) -> None:
         """With the last entry of a log its floor is told."""
         cursors = [append(make(max_history=2), user) for _ in range(3)]
-        assert make().marks([user]) == [(cursors[2], cursors[0])]
+        assert make().log_ends([user]) == [(cursors[2], cursors[0])]
 
     def test_no_marks(self, broker: Broker) -> None:
         """Nobody asks for nothing."""
-        assert broker.marks([]) == []
+        assert broker.log_ends([]) == []
 
 
 class TestAppend:
@@ -264,8 +264,8 @@ class TestMarks:
         listener = listen(user)
         for kind in (NOTIFICATION, EPHEMERAL):
             mark = str(uuid4())
-            first = append(broker, user, b"{}", kind, mark=mark)
-            assert append(broker, user, b"{ other }", kind, mark=mark) == first
+            first = append(broker, user, b"{}", kind, dedupe_key=mark)
+            assert append(broker, user, b"{ other }", kind, dedupe_key=mark) == first
         last = append(broker, user, b"last")
         assert [heard.split(b" ", 3)[3] for heard in listener.hear(3)] == [b"{}", b"{}", b"last"]
         assert bodies(broker, user) == [b"{}", b"last"]
@@ -274,15 +274,15 @@ class TestMarks:
     def test_half(self, broker: Broker, user: str, topic: str) -> None:
         """A publication that was cut off in the middle is completed by a retry."""
         mark = str(uuid4())
-        first = append(broker, user, mark=mark)
-        batch = [Append(channel, NOTIFICATION, b"{}", mark=mark) for channel in (user, topic)]
+        first = append(broker, user, dedupe_key=mark)
+        batch = [Append(channel, NOTIFICATION, b"{}", dedupe_key=mark) for channel in (user, topic)]
         [[again, new]] = broker.append([batch], [])
         assert again.cursor == str(first)
         assert (ids(read(broker, user)), ids(read(broker, topic))) == ([first], [cursor.parse(new.cursor)])
 
     def test_several(self, broker: Broker, user: str) -> None:
         """Other marks are other publications."""
-        assert append(broker, user, mark="one") < append(broker, user, mark="two")
+        assert append(broker, user, dedupe_key="one") < append(broker, user, dedupe_key="two")
         assert len(bodies(broker, user)) == 2
 
 
@@ -330,7 +330,7 @@ class TestBounds:
     def test_nothing_stays_for_ever(self, broker: Broker, client: redis.Redis, topic: str) -> None:
         """Every key that a channel makes expires, in whatever order its entries come."""
         append(broker, topic, kind=EPHEMERAL)
-        append(broker, topic, mark="m")
+        append(broker, topic, dedupe_key="m")
         append(broker, topic, collapse_key="k")
         publish(broker, topic)
         keys = list(client.scan_iter(f"*{topic}*"))
@@ -371,7 +371,7 @@ class TestRegression:
         """What was seen and is no more counts as fallen out."""
         kept, lost = self.lose_the_end(make, client, user)
         make().note_regression([(user, lost)])
-        assert make().marks([user]) == [(kept, lost)]
+        assert make().log_ends([user]) == [(kept, lost)]
         assert read(make(), user).floor == lost
 
     def test_gone_on(self, make: Make, client: redis.Redis, user: str) -> None:
@@ -379,7 +379,7 @@ class TestRegression:
         kept, lost = self.lose_the_end(make, client, user)
         last = append(make(), user)
         assert [make().note_regression([(user, lost)]) for _ in range(2)] == [1, 0]
-        assert make().marks([user]) == [(last, lost)]
+        assert make().log_ends([user]) == [(last, lost)]
 
     def test_nothing_lost(self, broker: Broker, user: str) -> None:
         """A log that ends where it was seen to end, or behind, has lost nothing."""
@@ -391,7 +391,7 @@ class TestRegression:
         """What was recalled or replaced is not lost."""
         recalled = publish(broker, user)
         replaced = append(broker, topic, collapse_key="one")
-        [(seen, _)] = broker.marks([user])
+        [(seen, _)] = broker.log_ends([user])
         broker.recall(recalled, 0)
         append(broker, topic, collapse_key="one")
         assert broker.note_regression([(user, seen), (topic, replaced)]) == 0
@@ -707,7 +707,7 @@ class TestClaim:
         broker = make(idempotency_age=100)
         broker.claim([(key, "print", "id", 1.5)])
         broker.answer([(key, b"{}")])
-        append(broker, f"user:{key}", mark="m")
+        append(broker, f"user:{key}", dedupe_key="m")
         for pattern in (f"*idempotency:{key}*", f"*{key}*mark*"):
             [name] = client.scan_iter(pattern)
             assert 0 < client.pttl(name) <= 100_000
@@ -799,7 +799,7 @@ class TestFaults:
         unreadable, page = broker.read([(user, BEGINNING), (topic, BEGINNING)], now())
         assert isinstance(unreadable, BrokerUnavailable)
         assert len(ids(page)) == 2
-        unknown, mark = broker.marks([user, topic])
+        unknown, mark = broker.log_ends([user, topic])
         assert isinstance(unknown, BrokerUnavailable)
         assert not isinstance(mark, Problem)
         assert [good.cursor, other.cursor] == [str(each) for each in ids(read(broker, topic))]
@@ -813,7 +813,7 @@ class TestFaults:
             "append": lambda broker, name: append(broker, name),
             "beat": lambda broker, name: broker.beat(name, "node"),
             "read": lambda broker, name: broker.read([(name, BEGINNING)], now()),
-            "marks": lambda broker, name: broker.marks([name]),
+            "marks": lambda broker, name: broker.log_ends([name]),
         }
         with pytest.raises(BrokerUnavailable):
             calls[call](broker, "name")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from notifier.broker.redis_connection import Pipeline, Wire, pack
+from notifier.broker.redis_connection import Pipeline, RedisConnection, pack
 from notifier.errors import BrokerUnavailable
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit.valkey import DEADLINE, pid_of, running_valkey
@@ -42,7 +42,7 @@ def impatient_threads() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
-class CountingWire(Wire):
+class CountingWire(RedisConnection):
     """Counts how often it was written to."""
 
     exchanges = 0
@@ -55,9 +55,9 @@ class CountingWire(Wire):
 _pipelines: list[Pipeline] = []
 
 
-def pipeline_on(*wires: Wire) -> Pipeline:
+def pipeline_on(*connections: RedisConnection) -> Pipeline:
     """Return a pipeline that is closed when the test is over."""
-    _pipelines.append(Pipeline(*wires))
+    _pipelines.append(Pipeline(*connections))
     return _pipelines[-1]
 
 
@@ -97,7 +97,7 @@ def in_threads(count: int, work: Callable[[int], object]) -> list[object]:
 class TestWire:
     def test_exchange(self, valkey: EmbeddedValkey) -> None:
         """Each command has its reply, in order; blanks, zeros and numbers arrive as they are."""
-        wire = Wire(valkey.url, PATIENCE)
+        connection = RedisConnection(valkey.url, PATIENCE)
         commands = [
             pack("ECHO", b"a b\r\n\0\xff"),
             pack("ECHO", 5),
@@ -105,98 +105,100 @@ class TestWire:
             pack("ECHO", "é"),
             pack("ECHO", ""),
         ]
-        assert wire.exchange(commands) == [b"a b\r\n\0\xff", b"5", b"1.5", "é".encode(), b""]
-        wire.close()
+        assert connection.exchange(commands) == [b"a b\r\n\0\xff", b"5", b"1.5", "é".encode(), b""]
+        connection.close()
 
     def test_errors_are_replies(self, valkey: EmbeddedValkey) -> None:
         """An error of Redis is the reply of its command, and the others have theirs."""
-        wire = Wire(valkey.url, PATIENCE)
-        first, error, last = wire.exchange([*echo("a"), pack("NO-SUCH-COMMAND"), *echo("b")])
+        connection = RedisConnection(valkey.url, PATIENCE)
+        first, error, last = connection.exchange([*echo("a"), pack("NO-SUCH-COMMAND"), *echo("b")])
         assert (first, last) == (b"a", b"b")
         assert isinstance(error, redis.ResponseError)
-        wire.close()
+        connection.close()
 
     def test_large(self, valkey: EmbeddedValkey) -> None:
         """What is larger than one read, or one write, is whole."""
-        wire = Wire(valkey.url, PATIENCE)
+        connection = RedisConnection(valkey.url, PATIENCE)
         text = b"0123456789" * 300_000
-        assert wire.exchange([pack("ECHO", text)] * 3) == [text] * 3
-        wire.close()
+        assert connection.exchange([pack("ECHO", text)] * 3) == [text] * 3
+        connection.close()
 
     def test_greet(self, valkey: EmbeddedValkey) -> None:
         """Each new connection is greeted once, before anything else."""
         greeted = []
-        wire = Wire(valkey.url, PATIENCE, lambda wire: greeted.append(wire.exchange(echo("hello"))))
+        connection = RedisConnection(
+            valkey.url, PATIENCE, lambda connection: greeted.append(connection.exchange(echo("hello")))
+        )
         for _ in range(2):
-            assert wire.exchange(echo("a")) == [b"a"]
-            assert wire.exchange(echo("b")) == [b"b"]
-            wire.close()
+            assert connection.exchange(echo("a")) == [b"a"]
+            assert connection.exchange(echo("b")) == [b"b"]
+            connection.close()
         assert greeted == [[b"hello"]] * 2
 
     def test_nobody_there(self, valkey: EmbeddedValkey) -> None:
         """Where no server is, the broker is out of reach, and it is said when to try again."""
         with pytest.raises(BrokerUnavailable) as caught:
-            Wire(f"{valkey.url}.not", TIMEOUT).exchange(echo("a"))
+            RedisConnection(f"{valkey.url}.not", TIMEOUT).exchange(echo("a"))
         assert int(caught.value.headers["Retry-After"]) > 0
 
     def test_closed(self, valkey: EmbeddedValkey) -> None:
-        """A wire that is closed, or never was open, neither sends nor receives."""
-        wire = Wire(valkey.url, PATIENCE)
+        """A connection that is closed, or never was open, neither sends nor receives."""
+        connection = RedisConnection(valkey.url, PATIENCE)
         with pytest.raises(BrokerUnavailable):
-            wire.send(echo("a"))
-        wire.connect()
-        wire.close()
-        wire.close()
+            connection.send(echo("a"))
+        connection.connect()
+        connection.close()
+        connection.close()
         with pytest.raises(BrokerUnavailable):
-            wire.receive()
+            connection.receive()
 
     def test_nobody_answers(self, mortal: EmbeddedValkey) -> None:
-        """A wire that listens waits for ever, but not for a server that accepts and says nothing."""
+        """A connection that listens waits for ever, but not for a server that accepts and says nothing."""
         pid = pid_of(mortal)
         os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(BrokerUnavailable):
-                Wire(mortal.url, TIMEOUT, listens=True).connect()
+                RedisConnection(mortal.url, TIMEOUT, listens=True).connect()
         finally:
             os.kill(pid, signal.SIGCONT)
 
     def test_close_ends_waiting(self, valkey: EmbeddedValkey) -> None:
-        """Who listens on a wire meets its end when another thread closes it."""
-        wire = Wire(valkey.url, PATIENCE, listens=True)
-        wire.connect()
-        wire.send([pack("SUBSCRIBE", "nothing")])
-        assert wire.receive()
+        """Who listens on a connection meets its end when another thread closes it."""
+        connection = RedisConnection(valkey.url, PATIENCE, listens=True)
+        connection.connect()
+        connection.send([pack("SUBSCRIBE", "nothing")])
+        assert connection.receive()
         ended = threading.Event()
 
         def wait() -> None:
             with pytest.raises(BrokerUnavailable):
-                wire.receive()
+                connection.receive()
             ended.set()
 
         threading.Thread(target=wait, daemon=True).start()
-        wire.close()
+        connection.close()
         assert ended.wait(DEADLINE)
 
     def test_server_ends(self, mortal: EmbeddedValkey) -> None:
-        """When the server goes, whoever waits meets its end; when it is back, the wire connects anew."""
-        wire = Wire(mortal.url, PATIENCE, listens=True)
-        wire.connect()
-        wire.send([pack("SUBSCRIBE", "nothing")])
-        assert wire.receive()
+        """When the server goes, whoever waits meets its end; when it is back, the connection connects anew."""
+        connection = RedisConnection(mortal.url, PATIENCE, listens=True)
+        connection.connect()
+        connection.send([pack("SUBSCRIBE", "nothing")])
+        assert connection.receive()
         os.kill(pid_of(mortal), signal.SIGKILL)
         with pytest.raises(BrokerUnavailable):
-            wire.receive()
+            connection.receive()
         mortal.stop()
         mortal.start()
-        assert wire.exchange(echo("a")) == [b"a"]
-        wire.close()
+        assert connection.exchange(echo("a")) == [b"a"]
+        connection.close()
 
 
 class TestPipeline:
     def test_replies(self, valkey: EmbeddedValkey) -> None:
         """Many threads at once each get their own replies, and share writes."""
-        wires = [CountingWire(valkey.url, PATIENCE) for _ in range(2)]
-        pipeline = pipeline_on(*wires)
+        connections = [CountingWire(valkey.url, PATIENCE) for _ in range(2)]
+        pipeline = pipeline_on(*connections)
         threads, rounds = 16, 50
 
         def ask(thread: int) -> None:
@@ -205,11 +207,11 @@ class TestPipeline:
                 assert pipeline.execute(echo(*words)) == [word.encode() for word in words]
 
         assert in_threads(threads, ask) == [None] * threads
-        assert sum(wire.exchanges for wire in wires) < threads * rounds
+        assert sum(connection.exchanges for connection in connections) < threads * rounds
 
     def test_impatient_threads(self, valkey: EmbeddedValkey, impatient_threads: None) -> None:
         """Wherever a thread is interrupted, nobody gets another's replies, an error, or none."""
-        pipeline = pipeline_on(Wire(valkey.url, PATIENCE))
+        pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
 
         def ask(thread: int) -> None:
             for turn in range(500):
@@ -219,7 +221,7 @@ class TestPipeline:
 
     def test_errors(self, valkey: EmbeddedValkey) -> None:
         """An error of Redis is for the caller whose command it was."""
-        pipeline = pipeline_on(Wire(valkey.url, PATIENCE))
+        pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
 
         def ask(thread: int) -> list[Any]:
             return pipeline.execute([pack("NO-SUCH-COMMAND")] if thread % 2 else echo("a"))
@@ -230,20 +232,20 @@ class TestPipeline:
 
     def test_trailer(self, valkey: EmbeddedValkey) -> None:
         """A trailer has one more reply, for every caller."""
-        pipeline = pipeline_on(Wire(valkey.url, PATIENCE))
+        pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
         replies = in_threads(8, lambda thread: pipeline.execute(echo(f"{thread}", "x"), pack("ECHO", "end")))
         assert replies == [[f"{thread}".encode(), b"x", b"end"] for thread in range(8)]
 
     def test_nobody_there(self, valkey: EmbeddedValkey) -> None:
         """Where no server is, every caller is told so, with a problem of their own."""
-        pipeline = pipeline_on(Wire(f"{valkey.url}.not", TIMEOUT))
+        pipeline = pipeline_on(RedisConnection(f"{valkey.url}.not", TIMEOUT))
         errors = in_threads(8, lambda _: pipeline.execute(echo("a")))
         assert all(isinstance(error, BrokerUnavailable) and error.headers["Retry-After"] for error in errors)
         assert len(set(map(id, errors))) == 8
 
     def test_restart(self, mortal: EmbeddedValkey) -> None:
         """When the server is gone every caller is told so; when it is back every caller is served."""
-        pipeline = pipeline_on(Wire(mortal.url, PATIENCE))
+        pipeline = pipeline_on(RedisConnection(mortal.url, PATIENCE))
         assert in_threads(4, lambda _: pipeline.execute(echo("a"))) == [[b"a"]] * 4
         os.kill(pid_of(mortal), signal.SIGKILL)
         mortal.stop()
@@ -256,7 +258,7 @@ class TestPipeline:
 
     def test_close(self, mortal: EmbeddedValkey) -> None:
         """A pipeline that was closed connects anew: nobody meets a connection of before the restart."""
-        pipeline = pipeline_on(*(Wire(mortal.url, PATIENCE) for _ in range(4)))
+        pipeline = pipeline_on(*(RedisConnection(mortal.url, PATIENCE) for _ in range(4)))
         for _ in range(5):
             in_threads(8, lambda _: pipeline.execute(echo("a")))
         os.kill(pid_of(mortal), signal.SIGKILL)
@@ -267,18 +269,18 @@ class TestPipeline:
 
     def test_hanging_server(self, mortal: EmbeddedValkey) -> None:
         """A server that hangs is given up; when it goes on, nobody gets the replies of those who gave up."""
-        wire: Any = Wire(mortal.url, PATIENCE)
-        pipeline = pipeline_on(wire)
+        connection: Any = RedisConnection(mortal.url, PATIENCE)
+        pipeline = pipeline_on(connection)
         assert pipeline.execute(echo("a")) == [b"a"]
         pid = pid_of(mortal)
         os.kill(pid, signal.SIGSTOP)
-        wire._socket.settimeout(TIMEOUT)  # not before: a busy server is no hanging one
+        connection._socket.settimeout(TIMEOUT)  # not before: a busy server is no hanging one
         try:
             errors = in_threads(8, lambda _: pipeline.execute(echo("late")))
         finally:
             os.kill(pid, signal.SIGCONT)
         assert all(isinstance(error, BrokerUnavailable) for error in errors)
-        Wire(mortal.url, PATIENCE).exchange(echo("awake"))
+        RedisConnection(mortal.url, PATIENCE).exchange(echo("awake"))
         assert in_threads(8, lambda thread: pipeline.execute(echo(f"{thread}"))) == [
             [f"{thread}".encode()] for thread in range(8)
         ]
@@ -287,13 +289,13 @@ class TestPipeline:
         """When the thread that leads ends, those who wait for it are told, and the next are served."""
         leading, over = threading.Event(), threading.Event()
 
-        def end(wire: Wire) -> None:
+        def end(connection: RedisConnection) -> None:
             if not over.is_set():
                 leading.set()
                 over.wait(DEADLINE)
                 raise SystemExit
 
-        pipeline = pipeline_on(Wire(valkey.url, PATIENCE, end))
+        pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE, end))
 
         def lead() -> None:
             with pytest.raises(SystemExit):

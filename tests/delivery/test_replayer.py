@@ -99,7 +99,7 @@ def test_what_may_have_been_erased() -> None:
     """Of a user who was cut off, only the log knows what there was before, also if the erasure is yet to be heard."""
     memory = Memory()
     assert memory.serves(memory.now - 1)
-    memory.channel.cut_off(memory.now - 1)
+    memory.channel.note_disconnect(memory.now - 1)
     assert not memory.serves(memory.now - 1)
     assert memory.serves(memory.now)
 

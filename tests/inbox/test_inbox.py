@@ -25,7 +25,7 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.inbox_query import Query, Target
 from notifier.protocol.inbox_view import Counts
 from notifier.protocol.notification import Limits
-from notifier.publishing.publisher import Intake, Post
+from notifier.publishing.publisher import Post, Publisher
 from notifier.publishing.receipts import Receipts
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import Settings
@@ -48,7 +48,7 @@ class Worker:
         self.receipts = Receipts(store, self.inbox, self.members)
         self.broker = Broker(settings, store, clock)
         self.broker.birth()  # which teaches the clock
-        self._intake = Intake(self.broker, clock, settings)
+        self._publisher = Publisher(self.broker, clock, settings)
 
     def publish(self, *to: str, idempotency: str = "", **members: Any) -> str:
         """Publish to users, topics (`#orders`) or `all`, and return the id."""
@@ -61,7 +61,7 @@ class Worker:
         address = {"users": users, "topics": topics, "all": "all" in to}
         body = json.dumps({"to": address, "title": "x", **members}).encode()
         post = Post(notification.parse(body, Limits()), body, idempotency)
-        [answer] = self._intake.publish([post])
+        [answer] = self._publisher.publish([post])
         assert not isinstance(answer, Problem), answer
         parsed: dict[str, Any] = json.loads(answer.json)
         return parsed
@@ -73,7 +73,7 @@ class Worker:
         return self.inbox.act(user, action, Target(ids, up_to))
 
     def counts(self, user: str) -> Counts:
-        return self.inbox.account(user).counts
+        return self.inbox.view(user).counts
 
     def items(self, user: str, **query: Any) -> list[Listed]:
         """Return the whole list, by pages."""
@@ -149,7 +149,7 @@ class TestActions:
             ("read", "sra", (0, 0)),
         ]:
             change = worker.act("alice", action, id) if aim == "ids" else worker.act("alice", action, up_to=FUTURE)
-            assert (worker.flags("alice", id), change.account.counts, change.unknown) == (flags, counts, []), action
+            assert (worker.flags("alice", id), change.view.counts, change.unknown) == (flags, counts, []), action
             assert worker.counts("alice") == counts
 
     @pytest.mark.parametrize("to", ["alice", "all"])
@@ -159,7 +159,7 @@ class TestActions:
         for action in ("seen", "read", "archive", "unarchive", "unread"):
             first, second = (worker.act("alice", action, id) for _ in range(2))
             assert (first.changed, second.changed) == (True, False)
-            assert first.account.standing.revision == second.account.standing.revision
+            assert first.view.state.revision == second.view.state.revision
 
     def test_unknown(self, worker: Worker) -> None:
         """Ids of others, of what is in no inbox, and made-up ones are unknown, and answered alike; the rest is done."""
@@ -192,7 +192,7 @@ class TestActions:
         ids = [worker.publish("alice" if number % 2 else "#t") for number in range(1000)]
         for action, counts in [("read", (0, 0)), ("unread", (1000, 0)), ("archive", (0, 0))]:
             change = worker.act("alice", action, *ids)
-            assert (change.account.counts, change.unknown) == (counts, [])
+            assert (change.view.counts, change.unknown) == (counts, [])
 
     def test_up_to(self, worker: Worker) -> None:
         """Up to a cursor means that one, too, and nothing behind it, also within a millisecond and over channels."""
@@ -215,7 +215,7 @@ class TestActions:
         worker.members.add("t", ["alice"])
         for _ in range(50):
             worker.publish(to)
-            assert worker.act("alice", "archive", up_to=FUTURE).account.counts == (0, 0)
+            assert worker.act("alice", "archive", up_to=FUTURE).view.counts == (0, 0)
             id = worker.publish(to)
             assert worker.counts("alice") == (1, 1)
             assert worker.ids("alice") == worker.ids("alice", status="unread") == [id]
@@ -225,7 +225,7 @@ class TestActions:
         """The cursor of what has just come covers it, though its millisecond is not over."""
         for to in ("alice", "all") * 25:
             place = cursor.parse(worker.answer(to)["channels"][0]["cursor"])
-            assert worker.act("alice", "read", up_to=place).account.counts == (0, 0)
+            assert worker.act("alice", "read", up_to=place).view.counts == (0, 0)
             worker.publish(to)
             assert worker.counts("alice") == (1, 1)
             worker.act("alice", "read", up_to=FUTURE)
@@ -235,9 +235,9 @@ class TestActions:
         ids = [worker.publish(to) for to in ("alice", "all") * 3]
         worker.act("alice", "read", up_to=FUTURE)
         for number, id in enumerate(ids, 1):
-            assert worker.act("alice", "unread", id).account.counts == (number, 0)
+            assert worker.act("alice", "unread", id).view.counts == (number, 0)
         assert set(worker.ids("alice", status="unread")) == set(ids)
-        assert worker.act("alice", "read", up_to=FUTURE).account.counts == (0, 0)
+        assert worker.act("alice", "read", up_to=FUTURE).view.counts == (0, 0)
 
     def test_a_past_cursor(self, worker: Worker) -> None:
         """A cursor before everything changes nothing, and takes nothing back."""
@@ -430,23 +430,23 @@ class TestLeaving:
         """What is past its ttl leaves by itself, and it is known when that will be."""
         worker.members.add("t", ["alice"])
         kept = worker.publish(to)
-        assert worker.inbox.account("alice").expires == 0
+        assert worker.inbox.view("alice").expires == 0
         short = worker.publish(to, ttl=1)
         worker.publish(to, ttl=600)
-        account = worker.inbox.account("alice")
-        assert account.counts == (3, 3)
-        expires = account.expires
+        view = worker.inbox.view("alice")
+        assert view.counts == (3, 3)
+        expires = view.expires
         bodies = {notification.id_of(item.body): json.loads(item.body) for item in worker.items("alice")}
         said = datetime.fromisoformat(bodies[short]["expires_at"]).timestamp()
         assert abs(expires - 1000 * said) <= 1
         deadline = time.monotonic() + DEADLINE
-        while worker.inbox.account("alice").expires == expires:
+        while worker.inbox.view("alice").expires == expires:
             assert time.monotonic() < deadline
         assert time.time() * 1000 >= expires - 1
         assert worker.counts("alice") == (2, 2)
         assert kept in worker.ids("alice") and short not in worker.ids("alice")
         assert worker.act("alice", "read", short).unknown == [short]
-        assert worker.inbox.account("alice").expires > expires
+        assert worker.inbox.view("alice").expires > expires
 
 
 class TestTwins:
@@ -459,9 +459,9 @@ class TestTwins:
             assert worker.counts(user) == (3, 3)
             assert worker.ids(user) == ids[::-1]
             for number, id in enumerate(ids, 1):
-                assert worker.act(user, "read", id).account.counts == (3 - number, 3 - number)
-            assert worker.act(user, "unread", *ids).account.counts == (3, 0)
-            assert worker.act(user, "archive", up_to=FUTURE).account.counts == (0, 0)
+                assert worker.act(user, "read", id).view.counts == (3 - number, 3 - number)
+            assert worker.act(user, "unread", *ids).view.counts == (3, 0)
+            assert worker.act(user, "archive", up_to=FUTURE).view.counts == (0, 0)
             assert sorted(worker.ids(user, status="archived")) == sorted(ids)
 
     def test_the_other_remains(self, make: Make) -> None:
@@ -516,7 +516,7 @@ class TestMutes:
         assert worker.counts("alice") == (1, 1)
         [item] = worker.items("alice")
         assert (item.channel, worker.flags("alice", id)) == ("topic:u", "")
-        assert worker.act("alice", "read", id).account.counts == (0, 0)
+        assert worker.act("alice", "read", id).view.counts == (0, 0)
 
     @pytest.mark.parametrize("to", ["alice", "all", "#t"])
     def test_unmute(self, worker: Worker, to: str) -> None:
@@ -533,14 +533,14 @@ class TestMutes:
     def test_replace(self, worker: Worker) -> None:
         """Mutes are replaced as a whole; what stays muted stays so since then, and each change has a revision."""
         worker.inbox.set_mutes("alice", ["a", "b"], ["t"])
-        first = worker.inbox.account("alice").standing
+        first = worker.inbox.view("alice").state
         worker.inbox.set_mutes("alice", ["b", "c"], [])
-        second = worker.inbox.account("alice").standing
+        second = worker.inbox.view("alice").state
         assert set(second.mutes) == {"type:b", "type:c"}
         assert second.mutes["type:b"] == first.mutes["type:b"]
         assert second.revision == first.revision + 1
         worker.inbox.set_mutes("alice", ["b", "c"], [])
-        assert worker.inbox.account("alice").standing.revision == second.revision
+        assert worker.inbox.view("alice").state.revision == second.revision
 
     def test_history(self, worker: Worker) -> None:
         """What goes to the history only is muted for nobody."""
@@ -586,7 +586,7 @@ class TestMembers:
         assert worker.members.add("a", ["alice"]) == (0, [])
         worker.members.remove("a", ["alice"])
         assert worker.members.add("c", ["alice"]) == (1, [])
-        assert sorted(worker.inbox.account("alice").standing.topics) == ["b", "c"]
+        assert sorted(worker.inbox.view("alice").state.topics) == ["b", "c"]
 
     def test_nobody(self, worker: Worker) -> None:
         """Nobody is nobody."""
@@ -701,14 +701,14 @@ class TestUsers:
         assert len([key for key in keys_of(client, name) if f"user:{name}" in key]) > 10
         worker.users.erase(name)
         left = {key for key in keys_of(client, name) if "idempotency" not in key}
-        assert left == {worker.store.of(f"user:{name}", what) for what in ("cut", "erased")}
+        assert left == {worker.store.of(f"user:{name}", what) for what in ("disconnected_at", "erased")}
         assert 0 < client.pttl(left.pop()) <= 3_600_000
         assert worker.members.page("t", "", 9) == ["bob"]
         assert worker.broker.find(shared) == ["user:bob", "all"]
         assert [worker.broker.find(id) for id in own] == [None] * 3
         assert worker.counts("bob") == (2, 2)
-        account = worker.inbox.account(name)
-        assert (account.standing.revision, account.standing.topics, account.standing.mutes) == (0, {}, {})
+        view = worker.inbox.view(name)
+        assert (view.state.revision, view.state.topics, view.state.mutes) == (0, {}, {})
         worker.users.erase(name)  # once more does no harm
 
     def test_begin_again(self, worker: Worker) -> None:
@@ -779,8 +779,8 @@ class TestWorkers:
                 thread.start()
             for thread in both:
                 thread.join(DEADLINE)
-        standings = workers[0].inbox.standings(users)
-        having = {user for user, standing in zip(users, standings, strict=True) if "t" in standing.topics}
+        states = workers[0].inbox.states(users)
+        having = {user for user, state in zip(users, states, strict=True) if "t" in state.topics}
         assert set(workers[0].members.page("t", "", 100)) == having
 
     def test_readers_at_once(self, make: Make) -> None:
@@ -891,8 +891,8 @@ class TestLifetimes:
         times = {name: client.pexpiretime(key) for name, key in keys.items()}
         assert len(set(times.values())) == 1 and min(times.values()) > 0, times
         client.delete(*keys.values())  # their time has come
-        account = worker.inbox.account("alice")
-        assert (account.counts, account.expires) == ((0, 0), 0)
+        view = worker.inbox.view("alice")
+        assert (view.counts, view.expires) == ((0, 0), 0)
         worker.publish("alice")
         assert worker.counts("alice") == (1, 1)
 

@@ -18,7 +18,7 @@ def row(ms: int, id: str = "", kind: bytes = b"i", seq: int = 0, expires: int = 
         str(expires or "").encode(),
         key.encode(),
         more.get("type", "").encode(),
-        more.get("twin", "").encode(),
+        more.get("copy", "").encode(),
     )
 
 
@@ -34,9 +34,9 @@ def places(subject: Digest) -> list[str]:
 
 def test_items() -> None:
     """Notifications of the inbox are items, with what is known of them; those of the history are none."""
-    subject = digest(row(1, "a", type="x", twin="1", expires=50), row(2, kind=b"h"), row(3, "b", seq=7))
+    subject = digest(row(1, "a", type="x", copy="1", expires=50), row(2, kind=b"h"), row(3, "b", seq=7))
     first, second = subject.between(-1, 1 << 62)
-    assert (first.channel, first.entry, first.id, first.expires, first.type, first.is_twin) == (
+    assert (first.channel, first.entry, first.id, first.expires, first.type, first.is_copy) == (
         CHANNEL,
         "1-0",
         "a",
@@ -44,8 +44,8 @@ def test_items() -> None:
         "x",
         True,
     )
-    assert (second.entry, second.cursor, second.expires, second.is_twin) == ("3-7", cursor.parse("3-7"), 0, False)
-    assert (subject.twins, subject.last) == ({"a"}, cursor.parse("3-7"))
+    assert (second.entry, second.cursor, second.expires, second.is_copy) == ("3-7", cursor.parse("3-7"), 0, False)
+    assert (subject.copies, subject.last) == ({"a"}, cursor.parse("3-7"))
 
 
 def test_the_same_rows_again() -> None:
@@ -117,8 +117,8 @@ def test_ranges() -> None:
 
 def test_reset() -> None:
     """A digest that begins anew knows nothing."""
-    subject = digest(row(1, twin="1", key="k", expires=9))
+    subject = digest(row(1, copy="1", key="k", expires=9))
     subject.reset()
-    assert (places(subject), subject.twins, subject.next_expiry, subject.behind(-1)) == ([], set(), 0, 0)
+    assert (places(subject), subject.copies, subject.next_expiry, subject.behind(-1)) == ([], set(), 0, 0)
     assert subject.at("1-0") is None
     assert subject.last == cursor.BEGINNING

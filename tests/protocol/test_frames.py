@@ -26,7 +26,7 @@ from notifier.protocol.frames import (
     Unread,
     Unsubscribe,
 )
-from notifier.protocol.inbox_view import NOTHING, Account
+from notifier.protocol.inbox_view import NOTHING, InboxView
 
 CURSOR = Cursor(1_763_661_600_123, 7)
 TEXT = "1763661600123-7"
@@ -211,8 +211,8 @@ def test_random_text(text: str) -> None:
 class TestEncode:
     def test_welcome(self) -> None:
         """The welcome says who one is, what one hears, from where to resume, and what is lost."""
-        account = Account(NOTHING._replace(revision=17, unread=3, unseen=1, expires=1_700_000_000_500), {})
-        frame = frames.welcome("c8-1", "alice", ("orders", "é"), CURSOR, 25, ["all"], account)
+        view = InboxView(NOTHING._replace(revision=17, unread=3, unseen=1, expires=1_700_000_000_500), {})
+        frame = frames.welcome("c8-1", "alice", ("orders", "é"), CURSOR, 25, ["all"], view)
         assert json.loads(frame) == {
             "type": "welcome",
             "connection": "c8-1",
@@ -229,19 +229,19 @@ class TestEncode:
 
     def test_state(self) -> None:
         """A state says how the inbox stands; what has changed it, and the topics, only where there is something."""
-        account = Account(NOTHING._replace(revision=3, unread=2, topics={"b": CURSOR, "a": CURSOR}), {})
+        view = InboxView(NOTHING._replace(revision=3, unread=2, topics={"b": CURSOR, "a": CURSOR}), {})
         state = {"type": "state", "counts": {"unread": 2, "unseen": 0}, "revision": 3, "expires_at": None}
-        assert json.loads(frames.state(account, [], memberships=False)) == state
+        assert json.loads(frames.state(view, [], memberships=False)) == state
         read = {"revision": 2, "action": "read", "ids": ["x"]}
-        assert json.loads(frames.state(account, [read], memberships=False)) == state | {"changes": [read]}
+        assert json.loads(frames.state(view, [read], memberships=False)) == state | {"changes": [read]}
         topics = {"revision": 3, "action": "topics"}
-        frame = json.loads(frames.state(account, [read, topics], memberships=True))
+        frame = json.loads(frames.state(view, [read, topics], memberships=True))
         assert frame == state | {"changes": [read, topics], "memberships": ["b", "a"]}
 
     def test_changed(self) -> None:
         """The answer to an action says how the inbox stands then, and which ids are not in it."""
-        account = Account(NOTHING._replace(revision=3, unseen=1, expires=1_700_000_000_500), {})
-        assert json.loads(frames.changed("r", account, True, ["x"])) == {
+        view = InboxView(NOTHING._replace(revision=3, unseen=1, expires=1_700_000_000_500), {})
+        assert json.loads(frames.changed("r", view, True, ["x"])) == {
             "type": "ok",
             "ref": "r",
             "counts": {"unread": 0, "unseen": 1},
@@ -250,7 +250,7 @@ class TestEncode:
             "changed": True,
             "unknown": ["x"],
         }
-        assert "ref" not in json.loads(frames.changed(None, account, False, []))
+        assert "ref" not in json.loads(frames.changed(None, view, False, []))
 
     def test_notification(self) -> None:
         """A notification carries its JSON as it is, byte for byte."""

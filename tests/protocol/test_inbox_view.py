@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest
-from notifier.protocol.inbox_view import NOTHING, Account, Counts, Flags, Marks, Standing, read_standing
+from notifier.protocol.inbox_view import NOTHING, Counts, Flags, InboxState, InboxView, Marks, read_state
 from tests.protocol.test_digest import entry, row
 
 TOPICS = ["a", "b"]
@@ -23,14 +23,14 @@ def digest(name: str, *rows: Any, first: bytes = b"0-1") -> Digest:
     return subject
 
 
-def account(standing: Standing = NOTHING, **logs: list[Any]) -> Account:
-    """Return the account of who is a member of `a` and `b`, with logs of `all` and of topics."""
+def view(state: InboxState = NOTHING, **logs: list[Any]) -> InboxView:
+    """Return the view of who is a member of `a` and `b`, with logs of `all` and of topics."""
     names = {("all" if name == "all" else f"topic:{name}"): rows for name, rows in logs.items()}
-    return Account(standing, {name: digest(name, *rows) for name, rows in names.items()})
+    return InboxView(state, {name: digest(name, *rows) for name, rows in names.items()})
 
 
-def member(**more: Any) -> Standing:
-    return Standing(topics={"a": BEGINNING, "b": BEGINNING}, **more)
+def member(**more: Any) -> InboxState:
+    return InboxState(topics={"a": BEGINNING, "b": BEGINNING}, **more)
 
 
 def ranked(ms: int, seq: int = 0) -> int:
@@ -39,16 +39,16 @@ def ranked(ms: int, seq: int = 0) -> int:
 
 def test_sources() -> None:
     """An inbox has what goes to everybody, and to the topics of its user, and nothing else."""
-    subject = account(member(unread=1, unseen=2), all=[row(1, "x")], a=[row(2, "y")], c=[row(3, "z")])
+    subject = view(member(unread=1, unseen=2), all=[row(1, "x")], a=[row(2, "y")], c=[row(3, "z")])
     assert [item.id for item in subject.shared()] == ["x", "y"]
     assert subject.counts == Counts(3, 4)
     assert member().sources == ["all", "topic:a", "topic:b"]
-    assert account(all=[row(1)], a=[row(2)]).counts == Counts(1, 1)
+    assert view(all=[row(1)], a=[row(2)]).counts == Counts(1, 1)
 
 
 def test_joined() -> None:
     """What was published before the membership is not in the inbox."""
-    subject = account(Standing(topics={"a": Cursor(5, 0)}), all=[], a=[row(4, "x"), row(5, "y"), row(5, "z", seq=1)])
+    subject = view(InboxState(topics={"a": Cursor(5, 0)}), all=[], a=[row(4, "x"), row(5, "y"), row(5, "z", seq=1)])
     assert [item.id for item in subject.shared()] == ["z"]
     assert subject.counts == Counts(1, 1)
     assert subject.find(["x", "y", "z"]) == list(subject.shared())
@@ -58,7 +58,7 @@ def test_marks_and_exceptions() -> None:
     """All up to a mark have a flag, but for the exceptions; others have it only if they are exceptions."""
     exceptions = {("r", "all"): frozenset(["1-0", "9-0"]), ("s", "all"): frozenset(["8-0"])}
     marks = Marks(seen=ranked(5), read=ranked(2), exceptions=exceptions)
-    subject = account(Standing(marks), all=[row(ms) for ms in (1, 2, 3, 8, 9)])
+    subject = view(InboxState(marks), all=[row(ms) for ms in (1, 2, 3, 8, 9)])
     assert [subject.flags(item)[:2] for item in subject.shared()] == [
         (True, False),
         (True, True),
@@ -72,27 +72,27 @@ def test_marks_and_exceptions() -> None:
 def test_exceptions_of_what_is_gone() -> None:
     """Exceptions of items that have left their log, or of channels that are no source, count for nothing."""
     exceptions = {("r", "all"): frozenset(["1-0", "7-0"]), ("r", "topic:z"): frozenset(["3-0"])}
-    subject = account(Standing(Marks(read=ranked(2), exceptions=exceptions)), all=[row(2), row(3)])
+    subject = view(InboxState(Marks(read=ranked(2), exceptions=exceptions)), all=[row(2), row(3)])
     assert subject.counts.unread == 1
 
 
-def test_twins() -> None:
+def test_copies() -> None:
     """A notification on several channels counts once, and has the flags that all of them have."""
-    twin = {"twin": "1"}
-    logs = {"all": [row(1, "x", **twin)], "a": [row(2, "x", **twin), row(3, "y", **twin)], "b": [row(4, "y", **twin)]}
-    subject = account(member(), **logs)
+    copy = {"copy": "1"}
+    logs = {"all": [row(1, "x", **copy)], "a": [row(2, "x", **copy), row(3, "y", **copy)], "b": [row(4, "y", **copy)]}
+    subject = view(member(), **logs)
     assert [(item.channel, item.id) for item in subject.shared()] == [("all", "x"), ("topic:a", "y")]
     assert subject.counts == Counts(2, 2)
     assert [item.channel for item in subject.find(["x"])] == ["all", "topic:a"]
     assert [item.id for item in subject.everywhere()] == ["x", "x", "y", "y"]
     assert [item.channel for item in subject.everywhere(ranked(3), ranked(1))] == ["topic:a", "topic:a"]
-    assert account(member(twins=frozenset(["y"]), unread=1, unseen=1), **logs).counts == Counts(2, 2)
+    assert view(member(copies=frozenset(["y"]), unread=1, unseen=1), **logs).counts == Counts(2, 2)
 
 
 def test_a_twin_that_was_there_before_the_membership() -> None:
     """The one that does not belong to the inbox hides nothing."""
-    standing = Standing(topics={"a": Cursor(1, 0), "b": BEGINNING})
-    subject = account(standing, all=[], a=[row(1, "x", twin="1")], b=[row(2, "x", twin="1")])
+    state = InboxState(topics={"a": Cursor(1, 0), "b": BEGINNING})
+    subject = view(state, all=[], a=[row(1, "x", copy="1")], b=[row(2, "x", copy="1")])
     assert [item.channel for item in subject.shared()] == ["topic:b"]
     assert subject.counts == Counts(1, 1)
 
@@ -109,7 +109,7 @@ def test_a_twin_that_was_there_before_the_membership() -> None:
 def test_mutes(mutes: dict[str, int], muted: list[str]) -> None:
     """What came after its type or topic was muted is read and not counted."""
     rows = [row(ms, type="t") for ms in (2, 3)]
-    subject = account(Standing(topics={"a": BEGINNING}, mutes=mutes), all=rows, a=[row(4, type="t")])
+    subject = view(InboxState(topics={"a": BEGINNING}, mutes=mutes), all=rows, a=[row(4, type="t")])
     assert [item.entry for item in subject.shared() if subject.flags(item).muted] == muted
     assert all(subject.flags(item)[:2] == (True, True) for item in subject.shared() if item.entry in muted)
     assert subject.counts == Counts(3 - len(muted), 3 - len(muted))
@@ -117,26 +117,26 @@ def test_mutes(mutes: dict[str, int], muted: list[str]) -> None:
 
 def test_expires() -> None:
     """It is known when the next item expires, of all channels."""
-    assert account(all=[row(1)]).expires == 0
-    assert account(Standing(expires=50), all=[row(1, expires=60)]).expires == 50
-    assert account(Standing(expires=50), all=[row(1, expires=40)]).expires == 40
-    assert account(all=[row(1, expires=40)], c=[row(1, expires=30)]).expires == 40
+    assert view(all=[row(1)]).expires == 0
+    assert view(InboxState(expires=50), all=[row(1, expires=60)]).expires == 50
+    assert view(InboxState(expires=50), all=[row(1, expires=40)]).expires == 40
+    assert view(all=[row(1, expires=40)], c=[row(1, expires=30)]).expires == 40
 
 
 def test_newest() -> None:
     """The newest come first; entries of one place are in the order of their channels' names, backwards."""
-    subject = account(member(), all=[row(1, "1"), row(5, "5")], a=[row(3, "3"), row(5, "5a")], b=[row(5, "5b")])
+    subject = view(member(), all=[row(1, "1"), row(5, "5")], a=[row(3, "3"), row(5, "5a")], b=[row(5, "5b")])
     assert [item.id for item in subject.newest(None)] == ["5b", "5a", "5", "3", "1"]
     assert [item.id for item in subject.newest(ranked(3))] == ["3", "1"]
 
 
 def test_read_standing() -> None:
-    """A standing is read from what the script answers; nothing is kept of who has nothing."""
-    assert read_standing([]) == NOTHING
+    """A state is read from what the script answers; nothing is kept of who has nothing."""
+    assert read_state([]) == NOTHING
     reply = [b"1", b"2", b"3", b"4", 5, 6, b"7", [b"r 1-0 topic:a b", b"r 2-0 all", b"r 3-0 all"]]
     reply += [[b"orders", b"9-1"], [b"type:a:b", b"8"], [b"id"], b"10", 11]
     exceptions = {("r", "topic:a b"): frozenset(["1-0"]), ("r", "all"): frozenset(["2-0", "3-0"])}
-    assert read_standing(reply) == Standing(
+    assert read_state(reply) == InboxState(
         Marks(1, 2, 3, exceptions),
         4,
         5,
@@ -148,7 +148,7 @@ def test_read_standing() -> None:
         10,
         11,
     )
-    assert read_standing([*reply[:-1], -1]).ends == 0
+    assert read_state([*reply[:-1], -1]).ends == 0
 
 
 class Post(NamedTuple):
@@ -179,13 +179,13 @@ EXCEPTIONS = st.dictionaries(
     st.frozensets(st.builds(lambda ms, seq: f"{ms}-{seq}", st.integers(1, 60), st.integers(0, 3)), max_size=8),
 )
 STANDINGS = st.builds(
-    Standing,
+    InboxState,
     marks=st.builds(Marks, PLACES.map(ranked), PLACES.map(ranked), PLACES.map(ranked), EXCEPTIONS),
     unread=st.integers(0, 3),
     unseen=st.integers(0, 3),
     topics=st.dictionaries(st.sampled_from(["a", "b"]), PLACES.map(lambda ms: Cursor(ms, 0))),
     mutes=st.one_of(st.just({}), st.dictionaries(st.sampled_from(["type:t", "type:u", "topic:a", "topic:b"]), PLACES)),
-    twins=st.frozensets(st.sampled_from([f"n{number}" for number in range(8)])),
+    copies=st.frozensets(st.sampled_from([f"n{number}" for number in range(8)])),
 )
 
 
@@ -197,11 +197,11 @@ class Log:
         self.entries: list[tuple[Cursor, str, Post | None]] = []  # None: a recall
         self.rows: list[Any] = []
 
-    def post(self, place: Cursor, id: str, post: Post, expires: int, is_twin: bool) -> None:
+    def post(self, place: Cursor, id: str, post: Post, expires: int, is_copy: bool) -> None:
         if post.key:
             self.entries = [each for each in self.entries if each[2] is None or each[2].key != post.key]
         self._add(place, id, post)
-        more = {"type": post.type, "twin": "1" if is_twin else ""}
+        more = {"type": post.type, "copy": "1" if is_copy else ""}
         self.rows.append(row(place.ms, id, post.retain, place.seq, expires, post.key, **more))
 
     def recall(self, place: Cursor, id: str) -> None:
@@ -219,7 +219,7 @@ class Log:
 
 @given(EVENTS, STANDINGS, st.integers(1, 25), st.integers(0, 80), st.lists(st.integers(0, 60), max_size=3))
 def test_counts_as_a_naive_model(
-    events: list[Post | int], standing: Standing, most: int, now: int, looks: list[int]
+    events: list[Post | int], state: InboxState, most: int, now: int, looks: list[int]
 ) -> None:
     """Whatever was published, recalled, replaced, trimmed, expired, muted and marked: each item is counted once."""
     logs = {name: Log(most) for name in NAMES}
@@ -246,21 +246,21 @@ def test_counts_as_a_naive_model(
         digests[name].follow(log.first, log.rows)
         digests[name].pass_time(now)
 
-    subject = Account(standing, digests)
+    subject = InboxView(state, digests)
     found: dict[str, tuple[str, Cursor, Post]] = {}
-    for name in standing.sources:
-        joined = standing.topics.get(name.removeprefix("topic:"), Cursor(-1, 0))
+    for name in state.sources:
+        joined = state.topics.get(name.removeprefix("topic:"), Cursor(-1, 0))
         for place, id, post in logs[name].entries:
             alive = post is not None and post.retain == b"i" and not 0 < expires[id] <= now
-            if post is not None and alive and place > joined and id not in found and id not in _own(standing, places):
+            if post is not None and alive and place > joined and id not in found and id not in _own(state, places):
                 found[id] = (name, place, post)
 
     def has(flag: str, name: str, place: Cursor) -> bool:
-        mark = standing.marks[FLAGS.index(flag)]
-        return (place.rank <= mark) != (str(place) in standing.marks.exceptions.get((flag, name), ()))
+        mark = state.marks[FLAGS.index(flag)]
+        return (place.rank <= mark) != (str(place) in state.marks.exceptions.get((flag, name), ()))
 
     def muted(name: str, place: Cursor, post: Post) -> bool:
-        since = [standing.mutes.get(f"type:{post.type}", 99), standing.mutes.get(name, 99)]
+        since = [state.mutes.get(f"type:{post.type}", 99), state.mutes.get(name, 99)]
         return place.ms >= min(since)
 
     flags = {
@@ -271,16 +271,16 @@ def test_counts_as_a_naive_model(
     }
     assert {item.id: subject.flags(item) for item in subject.shared()} == flags
     assert subject.counts == Counts(
-        standing.unread + sum(not each.read for each in flags.values()),
-        standing.unseen + sum(not each.seen for each in flags.values()),
+        state.unread + sum(not each.read for each in flags.values()),
+        state.unseen + sum(not each.seen for each in flags.values()),
     )
     listed = [(item.rank, item.channel) for item in subject.newest(None)]
     assert listed == sorted(listed, reverse=True) and len(listed) == len(flags)
 
 
-def _own(standing: Standing, places: dict[str, frozenset[str]]) -> set[str]:
+def _own(state: InboxState, places: dict[str, frozenset[str]]) -> set[str]:
     """Return which notifications are on the user's own channel, too; they went to several, then."""
-    return {id for id in standing.twins if len(places.get(id, ())) > 1}
+    return {id for id in state.copies if len(places.get(id, ())) > 1}
 
 
 def test_ranks_tell_places_apart() -> None:

@@ -15,5 +15,5 @@ local topics = redis.call('HKEYS', of('topics'))
 for _, what in ipairs({'log', 'meta', 'collapse', 'shared', 'state', 'topics', 'mutes', unpack(TIED)}) do
   redis.call('DEL', of(what))
 end
-redis.call('SET', of('erased'), cut_off(ARGV[1], ARGV[2]), 'PX', ARGV[2])
+redis.call('SET', of('erased'), disconnect(ARGV[1], ARGV[2]), 'PX', ARGV[2])
 return {ids, topics}

@@ -5,7 +5,7 @@
 --       4 up to which entry, or ""   5 a time that is not later than any of the entries wanted, ms
 --       6 how long what is written is kept, ms   7 how many notifications are named
 --       then the ids of notifications, and pairs of items of shared channels: id and `<entry> <channel>`
--- Answer  {1 if anything changed, ids that were found, shared flags before: seen, read, archived, exceptions, standing}
+-- Answer  {1 if anything changed, ids that were found, shared flags before: seen, read, archived, exceptions, state}
 --
 -- Up to an entry means what is there now. A mark says so for all items at once, and never covers a millisecond in which
 -- another entry may come; what lies beyond it is changed item by item, as are items that lose a flag.
@@ -13,7 +13,7 @@
 local action, letters, on = ARGV[1], ARGV[2], ARGV[3] == '1'
 local up_to, from, lifetime, named = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local now = time_now()
-if was_erased(now) then return {0, {}, {'0', '0', '0', {}}, standing()} end
+if was_erased(now) then return {0, {}, {'0', '0', '0', {}}, inbox_state()} end
 drop_expired(now)
 -- Of entries that no log has any more: nobody tells the user's keys that they went.
 redis.call('ZREMRANGEBYSCORE', of('shared'), '-inf', text((now - tonumber(lifetime)) * RANKS))
@@ -112,4 +112,4 @@ if changes > 0 then
   local what = up_to ~= '' and '"up_to":"' .. up_to .. '"' or '"ids":["' .. table.concat(ids, '","') .. '"]'
   announce('"action":"' .. action .. '",' .. what, lifetime)
 end
-return {changes > 0 and 1 or 0, ids, before, standing()}
+return {changes > 0 and 1 or 0, ids, before, inbox_state()}

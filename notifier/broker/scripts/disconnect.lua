@@ -4,4 +4,4 @@
 -- ARGV  1 why, for the workers   2 how long to remember it, ms
 -- Answer  when that was, ms
 
-return cut_off(ARGV[1], ARGV[2])
+return disconnect(ARGV[1], ARGV[2])

@@ -1,4 +1,4 @@
--- What comes first in scripts about a user's inbox: its account, and how workers hear of a change.
+-- What comes first in scripts about a user's inbox: how it stands, and how workers hear of a change.
 
 local function drop_expired(now)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', of('expiring'), '-inf', text(now), 'LIMIT', 0, 1000)) do
@@ -18,7 +18,7 @@ end
 -- {marks: seen, read, archived; revision; items of this channel that are unread, and unseen; when the next one expires;
 --  exceptions of shared channels; topics; mutes; twins; when it was disconnected; when the log goes as a whole, below 1 for
 --  never}, or nothing
-local function standing()
+local function inbox_state()
   if redis.call('EXISTS', of('inbox'), of('state'), of('topics'), of('mutes'), of('cut')) == 0 then return {} end
   local state = redis.call('HMGET', of('state'), 'seen', 'read', 'archived', 'revision')
   local next = redis.call('ZRANGE', of('expiring'), 0, 0, 'WITHSCORES')
@@ -46,7 +46,7 @@ end
 
 -- Let every worker close the connections of this user, and those that did not hear of it when they ask. Returns when that
 -- was: it rises, so that each can tell whether it knows.
-local function cut_off(why, kept)
+local function disconnect(why, kept)
   local last = tonumber(redis.call('GET', of('cut')) or '0')
   local when = text(math.max(time_now(), last + 1))
   redis.call('SET', of('cut'), when, 'PX', kept)
