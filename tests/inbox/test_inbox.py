@@ -701,7 +701,7 @@ class TestUsers:
         assert len([key for key in keys_of(client, name) if f"user:{name}" in key]) > 10
         worker.users.erase(name)
         left = {key for key in keys_of(client, name) if "idempotency" not in key}
-        assert left == {worker.store.of(f"user:{name}", what) for what in ("disconnected_at", "erased")}
+        assert left == {worker.store.of(f"user:{name}", what) for what in ("cut", "erased")}
         assert 0 < client.pttl(left.pop()) <= 3_600_000
         assert worker.members.page("t", "", 9) == ["bob"]
         assert worker.broker.find(shared) == ["user:bob", "all"]
