@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from notifier.audience.members import Members
 from notifier.audience.users import Users
-from notifier.broker.log import Broker
+from notifier.broker.database import Database
+from notifier.broker.idempotency import IdempotencyKeys
+from notifier.broker.log import Log
 from notifier.broker.store import Store
 from notifier.connections.echo import EchoConnection
 from notifier.connections.events import Ask, EventConnection
@@ -62,18 +64,21 @@ class Node:
         self.name = secrets.token_hex(4)
         self._clock = Clock()
         self.store = Store(settings)
-        self.broker = Broker(settings, self.store, self._clock)
+        self.log = Log(settings, self.store, self._clock)
+        self.database = Database(settings, self.store, self._clock)
         self.inbox = Inbox(settings, self.store, self._clock)
         self.members = Members(settings, self.store, self.inbox)
         self.users = Users(self.store, self.inbox, self.members)
         self.receipts = Receipts(self.store, self.inbox, self.members)
-        self.publisher = Publisher(self.broker, self._clock, settings)
+        self.publisher = Publisher(self.log, IdempotencyKeys(settings, self.store), self._clock, settings)
         self.limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
         self.connections: set[Connection] = set()
         hub: Hub[StreamConnection] = Hub()
         self._feed = InboxFeed(self.inbox, hub, self)
-        self._replayer = Replayer(settings, self.broker, hub, self._feed, self._clock, self.name)
-        self._fan_out = FanOut(settings, self.broker, hub, self._replayer, self._feed, self._clock, self.name)
+        self._replayer = Replayer(settings, self.log, hub, self._feed, self._clock, self.name)
+        self._fan_out = FanOut(
+            settings, self.log, self.database, hub, self._replayer, self._feed, self._clock, self.name
+        )
         self._client_queue = ClientQueue(self.publisher, self._fan_out)
         self._actions = ActionQueue(self.inbox)
         self._allowances: dict[str, Allowance] = {}  # of users who publish by requests
@@ -320,7 +325,7 @@ class Node:
             catch_up.lost += names
         else:
             now = self._clock.ms
-            catch_up.lost += [name for name in names if since.ms < now - self.broker.remembers(name)]
+            catch_up.lost += [name for name in names if since.ms < now - self.log.remembers(name)]
         catch_up.resume(names, BEGINNING if from_ahead else since, int(1000 * self.settings.replay_overlap))
 
     def _turn_wheel(self) -> None:

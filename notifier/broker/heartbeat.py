@@ -1,11 +1,11 @@
-"""The heartbeat: what this worker says to itself through Redis, so that silence is not taken for peace."""
+"""The heartbeat: each worker publishes one through Redis, to detect a dead subscription that raises no error."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
 
-from notifier.broker.log import Broker
+from notifier.broker.database import Database
 from notifier.errors import BrokerUnavailable
 from notifier.protocol.clock import Clock
 from notifier.settings import Settings
@@ -13,19 +13,19 @@ from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
-NODES = "nodes"  # the channel on which nodes hear themselves and each other
+NODES = "nodes"  # the channel on which workers receive the heartbeats of all
 
 
 class Heartbeat:
-    """Beats at an interval, each time after `prepare`; calls `on_silence` where it does not hear itself in time.
+    """Publishes at an interval, each time after `prepare`, and calls `on_silence` if its own heartbeat does not arrive.
 
-    `writes` is whether Redis could be written when it last beat.
+    `writes` is whether the last heartbeat could be written.
     """
 
     def __init__(
         self,
         settings: Settings,
-        broker: Broker,
+        database: Database,
         clock: Clock,
         name: str,
         *,
@@ -33,32 +33,32 @@ class Heartbeat:
         on_silence: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._broker = broker
+        self._database = database
         self._clock = clock
         self._name = name
         self._prepare = prepare
         self._on_silence = on_silence
-        self._heard = 0.0  # when this worker last heard itself, in monotonic seconds
+        self._heard = 0.0  # when this worker last received its own, in monotonic seconds
         self.writes = False
 
     def start(self) -> None:
-        """Beat before the first connection comes, and from then on in a thread of its own."""
+        """Publish the first heartbeat, then go on in a thread of its own."""
         self._heard = time.monotonic()
         self.beat()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     @property
     def age(self) -> float:
-        """How long ago this worker last heard itself, in seconds."""
+        """How long ago this worker last received its own heartbeat, in seconds."""
         return time.monotonic() - self._heard
 
     @property
     def is_heard(self) -> bool:
-        """Whether this worker has heard itself in time."""
+        """Whether the last heartbeat arrived in time."""
         return self.age < self._settings.broker_deadline
 
     def hear(self, message: bytes) -> int:
-        """Note who lives, and return what time it is there, in ms."""
+        """Take a heartbeat of any worker, and return its time in ms."""
         name, ms = message.split()
         self._clock.observe(int(ms))
         if name.decode() == self._name:
@@ -66,25 +66,25 @@ class Heartbeat:
         return int(ms)
 
     def beat(self) -> None:
-        """Say something to all workers, this one included."""
+        """Publish a heartbeat to all workers, this one included."""
         try:
             self._prepare()
-            self._broker.beat(NODES, self._name)
+            self._database.beat(NODES, self._name)
             self.writes = True
         except BrokerUnavailable as error:
             logger.warning("The heartbeat failed: %s", error.detail)
             self.writes = False
         except Exception:
-            # This loop must survive: without it nobody notices that nothing is heard.
+            # This loop must survive: without it a dead subscription is not detected.
             logger.exception("The heartbeat failed")
 
     def _run(self) -> None:
         while True:
-            # Not beyond the deadline: to look only with the next beat would be late by as much.
+            # Not beyond the deadline: a look with the next heartbeat would be late.
             time.sleep(min(self._settings.broker_heartbeat, max(self._settings.broker_deadline - self.age, 0)))
             self.beat()
             if not self.is_heard:
-                logger.warning("Nothing was heard for %s seconds: connecting anew", self._settings.broker_deadline)
+                logger.warning("No heartbeat arrived for %s seconds: reconnecting", self._settings.broker_deadline)
                 metrics.SILENCES.inc()
                 self._heard = time.monotonic()
                 self._on_silence()

@@ -1,4 +1,4 @@
-"""The broker: publications, history and idempotency keys in Redis."""
+"""The log of each channel: appending, reading, recall, and what fell out of it."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -19,12 +19,11 @@ from notifier.telemetry import metrics
 
 PAGE = 100  # entries per read of a channel
 _PAGES_BYTES, _LEAST_PAGE, _LONGEST_PAGE = 1 << 20, 4096, 65536  # of all pages of a read, and of each
-_BEAT_KEPT = 60_000  # ms
-_META_OUTLIVES = 30 * 86400 * 1000  # ms: so long a client that was away can be told what it lost
+_META_OUTLIVES = 30 * 86400 * 1000  # ms: for so long an offline client still learns what it lost
 
 
 class Append(NamedTuple):
-    """One entry to append to one channel. `expires` is in Unix ms, 0 for never.
+    """One entry for one channel. `expires` is in Unix ms, 0 for never.
 
     With a `dedupe_key`, repeating the append changes nothing and answers with the first one's cursor. `is_copy`: the
     same notification goes to other channels, too, not all of them users'. `not_before` is for removals: a time in ms
@@ -43,25 +42,15 @@ class Append(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """Where an entry stands, whether a worker had a subscriber, and whether the user has muted its type."""
+    """The cursor of an entry, whether a worker had a subscriber, and whether the user has muted its type."""
 
     cursor: str
     online: bool
     muted: bool = False
 
 
-class Claim(NamedTuple):
-    """What became of an idempotency key: `claimed` with the id and time to publish under, `answered` with the answer,
-    `running` or `mismatch`."""
-
-    outcome: str
-    id: str = ""
-    created: float = 0
-    answer: bytes = b""
-
-
-class Broker:
-    """What one worker asks of Redis. Every method may raise `BrokerUnavailable`."""
+class Log:
+    """The logs of all channels. Every method may raise `BrokerUnavailable`."""
 
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._settings = settings
@@ -69,12 +58,12 @@ class Broker:
         self._clock = clock
 
     def append(self, batches: Iterable[list[Append]], records: list[tuple[str, list[str]]]) -> list[list[Any]]:
-        """Append entries and carry them to the workers.
+        """Append entries and publish them to the workers.
 
-        Each batch is one publication; its answer is a list of `Appended`, or of the problem that it met. `records`
-        are ids of notifications and the channels that they go to, to be kept for a recall; they are written first, so
-        that a crash in between leaves nothing that cannot be recalled. With `min_replicas`, what too few of them have
-        is not acknowledged.
+        Each batch is one publication; its result is a list with an `Appended` or a problem for each entry. `records`
+        are the ids of notifications and their channels, stored for a recall. They are written first, so that a crash
+        leaves no entry that cannot be recalled. With `min_replicas`, entries that too few replicas have are not
+        acknowledged.
         """
         batches = list(batches)
         commands = [self._record(id, names) for id, names in records]
@@ -83,7 +72,7 @@ class Broker:
         return [[_appended(next(replies)) for _ in batch] for batch in batches]
 
     def recall(self, id: str, not_before: int) -> list[str]:
-        """Take a notification out of every log and tell the workers. Returns the channels that it went to.
+        """Remove a notification from every log, publish the removal, and return the channels that it went to.
 
         `not_before` is a time in ms that is not later than any of its entries.
         """
@@ -94,42 +83,20 @@ class Broker:
             commands.append(self._append_command(Append(channel, REMOVED, id.encode(), not_before=not_before)))
         for reply in self._store.carry_out(commands):
             require(reply)
-        # Last, so that a recall that was cut off can be repeated.
+        # Last, so that an interrupted recall can be repeated.
         self._store.ask("DEL", self._store.key("notification", id))
         return names
 
     def find(self, id: str) -> list[str] | None:
-        """Return the channels that a notification went to, or None if there is no such notification (any more)."""
+        """Return the channels that a notification went to, or None if it is unknown or no longer stored."""
         record = self._store.ask("GET", self._store.key("notification", id))
         return msgspec.json.decode(record, type=list[str]) if record else None
-
-    def claim(self, keys: list[tuple[str, str, str, float]]) -> list[Claim]:
-        """Claim idempotency keys: name, fingerprint of the request, and the id and time to use if it is free."""
-        lease, age = 1000 * self._settings.idempotency_lease, 1000 * self._settings.idempotency_age
-        return [
-            _claim(reply)
-            for reply in self._store.carry_out(
-                [
-                    self._store.call(
-                        "claim", (self._store.key("idempotency", name),), (fingerprint, id, created, lease, age)
-                    )
-                    for name, fingerprint, id, created in keys
-                ]
-            )
-        ]
-
-    def answer(self, answers: list[tuple[str, bytes]]) -> None:
-        """Keep the answers of idempotent requests."""
-        self._store.tell([pack("HSET", self._store.key("idempotency", name), "answer", text) for name, text in answers])
-
-    def release(self, names: list[str]) -> None:
-        """Let requests that failed be tried again at once."""
-        self._store.tell([pack("HSET", self._store.key("idempotency", name), "lease", 0) for name in names])
 
     def read(self, positions: list[tuple[str, Cursor]], now: int) -> list[Page | Problem]:
         """Return what each channel's log has after a position, or why it cannot be read. `now` is in Unix ms.
 
-        Pages are small where many are read: who reads slowly is sent little of them, and reads the rest again.
+        The more channels are read together, the smaller their pages: a slow client receives little of a page, and
+        the rest is read again.
         """
         if not positions:
             return []
@@ -145,7 +112,7 @@ class Broker:
         return [unavailable(reply) if isinstance(reply, redis.RedisError) else _page(reply, now) for reply in replies]
 
     def remembers(self, channel: str) -> int:
-        """Return for how long it is known what a channel has lost, in ms."""
+        """Return for how long a channel knows which entries it has lost, in ms."""
         return self._settings.history_age(channel) + _META_OUTLIVES
 
     def log_ends(self, channels: list[str]) -> list[tuple[Cursor, Cursor] | Problem]:
@@ -157,49 +124,15 @@ class Broker:
         ]
 
     def note_regression(self, seen: list[tuple[str, Cursor]]) -> int:
-        """Let whoever resumes from before these entries be told that something is gone, where they no longer exist.
+        """Record the loss of entries that this worker has seen and that no longer exist.
 
-        Returns of how many channels that was news.
+        Clients that resume from before such an entry receive `lost`. Returns for how many channels this was new.
         """
         commands = [
             self._store.call("raise", (self._store.sharded(channel),), (str(last), _META_OUTLIVES))
             for channel, last in seen
         ]
         return sum(require(reply) for reply in self._store.carry_out(commands))
-
-    def beat(self, channel: str, node: str) -> None:
-        """Let every worker hear that this one lives, and the latest time that any of them has seen; learn it, too.
-
-        Raises:
-            BrokerUnavailable: besides, where nothing can be written, or reaches too few replicas.
-        """
-        keys = self._store.sharded(channel), self._store.of(channel, "beat")
-        command = self._store.call("beat", keys, (node, _BEAT_KEPT, self._clock.ms))
-        [reply] = self._store.carry_out([command], self._settings.min_replicas)
-        ms, written = require(reply)
-        self._clock.observe(int(ms))
-        require(written)
-
-    def birth(self) -> Cursor:
-        """Return when this database was first used. A cursor from before has lost everything."""
-        key, now = self._store.key("birth", ""), self._now()
-        born = self._store.ask("GET", key)
-        if born is None:
-            self._store.ask("SET", key, now, "NX")
-            born = self._store.ask("GET", key)
-        return Cursor(int(born), 0)
-
-    def info(self) -> dict[str, str]:
-        """Return what Redis tells of itself: version, persistence, memory, replicas."""
-        text: bytes = self._store.ask("INFO", "server", "persistence", "memory", "replication")
-        return dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
-
-    def _now(self) -> int:
-        """Return the time of Redis in ms; the clock takes it over."""
-        seconds, microseconds = self._store.ask("TIME")
-        now = int(seconds) * 1000 + int(microseconds) // 1000
-        self._clock.observe(now)
-        return now
 
     def _append_command(self, item: Append) -> bytes:
         settings = self._settings
@@ -233,13 +166,6 @@ def _appended(reply: Any) -> Appended | Problem:
     if isinstance(reply, redis.RedisError):
         return unavailable(reply)
     return Appended(reply[0].decode(), reply[1] > 0, reply[2] > 0)
-
-
-def _claim(reply: Any) -> Claim:
-    outcome, *rest = require(reply)
-    if outcome == b"claimed":
-        return Claim("claimed", rest[0].decode(), float(rest[1]))
-    return Claim(outcome.decode(), answer=rest[0] if rest else b"")
 
 
 def _cursors(values: list[bytes | None]) -> tuple[Cursor, Cursor]:

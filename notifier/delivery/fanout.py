@@ -4,8 +4,9 @@ import logging
 import time
 from collections import defaultdict
 
+from notifier.broker.database import Database
 from notifier.broker.heartbeat import NODES, Heartbeat
-from notifier.broker.log import Broker
+from notifier.broker.log import Log
 from notifier.broker.subscriber import Subscriber
 from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection
@@ -40,21 +41,23 @@ class FanOut:
     def __init__(
         self,
         settings: Settings,
-        broker: Broker,
+        log: Log,
+        database: Database,
         hub: Hub[StreamConnection],
         replayer: Replayer,
         feed: InboxFeed,
         clock: Clock,
         name: str,
     ) -> None:
-        self._broker = broker
+        self._log = log
+        self._database = database
         self._feed = feed
         self._hub = hub
         self._replayer = replayer
         self._clock = clock
         self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, settings.redis_timeout, self)
         self.heartbeat = Heartbeat(
-            settings, broker, clock, name, prepare=self._look_at_birth, on_silence=self._subscriber.reconnect
+            settings, database, clock, name, prepare=self._look_at_birth, on_silence=self._subscriber.reconnect
         )
         self._hears = False
         self._no_echo: dict[str, StreamConnection] = {}  # by the id of what it publishes itself
@@ -131,7 +134,7 @@ class FanOut:
         """Begin with channels that are heard from now on: learn what their logs have, and serve who waits."""
         self._hears = self._hears or NODES in names
         fresh = [name for name in names if (channel := self._hub.get(name)) and not channel.confirmed]
-        marks = dict(zip(fresh, self._broker.log_ends(fresh), strict=True))
+        marks = dict(zip(fresh, self._log.log_ends(fresh), strict=True))
         readable = {name: mark for name, mark in marks.items() if not isinstance(mark, Problem)}
         self._notice_regression(readable)
         for name in marks:
@@ -288,14 +291,14 @@ class FanOut:
         """Ask whether logs that now end elsewhere still have what was seen of them: after a failover they may not."""
         seen = {name: channel.last for name in marks if (channel := self._hub.get(name))}
         changed = [(name, last) for name, last in seen.items() if marks[name][0] != last and marks[name][1] < last]
-        gone = self._broker.note_regression(changed)
+        gone = self._log.note_regression(changed)
         if gone:
             metrics.REGRESSIONS.inc(gone)
             logger.warning("%d channels have lost their last entries in Redis", gone)
 
     def _look_at_birth(self) -> None:
         """Learn since when the database exists. Is it another one, then everybody has lost everything."""
-        before, self.birth = self.birth, self._broker.birth()
+        before, self.birth = self.birth, self._database.birth()
         if not before.ms or before == self.birth:
             return
         logger.warning("Redis has lost its data: every client is told")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from notifier.broker.log import Broker
+from notifier.broker.log import Log
 from notifier.connections.hub import Hub
 from notifier.connections.stream import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem, UnexpectedFault
@@ -51,14 +51,14 @@ class Replayer:
     def __init__(
         self,
         settings: Settings,
-        broker: Broker,
+        log: Log,
         hub: Hub[StreamConnection],
         feed: InboxFeed,
         clock: Clock,
         name: str,
     ) -> None:
         self._settings = settings
-        self._broker = broker
+        self._log = log
         self._feed = feed
         self._hub = hub
         self._clock = clock
@@ -201,7 +201,7 @@ class Replayer:
             [read for connection in alone for read in wanted[connection].items()],
         )
         reads = list(dict.fromkeys(answers.values()))
-        found = dict(zip(reads, self._broker.read(reads, int(time.time() * 1000)), strict=True))
+        found = dict(zip(reads, self._log.read(reads, int(time.time() * 1000)), strict=True))
         metrics.LOG_READS.inc(len(reads))
         return {
             connection: {name: _after(found[answers[name, position]], position) for name, position in positions.items()}

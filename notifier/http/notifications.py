@@ -94,13 +94,13 @@ class Api:
         """Take a notification back: open tabs remove it, clients that are away never see it."""
         key = self.authenticate(flask.request, "recall")
         _require_grants(key, self._channels_of(id), "recall")
-        self._node.broker.recall(id, notification.time_of(id) or 0)
+        self._node.log.recall(id, notification.time_of(id) or 0)
         return Response(status=204)
 
     def status(self) -> Response:
         """Tell an operator with what this worker runs."""
         self.authenticate(flask.request, *SCOPES)
-        return _json_response(_encode(operations.describe(self._settings, self._node.broker.info())))
+        return _json_response(_encode(operations.describe(self._settings, self._node.database.info())))
 
     def healthz(self) -> Response:
         """Tell that this process answers."""
@@ -232,7 +232,7 @@ class Api:
         return found
 
     def _channels_of(self, id: str) -> list[str]:
-        found = self._node.broker.find(id) if notification.time_of(id) is not None else None
+        found = self._node.log.find(id) if notification.time_of(id) is not None else None
         if found is None:
             raise NotFound("There is no such notification, or it is no longer kept.")
         return found

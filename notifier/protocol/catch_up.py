@@ -10,7 +10,7 @@ from typing import NamedTuple
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 
-# Kinds of entries, as broker/scripts/append.lua writes them.
+# Kinds of entries, as broker/scripts/log/append.lua writes them.
 NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = b"i", b"h", b"e", b"r"
 MUTED = b"m"  # kept, but the user wants no connection to be sent it
 STATE, DISCONNECT = b"s", b"d"  # no entries: what workers tell each other of a user

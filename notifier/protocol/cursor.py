@@ -22,7 +22,7 @@ class Cursor(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """This place as one number, as in broker/scripts/entry.lua: exact for the first entries of a millisecond."""
+        """This place as one number, as in log/entry.lua: exact for the first 2,047 entries of a millisecond."""
         return self.ms * _RANKS + min(self.seq, _RANKS - 1)
 
     def earlier(self, ms: int) -> "Cursor":

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from notifier.broker.log import Append, Appended, Broker
+from notifier.broker.idempotency import IdempotencyKeys
+from notifier.broker.log import Append, Appended, Log
 from notifier.errors import BrokerUnavailable, IdempotencyInFlight, IdempotencyMismatch, Problem
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
@@ -49,8 +50,9 @@ class _Draft(NamedTuple):
 class Publisher:
     """Publishes for this worker."""
 
-    def __init__(self, broker: Broker, clock: Clock, settings: Settings) -> None:
-        self._broker = broker
+    def __init__(self, log: Log, keys: IdempotencyKeys, clock: Clock, settings: Settings) -> None:
+        self._log = log
+        self._keys = keys
         self._clock = clock
         self._retry_after = settings.idempotency_lease
 
@@ -95,7 +97,7 @@ class Publisher:
         keyed = [index for index, draft in enumerate(drafts) if draft.post.key]
         if not keyed:
             return
-        claims = self._broker.claim(
+        claims = self._keys.claim(
             [(drafts[i].post.key, _fingerprint(drafts[i].post.body), drafts[i].id, drafts[i].created) for i in keyed]
         )
         for index, claim in zip(keyed, claims, strict=True):
@@ -118,7 +120,7 @@ class Publisher:
                 records.append((id, publication.channels))
             batches.append(_appends(post, id, created))
         try:
-            results = self._broker.append(batches, records)
+            results = self._log.append(batches, records)
         except BrokerUnavailable:
             self._release(drafts)
             raise
@@ -129,12 +131,12 @@ class Publisher:
     def _settle(self, done: list[tuple[_Draft, Answer | Problem | None]]) -> None:
         """Keep the answers of those with a key, and let those that failed be tried again."""
         keyed = [(draft, answer) for draft, answer in done if draft.post.key]
-        self._broker.answer([(draft.post.key, answer.json) for draft, answer in keyed if isinstance(answer, Answer)])
+        self._keys.answer([(draft.post.key, answer.json) for draft, answer in keyed if isinstance(answer, Answer)])
         self._release([draft for draft, answer in keyed if isinstance(answer, Problem)])
 
     def _release(self, drafts: list[_Draft]) -> None:
         try:
-            self._broker.release([draft.post.key for draft in drafts if draft.post.key])
+            self._keys.release([draft.post.key for draft in drafts if draft.post.key])
         except BrokerUnavailable:
             return  # the lease runs out by itself
 

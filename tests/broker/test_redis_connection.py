@@ -1,16 +1,14 @@
-"""Wires and the pipeline, on a real server."""
+"""Connections, on a real server."""
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import redis
 
-from notifier.broker.redis_connection import Pipeline, RedisConnection, pack
+from notifier.broker.redis_connection import RedisConnection, pack
 from notifier.errors import BrokerUnavailable
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit.valkey import DEADLINE, pid_of, running_valkey
@@ -33,68 +31,11 @@ def mortal() -> Iterator[EmbeddedValkey]:
         yield valkey
 
 
-@pytest.fixture
-def impatient_threads() -> Iterator[None]:
-    """Let threads change places as often as can be."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
-class CountingWire(RedisConnection):
-    """Counts how often it was written to."""
-
-    exchanges = 0
-
-    def exchange(self, commands: list[bytes]) -> list[Any]:
-        self.exchanges += 1
-        return super().exchange(commands)
-
-
-_pipelines: list[Pipeline] = []
-
-
-def pipeline_on(*connections: RedisConnection) -> Pipeline:
-    """Return a pipeline that is closed when the test is over."""
-    _pipelines.append(Pipeline(*connections))
-    return _pipelines[-1]
-
-
-@pytest.fixture(autouse=True)
-def close_pipelines() -> Iterator[None]:
-    """Leave no connection behind."""
-    yield
-    while _pipelines:
-        _pipelines.pop().close()
-
-
 def echo(*words: str) -> list[bytes]:
     return [pack("ECHO", word) for word in words]
 
 
-def in_threads(count: int, work: Callable[[int], object]) -> list[object]:
-    """Return what `count` threads make at the same time: a value, or the error that they met."""
-    results: list[object] = [None] * count
-    gate = threading.Barrier(count)
-
-    def run(index: int) -> None:
-        gate.wait(DEADLINE)
-        try:
-            results[index] = work(index)
-        except BaseException as error:
-            results[index] = error
-
-    threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(DEADLINE)
-        assert not thread.is_alive(), "a caller waits for ever"
-    return results
-
-
-class TestWire:
+class TestRedisConnection:
     def test_exchange(self, valkey: EmbeddedValkey) -> None:
         """Each command has its reply, in order; blanks, zeros and numbers arrive as they are."""
         connection = RedisConnection(valkey.url, PATIENCE)
@@ -192,124 +133,3 @@ class TestWire:
         mortal.start()
         assert connection.exchange(echo("a")) == [b"a"]
         connection.close()
-
-
-class TestPipeline:
-    def test_replies(self, valkey: EmbeddedValkey) -> None:
-        """Many threads at once each get their own replies, and share writes."""
-        connections = [CountingWire(valkey.url, PATIENCE) for _ in range(2)]
-        pipeline = pipeline_on(*connections)
-        threads, rounds = 16, 50
-
-        def ask(thread: int) -> None:
-            for turn in range(rounds):
-                words = [f"{thread}.{turn}.{word}" for word in range(1 + turn % 3)]
-                assert pipeline.execute(echo(*words)) == [word.encode() for word in words]
-
-        assert in_threads(threads, ask) == [None] * threads
-        assert sum(connection.exchanges for connection in connections) < threads * rounds
-
-    def test_impatient_threads(self, valkey: EmbeddedValkey, impatient_threads: None) -> None:
-        """Wherever a thread is interrupted, nobody gets another's replies, an error, or none."""
-        pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
-
-        def ask(thread: int) -> None:
-            for turn in range(500):
-                assert pipeline.execute(echo(f"{thread}.{turn}")) == [f"{thread}.{turn}".encode()]
-
-        assert in_threads(16, ask) == [None] * 16
-
-    def test_errors(self, valkey: EmbeddedValkey) -> None:
-        """An error of Redis is for the caller whose command it was."""
-        pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
-
-        def ask(thread: int) -> list[Any]:
-            return pipeline.execute([pack("NO-SUCH-COMMAND")] if thread % 2 else echo("a"))
-
-        for index, replies in enumerate(in_threads(8, ask)):
-            assert isinstance(replies, list)
-            assert isinstance(replies[0], redis.ResponseError) if index % 2 else replies == [b"a"]
-
-    def test_trailer(self, valkey: EmbeddedValkey) -> None:
-        """A trailer has one more reply, for every caller."""
-        pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
-        replies = in_threads(8, lambda thread: pipeline.execute(echo(f"{thread}", "x"), pack("ECHO", "end")))
-        assert replies == [[f"{thread}".encode(), b"x", b"end"] for thread in range(8)]
-
-    def test_nobody_there(self, valkey: EmbeddedValkey) -> None:
-        """Where no server is, every caller is told so, with a problem of their own."""
-        pipeline = pipeline_on(RedisConnection(f"{valkey.url}.not", TIMEOUT))
-        errors = in_threads(8, lambda _: pipeline.execute(echo("a")))
-        assert all(isinstance(error, BrokerUnavailable) and error.headers["Retry-After"] for error in errors)
-        assert len(set(map(id, errors))) == 8
-
-    def test_restart(self, mortal: EmbeddedValkey) -> None:
-        """When the server is gone every caller is told so; when it is back every caller is served."""
-        pipeline = pipeline_on(RedisConnection(mortal.url, PATIENCE))
-        assert in_threads(4, lambda _: pipeline.execute(echo("a"))) == [[b"a"]] * 4
-        os.kill(pid_of(mortal), signal.SIGKILL)
-        mortal.stop()
-        errors = in_threads(8, lambda _: pipeline.execute(echo("a")))
-        assert all(isinstance(error, BrokerUnavailable) for error in errors)
-        mortal.start()
-        assert in_threads(8, lambda thread: pipeline.execute(echo(f"{thread}"))) == [
-            [f"{thread}".encode()] for thread in range(8)
-        ]
-
-    def test_close(self, mortal: EmbeddedValkey) -> None:
-        """A pipeline that was closed connects anew: nobody meets a connection of before the restart."""
-        pipeline = pipeline_on(*(RedisConnection(mortal.url, PATIENCE) for _ in range(4)))
-        for _ in range(5):
-            in_threads(8, lambda _: pipeline.execute(echo("a")))
-        os.kill(pid_of(mortal), signal.SIGKILL)
-        mortal.stop()
-        mortal.start()
-        pipeline.close()
-        assert in_threads(8, lambda _: pipeline.execute(echo("b"))) == [[b"b"]] * 8
-
-    def test_hanging_server(self, mortal: EmbeddedValkey) -> None:
-        """A server that hangs is given up; when it goes on, nobody gets the replies of those who gave up."""
-        connection: Any = RedisConnection(mortal.url, PATIENCE)
-        pipeline = pipeline_on(connection)
-        assert pipeline.execute(echo("a")) == [b"a"]
-        pid = pid_of(mortal)
-        os.kill(pid, signal.SIGSTOP)
-        connection._socket.settimeout(TIMEOUT)  # not before: a busy server is no hanging one
-        try:
-            errors = in_threads(8, lambda _: pipeline.execute(echo("late")))
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        assert all(isinstance(error, BrokerUnavailable) for error in errors)
-        RedisConnection(mortal.url, PATIENCE).exchange(echo("awake"))
-        assert in_threads(8, lambda thread: pipeline.execute(echo(f"{thread}"))) == [
-            [f"{thread}".encode()] for thread in range(8)
-        ]
-
-    def test_leader_ends(self, valkey: EmbeddedValkey) -> None:
-        """When the thread that leads ends, those who wait for it are told, and the next are served."""
-        leading, over = threading.Event(), threading.Event()
-
-        def end(connection: RedisConnection) -> None:
-            if not over.is_set():
-                leading.set()
-                over.wait(DEADLINE)
-                raise SystemExit
-
-        pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE, end))
-
-        def lead() -> None:
-            with pytest.raises(SystemExit):
-                pipeline.execute(echo("a"))
-
-        leader = threading.Thread(target=lead, daemon=True)
-        leader.start()
-        assert leading.wait(DEADLINE)
-
-        def follow(thread: int) -> list[Any]:
-            if thread == 0:
-                over.set()
-            return pipeline.execute(echo("b"))
-
-        results = in_threads(8, follow)
-        assert all(isinstance(result, BrokerUnavailable) or result == [b"b"] for result in results)
-        assert pipeline.execute(echo("c")) == [b"c"]

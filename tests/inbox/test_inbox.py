@@ -15,7 +15,9 @@ import redis
 
 from notifier.audience.members import Members
 from notifier.audience.users import Users
-from notifier.broker.log import Broker
+from notifier.broker.database import Database
+from notifier.broker.idempotency import IdempotencyKeys
+from notifier.broker.log import Log
 from notifier.broker.store import Store
 from notifier.errors import Problem
 from notifier.inbox.inbox import Change, Inbox, Listed
@@ -46,9 +48,9 @@ class Worker:
         self.members = Members(settings, store, self.inbox)
         self.users = Users(store, self.inbox, self.members)
         self.receipts = Receipts(store, self.inbox, self.members)
-        self.broker = Broker(settings, store, clock)
-        self.broker.birth()  # which teaches the clock
-        self._publisher = Publisher(self.broker, clock, settings)
+        self.log = Log(settings, store, clock)
+        Database(settings, store, clock).birth()  # which advances the clock
+        self._publisher = Publisher(self.log, IdempotencyKeys(settings, store), clock, settings)
 
     def publish(self, *to: str, idempotency: str = "", **members: Any) -> str:
         """Publish to users, topics (`#orders`) or `all`, and return the id."""
@@ -67,7 +69,7 @@ class Worker:
         return parsed
 
     def recall(self, id: str) -> None:
-        self.broker.recall(id, notification.time_of(id) or 0)
+        self.log.recall(id, notification.time_of(id) or 0)
 
     def act(self, user: str, action: str, *ids: str, up_to: Cursor | None = None) -> Change:
         return self.inbox.act(user, action, Target(ids, up_to))
@@ -596,7 +598,7 @@ class TestMembers:
 
 class TestReceipts:
     def receipts(self, worker: Worker, id: str) -> dict[str, dict[str, Any]]:
-        channels = worker.broker.find(id) or []
+        channels = worker.log.find(id) or []
         return {each.pop("channel"): each for each in worker.receipts.of(id, channels)}
 
     def test_user(self, worker: Worker) -> None:
@@ -704,8 +706,8 @@ class TestUsers:
         assert left == {worker.store.of(f"user:{name}", what) for what in ("cut", "erased")}
         assert 0 < client.pttl(left.pop()) <= 3_600_000
         assert worker.members.page("t", "", 9) == ["bob"]
-        assert worker.broker.find(shared) == ["user:bob", "all"]
-        assert [worker.broker.find(id) for id in own] == [None] * 3
+        assert worker.log.find(shared) == ["user:bob", "all"]
+        assert [worker.log.find(id) for id in own] == [None] * 3
         assert worker.counts("bob") == (2, 2)
         view = worker.inbox.view(name)
         assert (view.state.revision, view.state.topics, view.state.mutes) == (0, {}, {})

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from notifier.broker.log import Append, Broker
+from notifier.broker.log import Append, Log
 from notifier.broker.store import Store
 from notifier.inbox.inbox import Inbox
 from notifier.protocol import cursor, notification
@@ -22,9 +22,9 @@ def test_exceptions_of_what_is_gone(action: str) -> None:
     with running_valkey() as valkey, connected(valkey) as client:
         settings = Settings(redis_url=valkey.url)
         store, clock = Store(settings), Clock()
-        broker, inbox = Broker(settings, store, clock), Inbox(settings, store, clock)
+        log, inbox = Log(settings, store, clock), Inbox(settings, store, clock)
         id = notification.new_id(int(time.time() * 1000), uuid4().bytes[:10])
-        broker.append([[Append("all", NOTIFICATION, b'{"id":"%b","title":"Hello"}' % id.encode())]], [])
+        log.append([[Append("all", NOTIFICATION, b'{"id":"%b","title":"Hello"}' % id.encode())]], [])
         kept = f"s {int(time.time() * 1000) - 86_400_000}-0 all"
         old = f"s {int(time.time() * 1000) - inbox.lifetime - 1000}-0 all"
         key = store.of("user:alice", "shared")

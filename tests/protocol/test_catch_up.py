@@ -48,7 +48,7 @@ class Log:
         self.seen = self.delivered = b"0-0"  # by the worker
 
     def append(self, ms: int, kind: bytes) -> Entry:
-        """Append as broker/scripts/append.lua does."""
+        """Append as broker/scripts/log/append.lua does."""
         last = cursor.parse(self.last)
         id = Cursor(ms, 0) if ms > last.ms else Cursor(last.ms, last.seq + 1)
         new = Entry(str(id).encode(), self.logged, kind, b"0123456789")

@@ -1,0 +1,55 @@
+"""Idempotency keys: which request has which key, under which id it publishes, and how it was answered."""
+
+from typing import Any, NamedTuple
+
+from notifier.broker.redis_connection import pack
+from notifier.broker.store import Store, require
+from notifier.settings import Settings
+
+
+class Claim(NamedTuple):
+    """The outcome of claiming a key.
+
+    `claimed`: publish under `id` and `created`. `answered`: `answer` is that of the first request. `running`: the first
+    request has not ended. `mismatch`: the first request was a different one.
+    """
+
+    outcome: str
+    id: str = ""
+    created: float = 0
+    answer: bytes = b""
+
+
+class IdempotencyKeys:
+    """The keys of all publishers. Every method may raise `BrokerUnavailable`."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+
+    def claim(self, keys: list[tuple[str, str, str, float]]) -> list[Claim]:
+        """Claim keys: each with its name, the fingerprint of the request, and the id and time to use if it is free."""
+        lease, age = 1000 * self._settings.idempotency_lease, 1000 * self._settings.idempotency_age
+        commands = [
+            self._store.call("claim", (self._key(name),), (fingerprint, id, created, lease, age))
+            for name, fingerprint, id, created in keys
+        ]
+        return [_claim(reply) for reply in self._store.carry_out(commands)]
+
+    def answer(self, answers: list[tuple[str, bytes]]) -> None:
+        """Store the answers of requests, by the names of their keys."""
+        self._store.tell([pack("HSET", self._key(name), "answer", text) for name, text in answers])
+
+    def release(self, names: list[str]) -> None:
+        """End the leases of requests that failed, so that they can be retried at once."""
+        self._store.tell([pack("HSET", self._key(name), "lease", 0) for name in names])
+
+    def _key(self, name: str) -> str:
+        return self._store.key("idempotency", name)
+
+
+def _claim(reply: Any) -> Claim:
+    outcome, *rest = require(reply)
+    if outcome == b"claimed":
+        return Claim("claimed", rest[0].decode(), float(rest[1]))
+    return Claim(outcome.decode(), answer=rest[0] if rest else b"")
