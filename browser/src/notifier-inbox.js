@@ -5,10 +5,10 @@
  *
  * They do nothing before they have a Notifier. ../README.md says how they are told what to look like.
  */
-import { NotifierBell } from "./bell-element.js";
-import { define } from "./element.js";
-import { NotifierInbox } from "./inbox-element.js";
-import { NotifierToasts } from "./toasts-element.js";
+import { NotifierBell } from "./elements/bell.js";
+import { define } from "./elements/element.js";
+import { NotifierInbox } from "./elements/inbox.js";
+import { NotifierToasts } from "./elements/toasts.js";
 
 define("notifier-inbox", NotifierInbox); // the bell has one
 define("notifier-bell", NotifierBell);

@@ -55,7 +55,7 @@ def test_package(tmp_path: Path) -> None:
         ["npm", "pack", "--dry-run", "--json"], cwd=ROOT / "browser", capture_output=True, text=True, timeout=120
     )
     files = {file["path"] for file in _packed(packed.stdout)["files"]}
-    modules = {f"src/{path.name}" for path in (ROOT / "browser/src").iterdir()}
+    modules = {str(path.relative_to(ROOT / "browser")) for path in (ROOT / "browser/src").rglob("*") if path.is_file()}
     assert files == modules | {"package.json", "README.md", "index.d.ts", "inbox.d.ts"}
     targets = {target for export in package["exports"].values() for target in export.values()}
     assert {target.removeprefix("./") for target in targets} <= files

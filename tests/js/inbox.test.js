@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { createInbox } from "../../browser/src/inbox.js";
+import { createInbox } from "../../browser/src/elements/inbox-store.js";
 import { FakeBrowser, tokenOf } from "./fake_browser.js";
 import { FakeHttp, notification, welcome } from "./fake_http.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";

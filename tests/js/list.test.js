@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { createInbox } from "../../browser/src/inbox.js";
-import { createList } from "../../browser/src/list.js";
+import { createInbox } from "../../browser/src/elements/inbox-store.js";
+import { createList } from "../../browser/src/elements/list.js";
 import { FakeHttp } from "./fake_http.js";
 import { settled, stopClock } from "./fake_service.js";
 

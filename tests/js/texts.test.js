@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ageOf, whenOlder } from "../../browser/src/ages.js";
-import { say } from "../../browser/src/texts.js";
+import { ageOf, whenOlder } from "../../browser/src/elements/ages.js";
+import { say } from "../../browser/src/elements/texts.js";
 
 const LABEL = { 0: "nothing", one: "{count} item", few: "{count} few", other: "{count} items" };
 

@@ -1,5 +1,5 @@
-import { inboxOf } from "./inbox.js";
-import { tryTo } from "./storage.js";
+import { inboxOf } from "./inbox-store.js";
+import { tryTo } from "../storage.js";
 import { TEXTS, say } from "./texts.js";
 
 const Base = globalThis.HTMLElement ?? class {}; // so that a server may import it

@@ -1,7 +1,7 @@
 import { ageOf } from "./ages.js";
 import { make } from "./element.js";
 import { icon } from "./icons.js";
-import { tryTo } from "./storage.js";
+import { tryTo } from "../storage.js";
 
 const SAFE = ["http:", "https:"];
 

@@ -1,5 +1,5 @@
 import { NotifierElement, make } from "./element.js";
-import { isBefore } from "./cursor.js";
+import { isBefore } from "../cursor.js";
 import { makeAction, makeBody, makeSeverity, makeTitle } from "./item.js";
 import { COMMON, TOASTS } from "./styles.js";
 

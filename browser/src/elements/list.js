@@ -1,4 +1,4 @@
-import { isBefore } from "./cursor.js";
+import { isBefore } from "../cursor.js";
 
 const PAGE = 20; // items
 const LONGEST_PAGE = 100; // what the service gives at once
