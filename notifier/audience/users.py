@@ -12,7 +12,7 @@ from notifier.broker.store import Store, require
 from notifier.inbox.inbox import Inbox, Listing
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
-from notifier.protocol.catch_up import ERASED, HISTORY, REMOVED
+from notifier.protocol.entry import ERASED, HISTORY, REMOVED
 from notifier.protocol.inbox_query import ANY, MAX_LIMIT, Query
 
 _CUT_KEPT = 3_600_000  # ms: a worker that did not hear of it has learned it by then

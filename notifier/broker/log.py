@@ -11,9 +11,9 @@ from notifier.broker.store import Store, require
 from notifier.errors import Problem
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
-from notifier.protocol.catch_up import EXPIRED, REMOVED, Entry, Page
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import EXPIRED, REMOVED, Entry, Page
 from notifier.settings import Settings
 from notifier.telemetry import metrics
 

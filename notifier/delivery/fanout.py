@@ -15,9 +15,9 @@ from notifier.errors import Disconnected, Problem
 from notifier.inbox.feed import InboxFeed
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
-from notifier.protocol.catch_up import DISCONNECT, EPHEMERAL, ERASED, STATE, Entry
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import DISCONNECT, EPHEMERAL, ERASED, STATE, Entry
 from notifier.protocol.framing import Framing
 from notifier.settings import Settings
 from notifier.telemetry import metrics

@@ -20,9 +20,10 @@ from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem, 
 from notifier.inbox.feed import InboxFeed
 from notifier.protocol import channel as channels
 from notifier.protocol import frames
-from notifier.protocol.catch_up import EXPIRED, MUTED, REMOVED, CatchUp, Entry, Page, Step, share
+from notifier.protocol.catch_up import CatchUp, Step, share
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import EXPIRED, MUTED, REMOVED, Entry, Page
 from notifier.protocol.framing import Framing
 from notifier.protocol.inbox_view import InboxView
 from notifier.protocol.recent import Recent

@@ -21,8 +21,8 @@ from notifier.errors import BrokerUnavailable, Disconnected
 from notifier.inbox.inbox import Inbox
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames, notification
-from notifier.protocol.catch_up import EPHEMERAL, MUTED, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.cursor import Cursor
+from notifier.protocol.entry import EPHEMERAL, MUTED, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.inbox_view import InboxState, InboxView
 from notifier.telemetry import metrics
 

@@ -16,10 +16,10 @@ from notifier.broker.store import Store, require
 from notifier.errors import BrokerUnavailable
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
-from notifier.protocol.catch_up import MUTED
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item, Row
+from notifier.protocol.entry import MUTED
 from notifier.protocol.inbox_query import Place, Query, Target
 from notifier.protocol.inbox_view import ACTIONS, Flags, InboxState, InboxView, Marks, read_marks, read_state
 from notifier.settings import Settings

@@ -9,47 +9,12 @@ from typing import NamedTuple
 
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
-
-# Kinds of entries, as broker/scripts/log/append.lua writes them.
-NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = b"i", b"h", b"e", b"r"
-MUTED = b"m"  # kept, but the user wants no connection to be sent it
-STATE, DISCONNECT = b"s", b"d"  # no entries: what workers tell each other of a user
-ERASED = b"erased"  # why
-EXPIRED = b"x"  # what was read from the log too late to be sent
+from notifier.protocol.entry import EPHEMERAL, Entry, Page
 
 _SHARED = 30_000  # ms between positions that one read serves
 _PATIENCE = 10  # rounds in which others are read for first
 
 Read = tuple[str, Cursor]  # a channel, and the position after which its log is read
-
-
-class Entry(NamedTuple):
-    """One entry of a channel: `id` and `previous` are cursors as text, the body is JSON as it goes out.
-
-    `previous` is the entry before it in the log, unknown (empty) for what was read from the log itself. An entry of
-    the kind `REMOVED` has a notification's id as its body.
-    """
-
-    id: bytes
-    previous: bytes
-    kind: bytes
-    body: bytes
-
-
-class Page(NamedTuple):
-    """Entries of one channel after a position, in order. Not `complete`: the log may have more behind them.
-
-    `floor` is the highest entry that fell out of the log.
-    """
-
-    entries: list[Entry]
-    complete: bool
-    floor: Cursor
-
-    def after(self, position: Cursor) -> "Page | None":
-        """Return the page of a later position; None: this one ends before it."""
-        entries = [entry for entry in self.entries if cursor.parse(entry.id) > position]
-        return Page(entries, self.complete, self.floor) if entries or self.complete else None
 
 
 class Step(NamedTuple):

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from notifier.protocol import cursor
-from notifier.protocol.catch_up import NOTIFICATION, REMOVED
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import NOTIFICATION, REMOVED
 
 _END = Cursor(1 << 63, 0)  # behind everything
 

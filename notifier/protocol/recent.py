@@ -3,8 +3,8 @@
 from collections import deque
 
 from notifier.protocol import cursor
-from notifier.protocol.catch_up import EPHEMERAL, REMOVED, Entry, Page
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import EPHEMERAL, REMOVED, Entry, Page
 
 _LASTS = 60_000  # ms: no log forgets within it because of age
 _OVERHEAD = 400  # bytes of an entry beside its body

@@ -12,8 +12,8 @@ from notifier.broker.log import Append, Appended, Log
 from notifier.errors import BrokerUnavailable, IdempotencyInFlight, IdempotencyMismatch, Problem
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
-from notifier.protocol.catch_up import EPHEMERAL, HISTORY, NOTIFICATION
 from notifier.protocol.clock import Clock
+from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION
 from notifier.protocol.notification import Publication
 from notifier.settings import Settings
 from notifier.telemetry import metrics

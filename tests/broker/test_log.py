@@ -10,9 +10,10 @@ import redis
 from notifier.broker.log import PAGE, Append, Log
 from notifier.errors import BrokerUnavailable
 from notifier.protocol import cursor, notification
-from notifier.protocol.catch_up import EPHEMERAL, EXPIRED, HISTORY, NOTIFICATION, REMOVED, CatchUp, Page
+from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import EPHEMERAL, EXPIRED, HISTORY, NOTIFICATION, REMOVED, Page
 from tests.kit.broker import Listener, Make, append, bodies, body_of, ids, new_id, now, publish, read, sharded
 from tests.kit.valkey import DEADLINE
 

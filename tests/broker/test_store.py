@@ -8,9 +8,9 @@ import redis
 
 from notifier.broker.log import Append, Log
 from notifier.errors import BrokerUnavailable, Problem
-from notifier.protocol.catch_up import NOTIFICATION
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import NOTIFICATION
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import Settings
 from tests.kit.broker import Broker, Make, append, bodies, broker_of, ids, now, publish, read, sharded

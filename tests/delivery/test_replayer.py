@@ -7,9 +7,9 @@ from typing import Any
 from notifier.connections.hub import Hub
 from notifier.delivery.replayer import Replayer
 from notifier.errors import Disconnect, UnexpectedFault
-from notifier.protocol.catch_up import NOTIFICATION, Entry
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import NOTIFICATION, Entry
 
 
 class Peer:

@@ -9,8 +9,8 @@ from notifier.broker.log import Append, Log
 from notifier.broker.store import Store
 from notifier.inbox.inbox import Inbox
 from notifier.protocol import cursor, notification
-from notifier.protocol.catch_up import NOTIFICATION
 from notifier.protocol.clock import Clock
+from notifier.protocol.entry import NOTIFICATION
 from notifier.protocol.inbox_query import Target
 from notifier.settings import Settings
 from tests.kit.valkey import connected, running_valkey

@@ -12,9 +12,9 @@ from notifier.broker.redis_connection import RedisConnection, pack
 from notifier.broker.store import Store
 from notifier.errors import Problem
 from notifier.protocol import cursor, notification
-from notifier.protocol.catch_up import EXPIRED, NOTIFICATION, Page
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import EXPIRED, NOTIFICATION, Page
 from notifier.settings import Settings
 from tests.kit.valkey import DEADLINE
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.protocol import cursor
-from notifier.protocol.catch_up import EPHEMERAL, HISTORY, NOTIFICATION, CatchUp, Entry, Page, share
+from notifier.protocol.catch_up import CatchUp, share
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION, Entry, Page
 from notifier.protocol.recent import Recent
 
 PLENTY = 10**6  # bytes
@@ -552,13 +553,6 @@ class TestSharedReads:
                     sent[each].append((channel, at(found).ms))
         assert sent[first] == sorted([(A, ms) for ms in range(1, 51)] + [(B, ms) for ms in range(41, 51)], key=by_time)
         assert sent[second] == sorted([(A, ms) for ms in range(41, 51)] + [(B, ms) for ms in range(1, 51)], key=by_time)
-
-    def test_after(self) -> None:
-        """A page has what a later position needs, unless it ends before that."""
-        assert page(1, 5, 9, floor=1).after(Cursor(5, 0)) == page(9, floor=1)
-        assert page(1, 5, 9, complete=False).after(Cursor(5, 0)) == page(9, complete=False)
-        assert page(1, 5).after(Cursor(5, 0)) == page()
-        assert page(1, 5, complete=False).after(Cursor(5, 0)) is None
 
 
 class TestSteps:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifier.protocol import cursor
-from notifier.protocol.catch_up import EPHEMERAL, NOTIFICATION, REMOVED, Entry, Page
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, REMOVED, Entry, Page
 from notifier.protocol.recent import Recent
 
 PLENTY = 10**6  # bytes
