@@ -4,7 +4,6 @@ from typing import Any, Generic, TypeVar
 
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.inbox_view import InboxState
 
 Member = TypeVar("Member")
 
@@ -17,23 +16,18 @@ class Channel(Generic[Member]):
     entry is being fanned out. Both are ids as text. `ahead` are connections that were sent more of its log than this
     worker is sure to have heard, and up to where.
 
-    Of a user's channel it has what the feed knows: how the inbox stands, None while that is not known; what was told
-    last of it; when it next changes by itself (Unix ms, 0 for never); and when the user had last been cut off.
+    `inbox` is for the room above: what `inbox/states.py` knows about the inbox of a user's channel.
     """
 
     __slots__ = (
         "ahead",
-        "changes_at",
         "confirmed",
         "connections",
-        "disconnected_at",
         "delivered",
-        "doubts",
         "idle_since",
+        "inbox",
         "name",
         "seen",
-        "state",
-        "told",
     )
 
     def __init__(self, name: str) -> None:
@@ -45,27 +39,12 @@ class Channel(Generic[Member]):
         self.seen = b"0-0"
         self.delivered = b"0-0"
         self.idle_since = 0.0
-        self.state: InboxState | None = None
-        self.doubts = 0  # how often it has stopped being known
-        self.told: tuple[Any, ...] | None = None
-        self.changes_at = 0
-        self.disconnected_at = 0
+        self.inbox: Any = None
 
     @property
     def last(self) -> Cursor:
         """`seen` as a cursor."""
         return cursor.parse(self.seen)
-
-    def doubt(self) -> None:
-        """Note that how the inbox stands has changed, or may have, and that an answer under way may be outdated."""
-        self.state = None
-        self.doubts += 1
-
-    def note_disconnect(self, when: int) -> bool:
-        """Note when the user was cut off, in Unix ms; tell whether that is news."""
-        is_news = when > self.disconnected_at
-        self.disconnected_at = max(when, self.disconnected_at)
-        return is_news
 
     def sent_to(self, member: Member) -> Cursor:
         """Return up to where a member that is live has been sent this channel."""

@@ -13,6 +13,7 @@ from notifier.connections.stream import StreamConnection
 from notifier.delivery.replayer import Replayer, encode_entry
 from notifier.errors import Disconnected, Problem
 from notifier.inbox.feed import InboxFeed
+from notifier.inbox.states import known
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
@@ -194,12 +195,13 @@ class FanOut:
             self._feed.changed(channel, entry.body)
             return
         when, why = entry.body.split()
-        is_news = channel.note_disconnect(int(when))
+        inbox = known(channel)
+        is_news = inbox.note_disconnect(int(when))
         if why == ERASED:
             self._replayer.recent.forget(name)
             channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
             channel.ahead = None
-            channel.doubt()
+            inbox.invalidate()
         if is_news:
             for connection in list(channel.connections):
                 connection.close(Disconnected())

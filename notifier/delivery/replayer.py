@@ -18,6 +18,7 @@ from notifier.connections.hub import Hub
 from notifier.connections.stream import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem, UnexpectedFault
 from notifier.inbox.feed import InboxFeed
+from notifier.inbox.states import disconnected_at
 from notifier.protocol import channel as channels
 from notifier.protocol import frames
 from notifier.protocol.catch_up import CatchUp, Step, share
@@ -187,7 +188,7 @@ class Replayer:
             if channel.ahead and position < channel.ahead.get(connection, BEGINNING):
                 return None
             if position < channel.last:
-                if position.ms <= channel.disconnected_at:
+                if position.ms <= disconnected_at(channel):
                     return None  # it may have been erased, and this worker may not have heard so yet
                 pages[name] = self.recent.page(name, position, channel.seen, now)
                 if pages[name] is None:

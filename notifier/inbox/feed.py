@@ -19,6 +19,7 @@ from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnected
 from notifier.inbox.inbox import Inbox
+from notifier.inbox.states import InboxStates, known, user_of
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, frames, notification
 from notifier.protocol.cursor import Cursor
@@ -49,6 +50,7 @@ class InboxFeed:
 
     def __init__(self, inbox: Inbox, hub: Hub[StreamConnection], enroller: Enroller) -> None:
         self._inbox = inbox
+        self._states = InboxStates(inbox)
         self._hub = hub
         self._enroller = enroller
         self._urgent: dict[str, list[Any]] = {}  # user -> changes that are to be told
@@ -67,7 +69,7 @@ class InboxFeed:
 
     def changed(self, channel: Channel[StreamConnection], change: bytes) -> None:
         """Note that something was done with the inbox of a user's channel."""
-        channel.doubt()
+        known(channel).invalidate()
         self._put_urgent(channel, _decode(change))
 
     def heard(self, channel: Channel[StreamConnection], entries: Iterable[Entry]) -> None:
@@ -79,24 +81,23 @@ class InboxFeed:
         if not channels.is_user(channel.name):
             self._put_later(channel, is_item)
         elif is_item:
-            channel.doubt()
+            known(channel).invalidate()
             self._put_urgent(channel)
-        elif _has_told_of_some(channel):
-            channel.doubt()
-            self._later[_user_of(channel)] = True
-            self._filled.set()
+        elif known(channel).may_have_unread:
+            known(channel).invalidate()
+            self._check_later(channel)
 
     def deaf(self, them: Iterable[Channel[StreamConnection]]) -> None:
         """Note that channels are not heard: what is known of inboxes may be wrong from now on."""
         self._inbox.forget_digests()
         for channel in them:
-            channel.doubt()
+            if channel.inbox:
+                known(channel).invalidate()
 
     def hears(self, channel: Channel[StreamConnection]) -> None:
         """Note that a channel is heard again."""
-        if channels.is_user(channel.name) and channel.told is not None:
-            self._later[_user_of(channel)] = True
-            self._filled.set()
+        if channels.is_user(channel.name) and known(channel).was_sent:
+            self._check_later(channel)
 
     def left(self, connection: StreamConnection) -> None:
         """Forget a connection."""
@@ -131,19 +132,19 @@ class InboxFeed:
 
     def _note_told(self, channel: Channel[StreamConnection], view: InboxView) -> None:
         """Note what newcomers are about to be told; if others of this user know something else, they are told too."""
-        essence = _essence(view)
-        if essence != channel.told and any(each.session.is_welcome for each in channel.connections):
-            channel.told = ()
-            self._later.setdefault(_user_of(channel), False)
+        inbox = known(channel)
+        if inbox.differs(view) and any(each.session.is_welcome for each in channel.connections):
+            inbox.require_sending()
+            self._later.setdefault(user_of(channel), False)
             self._filled.set()
         else:
-            channel.told = essence
+            inbox.note_sent(view)
 
     def owes(self, connection: StreamConnection) -> None:
         """Tell a connection how its inbox stands: it could not be told before."""
         channel = self._channel_of(connection)
         if channel:
-            channel.told = ()
+            known(channel).require_sending()
             self._put_urgent(channel)
 
     def spare(self, connection: StreamConnection, entries: list[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
@@ -193,7 +194,7 @@ class InboxFeed:
             del self._due[user]
             channel = self._hub.get(channels.of_user(user))
             if channel:
-                channel.changes_at = 0
+                known(channel).note_change(0)
                 self._later[user] = True
 
     def _round(self) -> bool:
@@ -215,7 +216,7 @@ class InboxFeed:
         present = {user: channel for user, channel in found.items() if channel.connections and channel.confirmed}
         for user, channel in present.items():
             if user in unsure:
-                channel.doubt()  # what was asked for before the change may have come after it
+                known(channel).invalidate()  # what was asked for before the change may have come after it
         states = self._learn(present.values())
         views = self._inbox.views([states[channel.name] for channel in present.values()])
         for (user, channel), view in zip(present.items(), views, strict=True):
@@ -223,11 +224,10 @@ class InboxFeed:
 
     def _tell_user(self, channel: Channel[StreamConnection], view: InboxView, changes: list[Any]) -> None:
         self._await_change(channel, view)
-        essence = _essence(view)
-        if essence != channel.told or changes:
+        inbox = known(channel)
+        if inbox.differs(view) or changes:
             # Of a change that was not heard there is nothing in `changes`: the revision betrays it.
-            has_changed = not channel.told or channel.told[1] != view.state.revision
-            channel.told = essence
+            has_changed = inbox.note_sent(view)
             metrics.STATES.inc()
             frame = frames.state(view, changes, memberships=has_changed)
             for connection in list(channel.connections):
@@ -235,23 +235,13 @@ class InboxFeed:
         for connection in list(channel.connections):
             self._take_state(connection, view.state)
 
-    def _learn(self, them: Iterable[Channel[StreamConnection]]) -> dict[str, InboxState]:
-        """Return how inboxes stand, by their channels; Redis is asked where that is not known."""
-        asked = {channel.name: channel for channel in them}
-        found = {name: channel.state for name, channel in asked.items() if channel.state is not None}
-        unknown = [(channel, channel.doubts) for name, channel in asked.items() if name not in found]
-        states = self._inbox.states(_user_of(channel) for channel, _ in unknown) if unknown else []
-        for (channel, doubts), state in zip(unknown, states, strict=True):
-            if channel.doubts == doubts:
-                channel.state = state
-            else:
-                self._later[_user_of(channel)] = True  # it may have changed while it was under way
-                self._filled.set()
-            # Somebody may have asked later, and been answered earlier.
-            found[channel.name] = channel.state or state
-            if channel.note_disconnect(state.disconnected_at):  # it was not heard here
-                _close_welcomed(channel)
-        return found
+    def _learn(self, users: Iterable[Channel[StreamConnection]]) -> dict[str, InboxState]:
+        learned = self._states.learn(users)
+        for channel in learned.outdated:
+            self._check_later(channel)
+        for channel in learned.disconnected:
+            _close_welcomed(channel)
+        return learned.states
 
     def _take_state(self, connection: StreamConnection, state: InboxState) -> None:
         if not connection.is_open:
@@ -266,20 +256,24 @@ class InboxFeed:
     def _await_change(self, channel: Channel[StreamConnection], view: InboxView) -> None:
         """Look again when the inbox will have changed by itself."""
         changes = view.changes_at
-        if changes and changes != channel.changes_at:
+        if known(channel).note_change(changes):
             # Redis may have an earlier time than this worker: then it is asked again, but not without a pause.
             due = max(changes, int(time.time() * 1000) + _AGAIN)
-            self._due[_user_of(channel)] = due
-            heapq.heappush(self._expiries, (due, _user_of(channel)))
+            self._due[user_of(channel)] = due
+            heapq.heappush(self._expiries, (due, user_of(channel)))
             if len(self._expiries) > 2 * len(self._due) + _OUTDATED:
                 self._expiries = sorted((due, user) for user, due in self._due.items())
             self._filled.set()
-        channel.changes_at = changes
 
     def _put_urgent(self, channel: Channel[StreamConnection], *changes: Any) -> None:
-        self._urgent.setdefault(_user_of(channel), []).extend(changes)
+        self._urgent.setdefault(user_of(channel), []).extend(changes)
         self._filled.set()
         self._hurried.set()
+
+    def _check_later(self, channel: Channel[StreamConnection]) -> None:
+        """Ask Redis for the state of a user's channel in a later round."""
+        self._later[user_of(channel)] = True
+        self._filled.set()
 
     def _put_later(self, channel: Channel[StreamConnection], is_item: bool) -> None:
         """Note that a shared channel has changed the counts of those who have it in their inbox."""
@@ -288,7 +282,7 @@ class InboxFeed:
             identity = connection.session.identity
             if identity is not None and (topic is None or topic in (connection.memberships or ())):
                 own = self._hub.get(channels.of_user(identity.user))
-                if is_item or (own and _has_told_of_some(own)):
+                if is_item or (own and known(own).may_have_unread):
                     self._later.setdefault(identity.user, False)
         self._filled.set()
 
@@ -311,20 +305,7 @@ def _as_muted(entry: Entry) -> Entry:
 
 
 def _close_welcomed(channel: Channel[StreamConnection]) -> None:
-    """Close the connections of a user who was cut off; not those that have come since."""
+    """Close the connections of a user who was disconnected, but not those that have been opened since."""
     for connection in list(channel.connections):
         if connection.session.is_welcome:
             connection.close(Disconnected())
-
-
-def _has_told_of_some(channel: Channel[StreamConnection]) -> bool:
-    """Tell whether those who hear a user's channel know of items that are not read, or not seen."""
-    return not channel.told or any(channel.told[0])
-
-
-def _user_of(channel: Channel[StreamConnection]) -> str:
-    return channel.name.partition(":")[2]
-
-
-def _essence(view: InboxView) -> tuple[Any, ...]:
-    return (view.counts, view.state.revision, view.expires)

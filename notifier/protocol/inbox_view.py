@@ -4,6 +4,7 @@ A flag of an item is what its mark says, all up to a place have it, unless the i
 notification to everybody costs nobody anything until somebody does something with it alone.
 """
 
+import functools
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -113,7 +114,7 @@ class InboxView:
         self.state = state
         self._digests = {name: digests[name] for name in state.sources if name in digests}
 
-    @property
+    @functools.cached_property
     def counts(self) -> Counts:
         """How much is not read, and not seen."""
         state, marks = self.state, self.state.marks

@@ -7,6 +7,7 @@ from typing import Any
 from notifier.connections.hub import Hub
 from notifier.delivery.replayer import Replayer
 from notifier.errors import Disconnect, UnexpectedFault
+from notifier.inbox.states import known
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import NOTIFICATION, Entry
@@ -99,7 +100,7 @@ def test_what_may_have_been_erased() -> None:
     """Of a user who was cut off, only the log knows what there was before, also if the erasure is yet to be heard."""
     memory = Memory()
     assert memory.serves(memory.now - 1)
-    memory.channel.note_disconnect(memory.now - 1)
+    known(memory.channel).note_disconnect(memory.now - 1)
     assert not memory.serves(memory.now - 1)
     assert memory.serves(memory.now)
 
