@@ -21,19 +21,19 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts to conne
 
 
 class Listener(Protocol):
-    """Who is told what the subscriber hears."""
+    """Takes what the subscription brings."""
 
-    def wanted(self) -> list[str]:
-        """Return all channels that are to be heard."""
+    def wanted_channels(self) -> list[str]:
+        """Return all channels to subscribe to."""
 
-    def deaf(self) -> None:
-        """Note that from now on nothing is heard."""
+    def subscription_lost(self) -> None:
+        """Note that nothing is received until the next `subscribed`."""
 
-    def confirmed(self, channels: list[str]) -> None:
-        """Note that these channels are heard from now on."""
+    def subscribed(self, channels: list[str]) -> None:
+        """Note that Redis has confirmed the subscription of these channels."""
 
-    def heard(self, messages: list[tuple[str, bytes]]) -> None:
-        """Take what came, in order: channel and what was published to it."""
+    def received(self, messages: list[tuple[str, bytes]]) -> None:
+        """Take messages in the order in which they came: channel and what was published to it."""
 
 
 class Subscriber:
@@ -57,7 +57,7 @@ class Subscriber:
             threading.Thread(target=run, name=f"subscriber {run.__name__}", daemon=True).start()
 
     def subscribe(self, channel: str) -> None:
-        """Ask for a channel; `Listener.confirmed` tells when it is heard."""
+        """Ask for a channel; `Listener.subscribed` follows."""
         self._to_subscribe.append(channel)
         self._changed.set()
 
@@ -93,12 +93,12 @@ class Subscriber:
                 self._connection.close()
             if self._open:
                 self._open = False
-                self._listener.deaf()
+                self._listener.subscription_lost()
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _subscribe_all(self) -> None:
-        wanted = self._listener.wanted()
+        wanted = self._listener.wanted_channels()
         self._to_subscribe, self._to_unsubscribe = [], []  # all that is wanted now is in that list
         self._open = True
         self._connects += 1
@@ -141,6 +141,6 @@ class Subscriber:
                 confirmed.append(reply[1][start:-1].decode())
         # A channel's confirmation comes before its first message, and to hear a message early does no harm.
         if confirmed:
-            self._listener.confirmed(confirmed)
+            self._listener.subscribed(confirmed)
         if messages:
-            self._listener.heard(messages)
+            self._listener.received(messages)

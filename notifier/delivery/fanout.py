@@ -109,7 +109,7 @@ class FanOut:
 
     # What the subscriber tells its listener.
 
-    def wanted(self) -> list[str]:
+    def wanted_channels(self) -> list[str]:
         """Return all channels that are to be heard.
 
         This worker has a new connection to Redis, perhaps to another database: nothing is heard before it is known
@@ -118,7 +118,7 @@ class FanOut:
         self._look_at_birth()
         return [NODES, *(channel.name for channel in self._hub.channels())]
 
-    def deaf(self) -> None:
+    def subscription_lost(self) -> None:
         """Put everybody behind: what is published from now on is read from the log, in order over all channels."""
         metrics.DEAF.inc()
         self._hears = False
@@ -131,7 +131,7 @@ class FanOut:
         for channel in self._hub.channels():
             channel.ahead = None  # all are served from where they are; another server may give out earlier ids
 
-    def confirmed(self, names: list[str]) -> None:
+    def subscribed(self, names: list[str]) -> None:
         """Begin with channels that are heard from now on: learn what their logs have, and serve who waits."""
         self._hears = self._hears or NODES in names
         fresh = [name for name in names if (channel := self._hub.get(name)) and not channel.confirmed]
@@ -151,7 +151,7 @@ class FanOut:
         if NODES in names:
             self.heartbeat.beat()  # nobody is served before the first one is heard
 
-    def heard(self, messages: list[tuple[str, bytes]]) -> None:
+    def received(self, messages: list[tuple[str, bytes]]) -> None:
         """Fan out what came, channel by channel, so that each connection gets one write."""
         groups: dict[str, list[Entry]] = defaultdict(list)
         opened = newest = 0

@@ -59,11 +59,11 @@ class Worker:
         return made, line
 
     def lose_redis(self) -> None:
-        self._fan_out.deaf()
+        self._fan_out.subscription_lost()
 
     def hear(self, id: str, previous: str, kind: str, title: str) -> None:
         body = f'{{"id":"00000000-0000-7000-8000-000000000000","title":"{title}"}}'
-        self._fan_out.heard([("all", f"{id} {previous} {kind} {body}".encode())])
+        self._fan_out.received([("all", f"{id} {previous} {kind} {body}".encode())])
 
 
 @pytest.fixture
