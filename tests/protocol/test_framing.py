@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
@@ -13,11 +13,17 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.framing import EVENTS, POLL, WEBSOCKET
 from tests.kit.events import Parser
 
-PLAIN = st.none() | st.booleans() | st.integers() | st.text()
-VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
-OBJECTS = st.dictionaries(st.text(), VALUES)
+# Small values: framing depends on their characters and their order, not on their size.
+TEXTS = st.text(max_size=6)
+PLAIN = st.none() | st.booleans() | st.integers() | TEXTS
+VALUES = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=4,
+)
+OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=3)
 CURSORS = st.builds(Cursor, st.integers(0, 2**53), st.integers(0, 2**63 - 1))
-SENT = st.lists(st.tuples(OBJECTS, st.none() | CURSORS))
+SENT = st.lists(st.tuples(OBJECTS, st.none() | CURSORS), max_size=4)
 
 
 def on_one_line(value: object) -> bytes:
@@ -26,6 +32,10 @@ def on_one_line(value: object) -> bytes:
 
 class TestWebSocket:
     @given(OBJECTS)
+    @example({"a": "x" * 116})  # 125 bytes, the most that the first length can say
+    @example({"a": "x" * 117})
+    @example({"a": "x" * 65_526})  # 65,535 bytes, the most that the second length can say
+    @example({"a": "x" * 65_527})
     def test_messages(self, value: dict[str, Any]) -> None:
         """A frame is one text message."""
         reader = FrameProtocol(client=True, extensions=[])
