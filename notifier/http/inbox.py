@@ -11,8 +11,8 @@ from notifier.errors import PreconditionFailed
 from notifier.http import body
 from notifier.http.credentials import Credentials
 from notifier.node import Node
-from notifier.protocol import frames
-from notifier.protocol.inbox_query import read_mutes, read_query, read_target
+from notifier.protocol.inbox_query import read_query
+from notifier.protocol.inbox_request import read_mutes, read_target
 from notifier.protocol.inbox_view import ACTIONS
 
 _JSON = "application/json"
@@ -70,21 +70,21 @@ class InboxApi:
             {
                 "items": describe(listing),
                 "next": None if listing.next is None else str(listing.next),
-                **frames.inbox(listing.view),
+                **listing.view.summary,
             },
             {"cursor": str(listing.cursor)},
         )
 
     def counts(self) -> Response:
         """Show how much there is to be read and seen."""
-        return _tagged(frames.inbox(self._inbox.view(self._user())))
+        return _tagged(self._inbox.view(self._user()).summary)
 
     def act(self, action: str) -> Response:
         """Do something with items of the inbox."""
         user, most = self._user(), self._settings.max_inbox_ids
         target = read_target(body.read(request, _LONGEST_ID * most + 1024), most)
         change = self._inbox.act(user, action, target)
-        return _answer(frames.inbox(change.view) | {"changed": change.changed, "unknown": change.unknown})
+        return _answer(change.view.summary | {"changed": change.changed, "unknown": change.unknown})
 
     def mutes(self) -> Response:
         """Show what the user wants to be spared."""

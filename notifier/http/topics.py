@@ -11,7 +11,8 @@ from notifier.http import body
 from notifier.http.notifications import Api, require_topics
 from notifier.node import Node
 from notifier.protocol import channel as channels
-from notifier.protocol.inbox_query import read_limit, read_object, unknown_fields
+from notifier.protocol.inbox_query import read_limit
+from notifier.protocol.inbox_request import read_object, unknown_fields
 
 _JSON = "application/json"
 _MOST_LISTED = 1000

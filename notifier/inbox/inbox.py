@@ -20,7 +20,8 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item, Row
 from notifier.protocol.entry import MUTED
-from notifier.protocol.inbox_query import Place, Query, Target
+from notifier.protocol.inbox_query import Place, Query
+from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_view import ACTIONS, Flags, InboxState, InboxView, Marks, read_marks, read_state
 from notifier.settings import Settings
 from notifier.telemetry import metrics

@@ -2,15 +2,13 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from notifier.errors import Disconnect, InvalidFrame, Problem, ProtocolViolation
 from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.inbox_view import InboxView
-from notifier.protocol.notification import rfc3339
 
 MAX_REF = 64  # characters
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one, UTF-8 cannot
@@ -92,6 +90,18 @@ class Ack(_ClientFrame, kw_only=True, frozen=True):
     since: str | None = None
 
 
+class Inbox(Protocol):
+    """An inbox, as frames describe it."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return the fields `counts`, `revision` and `expires_at`."""
+
+    @property
+    def memberships(self) -> list[str]:
+        """Return the topics that the user is a member of."""
+
+
 InboxFrame = Seen | Read | Unread | Archive | Unarchive
 ClientFrame = Hello | Subscribe | Unsubscribe | Auth | Publish | InboxFrame | Ack
 
@@ -127,16 +137,6 @@ def decode_cursor(text: str | None, ref: str | None = None, name: str = "since")
         raise InvalidFrame(f"{name}: {error}.", ref=ref) from error
 
 
-def inbox(view: InboxView) -> dict[str, Any]:
-    """Return what tells how an inbox stands."""
-    expires = view.expires
-    return {
-        "counts": view.counts._asdict(),
-        "revision": view.state.revision,
-        "expires_at": rfc3339(expires / 1000) if expires else None,
-    }
-
-
 def welcome(
     connection: str,
     user: str,
@@ -144,7 +144,7 @@ def welcome(
     cursor: Cursor,
     heartbeat: int,
     lost: list[str],
-    view: InboxView,
+    inbox: Inbox,
 ) -> bytes:
     """Return the answer to a hello. `heartbeat` is in seconds."""
     return _encode(
@@ -156,8 +156,8 @@ def welcome(
             "cursor": str(cursor),
             "heartbeat": heartbeat,
             "lost": lost,
-            "memberships": list(view.state.topics),
-            **inbox(view),
+            "memberships": inbox.memberships,
+            **inbox.summary,
         }
     )
 
@@ -182,19 +182,19 @@ def removed(channel: str, id: bytes, notification: bytes) -> bytes:
     return _encode({"type": "removed", "cursor": id.decode(), "channel": channel, "id": notification.decode()})
 
 
-def state(view: InboxView, changes: list[Any], *, memberships: bool) -> bytes:
+def state(inbox: Inbox, changes: list[Any], *, memberships: bool) -> bytes:
     """Return the frame that tells how the inbox stands, what has changed it, and of what the user is a member."""
-    frame: dict[str, Any] = {"type": "state", **inbox(view)}
+    frame: dict[str, Any] = {"type": "state", **inbox.summary}
     if changes:
         frame["changes"] = changes
     if memberships:
-        frame["memberships"] = list(view.state.topics)
+        frame["memberships"] = inbox.memberships
     return _encode(frame)
 
 
-def changed(ref: str | None, view: InboxView, changed: bool, unknown: list[str]) -> bytes:
+def changed(ref: str | None, inbox: Inbox, changed: bool, unknown: list[str]) -> bytes:
     """Return the answer to an action on the inbox."""
-    return _encode(_with_ref("ok", ref) | inbox(view) | {"changed": changed, "unknown": unknown})
+    return _encode(_with_ref("ok", ref) | inbox.summary | {"changed": changed, "unknown": unknown})
 
 
 def lost(channels: list[str]) -> bytes:

@@ -13,6 +13,7 @@ from notifier.protocol import channel as channels
 from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item
+from notifier.protocol.notification import rfc3339
 
 _FLAGS = "sra"  # seen, read, archived
 _MOMENT = Cursor(60_000, 0).rank  # how far apart a publication may come to its channels
@@ -123,6 +124,21 @@ class InboxView:
             unread += self._without("r", marks.read, name, digest)
             unseen += self._without("s", marks.seen, name, digest)
         return Counts(unread, unseen)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return the fields that describe the inbox in frames and HTTP responses."""
+        expires = self.expires
+        return {
+            "counts": self.counts._asdict(),
+            "revision": self.state.revision,
+            "expires_at": rfc3339(expires / 1000) if expires else None,
+        }
+
+    @property
+    def memberships(self) -> list[str]:
+        """Return the topics that the user is a member of."""
+        return list(self.state.topics)
 
     @property
     def expires(self) -> int:

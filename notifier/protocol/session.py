@@ -40,7 +40,7 @@ from notifier.protocol.frames import (
     Unsubscribe,
 )
 from notifier.protocol.identity import Identity
-from notifier.protocol.inbox_query import Target, aim
+from notifier.protocol.inbox_request import Target, aim
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.publishing import read as read_publishing

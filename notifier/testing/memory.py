@@ -17,7 +17,8 @@ from notifier.errors import BadRequest, NotFound, Problem
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor as cursors
 from notifier.protocol import notification as notifications
-from notifier.protocol.inbox_query import Query, Target, read_mutes, read_object, read_query, read_target
+from notifier.protocol.inbox_query import Query, read_query
+from notifier.protocol.inbox_request import Target, read_mutes, read_object, read_target
 from notifier.protocol.notification import Limits, Publication
 
 T = TypeVar("T")

@@ -24,7 +24,8 @@ from notifier.inbox.inbox import Change, Inbox, Listed
 from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.inbox_query import Query, Target
+from notifier.protocol.inbox_query import Query
+from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_view import Counts
 from notifier.protocol.notification import Limits
 from notifier.publishing.publisher import Post, Publisher

@@ -11,7 +11,7 @@ from notifier.inbox.inbox import Inbox
 from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.entry import NOTIFICATION
-from notifier.protocol.inbox_query import Target
+from notifier.protocol.inbox_request import Target
 from notifier.settings import Settings
 from tests.kit.valkey import connected, running_valkey
 

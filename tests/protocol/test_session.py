@@ -21,7 +21,7 @@ from notifier.errors import (
 from notifier.protocol import identity
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
-from notifier.protocol.inbox_query import Target
+from notifier.protocol.inbox_request import Target
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.session import (
     Acknowledge,
