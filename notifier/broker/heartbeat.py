@@ -38,31 +38,31 @@ class Heartbeat:
         self._name = name
         self._prepare = prepare
         self._on_silence = on_silence
-        self._heard = 0.0  # when this worker last received its own, in monotonic seconds
+        self._received_at = 0.0  # when this worker last received its own, in monotonic seconds
         self.writes = False
 
     def start(self) -> None:
         """Publish the first heartbeat, then go on in a thread of its own."""
-        self._heard = time.monotonic()
+        self._received_at = time.monotonic()
         self.beat()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     @property
     def age(self) -> float:
         """How long ago this worker last received its own heartbeat, in seconds."""
-        return time.monotonic() - self._heard
+        return time.monotonic() - self._received_at
 
     @property
-    def is_heard(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the last heartbeat arrived in time."""
         return self.age < self._settings.broker_deadline
 
-    def hear(self, message: bytes) -> int:
+    def receive(self, message: bytes) -> int:
         """Take a heartbeat of any worker, and return its time in ms."""
         name, ms = message.split()
         self._clock.observe(int(ms))
         if name.decode() == self._name:
-            self._heard = time.monotonic()
+            self._received_at = time.monotonic()
         return int(ms)
 
     def beat(self) -> None:
@@ -83,8 +83,8 @@ class Heartbeat:
             # Not beyond the deadline: a look with the next heartbeat would be late.
             time.sleep(min(self._settings.broker_heartbeat, max(self._settings.broker_deadline - self.age, 0)))
             self.beat()
-            if not self.is_heard:
+            if not self.is_alive:
                 logger.warning("No heartbeat arrived for %s seconds: reconnecting", self._settings.broker_deadline)
                 metrics.SILENCES.inc()
-                self._heard = time.monotonic()
+                self._received_at = time.monotonic()
                 self._on_silence()

@@ -1,8 +1,8 @@
-"""The subscriber: one connection to Redis on which this worker hears what any worker publishes.
+"""The subscriber: one connection to Redis on which this worker receives what any worker publishes.
 
-It is supervised: it connects anew with a growing, random pause, subscribes to what is wanted, and tells the node
-when it went deaf and when it hears again. Silence is noticed by the node's own heartbeat: a connection that is open
-but dead brings no error.
+It reconnects with a growing, random pause, subscribes to all wanted channels, and notifies its listener when the
+subscription is lost and when it is confirmed again. A connection that is open but dead raises no error: the heartbeat
+detects it.
 """
 
 import logging
@@ -16,7 +16,7 @@ from notifier.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 500  # channels per SSUBSCRIBE, so that a large worker does not hold up Redis for long
+_BATCH = 500  # channels per SSUBSCRIBE: a worker with many channels must not block Redis for long
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two attempts to connect
 
 
@@ -44,34 +44,34 @@ class Subscriber:
         self._prefix = prefix
         self._listener = listener
         self._open = False
-        self._connects = 0  # how many times it has connected
+        self._connects = 0  # number of connects so far
         self._stopped = False
         self._to_subscribe: list[str] = []
         self._to_unsubscribe: list[str] = []
         self._changed = threading.Event()
-        self._sending = threading.Lock()  # two threads write; commands must not mix
+        self._sending = threading.Lock()  # two threads write; their commands must not mix
 
     def start(self) -> None:
-        """Begin to listen, in threads of its own."""
+        """Start the threads that listen and that keep the subscriptions up to date."""
         for run in (self._listen, self._reconcile):
             threading.Thread(target=run, name=f"subscriber {run.__name__}", daemon=True).start()
 
     def subscribe(self, channel: str) -> None:
-        """Ask for a channel; `Listener.subscribed` follows."""
+        """Subscribe to a channel; the listener is notified when Redis has confirmed it."""
         self._to_subscribe.append(channel)
         self._changed.set()
 
     def unsubscribe(self, channel: str) -> None:
-        """Give up a channel, one that has been confirmed."""
+        """Unsubscribe from a channel that has been confirmed."""
         self._to_unsubscribe.append(channel)
         self._changed.set()
 
     def reconnect(self) -> None:
-        """Drop the connection: it is open, but nothing is heard on it."""
+        """Close a connection that is open but dead; it is then opened again."""
         self._connection.close()
 
     def stop(self) -> None:
-        """End for good."""
+        """Close the connection permanently."""
         self._stopped = True
         self._connection.close()
 
@@ -88,7 +88,7 @@ class Subscriber:
                 if not self._stopped:
                     logger.warning("The subscriber lost Redis: %s", error.detail)
             except Exception:
-                # This loop must survive: without it the worker is deaf.
+                # This loop must survive: without it the worker receives nothing.
                 logger.exception("The subscriber failed")
                 self._connection.close()
             if self._open:
@@ -99,7 +99,7 @@ class Subscriber:
 
     def _subscribe_all(self) -> None:
         wanted = self._listener.wanted_channels()
-        self._to_subscribe, self._to_unsubscribe = [], []  # all that is wanted now is in that list
+        self._to_subscribe, self._to_unsubscribe = [], []  # `wanted` has them all
         self._open = True
         self._connects += 1
         self._send("SSUBSCRIBE", wanted, self._connects)
@@ -109,7 +109,7 @@ class Subscriber:
             self._changed.wait()
             self._changed.clear()
             if not self._open:
-                continue  # whoever connects asks for all that is wanted
+                continue  # the next connect subscribes to all wanted channels
             connect = self._connects
             asked, self._to_subscribe = self._to_subscribe, []
             given_up, self._to_unsubscribe = self._to_unsubscribe, []
@@ -117,10 +117,10 @@ class Subscriber:
                 self._send("SUNSUBSCRIBE", given_up, connect)
                 self._send("SSUBSCRIBE", asked, connect)
             except BrokerUnavailable:
-                continue  # the listening thread meets the same and connects anew
+                continue  # the listening thread sees the same error and reconnects
 
     def _send(self, command: str, channels: list[str], connect: int) -> None:
-        """Send a command on the connection it was meant for; on a later one it would be out of order."""
+        """Send a command on the connection that it is meant for; on a later one it would be out of order."""
         for start in range(0, len(channels), _BATCH):
             batch = channels[start : start + _BATCH]
             with self._sending:
@@ -139,7 +139,7 @@ class Subscriber:
                 messages.append((reply[1][start:-1].decode(), reply[2]))
             elif reply[0] == b"ssubscribe":
                 confirmed.append(reply[1][start:-1].decode())
-        # A channel's confirmation comes before its first message, and to hear a message early does no harm.
+        # A confirmation precedes the messages of its channel, so confirmations first keeps the order.
         if confirmed:
             self._listener.subscribed(confirmed)
         if messages:

@@ -77,7 +77,7 @@ class FanOut:
     @property
     def is_hearing(self) -> bool:
         """Whether this worker hears what is published."""
-        return self._hears and self.heartbeat.is_heard
+        return self._hears and self.heartbeat.is_alive
 
     @property
     def is_ready(self) -> bool:
@@ -157,7 +157,7 @@ class FanOut:
         opened = newest = 0
         for name, message in messages:
             if name == NODES:
-                newest = max(newest, self.heartbeat.hear(message))
+                newest = max(newest, self.heartbeat.receive(message))
                 continue
             try:
                 entry = Entry(*message.split(b" ", 3))

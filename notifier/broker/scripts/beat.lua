@@ -1,11 +1,11 @@
--- Let every worker hear that one of them lives, and find out whether anything can be written.
+-- Publish a heartbeat to every worker, and find out whether Redis can be written.
 --
--- KEYS  1 the nodes' channel, as sharded pub/sub channel   2 what is written (string)
--- ARGV  1 the node's name   2 how long it is kept, ms   3 the highest id time that it has seen, ms
--- Answer  {the highest id time that any node has seen, ms; what became of the write: a status or an error}
+-- KEYS  1 the workers' channel, as sharded pub/sub channel   2 the key that is written (string)
+-- ARGV  1 the worker's name   2 lifetime of the key, ms   3 the highest id time that the worker has seen, ms
+-- Answer  {the highest id time that any worker has seen, ms; the result of the write: a status or an error}
 --
--- It is the time of Redis, unless that has stepped back: then ids go on where they were, on every node.
--- What cannot be written is published all the same: a worker that hears itself is not deaf.
+-- The time is that of Redis, unless its clock has stepped back: then ids go on from the latest time on every worker.
+-- The heartbeat is published even if the write fails: the subscription works.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

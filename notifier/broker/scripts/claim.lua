@@ -1,9 +1,9 @@
--- Claim an idempotency key, or learn what became of the request that has it.
+-- Claim an idempotency key, or return the result of the request that has it.
 --
 -- KEYS  1 the key (hash: fingerprint, id, created, lease, answer)
 -- ARGV  1 fingerprint of the request   2 notification id and 3 time of creation to use if the key is free
---       4 how long the request may run before another may take it over, ms   5 how long the key is kept, ms
--- Answer  {'claimed', id, created}   run the request under that id: a first try's, if it died on the way
+--       4 lease of the request, ms: a retry takes over after it   5 lifetime of the key, ms
+-- Answer  {'claimed', id, created}   run the request under that id: that of the first try, if it did not finish
 --         {'answered', answer}       {'running'}       {'mismatch'}
 
 local key = KEYS[1]

@@ -1,8 +1,8 @@
--- Note that a client of a user has everything up to an entry.
+-- Record that a client of a user has received everything up to an entry.
 --
 -- KEYS  1 the user's channel
--- ARGV  1 the entry   2 after which entry it says so, or ""   3 how long what is written is kept, ms
--- Answer  {up to where it was known before, up to where it is known now}, as ranks
+-- ARGV  1 the entry   2 the entry after which this holds, or ""   3 lifetime of the state, ms
+-- Answer  {the entry acknowledged before, the entry acknowledged now}, as ranks
 
 local now = time_now()
 local known = tonumber(redis.call('HGET', of('state'), 'acked') or '0')

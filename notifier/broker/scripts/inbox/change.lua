@@ -1,10 +1,10 @@
 -- Change a user's memberships or mutes.
 --
 -- KEYS  1 the user's channel
--- ARGV  1 which: topics or mutes   2 1 to keep nothing else   3 how long the state is kept, ms   4 how many are added
---       5 most fields, or 0
---       then pairs of a field and its value, `now` for the time, to add where it is not there, and fields to take away
--- Answer  how many were added, and taken away; -1 where there would be too many
+-- ARGV  1 topics or mutes   2 1 to remove all others   3 lifetime of the state, ms   4 number of fields to add
+--       5 greatest number of fields, or 0
+--       then pairs of a field to add and its value (`now` for the time), then fields to remove
+-- Answer  {number added, number removed}; -1 as the first one if there would be too many. A field that exists is kept.
 
 local key, keep = of(ARGV[1]), {}
 local added, removed = 0, 0

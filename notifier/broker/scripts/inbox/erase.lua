@@ -1,8 +1,8 @@
--- Cut a user off, and remove all keys of their channel.
+-- Disconnect a user, and remove all keys of their channel.
 --
 -- KEYS  1 the user's channel
--- ARGV  1 why, for the workers   2 how long to remember it, ms
--- Answer  {ids of the notifications that the log had, topics that the user was a member of}: other keys name the user
+-- ARGV  1 reason, for the workers   2 how long the erasure is remembered, ms
+-- Answer  {ids of the notifications in the log, topics of the user}: keys elsewhere name them
 
 local ids = {}
 for _, entry in ipairs(redis.call('XRANGE', of('log'), '-', '+')) do

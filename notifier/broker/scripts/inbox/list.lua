@@ -1,7 +1,7 @@
 -- List items of a user's own channel, the newest first.
 --
 -- KEYS  1 the user's channel
--- ARGV  1 from which rank on downwards, as a bound of ZRANGEBYSCORE   2 most items   3 status: all, unread, archived, or any
+-- ARGV  1 highest rank, as a bound of ZREVRANGEBYSCORE   2 greatest number of items   3 status: all, unread, archived, any
 -- Answer  {{entry, flags: any of s, r, a}, ...}
 
 local status, most = ARGV[3], tonumber(ARGV[2])

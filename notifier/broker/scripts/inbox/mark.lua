@@ -1,21 +1,22 @@
--- Change flags of items of a user's inbox.
+-- Set or clear flags of items of a user's inbox.
 --
 -- KEYS  1 the user's channel
--- ARGV  1 action, for who is told   2 flags to change, their first letters   3 1 to set them, 0 to take them away
---       4 up to which entry, or ""   5 a time that is not later than any of the entries wanted, ms
---       6 how long what is written is kept, ms   7 how many notifications are named
+-- ARGV  1 action, for the state frame   2 flags to change, by their first letters   3 1 to set them, 0 to clear them
+--       4 entry up to which all items change, or ""   5 a time that is not later than any named entry, ms
+--       6 lifetime of the keys that are written, ms   7 number of notifications that are named
 --       then the ids of notifications, and pairs of items of shared channels: id and `<entry> <channel>`
 -- Answer  {1 if anything changed, ids that were found, shared flags before: seen, read, archived, exceptions, state}
 --
--- Up to an entry means what is there now. A mark says so for all items at once, and never covers a millisecond in which
--- another entry may come; what lies beyond it is changed item by item, as are items that lose a flag.
+-- "Up to an entry" concerns the items that exist now. A mark sets a flag for all items before it at once. It never covers
+-- the current millisecond, in which another entry may still be appended: items of that millisecond are changed one by one,
+-- and so are items whose flag is cleared.
 
 local action, letters, on = ARGV[1], ARGV[2], ARGV[3] == '1'
 local up_to, from, lifetime, named = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local now = time_now()
 if was_erased(now) then return {0, {}, {'0', '0', '0', {}}, inbox_state()} end
 drop_expired(now)
--- Of entries that no log has any more: nobody tells the user's keys that they went.
+-- Exceptions of entries that no log has any more: nothing else removes them.
 redis.call('ZREMRANGEBYSCORE', of('shared'), '-inf', text((now - tonumber(lifetime)) * RANKS))
 
 local marks = redis.call('HMGET', of('state'), 'seen', 'read', 'archived')
@@ -27,8 +28,8 @@ for i = 8 + named, #ARGV, 2 do
   found[ARGV[i]] = true
 end
 
--- Which items of the own channel are meant.
-local bound = 0 -- the mark that says so for all before it
+-- The items of the user's own channel that are concerned.
+local bound = 0 -- the mark that covers all items before it
 if up_to == '' then
   local missing = {}
   for i = 8, 7 + named do missing[ARGV[i]] = true end
@@ -65,7 +66,7 @@ local function change(number)
   local mark = tonumber(marks[number] or '0')
 
   if on and up_to ~= '' then
-    -- Who gets the flag by the mark, for the receipts.
+    -- Receipts of the items that get the flag by the mark.
     if letter ~= 's' then
       local excepted = {}
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', of(flag), '(' .. text(mark), text(bound))) do excepted[id] = true end

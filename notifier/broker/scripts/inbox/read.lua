@@ -1,8 +1,8 @@
--- Return how a user's inbox stands.
+-- Read the state of a user's inbox.
 --
 -- KEYS  1 the user's channel
--- Answer  see `inbox_state` in user.lua
+-- Answer  see `inbox_state` in state.lua
 
 local now = time_now()
-pcall(drop_expired, now) -- where nothing can be written, it may count them for a while
+pcall(drop_expired, now) -- if nothing can be written, expired items are counted for a while
 return inbox_state()

@@ -1,4 +1,4 @@
--- What comes first in scripts about a user's inbox: how it stands, and how workers hear of a change.
+-- Shared by the scripts on a user's inbox: its state, and how a change is published to the workers.
 
 local function drop_expired(now)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', of('expiring'), '-inf', text(now), 'LIMIT', 0, 1000)) do
@@ -7,7 +7,7 @@ local function drop_expired(now)
   end
 end
 
--- How many items lack a flag: those behind its mark, but for the exceptions on either side.
+-- Count the items without a flag: those behind its mark, corrected by the exceptions on either side.
 local function without(flag, mark)
   local behind = '(' .. mark
   return redis.call('ZCOUNT', of('inbox'), behind, '+inf')
@@ -15,9 +15,9 @@ local function without(flag, mark)
     + redis.call('ZCOUNT', of(flag), '-inf', mark)
 end
 
--- {marks: seen, read, archived; revision; items of this channel that are unread, and unseen; when the next one expires;
---  exceptions of shared channels; topics; mutes; twins; when it was disconnected; when the log goes as a whole, below 1 for
---  never}, or nothing
+-- Return {marks: seen, read, archived; revision; unread and unseen items of this channel; expiry of the next item;
+-- exceptions of shared channels; topics; mutes; copies; time of the last disconnection; expiry of the log as a whole, below
+-- 1 for never}, or nothing.
 local function inbox_state()
   if redis.call('EXISTS', of('inbox'), of('state'), of('topics'), of('mutes'), of('cut')) == 0 then return {} end
   local state = redis.call('HMGET', of('state'), 'seen', 'read', 'archived', 'revision')
@@ -31,21 +31,21 @@ local function inbox_state()
   }
 end
 
--- Whether the user was erased a moment ago. What was under way then must not bring back anything.
+-- Return whether the user was erased within the last second: requests in flight must not recreate data.
 local function was_erased(now)
   local when = redis.call('GET', of('erased'))
   return when and now < tonumber(when) + 1000
 end
 
--- Note that the state has changed, and let every worker hear it that has a connection of this user.
+-- Record that the state has changed, and publish the change to the workers that have a connection of this user.
 local function announce(members, lifetime)
   local revision = redis.call('HINCRBY', of('state'), 'revision', 1)
   redis.call('PEXPIRE', of('state'), lifetime)
   redis.call('SPUBLISH', channel, '0-0 0-0 s {"revision":' .. revision .. ',' .. members .. '}')
 end
 
--- Let every worker close the connections of this user, and those that did not hear of it when they ask. Returns when that
--- was: it rises, so that each can tell whether it knows.
+-- Tell every worker to close the connections of this user. Workers that miss the message see the time when they read the
+-- state; it always rises, so that a worker can tell whether it knows of this disconnection.
 local function disconnect(why, kept)
   local last = tonumber(redis.call('GET', of('cut')) or '0')
   local when = text(math.max(time_now(), last + 1))

@@ -1,26 +1,26 @@
--- Append an entry to a channel and carry it to the workers, as one step.
+-- Append an entry to a channel and publish it to the workers, as one step.
 --
 -- KEYS  1 the channel
--- ARGV  1 kind: i inbox, h history, e ephemeral (in no log), r removed
+-- ARGV  1 kind: i inbox, h history, e ephemeral (not stored), r removal
 --       2 body: JSON, or a notification's id for r
 --       3 the highest id time that the publishing worker has seen, ms
---       4 most entries   5 greatest age of an entry, ms
---       6 collapse key or ""   7 when the entry expires, Unix ms, or 0
---       8 how long meta outlives the log, ms   9 how long a mark is kept, ms, or 0, and 10 of which notification
---       11 type or ""   12 1 where the channel is a user's   13 1 where it goes to shared channels and others, too
---       14 for r: a time that is not later than the entry of what is removed, ms
--- Answer  {id, subscribers that heard it, 1 if the user has muted its type}
+--       4 greatest number of entries   5 greatest age of an entry, ms
+--       6 collapse key or ""   7 expiry of the entry, Unix ms, or 0
+--       8 how long meta outlives the log, ms   9 lifetime of the dedupe key, ms, or 0   10 the dedupe key
+--       11 type or ""   12 1 for a user's channel   13 1 if the notification has copies on shared channels and others
+--       14 for r: a time that is not later than the removed entry, ms
+-- Answer  {id, number of workers that received it, 1 if the user has muted its type}
 --
--- `logged` is the last entry of the log, `last` the last id given out, ephemeral ones included; `floor` is the highest
--- entry that fell out because of a bound. The keys live as long as the channel is used, renewed once in a while.
--- What a user has muted has the kind m: it is kept, and no connection is sent it.
+-- In `meta`, `logged` is the last entry of the log, `last` the last id assigned, ephemeral entries included, and `floor` the
+-- highest entry that a limit removed. The keys live as long as the channel is used; their expiry is renewed from time to
+-- time. Entries of a type that the user has muted have the kind m: they are stored and sent to no connection.
 
 local log, meta, collapse, inbox = of('log'), of('meta'), of('collapse'), of('inbox')
 local kind, body = ARGV[1], ARGV[2]
 local keep_mark = tonumber(ARGV[9])
 local age = tonumber(ARGV[5])
 local type, is_user, is_twin = ARGV[11], ARGV[12] == '1', ARGV[13] == '1'
-local every = math.min(age / 10, 3600000) -- ms between two times that the keys are looked after
+local every = math.min(age / 10, 3600000) -- ms between two renewals of the keys
 local lifetime = text(age + every)
 
 if keep_mark > 0 then
@@ -32,7 +32,7 @@ local now = time_now()
 local state = redis.call('HMGET', meta, 'last', 'logged', 'kept', 'floor')
 local previous = state[2] or '0-0'
 
--- The id: later than everything in this channel, and than all that the publisher has seen elsewhere.
+-- The id is later than every entry of this channel, and than all that the publishing worker has seen elsewhere.
 local ms, sequence = math.max(now, tonumber(ARGV[3])), 0
 if state[1] then
   local last_ms, last_sequence = parts(state[1])
@@ -61,7 +61,7 @@ local function add_item()
     redis.call('HSET', of('twins'), id, string.sub(body, 8, 43))
     keep(of('twins'))
   end
-  if kind == 'm' then -- it is not counted
+  if kind == 'm' then -- muted: not counted
     for _, flag in ipairs({'seen', 'read'}) do
       redis.call('ZADD', of(flag), score, id)
       keep(of(flag))
@@ -70,7 +70,7 @@ local function add_item()
 end
 
 local function fall_out(entries)
-  -- What its publisher gave up (ttl) is not lost.
+  -- Entries that have outlived their ttl are not lost.
   local floor
   for _, entry in ipairs(entries) do
     local fields, expires, key = entry[2], nil, nil
@@ -82,11 +82,11 @@ local function fall_out(entries)
     if not expires or expires > now then floor = entry[1] end
     if fields[1] == 'i' or fields[1] == 'm' then forget(entry[1]) end
   end
-  -- It is higher already where a failover has lost entries that somebody had seen.
+  -- After a failover that lost entries, the floor may already be higher.
   if floor and before(state[4] or '0-0', floor) then redis.call('HSET', meta, 'floor', floor) end
 end
 
--- Take a notification out of the log, and return its collapse key. A body begins with {"id":"<the id>", so nothing has to
+-- Remove a notification from the log, and return its collapse key. A body begins with {"id":"<the id>", so nothing has to
 -- be decoded.
 local function take_out(notification, from)
   repeat
@@ -131,11 +131,11 @@ else
     if redis.call('HLEN', collapse) == 1 then redis.call('PEXPIRE', collapse, lifetime) end
   end
   local freed = kind == 'r' and take_out(body, ARGV[14])
-  if freed then -- who never read what is removed, but has what that had replaced, has to let that go
+  if freed then -- a client may not have the removed entry, but the one that it had replaced: this removes that one, too
     entry[#entry + 1] = 'c'
     entry[#entry + 1] = freed
   end
-  if kind == 'i' and not is_user then -- for who reads the log without the bodies
+  if kind == 'i' and not is_user then -- for readers of the log that skip the bodies
     if type ~= '' then
       entry[#entry + 1] = 't'
       entry[#entry + 1] = type
@@ -151,7 +151,7 @@ else
   local excess = length - tonumber(ARGV[4])
   if length == 1 then
     redis.call('PEXPIRE', log, lifetime)
-    -- Is it the first one ever, or did the log expire as a whole? One that was emptied by recalls counts on.
+    -- Either the first entry ever, or the log had expired as a whole. After recalls of all entries the counter goes on.
     local info = redis.call('XINFO', 'STREAM', log)
     for i = 1, #info, 2 do
       if info[i] == 'entries-added' and info[i + 1] == 1 and state[2] then
@@ -165,8 +165,8 @@ else
   if is_item then add_item() end
 end
 
--- Once an hour, or a tenth of the age where that is shorter: drop what is too old, and keep the keys alive. What is in no
--- log does not touch the log: who follows it looks at its end.
+-- Once an hour, or a tenth of the age if that is shorter: remove entries that are too old, and renew the expiry of the keys.
+-- Ephemeral entries do not touch the log: readers that follow it look at its end.
 local is_due = not state[3] or now - tonumber(state[3]) > every
 if is_due then redis.call('PEXPIRE', meta, text(age + every + tonumber(ARGV[8]))) end
 if is_due and kind ~= 'e' then

@@ -1,11 +1,11 @@
--- Read what the log of a shared channel has after a position, without bodies.
+-- Read the entries of a shared channel's log after a position, without bodies.
 --
 -- KEYS  1 the channel
--- ARGV  1 the position   2 most entries
--- Answer  {the first entry of the log or "", the last one that it was given, 1 if there is no more,
---          {{entry, kind, notification's id, when it expires or "", collapse key or "", type or "", twin or ""}, ...},
---          when the log goes as a whole, Unix ms, below 1 for never},
---         or nothing where that position is the last one: entries fall out only when others come, or all at once
+-- ARGV  1 the position   2 greatest number of entries
+-- Answer  {the first entry of the log or "", the last one ever appended, 1 if these are the last entries,
+--          {{entry, kind, notification's id, expiry or "", collapse key or "", type or "", 1 if a copy or ""}, ...},
+--          expiry of the log as a whole, Unix ms, below 1 for never},
+--         or nothing if the position is the last entry: entries leave the log only when others come, or all at once
 
 local channel = KEYS[1]
 local log, rows = channel .. ':log', {}

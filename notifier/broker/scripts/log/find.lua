@@ -1,8 +1,8 @@
--- Find a notification in a channel's log, and what became of it.
+-- Find a notification in a channel's log, with its receipts.
 --
 -- KEYS  1 the channel
 -- ARGV  1 the notification's id   2 a time that is not later than its entry, ms
--- Answer  {entry, kind, when or how often it was delivered, read, archived; each may be missing}, or nothing
+-- Answer  {entry, kind, times (user) or numbers (shared channel) of delivered, read, archived; "" if none}, or nothing
 
 local channel, from = KEYS[1], ARGV[2]
 while true do

@@ -1,11 +1,11 @@
--- Note that a log has lost entries that somebody has seen: a replica took over that did not have them.
+-- Record that a log has lost entries that a worker has seen: a replica without them took over.
 --
 -- KEYS  1 the channel
--- ARGV  1 the last entry that was seen   2 how long to remember it, ms
--- Answer  1 if it is lost and that was not known, else 0
+-- ARGV  1 the last entry that was seen   2 how long the loss is remembered, ms
+-- Answer  1 if the entry is lost and that was not known, otherwise 0
 --
--- The log ends before it, or others have gone on without it. Then it may also have been taken away: by a recall, or by
--- what has its collapse key, and each of them would stand behind it. Nor is what was erased lost.
+-- The log ends before the entry, or goes on without it. In the second case the entry may also have been removed by a recall
+-- or replaced by its collapse key: either of them would be a later entry of the log. Erased entries are not lost.
 
 local function takes_away(fields)
   for i = 3, #fields, 2 do

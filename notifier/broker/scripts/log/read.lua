@@ -1,8 +1,8 @@
--- Read what a log has after a position, as much as fits.
+-- Read the entries of a log after a position, within limits.
 --
 -- KEYS  1 the log (stream)   2 meta (hash: floor, logged)
--- ARGV  1 the position   2 most entries   3 bytes after which no more are read
--- Answer  {floor or false, logged or false, 1 if the log exists, 1 if it has no more, entries}
+-- ARGV  1 the position   2 greatest number of entries   3 bytes after which reading stops
+-- Answer  {floor or false, logged or false, 1 if the log exists, 1 if these are the last entries, entries}
 
 local log, meta = KEYS[1], KEYS[2]
 local most, budget = tonumber(ARGV[2]), tonumber(ARGV[3])
