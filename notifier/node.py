@@ -26,6 +26,7 @@ from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyC
 from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.feed import InboxFeed
 from notifier.inbox.inbox import Inbox
+from notifier.inbox.mutes import Mutes
 from notifier.protocol import channel as channels
 from notifier.protocol import frames, identity
 from notifier.protocol.allowance import Allowance
@@ -74,10 +75,11 @@ class Node:
         self.limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
         self.connections: set[Connection] = set()
         hub: Hub[StreamConnection] = Hub()
-        self._feed = InboxFeed(self.inbox, hub, self)
-        self._replayer = Replayer(settings, self.log, hub, self._feed, self._clock, self.name)
+        mutes: Mutes[StreamConnection] = Mutes()
+        self._feed = InboxFeed(self.inbox, hub, mutes, self)
+        self._replayer = Replayer(settings, self.log, hub, self._feed, mutes, self._clock, self.name)
         self._fan_out = FanOut(
-            settings, self.log, self.database, hub, self._replayer, self._feed, self._clock, self.name
+            settings, self.log, self.database, hub, self._replayer, self._feed, mutes, self._clock, self.name
         )
         self._client_queue = ClientQueue(self.publisher, self._fan_out)
         self._actions = ActionQueue(self.inbox)
@@ -226,7 +228,7 @@ class Node:
         if isinstance(connection, StreamConnection):
             for name in connection.channels:
                 self._fan_out.leave(name, connection)
-            self._feed.left(connection)
+            self._feed.forget(connection)
 
     def gone(self, connection: Connection) -> None:
         """Forget a connection whose transport is closed."""
@@ -238,7 +240,7 @@ class Node:
 
     def owes_state(self, connection: StreamConnection) -> None:
         """Tell a connection how its user's inbox stands."""
-        self._feed.owes(connection)
+        self._feed.request_state(connection)
 
     # What the feed asks of it.
 

@@ -10,6 +10,7 @@ from notifier.audience.members import Members
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.inbox.inbox import Inbox, Listing
+from notifier.inbox.mutes import mutes_of
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
 from notifier.protocol.entry import ERASED, HISTORY, REMOVED
@@ -115,12 +116,3 @@ def describe(listing: Listing) -> list[dict[str, Any]]:
         }
         for item in listing.items
     ]
-
-
-def mutes_of(mutes: Any) -> dict[str, list[str]]:
-    """Return what a user has muted, as it goes out."""
-    parted = sorted(name.split(":", 1) for name in mutes)
-    return {
-        "types": [name for kind, name in parted if kind == "type"],
-        "topics": [name for kind, name in parted if kind == "topic"],
-    }

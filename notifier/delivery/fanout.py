@@ -13,6 +13,7 @@ from notifier.connections.stream import StreamConnection
 from notifier.delivery.replayer import Replayer, encode_entry
 from notifier.errors import Disconnected, Problem
 from notifier.inbox.feed import InboxFeed
+from notifier.inbox.mutes import Mutes
 from notifier.inbox.states import known
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
@@ -47,12 +48,14 @@ class FanOut:
         hub: Hub[StreamConnection],
         replayer: Replayer,
         feed: InboxFeed,
+        mutes: Mutes[StreamConnection],
         clock: Clock,
         name: str,
     ) -> None:
         self._log = log
         self._database = database
         self._feed = feed
+        self._mutes = mutes
         self._hub = hub
         self._replayer = replayer
         self._clock = clock
@@ -125,7 +128,7 @@ class FanOut:
         self._replayer.recent.clear()
         for channel in self._hub.channels():
             channel.confirmed = False
-        self._feed.deaf(self._hub.channels())
+        self._feed.subscription_lost(self._hub.channels())
         for connection in self._hub.members(channels.ALL):
             self._replayer.fall_behind(connection)
         for channel in self._hub.channels():
@@ -143,7 +146,7 @@ class FanOut:
             if channel is not None:
                 # Whoever is before the floor has to be told. A log that cannot be read is met when it is.
                 channel.confirm(max(readable.get(name, (BEGINNING,))))
-                self._feed.hears(channel)
+                self._feed.subscribed(channel)
                 self._clock.observe(channel.last.ms)
                 for connection in list(channel.connections):
                     if connection.catch_up:
@@ -235,15 +238,11 @@ class FanOut:
                 else:
                     self._write(connection, channel, writes[connection.framing])
         channel.delivered = channel.seen
-        self._feed.heard(channel, entries)
+        self._feed.received(channel, entries)
 
     def _spared(self, channel: Channel[StreamConnection], entries: list[Entry]) -> dict[StreamConnection, list[Entry]]:
         """Return who is not to be sent all of these entries, and what they are to be sent."""
-        spared: dict[StreamConnection, list[Entry]] = {}
-        for connection in self._feed.muters:
-            if connection in channel.connections:
-                named = [(channel.name, entry) for entry in entries]
-                spared[connection] = [entry for _, entry in self._feed.spare(connection, named)]
+        spared = self._mutes.apply_to_all(channel.connections, channel.name, entries)
         if channel.ahead:
             _leave_out_overtaken(channel.ahead, entries, spared)
         if self._no_echo:

@@ -18,6 +18,7 @@ from notifier.connections.hub import Hub
 from notifier.connections.stream import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, Problem, UnexpectedFault
 from notifier.inbox.feed import InboxFeed
+from notifier.inbox.mutes import Mutes
 from notifier.inbox.states import disconnected_at
 from notifier.protocol import channel as channels
 from notifier.protocol import frames
@@ -56,12 +57,14 @@ class Replayer:
         log: Log,
         hub: Hub[StreamConnection],
         feed: InboxFeed,
+        mutes: Mutes[StreamConnection],
         clock: Clock,
         name: str,
     ) -> None:
         self._settings = settings
         self._log = log
         self._feed = feed
+        self._mutes = mutes
         self._hub = hub
         self._clock = clock
         self._name = name
@@ -141,7 +144,7 @@ class Replayer:
         """Let those who are new hear what they are to hear besides; where that is new here, they come back."""
         strangers = [connection for connection in batch if connection.memberships is None]
         if strangers:
-            self._feed.meet(strangers)
+            self._feed.prepare(strangers)
 
     def _round(self, batch: list[StreamConnection]) -> None:
         strangers = [connection for connection in batch if not connection.session.is_welcome]
@@ -234,7 +237,7 @@ class Replayer:
             raise Overloaded("a log cannot be read")
         step = catch_up.join(readable)
         self._introduce(connection, step, views.get(connection))
-        entries = self._feed.spare(connection, step.entries)
+        entries = self._mutes.apply(connection, step.entries)
         for chunk in _chunks(entries, connection.framing, encode):
             data = b"".join(frame for frame, _, _ in chunk)
             taken = not connection.transport.blocked_since and connection.deliver(data)

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, request
 
-from notifier.audience.users import describe, mutes_of
+from notifier.audience.users import describe
 from notifier.errors import PreconditionFailed
 from notifier.http import body
 from notifier.http.credentials import Credentials
+from notifier.inbox.mutes import mutes_of
 from notifier.node import Node
 from notifier.protocol.inbox_query import read_query
 from notifier.protocol.inbox_request import read_mutes, read_target

@@ -19,11 +19,12 @@ from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnected
 from notifier.inbox.inbox import Inbox
+from notifier.inbox.mutes import Mutes
 from notifier.inbox.states import InboxStates, known, user_of
 from notifier.protocol import channel as channels
-from notifier.protocol import cursor, frames, notification
+from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.entry import EPHEMERAL, MUTED, NOTIFICATION, REMOVED, Entry
+from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.inbox_view import InboxState, InboxView
 from notifier.telemetry import metrics
 
@@ -46,12 +47,15 @@ class Enroller(Protocol):
 
 
 class InboxFeed:
-    """One thread. `muters` are the connections whose user has muted something, with how their inbox stands."""
+    """One thread that sends states."""
 
-    def __init__(self, inbox: Inbox, hub: Hub[StreamConnection], enroller: Enroller) -> None:
+    def __init__(
+        self, inbox: Inbox, hub: Hub[StreamConnection], mutes: Mutes[StreamConnection], enroller: Enroller
+    ) -> None:
         self._inbox = inbox
         self._states = InboxStates(inbox)
         self._hub = hub
+        self._mutes = mutes
         self._enroller = enroller
         self._urgent: dict[str, list[Any]] = {}  # user -> changes that are to be told
         self._later: dict[str, bool] = {}  # user -> whether Redis has to be asked
@@ -59,7 +63,6 @@ class InboxFeed:
         self._due: dict[str, int] = {}  # user -> the one that counts
         self._filled = threading.Event()  # somebody is to be told
         self._hurried = threading.Event()  # somebody who did something
-        self.muters: dict[StreamConnection, InboxState] = {}
 
     def start(self) -> None:
         """Begin to tell, in a thread of its own."""
@@ -72,7 +75,7 @@ class InboxFeed:
         known(channel).invalidate()
         self._put_urgent(channel, _decode(change))
 
-    def heard(self, channel: Channel[StreamConnection], entries: Iterable[Entry]) -> None:
+    def received(self, channel: Channel[StreamConnection], entries: Iterable[Entry]) -> None:
         """Note that a channel had entries; they may change the counts of who hears it."""
         kinds = {entry.kind for entry in entries}
         if kinds <= {EPHEMERAL}:
@@ -87,25 +90,25 @@ class InboxFeed:
             known(channel).invalidate()
             self._check_later(channel)
 
-    def deaf(self, them: Iterable[Channel[StreamConnection]]) -> None:
+    def subscription_lost(self, lost: Iterable[Channel[StreamConnection]]) -> None:
         """Note that channels are not heard: what is known of inboxes may be wrong from now on."""
         self._inbox.forget_digests()
-        for channel in them:
+        for channel in lost:
             if channel.inbox:
                 known(channel).invalidate()
 
-    def hears(self, channel: Channel[StreamConnection]) -> None:
+    def subscribed(self, channel: Channel[StreamConnection]) -> None:
         """Note that a channel is heard again."""
         if channels.is_user(channel.name) and known(channel).was_sent:
             self._check_later(channel)
 
-    def left(self, connection: StreamConnection) -> None:
+    def forget(self, connection: StreamConnection) -> None:
         """Forget a connection."""
-        self.muters.pop(connection, None)
+        self._mutes.forget(connection)
 
     # What it does for others.
 
-    def meet(self, connections: Iterable[StreamConnection]) -> None:
+    def prepare(self, connections: Iterable[StreamConnection]) -> None:
         """Learn how the inboxes stand of connections that are about to be welcomed, and what they hear besides.
 
         Raises:
@@ -140,19 +143,12 @@ class InboxFeed:
         else:
             inbox.note_sent(view)
 
-    def owes(self, connection: StreamConnection) -> None:
+    def request_state(self, connection: StreamConnection) -> None:
         """Tell a connection how its inbox stands: it could not be told before."""
         channel = self._channel_of(connection)
         if channel:
             known(channel).require_sending()
             self._put_urgent(channel)
-
-    def spare(self, connection: StreamConnection, entries: list[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
-        """Return entries, with their channels, as a connection is to be sent them: not what its user has muted."""
-        state = self.muters.get(connection)
-        if state is None:
-            return entries
-        return [(name, _as_muted(entry) if _mutes(state, name, entry) else entry) for name, entry in entries]
 
     def _run(self) -> None:
         while True:
@@ -246,10 +242,7 @@ class InboxFeed:
     def _take_state(self, connection: StreamConnection, state: InboxState) -> None:
         if not connection.is_open:
             return
-        if state.mutes:
-            self.muters[connection] = state
-        else:
-            self.muters.pop(connection, None)
+        self._mutes.update(connection, state)
         if connection.memberships != tuple(state.topics):
             self._enroller.enroll(connection, dict(state.topics))
 
@@ -292,16 +285,6 @@ class InboxFeed:
 
 
 _COUNTED = (NOTIFICATION, REMOVED)
-
-
-def _mutes(state: InboxState, channel: str, entry: Entry) -> bool:
-    if entry.kind != NOTIFICATION:
-        return False
-    return state.mutes_entry(channel, notification.type_of(entry.body), cursor.parse(entry.id).ms)
-
-
-def _as_muted(entry: Entry) -> Entry:
-    return entry._replace(kind=MUTED)
 
 
 def _close_welcomed(channel: Channel[StreamConnection]) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.errors import BrokerUnavailable
+from notifier.inbox.mutes import names_of
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
@@ -188,7 +189,7 @@ class Inbox:
 
     def set_mutes(self, user: str, types: Iterable[str], topics: Iterable[str]) -> None:
         """Let a user be spared these types and topics from now on, and no others."""
-        names = [f"type:{type}" for type in types] + [f"topic:{topic}" for topic in topics]
+        names = names_of(types, topics)
         view = self.view(user)
         # What was muted stays uncounted when it is no longer.
         spared = view.muted_until({n: t for n, t in view.state.mutes.items() if n in names})

@@ -35,7 +35,7 @@ class BrokenReplayer(Replayer):
     def __init__(self, fails_in: str) -> None:
         unused: Any = None
         settings: Any = SimpleNamespace(recent_bytes=0)
-        super().__init__(settings, unused, unused, unused, Clock(), "worker")
+        super().__init__(settings, unused, unused, unused, unused, Clock(), "worker")
         self.fails_in = fails_in
 
     def take(self, *batch: Any) -> None:
@@ -82,7 +82,7 @@ class Memory:
         unused: Any = None
         settings: Any = SimpleNamespace(recent_bytes=1000)
         hub: Hub[Any] = Hub()
-        self._replayer: Any = Replayer(settings, unused, hub, unused, Clock(), "worker")
+        self._replayer: Any = Replayer(settings, unused, hub, unused, unused, Clock(), "worker")
         hub.join("user:a", "a connection")
         self.channel = hub["user:a"]
         self.channel.confirm(BEGINNING)
