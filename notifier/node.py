@@ -1,7 +1,6 @@
 """The node: this worker's part of the service. It attaches connections, keeps their time, and drains."""
 
 import logging
-import math
 import random
 import secrets
 import threading
@@ -22,14 +21,13 @@ from notifier.connections.stream import Connection, StreamConnection
 from notifier.connections.transport import Transport
 from notifier.delivery.fanout import YIELD_EVERY, FanOut
 from notifier.delivery.replayer import Replayer
-from notifier.errors import BrokerUnavailable, RateLimited, Restarting, TooManyConnections, TooSlow
+from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections, TooSlow
 from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.feed import InboxFeed
 from notifier.inbox.inbox import Inbox
 from notifier.inbox.mutes import Mutes
 from notifier.protocol import channel as channels
 from notifier.protocol import frames, identity
-from notifier.protocol.allowance import Allowance
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
@@ -39,6 +37,7 @@ from notifier.protocol.publishing import Publishing
 from notifier.protocol.session import Acknowledge, Action, Attach, Join, Leave, Marking, Rules, SendPing, Session
 from notifier.protocol.wheel import Wheel
 from notifier.publishing.client_queue import ClientQueue
+from notifier.publishing.explanation import Explanation
 from notifier.publishing.publisher import Publisher
 from notifier.publishing.receipts import Receipts
 from notifier.settings import Settings
@@ -53,7 +52,6 @@ _PACE = 400  # connections a second that the workers send away together, where t
 _COME_BACK = 1000  # ms within which those are told to come back
 _LAST_WORDS = 2.0  # seconds that the last of them have for their half of the closing handshake
 _MOST_JOINING = 200  # subscriptions of a connection that have yet to be confirmed
-_MOST_ALLOWANCES = 10_000
 _AHEAD = 60_000  # ms that a cursor may be ahead of this worker's clock before it is from another database
 
 
@@ -70,7 +68,8 @@ class Node:
         self.inbox = Inbox(settings, self.store, self._clock)
         self.members = Members(settings, self.store, self.inbox)
         self.users = Users(self.store, self.inbox, self.members)
-        self.receipts = Receipts(self.store, self.inbox, self.members)
+        self.receipts = Receipts(self.store)
+        self.explanation = Explanation(self.store, self.inbox, self.members)
         self.publisher = Publisher(self.log, IdempotencyKeys(settings, self.store), self._clock, settings)
         self.limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
         self.connections: set[Connection] = set()
@@ -83,7 +82,6 @@ class Node:
         )
         self._client_queue = ClientQueue(self.publisher, self._fan_out)
         self._actions = ActionQueue(self.inbox)
-        self._allowances: dict[str, Allowance] = {}  # of users who publish by requests
         self._wheel: Wheel[Connection] = Wheel(time.time())
         self._limit = settings.connection_limit
         self._numbers = 0
@@ -149,29 +147,6 @@ class Node:
         limit, heartbeat = settings.max_message_bytes, settings.heartbeat
         connection = EchoConnection(transport, self, max_message=limit, heartbeat=heartbeat)
         self._keep(connection, lambda: connection.start(early))
-
-    def require_allowance(self, user: str) -> None:
-        """Refuse a user who publishes too often by requests.
-
-        Raises:
-            RateLimited
-        """
-        now = time.time()
-        if len(self._allowances) >= _MOST_ALLOWANCES:
-            used = {user: each for user, each in self._allowances.items() if not each.is_full(now)}
-            self._allowances = used
-        rate = self.settings.client_publish_rate
-        wait = self._allowances.setdefault(user, Allowance(rate, now)).take(now)
-        if wait:
-            raise RateLimited(retry_after=math.ceil(wait))
-
-    def verify(self, token: str) -> Identity:
-        """Return the identity of a token.
-
-        Raises:
-            InvalidToken, TokenExpired: it is not good.
-        """
-        return self._verify(token, time.time())
 
     def drain(self) -> None:
         """Send every connection away, at a pace, and wait until they have gone.

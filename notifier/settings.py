@@ -4,36 +4,27 @@ Every field names its unit, its default and what it is for; `docs/settings.md` l
 two. The variable of a field is `NOTIFIER_` and the field's name in capitals.
 """
 
-import json
 import math
 import os
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
+
+from notifier.protocol import api_key
+from notifier.protocol.api_key import ApiKey
 
 PREFIX = "NOTIFIER_"
 _FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them where a service is called notifier
 _OF_CLIENTS = ("NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN")  # the same shell may start both
-SCOPES = ("publish", "broadcast", "recall", "members", "users")
 MIN_TOKEN_SECRET = 32  # bytes: RFC 7518 section 3.2 wants a key as long as the hash of HS256
-MIN_API_KEY = 16  # characters
 RESERVED_FILES = 128  # for gunicorn, Redis, logs and requests, beside the connections
 
 
 class SettingError(ValueError):
     """A variable has a value that cannot be used. The text names it and says what would do."""
-
-
-class ApiKey(NamedTuple):
-    """Who may publish: `topics` are patterns as in a token's grants."""
-
-    id: str
-    secret: str
-    scopes: frozenset[str] = frozenset(SCOPES)
-    topics: tuple[str, ...] = ("*",)
 
 
 def _setting(default: Any, unit: str, help: str, read: Callable[[str], Any] = str, least: float | None = None) -> Any:
@@ -65,36 +56,6 @@ def _secrets(text: str) -> tuple[str, ...]:
     return secrets
 
 
-def _api_keys(text: str) -> tuple[ApiKey, ...]:
-    keys = _restricted_keys(text) if text.lstrip().startswith("[") else _plain_keys(text)
-    if any(not key.id or len(key.secret) < MIN_API_KEY for key in keys):
-        raise ValueError(f"needs an id and a secret of at least {MIN_API_KEY} characters for each key")
-    if len({key.id for key in keys}) < len(keys):
-        raise ValueError("has the same id twice")
-    return keys
-
-
-def _plain_keys(text: str) -> tuple[ApiKey, ...]:
-    return tuple(ApiKey(id, secret) for id, _, secret in (word.partition(":") for word in _words(text)))
-
-
-def _restricted_keys(text: str) -> tuple[ApiKey, ...]:
-    try:
-        return tuple(_restricted_key(**item) for item in json.loads(text))
-    except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError('is no JSON list of objects {"id", "secret", "scopes": [...], "topics": [...]}') from error
-
-
-def _restricted_key(id: str, secret: str, scopes: list[str] | None = None, topics: list[str] | None = None) -> ApiKey:
-    for names in (scopes, topics):
-        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            raise ValueError("has scopes or topics that are no list of names")
-    chosen = frozenset(SCOPES if scopes is None else scopes)
-    if chosen - frozenset(SCOPES):
-        raise ValueError(f"has an unknown scope; there are {', '.join(SCOPES)}")
-    return ApiKey(str(id), str(secret), chosen, ("*",) if topics is None else tuple(topics))
-
-
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set. Sizes are in bytes and times in seconds unless the unit says otherwise."""
@@ -114,7 +75,7 @@ class Settings:
     )
     dev: bool = _setting(False, "0 or 1", "Development mode: demo page, generated key and secret.", _flag)
     api_keys: tuple[ApiKey, ...] = _setting(
-        (), "list", "Who may publish: id:secret,id:secret with every scope, or a JSON list.", _api_keys
+        (), "list", "Who may publish: id:secret,id:secret with every scope, or a JSON list.", api_key.parse
     )
     token_secrets: tuple[str, ...] = _setting(
         (), "list", "Secrets of the users' tokens, comma separated: the first signs, all verify.", _secrets

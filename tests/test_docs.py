@@ -11,8 +11,9 @@ from flask import Flask
 
 from notifier import errors
 from notifier.http.app import create_app
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import MAX_TEXT, MAX_TTL
-from notifier.settings import PREFIX, ApiKey, Settings
+from notifier.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from notifier.settings import PREFIX, RESERVED_FILES, SCOPES, ApiKey, SettingError, Settings
+from notifier.protocol.api_key import SCOPES, ApiKey
+from notifier.settings import PREFIX, RESERVED_FILES, SettingError, Settings
 
 KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
 SECRET, OTHER_SECRET = "x" * 32, "é" * 16

@@ -8,7 +8,8 @@ import click
 
 from notifier.cli.failure import USAGE, Failure, say
 from notifier.cli.options import json_option
-from notifier.settings import SCOPES, ApiKey, SettingError, Settings
+from notifier.protocol.api_key import SCOPES, ApiKey
+from notifier.settings import SettingError, Settings
 
 
 @click.group(short_help="Make API keys, and show them.")

@@ -1,4 +1,4 @@
-"""Bodies of requests: read within their limits, and never taken for whole when they are not."""
+"""Bodies of requests: size limits, and an error for bodies that were cut off."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ _READ = 65536  # bytes at a time
 
 
 def read(request: Request, limit: int) -> bytes:
-    """Return the body as a whole.
+    """Return the whole body.
 
     Raises:
-        BodyTooLarge: it is longer than the limit, in bytes.
+        BodyTooLarge: it is longer than `limit`, in bytes.
         IncompleteBody: it was cut off.
     """
     announced = _announced(request, limit)
@@ -21,7 +21,7 @@ def read(request: Request, limit: int) -> bytes:
     if len(body) > limit:
         raise BodyTooLarge(f"At most {limit} bytes.")
     if announced is not None and len(body) < announced:
-        raise IncompleteBody(f"{announced} bytes were announced, {len(body)} came.")
+        raise IncompleteBody(f"{announced} bytes were announced, {len(body)} arrived.")
     return body
 
 
@@ -29,7 +29,7 @@ def pieces(request: Request, limit: int) -> Iterator[bytes]:
     """Yield the body in pieces.
 
     Raises:
-        BodyTooLarge, IncompleteBody: as above, after what came before.
+        BodyTooLarge, IncompleteBody: see `read`. The pieces before were yielded.
     """
     announced = _announced(request, limit)
     size = 0
@@ -39,7 +39,7 @@ def pieces(request: Request, limit: int) -> Iterator[bytes]:
             raise BodyTooLarge(f"At most {limit} bytes.")
         yield data
     if announced is not None and size < announced:
-        raise IncompleteBody(f"{announced} bytes were announced, {size} came.")
+        raise IncompleteBody(f"{announced} bytes were announced, {size} arrived.")
 
 
 def _announced(request: Request, limit: int) -> int | None:
@@ -51,9 +51,9 @@ def _announced(request: Request, limit: int) -> int | None:
 
 def _piece(request: Request, size: int) -> bytes:
     try:
-        # gunicorn ends it where the body ends, so Werkzeug's guards around it are not needed.
+        # gunicorn ends it where the body ends, so Werkzeug's wrapper around it is not needed.
         piece: bytes = request.environ["wsgi.input"].read(size)
     except Exception as error:
-        # Of many kinds: a reset connection, a chunk with a wrong size, a client that went away.
+        # Of many kinds: a reset connection, a chunk with a wrong size, a client that closed the connection.
         raise IncompleteBody(str(error)) from error
     return piece

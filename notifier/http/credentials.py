@@ -1,59 +1,81 @@
-"""Visitors: who a request for the stream says it is, and which page may read its answer."""
+"""Credentials: which backend or user sends a request, and which page may read its answer."""
 
-from flask import Request
+import hmac
+import time
 
-from notifier.errors import ForeignOrigin, InvalidToken
-from notifier.node import Node
+from werkzeug import Request
+
+from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidToken
+from notifier.protocol import identity
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.identity import Identity
+from notifier.protocol.publishing import idempotency_key as distinct_key
+from notifier.settings import Settings
 
-REQUEST_ID = "notifier.request_id"  # where it is in the environ
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="notifier"'}
 _EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
 
 
 class Credentials:
-    """One request and its token, which is in a header or in the cookie."""
+    """Checks the API keys of backends, and the tokens of users, which are in a header or in the cookie."""
 
-    def __init__(self, node: Node, request: Request) -> None:
-        self._node = node
-        self._settings = node.settings
-        self._request = request
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._keys = [(key.secret.encode(), key) for key in settings.api_keys]
 
-    def identity(self) -> Identity | None:
-        """Return who it is; None: it does not say.
+    def require_key(self, request: Request, *scopes: str) -> ApiKey:
+        """Return the API key of a request. The key must have one of the scopes.
 
         Raises:
-            InvalidToken, TokenExpired: the token is not good.
+            InvalidApiKey, Forbidden
+        """
+        scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        secret, found = given.strip().encode(), None
+        for known, key in self._keys:
+            # All are compared, so that the time taken does not reveal how much of a guess was right.
+            if hmac.compare_digest(known, secret):
+                found = key
+        if found is None or scheme.lower() != "bearer":
+            raise InvalidApiKey("Send Authorization: Bearer <api key>.", headers=_CHALLENGE)
+        found.require_scope(scopes)
+        return found
+
+    def identity(self, request: Request) -> Identity | None:
+        """Return the user of a request; None: it has no token.
+
+        Raises:
+            InvalidToken, TokenExpired: the token is rejected.
             ForeignOrigin: the token is in a cookie, and another site's page may have caused the request.
         """
-        headers = self._request.headers
+        headers = request.headers
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._node.verify(token.strip())
-        cookie = self._request.cookies.get(self._settings.cookie) if "Cookie" in headers else None
+            return self._verify(token.strip())
+        cookie = request.cookies.get(self._settings.cookie) if "Cookie" in headers else None
         if cookie is None:
             return None
-        if not self._is_own_page():
+        if not self._is_own_page(request):
             raise ForeignOrigin(f"{headers.get('Origin') or 'A request without an Origin'} may not use the cookie.")
-        return self._node.verify(cookie)
+        return self._verify(cookie)
 
-    def require_identity(self) -> Identity:
-        """Return who it is.
+    def require_identity(self, request: Request) -> Identity:
+        """Return the user of a request.
 
         Raises:
-            InvalidToken: it does not say; and as above.
+            InvalidToken: there is no token, or it is rejected.
+            TokenExpired, ForeignOrigin: see `identity`.
         """
-        who = self.identity()
+        who = self.identity(request)
         if who is None:
-            challenge = {"WWW-Authenticate": 'Bearer realm="notifier"'}
-            raise InvalidToken("Send Authorization: Bearer <token>, or the cookie.", headers=challenge)
+            raise InvalidToken("Send Authorization: Bearer <token>, or the cookie.", headers=_CHALLENGE)
         return who
 
-    def sharing(self) -> dict[str, str]:
-        """Return the headers that let pages of other origins read the answer.
+    def sharing(self, request: Request) -> dict[str, str]:
+        """Return the headers that allow pages of other origins to read the answer.
 
-        A token in a header is theirs to send, so all may; the cookie may be used by those that the settings name.
+        Any page may send a token in a header. Only pages of the origins in the settings may use the cookie.
         """
-        origin = self._request.headers.get("Origin")
+        origin = request.headers.get("Origin")
         if origin is None:
             return {}
         if origin not in self._settings.allowed_origins:
@@ -61,15 +83,31 @@ class Credentials:
         own = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
         return own | _EXPOSED
 
-    def _is_own_page(self) -> bool:
-        """Tell whether the request comes from a page that may use the cookie.
+    def _verify(self, token: str) -> Identity:
+        return identity.verify(token, self._settings.token_secrets, time.time())
 
-        Browsers send an Origin with every handshake and with all that changes something, but not with a plain GET of
-        the same origin. Where another site causes one of those, its page cannot read the answer.
+    def _is_own_page(self, request: Request) -> bool:
+        """Return whether the request comes from a page that may use the cookie.
+
+        Browsers send an Origin with every handshake and with every request that changes something, but not with a
+        plain GET of the same origin. If another site causes such a GET, its page cannot read the answer.
         """
-        headers = self._request.headers
-        origin, host = headers.get("Origin"), self._request.environ.get("HTTP_HOST")
-        if origin is None and self._request.method in ("GET", "HEAD") and "Upgrade" not in headers:
+        headers = request.headers
+        origin, host = headers.get("Origin"), request.environ.get("HTTP_HOST")
+        if origin is None and request.method in ("GET", "HEAD") and "Upgrade" not in headers:
             return headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
         own = (f"https://{host}", f"http://{host}") if host else ()
         return origin in own or origin in self._settings.allowed_origins
+
+
+def idempotency_key(request: Request, key: ApiKey) -> str:
+    """Return the idempotency key of a request, made distinct for each API key; empty: none.
+
+    Raises:
+        InvalidIdempotencyKey
+    """
+    given = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if given is None:
+        return ""
+    # The draft standard puts it in quotes, most clients do not.
+    return distinct_key(key.id, given.strip().strip('"'))

@@ -1,29 +1,80 @@
-"""What `GET /v1/status` tells an operator: with what a worker runs, and which Redis it uses."""
+"""Routes for operators: health, readiness, status and metrics."""
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
+from flask import Blueprint, request
+from werkzeug import Response
+
 from notifier import __version__
+from notifier.broker.database import Database
+from notifier.errors import BrokerUnavailable
+from notifier.http.answers import json_answer
+from notifier.http.credentials import Credentials
+from notifier.protocol.api_key import SCOPES
 from notifier.settings import Settings
+from notifier.telemetry import metrics
 
 
-def describe(settings: Settings, info: Mapping[str, str]) -> dict[str, Any]:
-    """Return the status. `info` is what Redis tells of itself, see the INFO command."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return {
-        "version": __version__,
-        "workers": settings.workers,
-        "open_files": files,
-        "max_connections": settings.connection_limit,
-        "cookie": settings.cookie,
-        "heartbeat": settings.heartbeat,
-        "redis": {
+class OperationViews:
+    """The views of the worker that answers."""
+
+    def __init__(
+        self, credentials: Credentials, database: Database, is_ready: Callable[[], bool], settings: Settings
+    ) -> None:
+        self._credentials = credentials
+        self._database = database
+        self._is_ready = is_ready
+        self._settings = settings
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        blueprint = Blueprint("operations", __name__)
+        blueprint.get("/v1/status")(self.status)
+        blueprint.get("/healthz")(self.healthz)
+        blueprint.get("/readyz")(self.readyz)
+        blueprint.get("/metrics")(self.metrics)
+        return blueprint
+
+    def status(self) -> Response:
+        """Return the configuration of this worker and of its Redis."""
+        self._credentials.require_key(request, *SCOPES)
+        settings = self._settings
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return json_answer(
+            {
+                "version": __version__,
+                "workers": settings.workers,
+                "open_files": files,
+                "max_connections": settings.connection_limit,
+                "cookie": settings.cookie,
+                "heartbeat": settings.heartbeat,
+                "redis": self._redis(),
+            }
+        )
+
+    def healthz(self) -> Response:
+        """Return 200: this process answers."""
+        return json_answer({"status": "ok"})
+
+    def readyz(self) -> Response:
+        """Return whether this worker receives notifications from Redis, and can publish."""
+        if not self._is_ready():
+            raise BrokerUnavailable("This worker does not receive notifications, or cannot publish.", retry_after=1)
+        return json_answer({"status": "ready"})
+
+    def metrics(self) -> Response:
+        """Return the metrics of all workers."""
+        return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+
+    def _redis(self) -> dict[str, Any]:
+        info = self._database.info()
+        return {
             "server": info.get("server_name", "redis"),
             "version": info.get("valkey_version", info.get("redis_version", "")),
             "append_only": info.get("aof_enabled") == "1",
             "maxmemory": int(info.get("maxmemory", 0)),
             "maxmemory_policy": info.get("maxmemory_policy", ""),
             "replicas": int(info.get("connected_slaves", 0)),
-        },
-    }
+        }

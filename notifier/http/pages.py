@@ -1,4 +1,4 @@
-"""Pages for people: the errors' page, and in development mode the demo."""
+"""Pages for people: the list of errors, and in development mode the demo."""
 
 import re
 import time
@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, abort, jsonify, render_template, request, url_for
 
 from notifier import errors
-from notifier.node import Node
 from notifier.protocol import identity
+from notifier.settings import Settings
 
 USERS = ("alice", "bob")
 TOPIC = "orders"
@@ -16,12 +16,12 @@ _ADDRESS = re.compile(r"[\d.]+\Z|[\da-f:]*:[\da-f:.]*\Z")  # IPv4 or IPv6
 _TOKEN_AGE = 3600  # seconds
 
 
-def create_pages(node: Node) -> Blueprint:
-    """Return the routes; the demo's are there in development mode only."""
+def create_pages(settings: Settings) -> Blueprint:
+    """Return the routes. Those of the demo exist in development mode only."""
     blueprint = Blueprint("pages", __name__)
     blueprint.get("/docs/errors")(error_table)
-    if node.settings.dev:
-        demo = Demo(node)
+    if settings.dev:
+        demo = Demo(settings)
         blueprint.get("/")(demo.show)
         blueprint.get("/demo/token")(demo.token)
     blueprint.after_request(_protect)
@@ -29,7 +29,7 @@ def create_pages(node: Node) -> Blueprint:
 
 
 def error_table() -> str:
-    """Show every error code: the `type` of a problem leads here."""
+    """Return the list of all error codes: the `type` of a problem is a link to it."""
     return render_template(
         "errors.html",
         problems=sorted(errors.Problem.__subclasses__(), key=lambda kind: (kind.status, kind.code)),
@@ -38,23 +38,23 @@ def error_table() -> str:
 
 
 class Demo:
-    """Two clients side by side, for trying things out."""
+    """Two clients side by side, to try the service."""
 
-    def __init__(self, node: Node) -> None:
-        self._settings = node.settings
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     def show(self) -> str:
-        """Show the page."""
+        """Return the page."""
         _require_local_name()
         return render_template(
             "demo.html",
             users=[{"name": user, "token_url": url_for(".token", user=user)} for user in USERS],
             api_key=self._settings.api_keys[0].secret,
-            publish_url=url_for("api.publish", _external=True),
+            publish_url=url_for("notifications.publish", _external=True),
         )
 
     def token(self) -> Response:
-        """Give out a token for one of the demo's users, as a backend would for its own."""
+        """Return a token for a user of the demo, as a backend does for its own users."""
         _require_local_name()
         user = request.args.get("user", "")
         if user not in USERS:
@@ -64,14 +64,17 @@ class Demo:
 
 
 def _require_local_name() -> None:
-    """Refuse a request by another name: a foreign page may have let its own name point here, to read the key."""
+    """Reject requests to other host names.
+
+    The name of another site may resolve to this address (DNS rebinding): its pages could read the key.
+    """
     host = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").hostname or ""
     if host != "localhost" and not host.endswith(".localhost") and not _ADDRESS.match(host):
         abort(404)
 
 
 def _protect(response: Response) -> Response:
-    """Let pages load nothing from elsewhere and nobody frame them."""
+    """Forbid pages to load anything of other origins, and to be framed."""
     response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"

@@ -10,10 +10,11 @@ import pytest
 from notifier.connections.stream import StreamConnection
 from notifier.delivery.fanout import YIELD_EVERY
 from notifier.node import Node
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
 from notifier.protocol.session import Session, State
-from notifier.settings import ApiKey, Settings
+from notifier.settings import Settings
 from tests.kit.service import API_KEY, TOKEN_SECRETS
 
 SEEN = Cursor(1000, 0)

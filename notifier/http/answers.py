@@ -1,0 +1,100 @@
+"""Answers: JSON and ETags, problems, and the headers of every answer."""
+
+import hashlib
+import logging
+from typing import Any
+
+import msgspec
+from flask import Flask, request
+from werkzeug import Request, Response
+from werkzeug.exceptions import HTTPException
+
+from notifier import __version__, errors
+from notifier.errors import BadRequest, InternalError, PreconditionFailed, Problem
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID = "notifier.request_id"  # the key of the request id in the environ
+JSON, NDJSON = "application/json", "application/x-ndjson"
+_BY_STATUS: dict[int | None, type[Problem]] = {
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.BodyTooLarge,
+    415: errors.UnsupportedMediaType,
+}
+
+encode = msgspec.json.Encoder().encode
+
+
+def json_answer(document: dict[str, Any]) -> Response:
+    """Return an answer that is a JSON object."""
+    return Response(encode(document), content_type=JSON)
+
+
+def tagged_answer(asked: Request, document: dict[str, Any], untagged: dict[str, Any] | None = None) -> Response:
+    """Return an answer with an ETag of the document, or 304 if the client has this version (RFC 9110 section 13.1.2).
+
+    The members of `untagged` are sent too, but change with time alone: the ETag does not depend on them.
+
+    Raises:
+        PreconditionFailed: the ETag in `If-Match` is stale.
+    """
+    tag = hashlib.blake2b(encode(document), digest_size=12).hexdigest()
+    response = json_answer(document | (untagged or {}))
+    response.set_etag(tag)
+    response.make_conditional(asked)
+    if response.status_code == PreconditionFailed.status:
+        raise PreconditionFailed(headers={"ETag": response.headers["ETag"]})
+    return response
+
+
+def problem_answer(problem: Problem, id: str) -> Response:
+    """Return a problem as an answer (RFC 9457). `id` is that of the request."""
+    response = Response(encode(problem.document(id)), problem.status, content_type="application/problem+json")
+    response.headers.update(problem.headers)
+    return response
+
+
+def fault_answer(error: Exception, id: str) -> Response:
+    """Log an unexpected error and return the answer to its request, which has the id `id`."""
+    logger.error("Request %s failed", id, exc_info=error)
+    return problem_answer(InternalError(), id)
+
+
+def sign(response: Response, id: str) -> None:
+    """Add the request id and the version. Clients recognize answers of the service, not of a proxy, by the latter."""
+    response.headers["X-Request-Id"] = id
+    response.headers["Notifier-Version"] = __version__
+
+
+def install(app: Flask) -> None:
+    """Sign all answers of an application, and answer its errors with problems."""
+    app.after_request(_sign)
+    app.register_error_handler(Problem, _answer_problem)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_fault)
+
+
+def _sign(response: Response) -> Response:
+    sign(response, request.environ[REQUEST_ID])
+    if request.endpoint == "static":
+        response.headers["Access-Control-Allow-Origin"] = "*"  # pages of any origin may import the client
+    return response
+
+
+def _answer_problem(problem: Problem) -> Response:
+    return problem_answer(problem, request.environ[REQUEST_ID])
+
+
+def _answer_http(error: HTTPException) -> Response:
+    """Answer an error of Flask or Werkzeug, such as an unknown route, with a problem."""
+    if error.code is not None and error.code < 400:
+        return Response(error.get_response().get_data(), error.code, dict(error.get_headers()))
+    kind = _BY_STATUS.get(error.code, InternalError if (error.code or 500) >= 500 else BadRequest)
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    detail = f"The service has no {request.path}: check the URL." if kind is errors.NotFound else error.description
+    return _answer_problem(kind(detail or "", headers=headers))
+
+
+def _answer_fault(error: Exception) -> Response:
+    return fault_answer(error, request.environ[REQUEST_ID])

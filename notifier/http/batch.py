@@ -1,0 +1,130 @@
+"""A batch: newline-delimited JSON, with one notification and one answer per line."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from werkzeug import Request
+
+from notifier.errors import BodyTooLarge, BrokerUnavailable, Problem
+from notifier.http import body
+from notifier.http.answers import encode
+from notifier.http.credentials import idempotency_key
+from notifier.protocol import notification
+from notifier.protocol.api_key import ApiKey
+from notifier.protocol.notification import Limits, Publication
+from notifier.publishing.publisher import Answer, Post, Publisher
+from notifier.settings import Settings
+
+_BATCH = 256  # appends published together: a few milliseconds, then other requests have their turn
+
+
+class _Line(NamedTuple):
+    """A line of the body, numbered from 1, and the publication that it describes or what is wrong with it."""
+
+    number: int
+    text: bytes
+    parsed: Publication | Problem
+
+    @property
+    def weight(self) -> int:
+        """Return how many appends it takes, about: the body of each goes out once for each channel."""
+        publication = self.parsed
+        if isinstance(publication, Problem):
+            return 1
+        return len(publication.channels) * (1 + len(publication.members) // 4096)
+
+
+class Batches:
+    """Publishes the lines of request bodies."""
+
+    def __init__(self, publisher: Publisher, limits: Limits, settings: Settings) -> None:
+        self._publisher = publisher
+        self._limits = limits
+        self._settings = settings
+
+    def publish(self, request: Request, key: ApiKey) -> Iterator[bytes]:
+        """Publish the body, and yield an answer for each line. A bad line does not fail the others."""
+        name = idempotency_key(request, key)
+        failure: Problem | None = None
+        for batch in self._batches(request, key):
+            posts = [
+                Post(line.parsed, line.text, f"{name}:{line.number}" if name else "")
+                for line in batch
+                if isinstance(line.parsed, Publication)
+            ]
+            answers: Iterator[Answer | Problem | None] = itertools.repeat(failure)
+            if failure is None:
+                try:
+                    answers = iter(self._publisher.publish(posts))
+                except BrokerUnavailable as problem:
+                    # Later lines would only wait for the same timeout, each batch again.
+                    answers, failure = itertools.repeat(problem), problem
+            for line in batch:
+                yield _answer(line.number, line.parsed if isinstance(line.parsed, Problem) else next(answers))
+            time.sleep(0)  # other greenlets have their turn, also if no line needed Redis
+
+    def _batches(self, request: Request, key: ApiKey) -> Iterator[list[_Line]]:
+        """Yield the lines, as many at a time as are published together."""
+        batch: list[_Line] = []
+        weight = 0
+        for number, text in enumerate(self._lines(request), 1):
+            if number > self._settings.max_batch_lines:
+                batch.append(_Line(number, b"", BodyTooLarge(f"At most {self._settings.max_batch_lines} lines.")))
+                break
+            if not number % _BATCH:
+                time.sleep(0)
+            if not text:
+                continue
+            line = self._parse(number, text, key)
+            batch.append(line)
+            weight += line.weight
+            if weight >= _BATCH:
+                yield batch
+                batch, weight = [], 0
+        if batch:
+            yield batch
+
+    def _parse(self, number: int, text: bytes | Problem, key: ApiKey) -> _Line:
+        if isinstance(text, Problem):
+            return _Line(number, b"", text)
+        try:
+            publication = notification.parse(text, self._limits)
+            key.require_grants(publication.channels, "publish")
+        except Problem as problem:
+            return _Line(number, text, problem)
+        return _Line(number, text, publication)
+
+    def _lines(self, request: Request) -> Iterator[bytes | Problem]:
+        """Yield the lines of the body as they arrive, without the spaces around them.
+
+        A line that is too long is a problem in its place. If the body is too long or was cut off, the problem is the
+        last line: the lines before are published, half a line is not.
+        """
+        longest = self._settings.max_notification_bytes
+        rest, skipping = b"", False
+        try:
+            for data in body.pieces(request, self._settings.max_batch_bytes):
+                *lines, rest = (rest + data).split(b"\n")
+                if lines and skipping:
+                    del lines[0]
+                    skipping = False
+                for line in lines:
+                    yield line.strip()
+                if skipping:
+                    rest = b""
+                elif len(rest) > longest:
+                    yield BodyTooLarge(f"A line has at most {longest} bytes.")
+                    rest, skipping = b"", True
+        except Problem as problem:
+            yield problem
+            return
+        yield rest.strip()
+
+
+def _answer(number: int, answer: Any) -> bytes:
+    if isinstance(answer, Answer):
+        replayed = b'"replayed":true,' if answer.replayed else b""
+        return b'{"line":%d,"status":201,%b%b\n' % (number, replayed, answer.json[1:])
+    return encode({"line": number} | answer.document()) + b"\n"

@@ -1,0 +1,85 @@
+"""`POST /v1/stream`: one frame of a client whose transport cannot send frames on the stream itself."""
+
+from flask import Blueprint, request
+from werkzeug import Response
+
+from notifier.errors import InvalidFrame, MalformedJson, Problem, ProtocolViolation
+from notifier.http import body
+from notifier.http.answers import JSON
+from notifier.http.credentials import Credentials
+from notifier.inbox.inbox import Inbox
+from notifier.limits.rates import PublishRates
+from notifier.protocol import frames
+from notifier.protocol.frames import Ack, InboxFrame, Publish
+from notifier.protocol.identity import Identity
+from notifier.protocol.notification import Limits
+from notifier.protocol.publishing import read as read_publishing
+from notifier.protocol.session import read_ack, read_marking
+from notifier.publishing.client_queue import confirmation
+from notifier.publishing.publisher import Post, Publisher
+from notifier.settings import Settings
+
+
+class FrameViews:
+    """The view of single frames."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        publisher: Publisher,
+        rates: PublishRates,
+        inbox: Inbox,
+        limits: Limits,
+        settings: Settings,
+    ) -> None:
+        self._credentials = credentials
+        self._publisher = publisher
+        self._rates = rates
+        self._inbox = inbox
+        self._limits = limits
+        self._settings = settings
+
+    def blueprint(self) -> Blueprint:
+        """Return the route."""
+        blueprint = Blueprint("frames", __name__)
+        blueprint.post("/v1/stream", provide_automatic_options=False)(self.take)
+        blueprint.after_request(self.share)
+        return blueprint
+
+    def share(self, response: Response) -> Response:
+        """Allow pages of other origins to read the answer, also if it is an error."""
+        response.headers.update(self._credentials.sharing(request))
+        return response
+
+    def take(self) -> Response:
+        """Carry out a frame."""
+        who = self._credentials.require_identity(request)
+        try:
+            frame = frames.decode(body.read(request, self._settings.max_message_bytes).decode())
+        except (ProtocolViolation, UnicodeDecodeError) as error:
+            raise MalformedJson("Post one frame, as a JSON object in UTF-8.") from error
+        if isinstance(frame, Ack):
+            return self._acknowledge(frame, who)
+        if isinstance(frame, InboxFrame):
+            return self._act(frame, who)
+        if isinstance(frame, Publish):
+            return self._publish(frame, who)
+        raise InvalidFrame("Only publish, ack and inbox frames may be posted.")
+
+    def _acknowledge(self, frame: Ack, who: Identity) -> Response:
+        ack = read_ack(frame)
+        self._inbox.acknowledge({who.user: (ack.cursor, ack.since)})
+        return Response(status=204)
+
+    def _act(self, frame: InboxFrame, who: Identity) -> Response:
+        ref, action, target = read_marking(frame, self._settings.max_inbox_ids)
+        change = self._inbox.act(who.user, action, target)
+        return Response(frames.changed(ref, change.view, change.changed, change.unknown), content_type=JSON)
+
+    def _publish(self, frame: Publish, who: Identity) -> Response:
+        publishing = read_publishing(frame, who, self._limits)
+        self._rates.require(who.user)
+        [answer] = self._publisher.publish([Post(publishing.publication, publishing.body, publishing.key)])
+        if isinstance(answer, Problem):
+            raise answer
+        return Response(confirmation(publishing, answer), content_type=JSON)

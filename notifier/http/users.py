@@ -1,0 +1,46 @@
+"""REST for backends, about users: export, erase and disconnect. docs/http-api.md describes it."""
+
+from flask import Blueprint, request
+from werkzeug import Response
+
+from notifier.audience.users import Users
+from notifier.http.answers import json_answer
+from notifier.http.credentials import Credentials
+from notifier.http.names import require_user, routes_with_names
+
+
+class UserViews:
+    """The views of users."""
+
+    def __init__(self, credentials: Credentials, users: Users) -> None:
+        self._credentials = credentials
+        self._users = users
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        blueprint, user = routes_with_names("users"), "/v1/users/<name:user>"
+        blueprint.get(f"{user}/export", merge_slashes=False)(self.export)
+        blueprint.delete(user, merge_slashes=False)(self.erase)
+        blueprint.post(f"{user}/disconnect", merge_slashes=False)(self.disconnect)
+        return blueprint
+
+    def export(self, user: str) -> Response:
+        """Return everything that is stored about a user."""
+        self._check(user)
+        return json_answer(self._users.export(user))
+
+    def erase(self, user: str) -> Response:
+        """Remove everything that is stored about a user."""
+        self._check(user)
+        self._users.erase(user)
+        return Response(status=204)
+
+    def disconnect(self, user: str) -> Response:
+        """Close all connections of a user."""
+        self._check(user)
+        self._users.disconnect(user)
+        return Response(status=202)
+
+    def _check(self, user: str) -> None:
+        self._credentials.require_key(request, "users")
+        require_user(user)
