@@ -1,5 +1,6 @@
 """The documentation says what the code does: settings, errors, routes, requirements, commands and links."""
 
+import html
 import json
 import re
 from dataclasses import Field, fields
@@ -38,10 +39,20 @@ def app() -> Flask:
     )
 
 
-def rows(page: str) -> list[list[str]]:
-    """Return the cells of all rows of a page's tables, without code marks."""
+def cells(page: str) -> list[list[str]]:
+    """Return the cells of all rows of a page's tables."""
     lines = (DOCS / page).read_text().splitlines()
-    return [[cell.strip(" `") for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+
+
+def rows(page: str) -> list[list[str]]:
+    """Return the cells of all rows of a page's tables, without the code marks around them."""
+    return [[cell.strip("`") for cell in row] for row in cells(page)]
+
+
+def explained(error: type[errors.Problem | errors.Disconnect]) -> list[str]:
+    """Return what happened and what to do, as the tables say it: without the last period."""
+    return [(error.__doc__ or "").rstrip("."), error.remedy.rstrip(".")]
 
 
 def shown(item: Field[Any]) -> str:
@@ -63,15 +74,15 @@ def test_settings() -> None:
 
 
 def test_problems() -> None:
-    """The table of problems has every code with its status, and no others."""
-    documented = [row[:2] for row in rows("errors.md") if row[1].isdecimal()]
-    assert sorted(documented) == [[kind.code, str(kind.status)] for kind in PROBLEMS]
+    """The table of problems has every code with its status, meaning and remedy, and no others."""
+    documented = [row for row in cells("errors.md") if row[1].isdecimal()]
+    assert sorted(documented) == [[f"`{kind.code}`", str(kind.status), *explained(kind)] for kind in PROBLEMS]
 
 
 def test_close_codes() -> None:
-    """The table of close codes has every code with its reason, in order, and no others."""
-    documented = [row[:2] for row in rows("errors.md") if row[0].isdecimal()]
-    assert documented == [[str(kind.close_code), kind.reason] for kind in DISCONNECTS]
+    """The table of close codes has every code with its reason, meaning and remedy, in order, and no others."""
+    documented = [row for row in cells("errors.md") if row[0].isdecimal()]
+    assert documented == [[str(kind.close_code), kind.reason, *explained(kind)] for kind in DISCONNECTS]
 
 
 def test_close_codes_of_protocol() -> None:
@@ -81,12 +92,15 @@ def test_close_codes_of_protocol() -> None:
 
 
 def test_error_page(app: Flask) -> None:
-    """The page that the type of a problem leads to has every problem, under its code, and every close code."""
+    """The page that the `type` of a problem links to explains every problem, under its code, and every close code."""
     page = app.test_client().get("/docs/errors").text
     for kind in PROBLEMS:
         assert f'<tr id="{kind.code}"><td><code>{kind.code}</code></td><td>{kind.status}</td>' in page
     for disconnect in DISCONNECTS:
         assert f"<td>{disconnect.close_code}</td><td>{disconnect.reason}</td>" in page
+    shown = html.unescape(re.sub(r"</?code>", "`", page))
+    for error in [*PROBLEMS, *DISCONNECTS]:
+        assert f"<td>{error.__doc__}</td><td>{error.remedy}</td>" in shown
 
 
 def test_routes(app: Flask) -> None:

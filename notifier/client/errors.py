@@ -14,7 +14,9 @@ NotifierError
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from notifier.errors import NotifierError as NotifierError
+
+class NotifierError(Exception):
+    """The root of all errors of the client."""
 
 
 class Fault(NamedTuple):

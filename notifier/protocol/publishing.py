@@ -44,7 +44,7 @@ def read(frame: Publish, identity: Identity, limits: Limits) -> Publishing:
         key = "" if given is None else "@" + idempotency_key(identity.user, given)
     except Problem as problem:
         if frame.ref is not None:
-            problem.members["ref"] = frame.ref
+            problem.fields["ref"] = frame.ref
         raise
     return Publishing(frame.ref, publication, frame.topic.encode() + b" " + frame.notification, key, frame.echo)
 

@@ -266,7 +266,7 @@ class Session:
         try:
             identity = self._rules.verify(frame.token, now)
         except (InvalidToken, TokenExpired) as problem:
-            problem.members["ref"] = frame.ref
+            problem.fields["ref"] = frame.ref
             raise
         if self.identity and identity.user != self.identity.user:
             raise Forbidden("The token is another user's.", ref=frame.ref)
@@ -336,7 +336,7 @@ def read_marking(frame: InboxFrame, most: int) -> Marking:
         return Marking(frame.ref, type(frame).__name__.lower(), aim(frame.ids, frame.up_to, most))
     except Problem as problem:
         if frame.ref is not None:
-            problem.members["ref"] = frame.ref
+            problem.fields["ref"] = frame.ref
         raise
 
 

@@ -135,18 +135,18 @@ class TestDecode:
     )
     def test_wrong(self, members: dict[str, Any]) -> None:
         """An object of an unknown type or with a wrong member is answered, under its ref."""
-        assert refusal(json.dumps(members | {"ref": "r1"})).members == {"ref": "r1"}
-        assert refusal(json.dumps(members)).members == {"ref": None}
+        assert refusal(json.dumps(members | {"ref": "r1"})).fields == {"ref": "r1"}
+        assert refusal(json.dumps(members)).fields == {"ref": None}
 
     def test_wrong_number(self) -> None:
         """A member that is a number, however large, is a wrong member and not a broken connection."""
-        assert refusal('{"type":"subscribe","ref":"r1","topic":1e999}').members == {"ref": "r1"}
+        assert refusal('{"type":"subscribe","ref":"r1","topic":1e999}').fields == {"ref": "r1"}
 
     @pytest.mark.parametrize("ref", [5, True, [], {}, "r" * (MAX_REF + 1)])
     def test_wrong_ref(self, ref: object) -> None:
         """A ref is a string of a bounded length; one that is not does not come back."""
-        assert refusal(json.dumps({"type": "subscribe", "topic": "a", "ref": ref})).members == {"ref": None}
-        assert refusal(json.dumps({"type": "dance", "ref": ref})).members == {"ref": None}
+        assert refusal(json.dumps({"type": "subscribe", "topic": "a", "ref": ref})).fields == {"ref": None}
+        assert refusal(json.dumps({"type": "dance", "ref": ref})).fields == {"ref": None}
 
     def test_a_ref_that_is_no_text(self) -> None:
         """A ref that no answer can repeat does not come back."""
@@ -168,7 +168,7 @@ class TestDecode:
         """What is no cursor is answered, under the ref of the frame."""
         with pytest.raises(InvalidFrame, match="since") as caught:
             frames.decode_cursor(text, "r1")
-        assert caught.value.members == {"ref": "r1"}
+        assert caught.value.fields == {"ref": "r1"}
 
 
 JSON = st.recursive(

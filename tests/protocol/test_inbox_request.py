@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.errors import InvalidInboxAction, MalformedJson, NotifierError
+from notifier.errors import InvalidInboxAction, MalformedJson, Problem
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.inbox_request import Target, read_mutes, read_target
 
@@ -132,5 +132,5 @@ def test_any_body(body: bytes) -> None:
     for read in (lambda: read_target(body, 3), lambda: read_mutes(body)):
         try:
             read()
-        except NotifierError as error:
+        except Problem as error:
             assert isinstance(error, MalformedJson | InvalidInboxAction)

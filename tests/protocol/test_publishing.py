@@ -83,7 +83,7 @@ def test_refused_members(notification: dict[str, Any], pointer: str) -> None:
     with pytest.raises(InvalidNotification) as caught:
         publishing.read(frame(notification), ALICE, LIMITS)
     assert [fault.pointer for fault in caught.value.faults] == [pointer]
-    assert caught.value.members["ref"] == "7"
+    assert caught.value.fields["ref"] == "7"
 
 
 def test_a_sender_within_the_data_is_data() -> None:
@@ -110,7 +110,7 @@ def test_refused_topics(topic: str, problem: type[Problem]) -> None:
     """Only topics that the token grants for publishing, named in full."""
     with pytest.raises(problem) as caught:
         publishing.read(frame({"title": "Hello"}, topic), ALICE, LIMITS)
-    assert caught.value.members["ref"] == "7"
+    assert caught.value.fields["ref"] == "7"
 
 
 def test_granted_topics() -> None:
@@ -126,7 +126,7 @@ def test_no_object(raw: bytes) -> None:
     """A notification is an object."""
     with pytest.raises(MalformedJson) as caught:
         publishing.read(frame(raw), ALICE, LIMITS)
-    assert caught.value.members["ref"] == "7"
+    assert caught.value.fields["ref"] == "7"
 
 
 def test_size() -> None:
@@ -135,14 +135,14 @@ def test_size() -> None:
     assert publishing.read(most, ALICE, Limits(size=50))
     with pytest.raises(BodyTooLarge) as caught:
         publishing.read(most, ALICE, Limits(size=49))
-    assert caught.value.members["ref"] == "7"
+    assert caught.value.fields["ref"] == "7"
 
 
 def test_without_a_ref() -> None:
     """A problem of a frame without a ref has none."""
     with pytest.raises(Forbidden) as caught:
         publishing.read(frame({"title": "Hello"}, "secrets", ref=None), ALICE, LIMITS)
-    assert "ref" not in caught.value.members
+    assert "ref" not in caught.value.fields
 
 
 class TestIdempotencyKey:
@@ -167,7 +167,7 @@ class TestIdempotencyKey:
         """A key is 1 to 255 printable ASCII characters."""
         with pytest.raises(InvalidIdempotencyKey) as caught:
             self.key("alice", given)
-        assert caught.value.members["ref"] == "7"
+        assert caught.value.fields["ref"] == "7"
 
     def test_body(self) -> None:
         """A retry has to repeat the topic and the notification, not the ref and not the echo."""

@@ -1,0 +1,253 @@
+"""Problems: errors that answer one request or one frame. The connection stays open."""
+
+from typing import Any, ClassVar, NamedTuple
+
+
+class Fault(NamedTuple):
+    """One fault in the body of a request.
+
+    `pointer` is an RFC 6901 JSON pointer to it, `code` is stable, `detail` is for people.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(Exception):
+    """The root of all problems: a request failed.
+
+    Every problem has a docstring, which says what happened, and a `remedy`, which says what to do: the page
+    `/docs/errors` shows both. `detail` is a sentence for people, `faults` lists what is not valid and where,
+    `retry_after` is in seconds, `headers` are added to the HTTP response, and `fields` to the problem.
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+    remedy: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        faults: list[Fault] | None = None,
+        retry_after: int | None = None,
+        headers: dict[str, str] | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.faults = faults or []
+        self.retry_after = retry_after
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(retry_after)
+        self.fields = fields
+
+    def document(self, request_id: str = "") -> dict[str, Any]:
+        """Return the problem as a JSON object (RFC 9457)."""
+        document: dict[str, Any] = {
+            "type": f"/docs/errors#{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+        }
+        if self.detail:
+            document["detail"] = self.detail
+        if self.retry_after is not None:
+            document["retry_after"] = self.retry_after
+        if self.faults:
+            document["errors"] = [fault._asdict() for fault in self.faults]
+        if request_id:
+            document["request_id"] = request_id
+        return document | self.fields
+
+
+class BadRequest(Problem):
+    """The request is not valid HTTP, not a valid WebSocket upgrade, or has an invalid name or parameter in its URL."""
+
+    status, code, title = 400, "bad_request", "The request is malformed."
+    remedy = "Correct the request."
+
+
+class MalformedJson(Problem):
+    """The body is not a JSON object, or not UTF-8."""
+
+    status, code, title = 400, "malformed_json", "The body is not a JSON object."
+    remedy = "Correct the body."
+
+
+class IncompleteBody(Problem):
+    """The body ended before its announced length."""
+
+    status, code, title = 400, "incomplete_body", "The body is incomplete."
+    remedy = "Send the request again; if it publishes, with the same `Idempotency-Key`."
+
+
+class InvalidApiKey(Problem):
+    """The API key is missing or unknown."""
+
+    status, code, title = 401, "invalid_api_key", "A valid API key is required."
+    remedy = "Send `Authorization: Bearer <api key>`."
+
+
+class InvalidToken(Problem):
+    """The token is missing, is not a JWT signed with a secret of this service, or has a missing or invalid claim."""
+
+    status, code, title = 401, "invalid_token", "The token is not valid."
+    remedy = "Check its secret and its claims."
+
+
+class TokenExpired(Problem):
+    """The token has expired."""
+
+    status, code, title = 401, "token_expired", "The token has expired."
+    remedy = "Fetch a new token."
+
+
+class Forbidden(Problem):
+    """The API key or token is valid, but does not allow this."""
+
+    status, code, title = 403, "forbidden", "This is not allowed."
+    remedy = "Use one with the required scope or topic."
+
+
+class ForeignOrigin(Problem):
+    """The cookie was sent by a page of an origin that is not allowed."""
+
+    status, code, title = 403, "foreign_origin", "This origin may not use the cookie."
+    remedy = "Add the origin to `NOTIFIER_ALLOWED_ORIGINS`."
+
+
+class NotFound(Problem):
+    """There is no such path, or no such notification, or the notification is no longer stored."""
+
+    status, code, title = 404, "not_found", "Not found."
+    remedy = "Check the path or the id."
+
+
+class MethodNotAllowed(Problem):
+    """The path exists, but does not support the method."""
+
+    status, code, title = 405, "method_not_allowed", "This path does not support the method."
+    remedy = "Use a method that the `Allow` header lists."
+
+
+class IdempotencyInFlight(Problem):
+    """The first request with this idempotency key is still running."""
+
+    status, code, title = 409, "idempotency_in_flight", "The first request with this key is still running."
+    remedy = "Retry after `retry_after` seconds."
+
+
+class PreconditionFailed(Problem):
+    """The ETag in `If-Match` is stale."""
+
+    status, code, title = 412, "precondition_failed", "The resource has changed."
+    remedy = "Fetch again without `If-Match`."
+
+
+class BodyTooLarge(Problem):
+    """The body, or one line of it, exceeds the limit."""
+
+    status, code, title = 413, "body_too_large", "The body is too large."
+    remedy = "Shorten it, or split the batch."
+
+
+class UnsupportedMediaType(Problem):
+    """The content type is neither JSON nor NDJSON."""
+
+    status, code, title = 415, "unsupported_media_type", "The body must be JSON."
+    remedy = "Set `Content-Type`."
+
+
+class InvalidNotification(Problem):
+    """A field of the notification is missing, unknown or not valid."""
+
+    status, code, title = 422, "invalid_notification", "The notification is not valid."
+    remedy = "Correct the fields listed in `errors`."
+
+
+class InvalidIdempotencyKey(Problem):
+    """The idempotency key is empty, longer than 255 characters, or not printable ASCII."""
+
+    status, code, title = 422, "invalid_idempotency_key", "The idempotency key is not valid."
+    remedy = "Use another key."
+
+
+class IdempotencyMismatch(Problem):
+    """The idempotency key was already used with another body."""
+
+    status, code, title = 422, "idempotency_mismatch", "The key was already used with another body."
+    remedy = "Use a new key for each new request."
+
+
+class InvalidFrame(Problem):
+    """The frame has an unknown type or an invalid field."""
+
+    status, code, title = 422, "invalid_frame", "The frame is not valid."
+    remedy = "Correct the client."
+
+
+class InvalidInboxAction(Problem):
+    """A field of the inbox action is missing, unknown or not valid."""
+
+    status, code, title = 422, "invalid_inbox_action", "The inbox action is not valid."
+    remedy = "Correct the fields listed in `errors`."
+
+
+class InvalidMembers(Problem):
+    """A field of the change of members is missing, unknown or not valid."""
+
+    status, code, title = 422, "invalid_members", "The change of members is not valid."
+    remedy = "Correct the fields listed in `errors`."
+
+
+class TooManyMemberships(Problem):
+    """The user has reached the limit of topic memberships (`NOTIFIER_MAX_MEMBERSHIPS`)."""
+
+    status, code, title = 422, "too_many_memberships", "The user is a member of too many topics."
+    remedy = "Remove the user from another topic."
+
+
+class TooManySubscriptions(Problem):
+    """The connection has reached the limit of topics (`NOTIFIER_MAX_SUBSCRIPTIONS`)."""
+
+    status, code, title = 422, "too_many_subscriptions", "The connection has too many topics."
+    remedy = "Unsubscribe from another topic."
+
+
+class UpgradeRequired(Problem):
+    """The path serves WebSockets, and the request is not an upgrade."""
+
+    status, code, title = 426, "upgrade_required", "This path requires a WebSocket upgrade."
+    remedy = "Connect with a WebSocket client, and check that the proxy passes `Upgrade`."
+
+
+class RateLimited(Problem):
+    """A client publishes faster than `NOTIFIER_CLIENT_PUBLISH_RATE`."""
+
+    status, code, title = 429, "rate_limited", "Too many publications."
+    remedy = "Retry after `retry_after` seconds."
+
+
+class InternalError(Problem):
+    """The service failed unexpectedly."""
+
+    status, code, title = 500, "internal_error", "The service failed."
+    remedy = "Search its log for `request_id`."
+
+
+class TooManyConnections(Problem):
+    """The worker has reached its limit of connections."""
+
+    status, code, title = 503, "too_many_connections", "The service is full."
+    remedy = "Reconnect after `retry_after` seconds."
+
+
+class BrokerUnavailable(Problem):
+    """Redis cannot be reached, is too slow, or rejects writes."""
+
+    status, code, title = 503, "broker_unavailable", "The broker is unavailable."
+    remedy = "Retry later; if the request publishes, with the same `Idempotency-Key`."
