@@ -8,8 +8,9 @@
 `AsyncNotifierClient` has the same methods for asyncio. docs/client.md describes both.
 """
 
-from notifier.client.aio.client import AsyncNotifierClient, AsyncStream
+from notifier.client.aio.client import AsyncNotifierClient
 from notifier.client.aio.inbox import AsyncInbox
+from notifier.client.aio.stream import AsyncStream
 from notifier.client.answer import Accepted, Channel, Published
 from notifier.client.backend_calls import MembersChanged
 from notifier.client.errors import (
@@ -27,8 +28,9 @@ from notifier.client.events import Event, Lost, Position, Received, Removed, Sta
 from notifier.client.inbox import Change, Counts, Item, Marked, Mutes, Page
 from notifier.client.notification import Notification, To
 from notifier.client.receipts import Explanation, Receipt, SharedReceipt, UserReceipt
-from notifier.client.sync.client import NotifierClient, Stream
+from notifier.client.sync.client import NotifierClient
 from notifier.client.sync.inbox import Inbox
+from notifier.client.sync.stream import Stream
 
 __all__ = [
     "Accepted",

@@ -15,9 +15,10 @@ from typing import Any
 
 from notifier.client.acks import Acks
 from notifier.client.answer import Answer
-from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, StreamClosed, Unreachable
+from notifier.client.errors import NotNotifier, ProblemError, StreamClosed, Unreachable
 from notifier.client.events import Lost, Position, Received, Removed, State
 from notifier.client.inbox import ACTIONS, Counts, read_change, read_counts
+from notifier.client.progress import Progress
 from notifier.client.steps import (
     SILENCE,
     Close,
@@ -32,15 +33,12 @@ from notifier.client.steps import (
     Steps,
     Wait,
 )
-from notifier.protocol import cursor as cursors
 
 logger = logging.getLogger("notifier.client")
 
 SUBPROTOCOL = "notifier.v1"
 TOKEN_REFUSED, OVERLOADED = 4001, 4004
 _STAY_AWAY = (1002, 1007, 1009)  # it would happen again
-_REMEMBERED_MS = 10_000  # a resumed stream repeats two seconds, or what the service is told to
-_REMEMBERED, _MOST_REMEMBERED = 1000, 100_000  # ids: in a position, and at all
 # Times are in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _STABLE_AFTER = 30.0  # else who is accepted and dropped at once would try every second
@@ -63,8 +61,7 @@ class Listener:
     inbox: bool = False
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
-    _cursor: cursors.Cursor | None = field(default=None, init=False)
-    _seen: dict[str, int] = field(default_factory=dict, init=False)  # id -> ms of its cursor; of a removal, -id
+    _progress: Progress = field(init=False)
     _token: str | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
     _refusals: int = field(default=0, init=False)  # of tokens, in a row
@@ -75,18 +72,12 @@ class Listener:
 
     def __post_init__(self) -> None:
         self._acks = Acks(self.clock)
-        since = Position(self.since) if isinstance(self.since, str) else self.since
-        if since:
-            self._resume_at(since)
+        self._progress = Progress(Position(self.since) if isinstance(self.since, str) else self.since)
 
     @property
     def position(self) -> Position | None:
         """Where to resume after the last event that was emitted."""
-        if self._cursor is None:
-            return None
-        oldest = self._cursor.ms - _REMEMBERED_MS
-        seen = [id for id, ms in self._seen.items() if ms >= oldest]
-        return Position(str(self._cursor), tuple(seen[-_REMEMBERED:]))
+        return self._progress.position
 
     def steps(self) -> Steps:
         """Listen. Ends by an exception only.
@@ -128,8 +119,8 @@ class Listener:
 
     def _hello(self) -> str:
         hello: dict[str, Any] = {"type": "hello", "topics": list(self.topics)}
-        if self._cursor:
-            hello["since"] = str(self._cursor)
+        if self._progress.cursor:
+            hello["since"] = str(self._progress.cursor)
         return json.dumps(hello)
 
     def _converse(self) -> Generator[Step, Any, Closed]:
@@ -158,32 +149,32 @@ class Listener:
 
     def take_ack(self) -> str | None:
         """Return the frame that acknowledges what was emitted, if that was not done yet."""
-        return self._acks.take(self._cursor)
+        return self._acks.take(self._progress.cursor)
 
     def _receive(self, frame: dict[str, Any]) -> Steps:
         match frame["type"]:
             case "welcome":
                 self.is_welcome, self._refusals = True, 0
-                if self._cursor is None:  # with one of our own the replay is yet to come, and may be cut
-                    self._reach(frame["cursor"])
-                self._acks.welcome(self._cursor, "counts" in frame)
+                if self._progress.cursor is None:  # with one of our own the replay is yet to come, and may be cut
+                    self._progress.reach(frame["cursor"])
+                self._acks.welcome(self._progress.cursor, "counts" in frame)
                 yield from _lost(frame["lost"])
                 yield from self._stand(frame)
             case "state":
                 yield from self._stand(frame)
             case "notification":
                 notification, channel, cursor = frame["notification"], frame["channel"], frame["cursor"]
-                if self._is_new(notification["id"], cursor):
+                if self._progress.is_new(notification["id"], cursor):
                     replay = frame.get("replay", False)
                     self._acks.owe()
                     yield Emit(Received(notification["id"], channel, cursor, replay, notification))
             case "removed":
-                if self._is_new("-" + frame["id"], frame["cursor"]):
+                if self._progress.is_new("-" + frame["id"], frame["cursor"]):
                     yield Emit(Removed(frame["id"], frame["channel"], frame["cursor"]))
             case "lost":
                 yield from _lost(frame["channels"])
             case "ping":
-                self._reach(frame.get("cursor"))
+                self._progress.reach(frame.get("cursor", ""))
             case "expiring":
                 yield from self._refresh_token()
             case "ok" if frame.get("ref") == "auth":
@@ -201,15 +192,6 @@ class Listener:
         known, self.counts = self.counts, read_counts(frame) if "counts" in frame else None
         if self.inbox and self.counts:  # an older service has no inboxes
             yield Emit(_state(frame, self.counts, known))
-
-    def _is_new(self, key: str, cursor: str) -> bool:
-        """Note where something stands that came; tell whether it came for the first time."""
-        self._reach(cursor)
-        if key in self._seen:
-            return False
-        self._seen[key] = cursors.parse(cursor).ms
-        self._forget()
-        return True
 
     def _refresh_token(self) -> Steps:
         if not self.may_refresh:
@@ -262,28 +244,6 @@ class Listener:
             return
         answer.checked()
         raise NotNotifier(f"{answer.url} answers {answer.status} to a WebSocket: a proxy drops the upgrade.")
-
-    def _resume_at(self, position: Position) -> None:
-        try:
-            self._cursor = cursors.parse(position.cursor)
-        except ValueError as error:
-            raise ConfigurationError(f"since: {error}, and not {position.cursor!r}.") from error
-        self._seen = dict.fromkeys(position.seen, self._cursor.ms)
-
-    def _reach(self, text: str | None) -> None:
-        if text:
-            reached = cursors.parse(text)
-            self._cursor = max(self._cursor, reached) if self._cursor else reached
-
-    def _forget(self) -> None:
-        """Forget the oldest ids, where they can no longer come again."""
-        assert self._cursor
-        oldest = self._cursor.ms - _REMEMBERED_MS
-        while len(self._seen) > _REMEMBERED:
-            id = next(iter(self._seen))
-            if self._seen[id] >= oldest and len(self._seen) <= _MOST_REMEMBERED:
-                break
-            del self._seen[id]
 
 
 def _decode(text: str) -> dict[str, Any]:

@@ -1,26 +1,21 @@
 """The client for asyncio: the same calls and streams as `notifier.client.sync`, awaited."""
 
 import asyncio
-import contextlib
-import inspect
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar, Unpack
 
 import httpx
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from notifier.client.aio.backend import AsyncBackend
 from notifier.client.aio.inbox import AsyncInbox
+from notifier.client.aio.stream import AsyncStream
 from notifier.client.answer import Accepted, Answer, Published
-from notifier.client.base import ClientBase, Reading, StreamBase
+from notifier.client.base import ClientBase, Reading
 from notifier.client.calls import Exchange, Outcome, Steps, new_key
-from notifier.client.configuration import failure, require_token
 from notifier.client.errors import ProblemError, Unreachable
-from notifier.client.events import Event, Position
+from notifier.client.events import Position
 from notifier.client.notification import Batch, Batcher, Notification
-from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
 
 T = TypeVar("T")
 Many = Iterable[Mapping[str, Any] | bytes] | AsyncIterable[Mapping[str, Any] | bytes]
@@ -111,7 +106,7 @@ class AsyncNotifierClient(ClientBase, AsyncBackend):
         get_token: Callable[[], str | Awaitable[str]] | None = None,
         deadline: float | None = None,
         inbox: bool = False,
-    ) -> "AsyncStream":
+    ) -> AsyncStream:
         """See `NotifierClient.listen`; `get_token` may be a coroutine function."""
         listener = self._listener(topics, since, get_token is not None, deadline, inbox)
         return AsyncStream(listener, self._configuration, get_token or self._static(token))
@@ -134,100 +129,6 @@ class AsyncNotifierClient(ClientBase, AsyncBackend):
                 return reading.answer(response.status_code, response.headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return reading.failed(error)
-
-
-class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
-    """What comes for a user, one event after the other; see `NotifierClient.listen`.
-
-    Ends when it is closed, also by another task.
-    """
-
-    _socket: ClientConnection | None = None
-
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self._closed = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        """Wait for the welcome: what is published from now on comes."""
-        while True:
-            step = await self._peek()
-            if self._listener.is_welcome or self._closed.is_set():
-                return self
-            await self._advance(step)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def __anext__(self) -> Event:
-        while not self._closed.is_set():
-            step = await self._peek()
-            if isinstance(step, Emit):
-                self._done(None)
-                return step.event
-            await self._advance(step)
-        await self._leave()  # it may have been closed by another task while it connected
-        raise StopAsyncIteration
-
-    async def _peek(self) -> Step:
-        try:
-            return self._next_step()
-        except Exception:
-            await self._leave()
-            raise
-
-    async def _advance(self, step: Step) -> None:
-        self._done(await self._carry_out(step))
-
-    async def close(self) -> None:
-        """Leave."""
-        self._closed.set()
-        if ack := self._listener.take_ack():
-            await self._send(ack)
-        await self._leave()
-
-    async def _fetch_token(self) -> str | Exception:
-        try:
-            token = self._get_token()
-            return require_token(await token if inspect.isawaitable(token) else token)
-        except Exception as error:  # whatever the caller's function raises
-            return error
-
-    async def _connect(self, token: str, timeout: float) -> Opened | Answer | Unreachable:
-        url = self._configuration.stream_url
-        try:
-            self._socket = await connect(url, **self._configuration.handshake(token, timeout))
-        except InvalidStatus as refused:
-            return self._configuration.refusal(refused.response)
-        except (OSError, WebSocketException) as error:
-            return failure(url, error)
-        return Opened(self._socket.subprotocol)
-
-    async def _send(self, text: str) -> None:
-        if self._socket:
-            with contextlib.suppress(ConnectionClosed):
-                await self._socket.send(text)
-
-    async def _receive(self, timeout: float) -> str | Closed:
-        if not self._socket:
-            return BROKEN
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._socket.recv(decode=True)
-        except TimeoutError:
-            return SILENCE
-        except ConnectionClosed as closed:
-            return Closed(closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else BROKEN
-
-    async def _leave(self) -> None:
-        socket, self._socket = self._socket, None
-        if socket:
-            await socket.close()
-
-    async def _wait(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closed.wait()
 
 
 async def each(many: Many) -> AsyncIterator[Mapping[str, Any] | bytes]:
