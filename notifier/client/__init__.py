@@ -1,4 +1,4 @@
-"""The Python client: publish from a backend, listen and read the inbox as a user.
+"""The Python client: publishes for a backend; listens, and reads the inbox, for a user.
 
     from notifier.client import NotifierClient
 

@@ -1,4 +1,4 @@
-"""The client's word that notifications have come: the service makes receipts of it."""
+"""Acknowledgements of received notifications, which the service turns into receipts."""
 
 import json
 from collections.abc import Callable
@@ -6,39 +6,39 @@ from dataclasses import dataclass, field
 
 from notifier.protocol.cursor import Cursor
 
-_TOGETHER = 1.0  # seconds: what is given on within them is acknowledged at once
+_TOGETHER = 1.0  # seconds: notifications emitted within this time share an acknowledgement
 
 
 @dataclass
 class Acks:
-    """What was given to the caller, and is still to be acknowledged."""
+    """What was emitted to the caller and must be acknowledged."""
 
     clock: Callable[[], float]
-    _is_heard: bool = field(default=False, init=False)
+    _is_accepted: bool = field(default=False, init=False)
     _since: Cursor | None = field(default=None, init=False)
     _due: float | None = field(default=None, init=False)
 
     def connect(self) -> None:
         """Begin a connection: before its welcome, nothing is acknowledged."""
-        self._is_heard = False
+        self._is_accepted = False
 
-    def welcome(self, cursor: Cursor | None, is_heard: bool) -> None:
-        """Begin to acknowledge what comes after a cursor, if the service hears such words."""
-        self._is_heard = is_heard
+    def welcome(self, cursor: Cursor | None, is_accepted: bool) -> None:
+        """Begin to acknowledge notifications after a cursor, if the service accepts acknowledgements."""
+        self._is_accepted = is_accepted
         self._since = self._since or cursor
 
-    def owe(self) -> None:
-        """Note that something is about to be given to the caller."""
-        if self._is_heard and self._due is None:
+    def emit(self) -> None:
+        """Record that a notification is about to be emitted to the caller."""
+        if self._is_accepted and self._due is None:
             self._due = self.clock() + _TOGETHER
 
     @property
     def patience(self) -> float | None:
-        """In how many seconds the next one is due, if one is owed and can be sent."""
-        return self._due - self.clock() if self._is_heard and self._due is not None else None
+        """In how many seconds the next acknowledgement is due; None: there is none, or it cannot be sent yet."""
+        return self._due - self.clock() if self._is_accepted and self._due is not None else None
 
     def take(self, cursor: Cursor | None) -> str | None:
-        """Return the frame that says that everything up to a cursor has come, if one is owed and can be sent."""
+        """Return the frame that acknowledges everything up to a cursor, if one is due or will be."""
         if self.patience is None:
             return None
         frame = {"type": "ack", "cursor": str(cursor), "since": str(self._since)}

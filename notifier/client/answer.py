@@ -1,4 +1,4 @@
-"""Requests to the service, and how its answers are read."""
+"""Requests to the service, and its answers."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from notifier.client.errors import NotNotifier, ProblemError, TooNew, TooOld
 
-LEAST_SERVICE = (0, 1)  # the oldest service that has all this client asks for
-NEWEST_MAJOR = 0  # a later major version may mean something else by the same words
+LEAST_SERVICE = (0, 1)  # the oldest service that has all features of this client
+NEWEST_MAJOR = 0  # a later major version may use the same fields for something else
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
@@ -22,9 +22,9 @@ class Request(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """Where a notification stands in one channel, and whether anybody listened there.
+    """The cursor of a notification in one channel, and whether the channel had subscribers.
 
-    `suppressed` says why it is stored, but neither pushed nor counted: "muted_type" where its user has muted its type.
+    `suppressed` says why it is stored, but neither pushed nor counted: "muted_type" if the user has muted its type.
     """
 
     channel: str
@@ -34,9 +34,9 @@ class Channel(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What the service says of a notification that it has taken.
+    """A notification that the service has published.
 
-    `replayed` where an earlier request with the same idempotency key had published it already.
+    `replayed`: an earlier request with the same idempotency key had published it already.
     """
 
     id: str
@@ -46,14 +46,14 @@ class Published(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """Where a notification stands that a user has published to a topic."""
+    """The id and cursor of a notification that a user has published to a topic."""
 
     id: str
     cursor: str
 
 
 class Answer(NamedTuple):
-    """What came back. The names of `headers` are in small letters; `url` is for messages."""
+    """An answer. The names of `headers` are in lower case; `url` is for messages."""
 
     url: str
     status: int
@@ -62,14 +62,14 @@ class Answer(NamedTuple):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the same request may fare better a little later."""
+        """Whether the same request may succeed later."""
         return self.status in (408, 429, 502, 503, 504) or (
             self.status == 409 and b"idempotency_in_flight" in self.body
         )
 
     @property
     def retry_after(self) -> float | None:
-        """How long the service wants us to wait, in seconds."""
+        """How long the service asks to wait, in seconds."""
         text = self.headers.get("retry-after", "")
         return float(text) if text.isdecimal() else None
 
@@ -85,16 +85,16 @@ class Answer(NamedTuple):
         raise self.checked_problem()
 
     def checked_problem(self) -> ProblemError:
-        """Return why the service refuses.
+        """Return the problem that the service answers with.
 
         Raises:
-            NotNotifier, TooOld, TooNew: it is not the service that does.
+            NotNotifier, TooOld, TooNew: the answer is from another server, or an incompatible version.
         """
         self.check_sender()
         return ProblemError(self._object(), self.retry_after)
 
     def check_sender(self) -> None:
-        """Refuse what does not come from a Notifier that fits.
+        """Reject an answer that is not from a compatible Notifier.
 
         Raises:
             NotNotifier, TooOld, TooNew
@@ -105,7 +105,7 @@ class Answer(NamedTuple):
         check_version(self.url, version)
 
     def too_old(self, part: str) -> TooOld:
-        """Return that the service has no such part yet."""
+        """Return the error for a service that does not have a part yet."""
         version = self.headers.get("notifier-version", "")
         return TooOld(f"{self.url} runs Notifier {version}, which has no {part} yet. Update the service.")
 
@@ -113,7 +113,7 @@ class Answer(NamedTuple):
         """Return the body.
 
         Raises:
-            NotNotifier: it is no JSON, so something has changed it on its way.
+            NotNotifier: it is not JSON, so it was changed on its way.
         """
         try:
             return json.loads(self.body)
@@ -123,16 +123,16 @@ class Answer(NamedTuple):
     def _object(self) -> dict[str, Any]:
         document = self.json()
         if not isinstance(document, dict):
-            raise NotNotifier(f"The answer of {self.url} is no JSON object.")
+            raise NotNotifier(f"The answer of {self.url} is not a JSON object.")
         return document
 
     def published(self) -> Published:
-        """Return what became of a single notification."""
+        """Return the result of publishing a single notification."""
         replayed = self.headers.get("idempotency-replayed") == "true"
         return _published(self._object() | {"replayed": replayed})
 
     def lines(self) -> dict[int, Published | ProblemError]:
-        """Return what became of the lines of a batch, by their numbers."""
+        """Return the results of the lines of a batch, by their numbers."""
         documents = [self._replace_body(line).json() for line in self.body.splitlines()]
         return {document.pop("line"): _result(document) for document in documents}
 
@@ -140,19 +140,20 @@ class Answer(NamedTuple):
         return self._replace(body=body)
 
     def _stranger(self) -> str:
-        kind = self.headers.get("content-type", "").partition(";")[0] or "nothing to read"
+        kind = self.headers.get("content-type", "").partition(";")[0] or "no content type"
         target = self.headers.get("location")
         if 300 <= self.status < 400 and target:
-            return f"{self.url} leads elsewhere, to {target}: give the URL of the service itself."
+            return f"{self.url} redirects to {target}: give the URL of the service itself."
+        stranger = f"{self.url} answers {self.status} ({kind}), but it is not Notifier"
         if self.status == 426:
-            return f"{self.url} answers 426, but not Notifier does: let the proxy before it pass upgrades on."
+            return f"{stranger}: configure its proxy to forward upgrades."
         if self.status in (502, 503, 504):
-            return f"{self.url} answers {self.status} ({kind}), but not Notifier does: is it running behind its proxy?"
-        return f"{self.url} answers {self.status} ({kind}), but it is not Notifier: check the URL."
+            return f"{stranger}: is the service running behind this proxy?"
+        return f"{stranger}: check the URL."
 
 
 def check_version(url: str, version: str) -> None:
-    """Refuse a service whose version does not fit.
+    """Reject a service whose version is incompatible.
 
     Raises:
         TooOld, TooNew
@@ -162,8 +163,9 @@ def check_version(url: str, version: str) -> None:
         least = ".".join(map(str, LEAST_SERVICE))
         raise TooOld(f"{url} runs Notifier {version}, which is too old: this client needs {least}. Update the service.")
     if major > NEWEST_MAJOR:
+        newest = f"{NEWEST_MAJOR}.x"
         raise TooNew(
-            f"{url} runs Notifier {version}, which is too new: this client knows {NEWEST_MAJOR}.x. Update the client."
+            f"{url} runs Notifier {version}, which is too new: this client supports {newest}. Update the client."
         )
 
 

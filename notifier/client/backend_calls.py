@@ -1,4 +1,4 @@
-"""What each call about users and their topics asks of the service: without I/O, as `notifier.client.calls`."""
+"""The calls of a backend about users, members and receipts, without I/O, as in `notifier.client.calls`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ from notifier.client.calls import NOTIFICATIONS, Calls, Steps, query_of, quoted
 from notifier.client.notification import encode
 from notifier.client.receipts import Explanation, Receipt, read_explanation, read_receipt
 
-_MOST_MEMBERS = 1000  # of a request or a page: a service takes as many unless told otherwise
-_MEMBERS, _USERS, _RECEIPTS, _EXPLAIN = "members of topics", "calls for users", "receipts", "explanations"  # new parts
+_MOST_MEMBERS = 1000  # of a request or a page: the default limit of a service
+# Parts that older services do not have.
+_MEMBERS, _USERS, _RECEIPTS, _EXPLAIN = "members of topics", "calls for users", "receipts", "explanations"
 
 
 class MembersChanged(NamedTuple):
-    """How many users became members of a topic, and how many ceased to be.
+    """How many users became members of a topic, and how many are no longer members.
 
-    `refused` are those who did not become members, because they are members of as many topics as may be.
+    `refused` are users that did not become members, because they have reached the limit of topic memberships.
     """
 
     added: int = 0
@@ -25,7 +26,7 @@ class MembersChanged(NamedTuple):
 
 
 class MembersPage(NamedTuple):
-    """Some members of a topic. `next` is after which one there are more, None if there are not."""
+    """A page of the members of a topic. Pass `next` as `after` to get the next page; it is None on the last page."""
 
     members: tuple[str, ...]
     next: str | None
@@ -33,28 +34,28 @@ class MembersPage(NamedTuple):
 
 @dataclass(frozen=True)
 class BackendCalls:
-    """The calls of a backend about its users. All of them may be repeated."""
+    """The calls of a backend about its users. All of them are idempotent."""
 
     calls: Calls
 
     def members(self, topic: str, after: str | None, deadline: float | None) -> Steps[MembersPage]:
-        """Return some members of a topic, those after one of them."""
+        """Return a page of the members of a topic: those after the name `after`."""
         query = query_of({"limit": _MOST_MEMBERS, "after": after})
         answer = yield from self._ask("GET", f"{_path_of(topic)}?{query}", deadline, _MEMBERS)
         return MembersPage(tuple(answer["members"]), answer["next"])
 
     def add_member(self, topic: str, user: str, deadline: float | None) -> Steps[None]:
-        """Let a user be a member of a topic."""
+        """Add a member to a topic."""
         yield from self._ask("PUT", f"{_path_of(topic)}/{quoted(user)}", deadline, _MEMBERS)
 
     def remove_member(self, topic: str, user: str, deadline: float | None) -> Steps[None]:
-        """Let a user be a member of a topic no more."""
+        """Remove a member from a topic."""
         yield from self._ask("DELETE", f"{_path_of(topic)}/{quoted(user)}", deadline, _MEMBERS)
 
     def change_members(
         self, topic: str, add: Iterable[str], remove: Iterable[str], deadline: float | None
     ) -> Steps[MembersChanged]:
-        """Let users be members of a topic, and others no more: in as many requests as that takes, first the latter."""
+        """Remove and then add members of a topic, in as many requests as it takes."""
         total = MembersChanged()
         changes = [*_changes("remove", list(remove)), *_changes("add", list(add))]
         for change in changes:
@@ -64,11 +65,11 @@ class BackendCalls:
         return total
 
     def export_user(self, user: str, deadline: float | None) -> Steps[dict[str, Any]]:
-        """Return everything that is kept of a user."""
+        """Return everything that is stored about a user."""
         return (yield from self._ask("GET", f"/v1/users/{quoted(user)}/export", deadline, _USERS))
 
     def erase_user(self, user: str, deadline: float | None) -> Steps[None]:
-        """Remove everything of a user."""
+        """Remove everything that is stored about a user."""
         yield from self._ask("DELETE", f"/v1/users/{quoted(user)}", deadline, _USERS)
 
     def disconnect_user(self, user: str, deadline: float | None) -> Steps[None]:
@@ -76,7 +77,7 @@ class BackendCalls:
         yield from self._ask("POST", f"/v1/users/{quoted(user)}/disconnect", deadline, _USERS)
 
     def receipts(self, id: str, deadline: float | None) -> Steps[list[Receipt]]:
-        """Return what became of a notification."""
+        """Return the receipts of a notification."""
         request = Request("GET", f"{NOTIFICATIONS}/{quoted(id)}", self.calls.headers())
         answer = yield from self.calls.ask(request, deadline)
         document = answer.json()
@@ -85,7 +86,7 @@ class BackendCalls:
         return [read_receipt(receipt) for receipt in document["receipts"]]
 
     def explain(self, notification: Mapping[str, Any], deadline: float | None) -> Steps[list[Explanation]]:
-        """Return what would happen with a notification on each of its channels."""
+        """Return what would happen to a notification on each of its channels."""
         body = encode(notification)
         yield from self._require_explanations(deadline)
         request = Request("POST", f"{NOTIFICATIONS}?dry_run=explain", self.calls.headers(JSON), body)
@@ -93,14 +94,14 @@ class BackendCalls:
         return [read_explanation(recipient) for recipient in answer.json()["recipients"]]
 
     def _require_explanations(self, deadline: float | None) -> Steps[None]:
-        """Refuse an older service: it would not explain the notification, but publish it.
+        """Reject an older service: it would not explain the notification, but publish it.
 
         Raises:
             TooOld
         """
         answer = yield from self.calls.answer(Request("GET", "/v1/inbox/counts", {}), deadline)
         answer.check_sender()
-        if answer.status == 404:  # else it asks for a token
+        if answer.status == 404:  # newer services answer 401: there is no token
             raise answer.too_old(_EXPLAIN)
 
     def _ask(
@@ -116,7 +117,7 @@ def _path_of(topic: str) -> str:
     return f"/v1/topics/{quoted(topic)}/members"
 
 
-def _changes(member: str, users: Sequence[str]) -> Iterator[dict[str, Sequence[str]]]:
-    """Yield the bodies of requests that name all of the users."""
+def _changes(field: str, users: Sequence[str]) -> Iterator[dict[str, Sequence[str]]]:
+    """Yield the bodies of the requests that name all of the users."""
     for first in range(0, len(users), _MOST_MEMBERS):
-        yield {member: users[first : first + _MOST_MEMBERS]}
+        yield {field: users[first : first + _MOST_MEMBERS]}

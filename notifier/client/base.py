@@ -1,4 +1,4 @@
-"""What the clients for threads and for asyncio share: everything but waiting."""
+"""The common parts of the clients for threads and for asyncio: everything except waiting."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -16,11 +16,11 @@ from notifier.client.inbox_calls import InboxCalls
 from notifier.client.steps import Close, Connect, FetchToken, Receive, Send, Step, Wait
 from notifier.client.stream import Listener
 
-Token = TypeVar("Token")  # what a caller's function gives: a token, or for asyncio perhaps something to await
+Token = TypeVar("Token")  # what a caller's function returns: a token, or for asyncio perhaps an awaitable of one
 
 
 class ClientBase:
-    """A configured client. `timeout` is for one attempt, `deadline` for a call with all of them, in seconds."""
+    """A configured client. `timeout` limits one attempt, `deadline` a call with all its attempts, in seconds."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ClientBase:
 
     @property
     def url(self) -> str:
-        """Where the service is."""
+        """The URL of the service."""
         return self._configuration.url
 
     def _listener(
@@ -58,13 +58,13 @@ class ClientBase:
         return InboxCalls(self._calls, self._static(token)())
 
     def _static(self, token: str | None) -> Callable[[], str]:
-        """Return what gives always the same token."""
+        """Return a function that always returns the same token."""
         given = token or self._configuration.token
         return lambda: require_token(given)
 
 
 class Reading:
-    """The answer to an exchange, while it is read: it may neither take too long nor be too long."""
+    """Reads the answer to an exchange within its timeout and a size limit."""
 
     def __init__(self, base: str, step: Exchange, clock: Callable[[], float]) -> None:
         request = step.request
@@ -81,28 +81,28 @@ class Reading:
         self._body = bytearray()
 
     def add(self, part: bytes) -> None:
-        """Take a part of the body.
+        """Add a part of the body.
 
         Raises:
-            httpx.ReadTimeout: it shall be no longer.
+            httpx.ReadTimeout: the body takes too long, or is too long.
         """
         self._body += part
         if self._clock() > self._end or len(self._body) > MAX_ANSWER:
             raise httpx.ReadTimeout("the answer does not end")
 
     def answer(self, status: int, headers: Mapping[str, str]) -> Answer:
-        """Return the whole."""
+        """Return the whole answer."""
         return Answer(self.url, status, headers, bytes(self._body))
 
     def failed(self, error: Exception) -> Unreachable:
-        """Return what an error of the library means."""
+        """Return an error of the library as an outcome of the exchange."""
         return failure(self.url, error)
 
 
 class StreamBase(Generic[Token]):
-    """A stream: what is to be done next, and who does it.
+    """A stream: the next step of its listener, and the methods that carry steps out.
 
-    A step that was interrupted is done again, so a call for the next event may be cancelled and repeated.
+    A step that was interrupted is carried out again, so a call for the next event may be cancelled and repeated.
     """
 
     def __init__(self, listener: Listener, configuration: Configuration, get_token: Callable[[], Token]) -> None:
@@ -123,12 +123,12 @@ class StreamBase(Generic[Token]):
 
     @property
     def position(self) -> Position | None:
-        """Where to resume after the last event: give it to `listen` as `since`. None before the first connection."""
+        """Where to resume after the last event: pass it to `listen` as `since`. None before the first connection."""
         return self._listener.position
 
     @property
     def counts(self) -> Counts | None:
-        """How the user's inbox stands, by the last word of the service. None before that, or if it has no inboxes."""
+        """The latest counts of the user's inbox. None before the first connection, or if the service has no inboxes."""
         return self._listener.counts
 
     def _next_step(self) -> Step:
@@ -138,7 +138,7 @@ class StreamBase(Generic[Token]):
 
     def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Send):
-            self._done(None)  # once given to the library, a text is on its way whatever happens
+            self._done(None)  # the library may send the text even if the call is cancelled
         return self._verbs[type(step)](*step)
 
     def _done(self, outcome: object) -> None:

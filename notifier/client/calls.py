@@ -1,7 +1,7 @@
-"""What each call asks of the service, how often, and what it makes of the answers: without I/O.
+"""The calls of a client without I/O: their requests, retries and results.
 
-A call is a generator. It yields what is to be done, an `Exchange` or a `Pause`, is sent what came of it, and returns
-its result. The two clients only carry the steps out, one with threads and one with asyncio.
+A call is a generator. It yields steps, an `Exchange` or a `Pause`, is sent their outcomes, and returns its result. The
+two clients only carry the steps out, one for threads and one for asyncio.
 """
 
 import itertools
@@ -26,14 +26,14 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 10.0  # seconds, before jitter
 
 
 class Exchange(NamedTuple):
-    """Send a request; the outcome is an `Answer`, or `Unreachable` if none came within so many seconds."""
+    """Send a request; the outcome is an `Answer`, or `Unreachable` after `timeout` seconds without one."""
 
     request: Request
     timeout: float
 
 
 class Pause(NamedTuple):
-    """Wait so many seconds."""
+    """Wait this many seconds."""
 
     seconds: float
 
@@ -44,7 +44,7 @@ Steps = Generator[Exchange | Pause, Outcome, T]
 
 @dataclass
 class Calls:
-    """The calls to one service. Times are in seconds; `deadline` is for a call with all its attempts."""
+    """The calls to one service. `timeout` limits one attempt, `deadline` a call with all its attempts, in seconds."""
 
     url: str
     api_key: str | None
@@ -72,18 +72,18 @@ class Calls:
         return Accepted(document["id"], document["cursor"])
 
     def publish_batch(self, batch: Batch, deadline: float | None) -> Steps[list[Published | ProblemError]]:
-        """Publish a batch; lines that cannot go are answered in their place."""
+        """Publish a batch. The results are in the order of the lines; lines that cannot be sent are problems."""
         results = yield from self._publish_lines(batch, self._end(deadline))
         numbered = enumerate(batch.lines, batch.offset + 1)
         return [line if isinstance(line, ProblemError) else results[number] for number, line in numbered]
 
     def recall(self, id: str, deadline: float | None) -> Steps[None]:
-        """Take a notification back."""
+        """Recall a notification."""
         request = Request("DELETE", f"{NOTIFICATIONS}/{quoted(id)}", self.headers())
         tries = itertools.count()
         answer = yield from self._attempts(request, self._end(deadline), on_try=lambda: next(tries))
         if answer.status == 404 and next(tries) > 1:
-            answer.check_sender()  # an earlier attempt has done it, and its answer was lost
+            answer.check_sender()  # an earlier attempt has recalled it, and its answer was lost
             return
         answer.checked()
 
@@ -93,13 +93,13 @@ class Calls:
         return list((yield from self.ask(request, deadline)).json()["channels"])
 
     def status(self, deadline: float | None) -> Steps[dict[str, Any]]:
-        """Return with what the service runs."""
+        """Return the configuration of the worker that answers."""
         return dict((yield from self.ask(Request("GET", "/v1/status", self.headers()), deadline)).json())
 
     def ask(self, request: Request, deadline: float | None, part: str | None = None) -> Steps[Answer]:
         """Send a request that may be repeated, and return the answer if it is a success.
 
-        `part` is of what older services know nothing, where the request is for such a thing.
+        `part` names the part of the service that the request needs, if older services do not have it.
         """
         answer = yield from self.answer(request, deadline)
         answer.check_sender()
@@ -108,11 +108,11 @@ class Calls:
         return answer.checked()
 
     def answer(self, request: Request, deadline: float | None) -> Steps[Answer]:
-        """Send a request that may be repeated, and return the answer, whatever it is."""
+        """Send a request that may be repeated, and return the answer, also if it is an error."""
         return (yield from self._attempts(request, self._end(deadline)))
 
     def headers(self, kind: str | None = None) -> dict[str, str]:
-        """Return the headers of a request with the API key, and with a body of this kind if there is one.
+        """Return the headers of a request with the API key; `kind` is the content type of the body, if there is one.
 
         Raises:
             ConfigurationError: there is no API key.
@@ -123,13 +123,13 @@ class Calls:
         return headers | {"Content-Type": kind} if kind else headers
 
     def _publish_lines(self, batch: Batch, end: float) -> Steps[dict[int, Published | ProblemError]]:
-        """Publish lines, in more requests where they are too much for one, and return the results by their numbers."""
+        """Publish lines, in several requests if they are too much for one, and return the results by their numbers."""
         if batch.is_empty:
             return {}
         headers = self.headers(NDJSON) | {"Idempotency-Key": batch.key}
         request = Request("POST", NOTIFICATIONS, headers, batch.body())
         answer = yield from self._attempts(request, end, wants_again=_is_unfinished)
-        if answer.status == 413 and len(batch.lines) > 1:  # also a proxy's
+        if answer.status == 413 and len(batch.lines) > 1:  # also if a proxy answers it
             return (yield from self._publish_parts(batch.parts(len(batch.lines) // 2), end))
         if answer.status == 413:
             return {batch.offset + 1: answer.checked_problem()}
@@ -157,7 +157,9 @@ class Calls:
         wants_again: Callable[[Answer], bool] = lambda answer: False,
         on_try: Callable[[], object] = lambda: None,
     ) -> Steps[Answer]:
-        """Send a request until there is an answer that will not change by itself, or the time is over.
+        """Send a request until its answer is final, or the deadline has passed.
+
+        `wants_again` returns whether an answer of the service must be retried; `on_try` is called before each attempt.
 
         Raises:
             Unreachable: the last attempt had no answer.
@@ -170,12 +172,12 @@ class Calls:
             pause = self._pause(failures, outcome)
             if self.clock() + pause >= end or (isinstance(outcome, Unreachable) and outcome.is_permanent):
                 return _or_raise(outcome)
-            logger.warning("%s; the next try is in %.1f seconds", _why(outcome), pause)
+            logger.warning("%s; retrying in %.1f seconds", _why(outcome), pause)
             yield Pause(pause)
         raise AssertionError("unreachable")
 
     def _pause(self, failures: int, outcome: Outcome) -> float:
-        """Return how long to wait: with full jitter, and never less than the service asks for."""
+        """Return how long to wait, in seconds: with full jitter, and never less than the service asks for."""
         jitter = self.random() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures, 10))
         asked = outcome.retry_after if isinstance(outcome, Answer) else None
         return (asked or 0) + jitter
@@ -185,24 +187,24 @@ class Calls:
 
 
 def new_key() -> str:
-    """Return an idempotency key that nobody else has."""
+    """Return a random idempotency key."""
     return uuid.uuid4().hex
 
 
 def quoted(name: str) -> str:
-    """Return a name as a part of a path.
+    """Return a name escaped as a part of a path.
 
     Raises:
-        ConfigurationError: it is no Unicode, as an argument of a command may be.
+        ConfigurationError: it is not valid Unicode, as an argument of a command may be.
     """
     return _quote(lambda: quote(name, safe=""))
 
 
 def query_of(items: Mapping[str, object]) -> str:
-    """Return a query of these items, without those that are None; a list is several.
+    """Return a query string of these items, without those that are None. A list becomes several parameters.
 
     Raises:
-        ConfigurationError: as above.
+        ConfigurationError: see `quoted`.
     """
     given = {name: value for name, value in items.items() if value is not None}
     return _quote(lambda: urlencode(given, doseq=True))
@@ -212,7 +214,7 @@ def _quote(how: Callable[[], str]) -> str:
     try:
         return how()
     except UnicodeEncodeError as error:
-        raise ConfigurationError(f"{error.object!r} is no Unicode, so it names nothing.") from error
+        raise ConfigurationError(f"{error.object!r} is not valid Unicode.") from error
 
 
 def _or_raise(outcome: Outcome) -> Answer:
@@ -227,16 +229,16 @@ def _why(outcome: Outcome) -> str:
 
 
 def _is_unfinished(answer: Answer) -> bool:
-    """Tell whether a line of a batch failed for a while only: its repetition doubles nothing."""
+    """Return whether a line of a batch failed temporarily. A retry does not publish the other lines again."""
     if answer.status != 200 or "notifier-version" not in answer.headers:
         return False
     return any(isinstance(result, ProblemError) and result.is_temporary for result in answer.lines().values())
 
 
 def _taken(batch: Batch, results: Mapping[int, Published | ProblemError]) -> int:
-    """Return how many of the first lines the service has looked at.
+    """Return how many lines the service has read, from the first.
 
-    Where it does not look at all of them, its last answer says that they were too many or too large.
+    If it has not read all, its last answer says that there were too many, or that they were too large.
     """
     numbers = [number for number, line in enumerate(batch.lines, batch.offset + 1) if isinstance(line, bytes)]
     if all(number in results for number in numbers):
@@ -245,10 +247,10 @@ def _taken(batch: Batch, results: Mapping[int, Published | ProblemError]) -> int
 
 
 def _only(answer: Answer, results: Mapping[int, Published | ProblemError]) -> ProblemError:
-    """Return why the service did not look at a single line.
+    """Return why the service did not read a batch of a single line.
 
     Raises:
-        NotNotifier: no reason is given.
+        NotNotifier: the answer gives no reason.
     """
     for result in results.values():
         if isinstance(result, ProblemError):

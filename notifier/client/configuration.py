@@ -1,4 +1,4 @@
-"""What a client is given: by its arguments, else by the environment."""
+"""Configuration of a client: from its arguments, or from the environment."""
 
 import os
 import ssl
@@ -14,13 +14,13 @@ from notifier.client.errors import ConfigurationError, Unreachable
 from notifier.client.stream import SUBPROTOCOL
 
 URL, API_KEY, TOKEN = "NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN"
-MAX_ANSWER = 64 << 20  # bytes: more than any batch is answered with
+MAX_ANSWER = 64 << 20  # bytes: more than the answer to any batch
 MAX_FRAME = 16 << 20  # bytes
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 class Configuration(NamedTuple):
-    """Where the service is, and who we are. `url` has no slash at its end."""
+    """The URL of the service, without a slash at its end, and the credentials."""
 
     url: str
     api_key: str | None
@@ -30,7 +30,7 @@ class Configuration(NamedTuple):
     def of(
         cls, url: str | None, api_key: str | None, token: str | None, environ: Mapping[str, str] = os.environ
     ) -> "Configuration":
-        """Return what the arguments say, and where they say nothing, the environment.
+        """Return the configuration. Arguments that are None or empty are taken from the environment.
 
         Raises:
             ConfigurationError
@@ -43,11 +43,11 @@ class Configuration(NamedTuple):
 
     @property
     def stream_url(self) -> str:
-        """Where WebSockets are opened."""
+        """The URL of the stream."""
         return "ws" + self.url.removeprefix("http") + "/v1/stream"
 
     def handshake(self, token: str, timeout: float) -> dict[str, Any]:
-        """Return the options with which the library opens a WebSocket."""
+        """Return the options of the library's `connect`."""
         return {
             "additional_headers": {"Authorization": f"Bearer {token}"},
             "subprotocols": [Subprotocol(SUBPROTOCOL)],
@@ -59,26 +59,26 @@ class Configuration(NamedTuple):
         }
 
     def refusal(self, response: Response) -> Answer:
-        """Return what was answered to the handshake instead of a WebSocket."""
+        """Return the answer to a handshake that was rejected."""
         headers = {name.lower(): value for name, value in response.headers.raw_items()}
         return Answer(self.url, response.status_code, headers, bytes(response.body))
 
 
 def require_token(token: str | None) -> str:
-    """Return a user's token.
+    """Return the token of a user.
 
     Raises:
-        ConfigurationError: there is none, or it is an API key.
+        ConfigurationError: it is None or empty, or it is an API key.
     """
     if not token:
         raise ConfigurationError("A user's token is needed: give token or get_token, or set NOTIFIER_TOKEN.")
     if token.startswith("nk_"):
-        raise ConfigurationError("This is an API key and no user's token: listening needs a token.")
+        raise ConfigurationError("This is an API key, not a user's token: listening needs a token.")
     return _secret("token", token) or token
 
 
 def failure(url: str, error: Exception) -> Unreachable:
-    """Return what an error of a library means."""
+    """Return an error of a library as the one that callers catch."""
     text = str(error) or type(error).__name__
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Unreachable(f"The certificate of {url} is not trusted: {text}", is_permanent=True)
@@ -88,20 +88,20 @@ def failure(url: str, error: Exception) -> Unreachable:
 def _service_url(text: str) -> str:
     parts = urlsplit(text)
     try:
-        parts.port  # noqa: B018 - raises where it is no number
+        parts.port  # noqa: B018 - raises if it is not a number
         (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ConfigurationError(f"The URL {text} is wrong: {error}.") from error
     if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigurationError(f"{text} is no URL of a service: it must look like https://notify.example.com.")
+        raise ConfigurationError(f"{text} is not the URL of a service: it must look like https://notify.example.com.")
     if parts.path.rstrip("/").endswith(("/v1", "/v1/stream", "/v1/notifications")):
-        raise ConfigurationError(f"{text} is a URL within the service: leave out /v1 and what follows.")
+        raise ConfigurationError(f"{text} is a URL within the service: leave out /v1 and everything after it.")
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
 def _secret(name: str, text: str | None) -> str | None:
     if text is not None and not (text.isascii() and text.isprintable() and " " not in text):
-        raise ConfigurationError(f"The {name} has blanks, line breaks or letters that no {name} has.")
+        raise ConfigurationError(f"The {name} contains spaces, line breaks or other characters that no {name} has.")
     return text or None
 
 

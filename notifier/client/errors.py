@@ -1,14 +1,14 @@
-"""What can go wrong for a client, as one tree.
+"""The errors of a client, as one tree.
 
 NotifierError
-|-- ConfigurationError   the client was given a wrong URL, key or token, or none
-|-- ProblemError         the service refused, and says why
-|-- Unreachable          no answer came before the deadline
+|-- ConfigurationError   the URL, API key or token is missing or wrong
+|-- ProblemError         the service rejected a request, and says why
+|-- Unreachable          there was no answer before the deadline
 |-- NotNotifier          something else answers at this URL, for example a proxy
-|-- VersionError         the service and this client do not fit
-|   |-- TooOld           the service is older than what this client needs
-|   `-- TooNew           the service is newer than what this client knows
-`-- StreamClosed         the service ended a stream and wants the client to stay away
+|-- VersionError         the versions of the service and of this client are incompatible
+|   |-- TooOld           the service is older than this client needs
+|   `-- TooNew           the service is newer than this client supports
+`-- StreamClosed         the service ended a stream, and the client must not reconnect
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class NotifierError(Exception):
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong with what was sent: a JSON pointer to it, a stable code, a sentence."""
+    """One fault of a request: a JSON pointer to it, a stable code, a sentence for people."""
 
     pointer: str
     code: str
@@ -28,14 +28,14 @@ class Fault(NamedTuple):
 
 
 class ConfigurationError(NotifierError, ValueError):
-    """The client cannot work with what it was given."""
+    """An argument or variable of the client is missing or wrong."""
 
 
 class ProblemError(NotifierError):
-    """The service refused a request: docs/errors.md lists the codes.
+    """The service rejected a request: docs/errors.md lists the codes.
 
-    `faults` are what is wrong with what was sent, `request_id` is what the service's log has it under, `retry_after`
-    is in seconds, and `document` is the whole problem as it came.
+    `faults` say what is wrong in the body, `request_id` identifies the request in the log of the service,
+    `retry_after` is in seconds, and `document` is the whole problem as received.
     """
 
     def __init__(self, document: Mapping[str, Any], retry_after: float | None = None) -> None:
@@ -51,12 +51,12 @@ class ProblemError(NotifierError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the same request may fare better later. A client says so only after its deadline."""
+        """Whether the same request may succeed later. A client retries such requests until its deadline."""
         return self.status in (408, 429, 502, 503, 504) or self.code in ("idempotency_in_flight", "incomplete_body")
 
     @property
     def pointers(self) -> list[str]:
-        """JSON pointers to what is wrong with what was sent."""
+        """JSON pointers to the faults in the body."""
         return [fault.pointer for fault in self.faults]
 
     def _text(self) -> str:
@@ -66,39 +66,39 @@ class ProblemError(NotifierError):
 
 
 class Unreachable(NotifierError):
-    """No answer came. `is_permanent` where another try would not help, as with an untrusted certificate."""
+    """There was no answer. `is_permanent`: a retry would not help, as with an untrusted certificate."""
 
     def __init__(self, text: str, is_permanent: bool = False) -> None:
         super().__init__(text)
         self.is_permanent = is_permanent
 
     def with_advice(self) -> "Unreachable":
-        """Return it as the last word, when there is no further try."""
+        """Return the error with advice, for when there is no retry."""
         advice = "" if self.is_permanent else " Check the URL, and whether the service runs."
         return Unreachable(f"{self}.{advice}", self.is_permanent)
 
 
 class NotNotifier(NotifierError):
-    """What answers at this URL is no Notifier."""
+    """The server at this URL is not Notifier."""
 
 
 class VersionError(NotifierError):
-    """The service and this client do not fit."""
+    """The versions of the service and of this client are incompatible."""
 
 
 class TooOld(VersionError):
-    """The service is older than what this client needs: update the service."""
+    """The service is older than this client needs: update the service."""
 
 
 class TooNew(VersionError):
-    """The service is newer than what this client knows: update the client."""
+    """The service is newer than this client supports: update the client."""
 
 
 class StreamClosed(NotifierError):
-    """The service ended the stream with a code that means "stay away"."""
+    """The service ended the stream with a code that forbids to reconnect."""
 
     def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"The service ended the stream for good: {code} {reason}".rstrip() + ".")
+        super().__init__(f"The service ended the stream permanently: {code} {reason}".rstrip() + ".")
         self.code = code
         self.reason = reason
 

@@ -1,4 +1,4 @@
-"""What comes on a stream, and where to resume it."""
+"""Events of a stream, and positions from which it can be resumed."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from notifier.client.inbox import Change, Counts
 
 
 class Position(NamedTuple):
-    """Where to resume: everything up to `cursor` has come, and `seen` names what may come again."""
+    """Where to resume. Everything up to `cursor` was received; `seen` has the ids that may be received again."""
 
     cursor: str
     seen: tuple[str, ...] = ()
@@ -15,7 +15,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Received:
-    """A notification. `notification` has its members, as docs/protocol.md lists them; `replay` if it was missed."""
+    """A notification. `notification` has its fields, see docs/protocol.md. `replay`: it is replayed, not live."""
 
     id: str
     channel: str
@@ -26,7 +26,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Removed:
-    """A notification was recalled; it may be one that never came."""
+    """A notification was recalled. It may be one that was never received."""
 
     id: str
     channel: str
@@ -35,18 +35,18 @@ class Removed:
 
 @dataclass(frozen=True)
 class Lost:
-    """Something of these channels is gone for good: load your state anew."""
+    """Notifications of these channels are lost permanently: load your state again."""
 
     channels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class State:
-    """How the user's inbox stands, and what has changed it; comes to a stream that was asked for with `inbox=True`.
+    """The counts of the user's inbox, and what changed it. Streams with `inbox=True` receive it.
 
-    `changes` is empty where only the counts changed, as by a new notification. `topics` are those that the user is a
-    member of, at the beginning and where that has changed. With `reload`, `changes` does not say everything: load a
-    list that is shown anew. So it is at the beginning, where something was missed, and after other topics or mutes.
+    `changes` is empty if only the counts changed, as by a new notification. `topics` are the topics that the user is
+    a member of; it is None unless they changed, or the stream has just begun. With `reload`, `changes` is incomplete:
+    fetch the list again. This happens at the beginning, after missed changes, and when topics or mutes changed.
     """
 
     counts: Counts

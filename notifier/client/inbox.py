@@ -1,19 +1,19 @@
-"""What the service tells of a user's inbox."""
+"""A user's inbox, as answers and `state` frames of the service describe it."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
-Status = Literal["all", "unread", "archived"]  # "all" is what is not archived
+Status = Literal["all", "unread", "archived"]  # "all" excludes archived items
 Action = Literal["seen", "read", "unread", "archive", "unarchive"]
 ACTIONS = get_args(Action)
 
 
 class Counts(NamedTuple):
-    """How an inbox stands: how many items that are not muted have not been read, and not been seen.
+    """How many items of an inbox are unread, and unseen; muted items do not count.
 
-    `revision` rises with every change of the user's flags, mutes or memberships. At `expires_at` the next item expires,
-    so the counts change by themselves then.
+    `revision` increases with every change of the user's flags, mutes or memberships. At `expires_at` the next item
+    expires, which changes the counts without a change of the revision.
     """
 
     unread: int
@@ -23,9 +23,9 @@ class Counts(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A notification in an inbox. `notification` has its members, as docs/http-api.md lists them.
+    """A notification in an inbox. `notification` has its fields, see docs/http-api.md.
 
-    What is archived is read, and what is read is seen. What is `muted` is not counted.
+    Archived items are read, and read items are seen. Items that are `muted` are not counted.
     """
 
     id: str
@@ -39,10 +39,10 @@ class Item(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A part of an inbox, the newest items first.
+    """A page of an inbox, the newest items first.
 
-    `next` is what to give as `before` for the next page; None on the last one. Everything up to `cursor` was looked at:
-    an action up to it spares what came later.
+    Pass `next` as `before` to get the next page; it is None on the last page. The page was read at `cursor`: an action
+    up to it does not include items that arrived later.
     """
 
     items: tuple[Item, ...]
@@ -52,7 +52,7 @@ class Page(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """What came of an action. `unknown` are the ids that are not in this inbox."""
+    """The result of an action. `unknown` are the ids that are not in this inbox."""
 
     counts: Counts
     changed: bool
@@ -60,14 +60,14 @@ class Marked(NamedTuple):
 
 
 class Mutes(NamedTuple):
-    """The types and topics whose notifications shall neither be pushed nor counted."""
+    """The types and topics whose notifications are neither pushed nor counted."""
 
     types: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
 
 
 class Change(NamedTuple):
-    """What changed an inbox: one of the actions, for `ids` or for all up to a cursor, or "mutes" or "topics"."""
+    """A change of an inbox: an action on `ids` or on all items up to a cursor, or "mutes" or "topics"."""
 
     revision: int
     action: str
@@ -76,35 +76,35 @@ class Change(NamedTuple):
 
 
 def read_counts(document: Mapping[str, Any]) -> Counts:
-    """Return how an inbox stands, as an answer or a frame tells it."""
+    """Return the counts in an answer or a frame."""
     counts = document["counts"]
     return Counts(counts["unread"], counts["unseen"], document["revision"], read_time(document.get("expires_at")))
 
 
 def read_page(document: Mapping[str, Any]) -> Page:
-    """Return a page, as an answer tells it."""
+    """Return the page in an answer."""
     items = tuple(_item(item) for item in document["items"])
     return Page(items, document["next"], document["cursor"], read_counts(document))
 
 
 def read_marked(document: Mapping[str, Any]) -> Marked:
-    """Return what came of an action, as an answer tells it."""
+    """Return the result of an action in an answer."""
     return Marked(read_counts(document), document["changed"], tuple(document["unknown"]))
 
 
 def read_mutes(document: Mapping[str, Any]) -> Mutes:
-    """Return what is muted, as an answer tells it."""
+    """Return the mutes in an answer."""
     return Mutes(tuple(document["types"]), tuple(document["topics"]))
 
 
 def read_change(document: Mapping[str, Any]) -> Change:
-    """Return a change, as a frame tells it."""
+    """Return a change in a frame."""
     ids = tuple(document.get("ids", ()))
     return Change(document["revision"], document["action"], ids, document.get("up_to"))
 
 
 def read_time(text: str | None) -> datetime | None:
-    """Return a time, where there is one."""
+    """Return a time; None if there is none."""
     return None if text is None else datetime.fromisoformat(text)
 
 

@@ -1,4 +1,4 @@
-"""What each call of an inbox asks of the service: without I/O, as `notifier.client.calls`."""
+"""The calls of an inbox, without I/O, as in `notifier.client.calls`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from notifier.client.notification import encode
 
 MOST_LISTED = 100  # items of a page
 _INBOX = "/v1/inbox"
-_PART = "inbox"  # which older services do not have
-Names = str | Iterable[str]  # one, or any of these
+_PART = "inbox"  # older services do not have it
+Names = str | Iterable[str]  # one name, or several
 
 
 class Filters(TypedDict, total=False):
-    """Which items a list shall have.
+    """Which items a list contains.
 
-    `status` is "all", the default: what is not archived; or "unread", or "archived". `type`, `topic` and `severity` are
-    one name, or several of which an item has any.
+    `status` is "unread", "archived", or "all", the default, which excludes archived items. `type`, `topic` and
+    `severity` are one name, or several of which an item must have one.
     """
 
     status: Status
@@ -64,24 +64,24 @@ class InboxCalls:
         return read_page((yield from self.calls.ask(request, deadline, _PART)).json())
 
     def counts(self, deadline: float | None) -> Steps[Counts]:
-        """Return how the inbox stands."""
+        """Return the counts of the inbox."""
         request = Request("GET", f"{_INBOX}/counts", self._headers())
         return read_counts((yield from self.calls.ask(request, deadline, _PART)).json())
 
     def act(self, action: Action, ids: Names | None, up_to: str | None, deadline: float | None) -> Steps[Marked]:
-        """Do something with items. The service refuses what names neither or both."""
+        """Carry out an action on items. The service rejects a call with neither or both of `ids` and `up_to`."""
         given = {"ids": None if ids is None else names_of(ids), "up_to": up_to}
-        aim = {name: value for name, value in given.items() if value is not None}
-        request = Request("POST", f"{_INBOX}/{action}", self._headers() | {"Content-Type": JSON}, encode(aim))
+        target = {name: value for name, value in given.items() if value is not None}
+        request = Request("POST", f"{_INBOX}/{action}", self._headers() | {"Content-Type": JSON}, encode(target))
         return read_marked((yield from self.calls.ask(request, deadline, _PART)).json())
 
     def mutes(self, deadline: float | None) -> Steps[Mutes]:
-        """Return what is muted."""
+        """Return the muted types and topics."""
         request = Request("GET", f"{_INBOX}/mutes", self._headers())
         return read_mutes((yield from self.calls.ask(request, deadline, _PART)).json())
 
     def set_mutes(self, types: Names, topics: Names, deadline: float | None) -> Steps[Mutes]:
-        """Mute these, and nothing else."""
+        """Mute these types and topics, and no others."""
         body = encode({"types": names_of(types), "topics": names_of(topics)})
         request = Request("PUT", f"{_INBOX}/mutes", self._headers() | {"Content-Type": JSON}, body)
         return read_mutes((yield from self.calls.ask(request, deadline, _PART)).json())
@@ -91,5 +91,5 @@ class InboxCalls:
 
 
 def names_of(names: Names) -> list[str]:
-    """Return the names that are given by one text or by several."""
+    """Return one name or several as a list."""
     return [names] if isinstance(names, str) else list(names)

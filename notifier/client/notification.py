@@ -1,4 +1,4 @@
-"""Notifications as a publisher writes them, and as lines of JSON on their way to the service."""
+"""Notifications as a publisher writes them, and as lines of JSON in requests."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 from notifier.client.errors import ProblemError
 
-BATCH_LINES, BATCH_BYTES = 1000, 1 << 19  # of a request: a service takes more unless told otherwise
+BATCH_LINES, BATCH_BYTES = 1000, 1 << 19  # of a request: less than the default limits of a service
 
 
 class To(TypedDict, total=False):
-    """Whom a notification is for: at least one of these."""
+    """The recipients of a notification: at least one of these fields."""
 
     users: Sequence[str]
     topics: Sequence[str]
@@ -18,7 +18,7 @@ class To(TypedDict, total=False):
 
 
 class Notification(TypedDict, total=False):
-    """The members of a notification; docs/http-api.md has their limits. `to` is needed."""
+    """The fields of a notification; docs/http-api.md has their limits. `to` is required."""
 
     to: To
     type: str
@@ -32,14 +32,14 @@ class Notification(TypedDict, total=False):
     retain: Literal["inbox", "history", "none"]
 
 
-Line = bytes | ProblemError  # a notification on its way, or why it cannot go
+Line = bytes | ProblemError  # an encoded notification, or why it cannot be sent
 
 
 class Batch(NamedTuple):
-    """What is published by one request.
+    """The lines that one request publishes.
 
-    The service makes each line's own idempotency key of `key` and of the line's number, which counts from `offset`.
-    So however lines are spread over requests, a line that is sent again is known again.
+    The service derives the idempotency key of each line from `key` and the line's number, which counts from `offset`.
+    So a line keeps its key, however lines are distributed over requests.
     """
 
     key: str
@@ -47,16 +47,16 @@ class Batch(NamedTuple):
     offset: int = 0
 
     def body(self) -> bytes:
-        """Return the lines as they go. Blank ones, which the service skips, keep the numbers right."""
+        """Return the body of the request. Empty lines, which the service skips, keep the numbers right."""
         return b"\n" * self.offset + b"\n".join(line if isinstance(line, bytes) else b"" for line in self.lines)
 
     def parts(self, count: int) -> tuple["Batch", "Batch"]:
-        """Return the same as two requests, of which the first has so many lines."""
+        """Return the batch as two requests, of which the first has `count` lines."""
         return self._replace(lines=self.lines[:count]), Batch(self.key, self.lines[count:], self.offset + count)
 
     @property
     def is_empty(self) -> bool:
-        """Whether no line of it can go."""
+        """Whether no line can be sent."""
         return not any(isinstance(line, bytes) for line in self.lines)
 
 
@@ -64,7 +64,7 @@ def encode(notification: Mapping[str, Any] | bytes) -> bytes:
     """Return a notification as one line of JSON. Bytes are a notification that is encoded already.
 
     Raises:
-        ProblemError: it cannot be JSON; it is the same problem as the service's.
+        ProblemError: it cannot be encoded; the problem is the one that the service answers with.
     """
     if isinstance(notification, bytes):
         line = notification.strip()
@@ -78,13 +78,13 @@ def encode(notification: Mapping[str, Any] | bytes) -> bytes:
 
 
 def malformed(detail: str) -> ProblemError:
-    """Return what the service would answer to a body that is no JSON object."""
+    """Return what the service answers to a body that is not a JSON object."""
     title = "The body is not a JSON object."
     return ProblemError({"status": 400, "code": "malformed_json", "title": title, "detail": detail})
 
 
 def block(job: str, number: int) -> tuple[str, int]:
-    """Return the key and the offset under which the line with this number, from 0, of a job is published."""
+    """Return the key and the offset of the request that publishes a line of a job. Lines are numbered from 0."""
     return f"{job}:{number // BATCH_LINES}", number % BATCH_LINES
 
 
@@ -97,7 +97,7 @@ class Batcher:
         self._count = self._bytes = 0
 
     def add(self, notification: Mapping[str, Any] | bytes) -> Iterator[Batch]:
-        """Take a notification; yield a batch if there is one without it."""
+        """Add a notification; yield a batch of the earlier ones if they fill one."""
         line: Line
         try:
             line = encode(notification)
@@ -110,7 +110,7 @@ class Batcher:
         self._bytes += size
 
     def rest(self) -> Iterator[Batch]:
-        """Yield what is left, if anything is."""
+        """Yield batches of the remaining notifications."""
         lines = self._lines
         while lines:
             key, offset = block(self._job, self._count)

@@ -1,4 +1,4 @@
-"""How far a stream has come, and what it received already: a resumed stream repeats its last seconds."""
+"""Progress of a stream: its cursor, and the ids that it has received. A resumed stream repeats its last seconds."""
 
 from notifier.client.errors import ConfigurationError
 from notifier.client.events import Position

@@ -1,4 +1,4 @@
-"""What became of a notification with those it was for, and what would become of one."""
+"""Receipts of a notification, and explanations of what would happen to one."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ from notifier.client.inbox import read_time
 
 
 class UserReceipt(NamedTuple):
-    """What a user did with a notification on the own channel, and when; None where that did not happen yet."""
+    """When a notification on a user's channel was delivered, read and archived; None: not yet."""
 
     channel: str
     stored_at: datetime
@@ -18,7 +18,7 @@ class UserReceipt(NamedTuple):
 
 
 class SharedReceipt(NamedTuple):
-    """How many users were delivered a notification to a topic or to all, have read it, and archived it."""
+    """How many users a notification on a topic or `all` was delivered to, and how many have read and archived it."""
 
     channel: str
     stored_at: datetime
@@ -31,9 +31,10 @@ Receipt = UserReceipt | SharedReceipt
 
 
 class Explanation(NamedTuple):
-    """What would happen with a notification on a channel, and why: docs/http-api.md has the reasons.
+    """What would happen to a notification on a channel, and why: docs/http-api.md has the reasons.
 
-    Of a topic, `members` tells it for the first of its members, by name, and `member_count` says how many there are.
+    For a topic, `members` has an explanation for each of its first members, by name, and `member_count` says how many
+    members it has.
     """
 
     channel: str
@@ -43,13 +44,13 @@ class Explanation(NamedTuple):
     counted: bool
     pushed: bool
     reason: str
-    user: str | None = None  # of a member of a topic
+    user: str | None = None  # set in the explanations of `members`
     member_count: int | None = None
     members: tuple["Explanation", ...] = ()
 
 
 def read_receipt(document: Mapping[str, Any]) -> Receipt:
-    """Return a receipt, as an answer tells it."""
+    """Return a receipt in an answer."""
     channel, stored = document["channel"], datetime.fromisoformat(document["stored_at"])
     if "delivered" in document:
         return SharedReceipt(channel, stored, document["delivered"], document["read"], document["archived"])
@@ -58,6 +59,6 @@ def read_receipt(document: Mapping[str, Any]) -> Receipt:
 
 
 def read_explanation(document: Mapping[str, Any]) -> Explanation:
-    """Return an explanation, as an answer tells it."""
+    """Return an explanation in an answer."""
     known = {name: document[name] for name in Explanation._fields if name in document}
     return Explanation(**known | {"members": tuple(read_explanation(member) for member in document.get("members", ()))})

@@ -1,4 +1,4 @@
-"""The steps of a stream: what its rules ask to be done, and what may come of it."""
+"""The steps of a stream, which `Listener` yields and a client carries out, and their outcomes."""
 
 from collections.abc import Generator
 from typing import Any, NamedTuple
@@ -20,41 +20,41 @@ class Connect(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Send a message; the outcome does not matter, since `Receive` tells of a connection that has ended."""
+    """Send a message; the outcome does not matter, since `Receive` reports a connection that has ended."""
 
     text: str
 
 
 class Receive(NamedTuple):
-    """Wait for a message; the outcome is its text, or `Closed`. Silence for so long is `Closed`, too."""
+    """Wait for a message; the outcome is its text, or `Closed`, which is also the outcome of a timeout (in seconds)."""
 
     timeout: float
 
 
 class Close(NamedTuple):
-    """Leave the connection."""
+    """Close the connection."""
 
 
 class Wait(NamedTuple):
-    """Wait so many seconds."""
+    """Wait this many seconds."""
 
     seconds: float
 
 
 class Emit(NamedTuple):
-    """Give the caller an event."""
+    """Return an event to the caller."""
 
     event: Event
 
 
 class Opened(NamedTuple):
-    """A WebSocket is open, and this is the subprotocol that the service has chosen."""
+    """A WebSocket is open. `subprotocol` is what the service has chosen."""
 
     subprotocol: str | None
 
 
 class Closed(NamedTuple):
-    """A connection has ended; 1006 where nobody said why."""
+    """A connection has ended. The code is 1006 if there was no close frame."""
 
     code: int
     reason: str = ""
@@ -62,5 +62,5 @@ class Closed(NamedTuple):
 
 Step = FetchToken | Connect | Send | Receive | Close | Wait | Emit
 Steps = Generator[Step, Any, None]
-SILENCE = Closed(HEARTBEAT_LOST, "nothing was heard")
+SILENCE = Closed(HEARTBEAT_LOST, "no message in time")
 BROKEN = Closed(1006, "the connection broke")

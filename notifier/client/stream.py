@@ -1,8 +1,8 @@
-"""The client's side of a stream, without I/O: what is to be done, and what to make of what comes.
+"""The client's side of a stream, without I/O.
 
-`Listener.steps` is a generator. It yields a step, is sent its outcome, and so on for as long as the stream is wanted:
-it connects, resumes by its cursor, drops what came twice, refreshes its token, and comes back after every end that is
-not for good. The clients carry the steps out. docs/protocol.md describes the wire.
+`Listener.steps` is a generator that yields steps and is sent their outcomes. It connects, resumes from its cursor,
+drops duplicates, refreshes its token, and reconnects after every end that is not permanent. The clients carry the
+steps out. docs/protocol.md describes the frames.
 """
 
 import json
@@ -38,20 +38,19 @@ logger = logging.getLogger("notifier.client")
 
 SUBPROTOCOL = "notifier.v1"
 TOKEN_REFUSED, OVERLOADED = 4001, 4004
-_STAY_AWAY = (1002, 1007, 1009)  # it would happen again
+_PERMANENT = (1002, 1007, 1009)  # close codes that a reconnect would end with again
 # Times are in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
-_STABLE_AFTER = 30.0  # else who is accepted and dropped at once would try every second
+_STABLE_AFTER = 30.0  # a shorter connection counts as a failure, so that pauses grow
 _ANSWER_WITHIN = 30.0  # the handshake and the welcome, each
 
 
 @dataclass
 class Listener:
-    """One stream of one user. `inbox` says whether `State` is to be emitted.
+    """One stream of one user. `inbox`: it emits `State`.
 
-    `deadline` is how long the first connection may take; one that was there once is sought for ever.
-    `may_refresh` says whether another `FetchToken` may bring another token. `is_welcome` tells whether there was a
-    welcome yet.
+    The initial connect must succeed within `deadline`; afterwards it reconnects indefinitely. `may_refresh`: another
+    `FetchToken` may return another token. `is_welcome`: the stream was connected at least once.
     """
 
     topics: Sequence[str] = ()
@@ -67,7 +66,7 @@ class Listener:
     _refusals: int = field(default=0, init=False)  # of tokens, in a row
     is_welcome: bool = field(default=False, init=False)
     counts: Counts | None = field(default=None, init=False)  # None before the welcome of a service that has inboxes
-    _come_back_in: float | None = field(default=None, init=False)
+    _reconnect_in: float | None = field(default=None, init=False)  # what the service asks for
     _acks: Acks = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,31 +75,31 @@ class Listener:
 
     @property
     def position(self) -> Position | None:
-        """Where to resume after the last event that was emitted."""
+        """Where to resume after the last emitted event."""
         return self._progress.position
 
     def steps(self) -> Steps:
-        """Listen. Ends by an exception only.
+        """Yield the steps of the stream. Only an exception ends it.
 
         Raises:
-            ProblemError: the service refuses the token or a topic.
-            StreamClosed: it wants us to stay away.
-            NotNotifier, TooOld, TooNew: something else answers.
-            Unreachable: there was no first connection within the deadline.
+            ProblemError: the service rejects the token or a topic.
+            StreamClosed: the service forbids to reconnect.
+            NotNotifier, TooOld, TooNew: the answer is from another server, or an incompatible version.
+            Unreachable: the initial connect did not succeed within the deadline.
         """
         end = self.clock() + self.deadline
         while True:
-            self._come_back_in = None
+            self._reconnect_in = None
             ended = yield from self._attempt()
             yield Close()
             pause = self._pause_after(ended)
             if not self.is_welcome and self.clock() + pause > end:
                 raise _unreachable(ended)
-            logger.warning("%s; the next try is in %.1f seconds", _why(ended), pause)
+            logger.warning("%s; retrying in %.1f seconds", _why(ended), pause)
             yield Wait(pause)
 
     def _attempt(self) -> Generator[Step, Any, "Closed | Unreachable | Answer | Exception"]:
-        """Connect and stay connected; return how that ended."""
+        """Connect, and stay connected; return how the connection ended."""
         if self._token is None:
             token = yield FetchToken()
             if isinstance(token, Exception):
@@ -112,7 +111,7 @@ class Listener:
         if not isinstance(opened, Opened):
             return opened  # type: ignore[no-any-return]
         if opened.subprotocol != SUBPROTOCOL:
-            raise NotNotifier(f"What answers accepts WebSockets, but does not speak {SUBPROTOCOL}: check the URL.")
+            raise NotNotifier(f"The server accepts WebSockets, but not the subprotocol {SUBPROTOCOL}: check the URL.")
         self._acks.connect()
         yield Send(self._hello())
         return (yield from self._converse())
@@ -126,7 +125,7 @@ class Listener:
     def _converse(self) -> Generator[Step, Any, Closed]:
         silence, began = _ANSWER_WITHIN, self.clock()
         while True:
-            text = yield from self._hear(silence)
+            text = yield from self._next_message(silence)
             if isinstance(text, Closed):
                 if self.clock() - began > _STABLE_AFTER:
                     self._failures = 0
@@ -136,8 +135,8 @@ class Listener:
                 silence = 2.0 * frame["heartbeat"]
             yield from self._receive(frame)
 
-    def _hear(self, silence: float) -> Generator[Step, Any, str | Closed]:
-        """Wait for a message; if an acknowledgement is due before one comes, send it."""
+    def _next_message(self, silence: float) -> Generator[Step, Any, str | Closed]:
+        """Wait for a message; if an acknowledgement is due before one arrives, send it."""
         patience = self._acks.patience
         if patience is not None and patience > 0:
             text: str | Closed = yield Receive(patience)
@@ -148,25 +147,25 @@ class Listener:
         return (yield Receive(silence))  # type: ignore[no-any-return]
 
     def take_ack(self) -> str | None:
-        """Return the frame that acknowledges what was emitted, if that was not done yet."""
+        """Return the frame that acknowledges the emitted notifications; None if all are acknowledged."""
         return self._acks.take(self._progress.cursor)
 
     def _receive(self, frame: dict[str, Any]) -> Steps:
         match frame["type"]:
             case "welcome":
                 self.is_welcome, self._refusals = True, 0
-                if self._progress.cursor is None:  # with one of our own the replay is yet to come, and may be cut
+                if self._progress.cursor is None:  # otherwise the replay follows, and may be interrupted
                     self._progress.reach(frame["cursor"])
                 self._acks.welcome(self._progress.cursor, "counts" in frame)
                 yield from _lost(frame["lost"])
-                yield from self._stand(frame)
+                yield from self._update_inbox(frame)
             case "state":
-                yield from self._stand(frame)
+                yield from self._update_inbox(frame)
             case "notification":
                 notification, channel, cursor = frame["notification"], frame["channel"], frame["cursor"]
                 if self._progress.is_new(notification["id"], cursor):
                     replay = frame.get("replay", False)
-                    self._acks.owe()
+                    self._acks.emit()
                     yield Emit(Received(notification["id"], channel, cursor, replay, notification))
             case "removed":
                 if self._progress.is_new("-" + frame["id"], frame["cursor"]):
@@ -180,15 +179,15 @@ class Listener:
             case "ok" if frame.get("ref") == "auth":
                 self._require_topics(frame["topics"])
             case "error" if frame.get("ref") == "auth":
-                # The old token is good for a while yet, and its end will ask again.
-                logger.warning("The fresh token is refused: %s", ProblemError(frame["problem"]))
+                # The old token is still valid for a while. When it expires, a new one is fetched again.
+                logger.warning("The new token was rejected: %s", ProblemError(frame["problem"]))
             case "error":
                 raise ProblemError(frame["problem"])
             case "drain":
-                self._come_back_in = frame["retry_after_ms"] / 1000
+                self._reconnect_in = frame["retry_after_ms"] / 1000
 
-    def _stand(self, frame: dict[str, Any]) -> Steps:
-        """Note how the inbox stands, and give it on where that is wanted."""
+    def _update_inbox(self, frame: dict[str, Any]) -> Steps:
+        """Store the counts of the inbox, and emit the state if the caller wants it."""
         known, self.counts = self.counts, read_counts(frame) if "counts" in frame else None
         if self.inbox and self.counts:  # an older service has no inboxes
             yield Emit(_state(frame, self.counts, known))
@@ -198,7 +197,7 @@ class Listener:
             return
         token = yield FetchToken()
         if isinstance(token, Exception):
-            logger.warning("No fresh token: %s", token)
+            logger.warning("Fetching a new token failed: %s", token)
             return
         self._token = token
         yield Send(json.dumps({"type": "auth", "ref": "auth", "token": token}))
@@ -206,18 +205,18 @@ class Listener:
     def _require_topics(self, granted: list[str]) -> None:
         for topic in self.topics:
             if topic not in granted:
-                detail = f"The fresh token does not grant the topic {topic}."
+                detail = f"The new token does not grant the topic {topic}."
                 raise ProblemError({"status": 403, "code": "forbidden", "title": "Forbidden.", "detail": detail})
 
     def _pause_after(self, ended: Closed | Unreachable | Answer | Exception) -> float:
-        """Return how long to wait until the next try.
+        """Return how long to wait before the next attempt, in seconds.
 
         Raises:
-            ProblemError, StreamClosed, NotNotifier, TooOld, TooNew, Unreachable: there shall be none.
+            ProblemError, StreamClosed, NotNotifier, TooOld, TooNew, Unreachable: the end is permanent.
         """
-        asked = self._come_back_in
+        asked = self._reconnect_in
         if isinstance(ended, Closed):
-            if ended.code >= 4500 or ended.code in _STAY_AWAY:
+            if ended.code >= 4500 or ended.code in _PERMANENT:
                 raise StreamClosed(ended.code, ended.reason)
             if ended.code == TOKEN_REFUSED and self.may_refresh:
                 self._token = None
@@ -235,33 +234,33 @@ class Listener:
         return jitter if asked is None else asked
 
     def _judge(self, answer: Answer) -> None:
-        """Raise what a refused handshake says, unless another try may fare better."""
+        """Raise the error of a rejected handshake, unless a retry may succeed."""
         if answer.status == 401 and self.may_refresh and not self._refusals:
             self._token, self._refusals = None, 1
             return
-        # While the service restarts, its proxy may answer anything.
+        # During a restart of the service, its proxy may answer anything.
         if answer.is_temporary or (self.is_welcome and "notifier-version" not in answer.headers):
             return
         answer.checked()
-        raise NotNotifier(f"{answer.url} answers {answer.status} to a WebSocket: a proxy drops the upgrade.")
+        raise NotNotifier(f"{answer.url} answers {answer.status} to a WebSocket: a proxy does not forward the upgrade.")
 
 
 def _decode(text: str) -> dict[str, Any]:
     try:
         frame = json.loads(text)
     except ValueError as error:
-        raise NotNotifier(f"What answers sends no JSON: {error}.") from error
+        raise NotNotifier(f"The server sends messages that are not JSON: {error}.") from error
     if not isinstance(frame, dict) or "type" not in frame:
-        raise NotNotifier("What answers sends no frames.")
+        raise NotNotifier("The server sends messages that are not frames.")
     return frame
 
 
 def _state(frame: dict[str, Any], counts: Counts, known: Counts | None) -> State:
     changes = tuple(map(read_change, frame.get("changes", ())))
     topics = tuple(frame["memberships"]) if "memberships" in frame else None
-    is_told = known is not None and known.revision <= counts.revision <= known.revision + len(changes)
+    is_complete = known is not None and known.revision <= counts.revision <= known.revision + len(changes)
     is_enough = all(change.action in ACTIONS for change in changes)
-    return State(counts, changes, topics, reload=not (is_told and is_enough))
+    return State(counts, changes, topics, reload=not (is_complete and is_enough))
 
 
 def _lost(channels: list[str]) -> Steps:
@@ -272,7 +271,7 @@ def _lost(channels: list[str]) -> Steps:
 def _why(ended: object) -> str:
     match ended:
         case Closed(code, reason):
-            return f"The stream has ended ({code} {reason}".rstrip() + ")"
+            return f"The stream ended ({code} {reason}".rstrip() + ")"
         case Answer():
             return f"{ended.url} answers {ended.status}"
     return str(ended)

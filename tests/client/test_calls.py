@@ -180,7 +180,7 @@ class TestSender:
         [
             (html(200), "is not Notifier"),
             (html(404), "is not Notifier"),
-            (html(426), "pass upgrades on"),
+            (html(426), "forward upgrades"),
             (html(301, location="https://other.example.com/x"), "https://other.example.com/x"),
             (reply(201, PUBLISHED)._replace(body=b'{"id":'), "cut off"),
         ],
@@ -192,7 +192,7 @@ class TestSender:
 
     def test_proxy_without_service(self) -> None:
         """A proxy's 502 that does not pass is told as what it is."""
-        with pytest.raises(NotNotifier, match="running behind its proxy"):
+        with pytest.raises(NotNotifier, match="running behind this proxy"):
             Play(calls().publish(HELLO, None, 0.1)).answer(html(502))
 
     @pytest.mark.parametrize(

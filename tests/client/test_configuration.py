@@ -31,7 +31,7 @@ def test_urls(url: str, base: str, stream: str) -> None:
     + ["http://a/v1", "http://a/v1/", "ws://a/v1/stream", "https://a/notify/v1/notifications"],
 )
 def test_wrong_urls(url: str) -> None:
-    """What is no URL of a service is refused before anything is sent."""
+    """A URL that cannot be that of a service is rejected before anything is sent."""
     with pytest.raises(ConfigurationError, match="URL"):
         Configuration.of(url, None, None, NOTHING)
 

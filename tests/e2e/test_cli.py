@@ -324,7 +324,7 @@ class TestBadWays:
         """What is no URL is wrong usage."""
         done = notifier.run(*words, NOTIFIER_URL="127.0.0.1", NOTIFIER_TOKEN="a.eyJzdWIiOiJ4In0.c")
         assert (done.code, done.out) == (2, "")
-        assert done.words.startswith("notifier: 127.0.0.1 is no URL of a service") and done.words.count("\n") == 1
+        assert done.words.startswith("notifier: 127.0.0.1 is not the URL of a service") and done.words.count("\n") == 1
 
     @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
     def test_nobody_there(self, notifier: Command, words: list[str]) -> None:

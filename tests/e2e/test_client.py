@@ -199,7 +199,7 @@ class TestBadWays:
         with (
             Middle(service.port) as middle,
             NotifierClient(middle.url, token=service.token("alice")) as client,
-            pytest.raises((ProblemError, NotNotifier), match="426|drops the upgrade"),
+            pytest.raises((ProblemError, NotNotifier), match="426|does not forward the upgrade"),
         ):
             next(client.listen())
 

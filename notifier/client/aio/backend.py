@@ -1,4 +1,4 @@
-"""What a backend asks about its users, for asyncio: the same as `notifier.client.sync_backend`, awaited."""
+"""The calls of a backend about users, members and receipts, for asyncio."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, TypeVar, Unpack
@@ -29,10 +29,10 @@ class AsyncBackend:
         /,
         *,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> list[Explanation]:
         """See `Backend.explain`."""
-        return await self._run(self._backend.explain({**(notification or {}), **members}, deadline))
+        return await self._run(self._backend.explain({**(notification or {}), **fields}, deadline))
 
     async def members(self, topic: str, *, deadline: float | None = None) -> AsyncIterator[str]:
         """See `Backend.members`."""

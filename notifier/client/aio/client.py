@@ -1,4 +1,4 @@
-"""The client for asyncio: the same calls and streams as `notifier.client.sync`, awaited."""
+"""The client for asyncio: carries out the steps of calls."""
 
 import asyncio
 import time
@@ -44,15 +44,15 @@ class AsyncNotifierClient(ClientBase, AsyncBackend):
         *,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> Published:
         """See `NotifierClient.publish`."""
-        return await self._run(self._calls.publish({**(notification or {}), **members}, idempotency_key, deadline))
+        return await self._run(self._calls.publish({**(notification or {}), **fields}, idempotency_key, deadline))
 
     async def publish_many(
         self, notifications: Many, *, idempotency_key: str | None = None, deadline: float | None = None
     ) -> AsyncIterator[Published | ProblemError]:
-        """See `NotifierClient.publish_many`; the notifications may come asynchronously, too."""
+        """See `NotifierClient.publish_many`; the notifications may be an asynchronous iterable, too."""
         batcher = Batcher(idempotency_key or new_key())
         async for notification in each(notifications):
             for batch in batcher.add(notification):
@@ -75,22 +75,22 @@ class AsyncNotifierClient(ClientBase, AsyncBackend):
         token: str | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> Accepted:
         """See `NotifierClient.publish_as_user`."""
-        whole, token = {**(notification or {}), **members}, self._static(token)()
+        whole, token = {**(notification or {}), **fields}, self._static(token)()
         return await self._run(self._calls.publish_as_user(topic, whole, token, idempotency_key, deadline))
 
     async def recall(self, id: str, *, deadline: float | None = None) -> None:
-        """Take a notification back."""
+        """See `NotifierClient.recall`."""
         await self._run(self._calls.recall(id, deadline))
 
     async def find(self, id: str, *, deadline: float | None = None) -> list[str]:
-        """Return the channels that a notification went to."""
+        """See `NotifierClient.find`."""
         return await self._run(self._calls.find(id, deadline))
 
     async def status(self, *, deadline: float | None = None) -> dict[str, Any]:
-        """Return with what the service runs."""
+        """See `NotifierClient.status`."""
         return await self._run(self._calls.status(deadline))
 
     def inbox(self, *, token: str | None = None) -> AsyncInbox:
@@ -132,7 +132,7 @@ class AsyncNotifierClient(ClientBase, AsyncBackend):
 
 
 async def each(many: Many) -> AsyncIterator[Mapping[str, Any] | bytes]:
-    """Yield notifications that come either way."""
+    """Yield the items of an iterable or of an asynchronous iterable."""
     if isinstance(many, AsyncIterable):
         async for item in many:
             yield item

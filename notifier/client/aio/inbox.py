@@ -1,4 +1,4 @@
-"""A user's inbox, for asyncio: the same as `notifier.client.sync_inbox`, awaited."""
+"""A user's inbox, for asyncio."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol, TypeVar, Unpack
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Run(Protocol):
-    """Carries a call out."""
+    """Carries out a call."""
 
     async def __call__(self, steps: Steps[T], /) -> T:
         """Return its result."""

@@ -1,4 +1,4 @@
-"""A stream for asyncio: carries the steps of a listener out, awaited."""
+"""The stream for asyncio: carries out the steps of a listener."""
 
 import asyncio
 import contextlib
@@ -18,9 +18,9 @@ from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
 
 
 class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
-    """What comes for a user, one event after the other; see `NotifierClient.listen`.
+    """Iterates over the events of a user; see `NotifierClient.listen`.
 
-    Ends when it is closed, also by another task.
+    It ends when it is closed, also by another task.
     """
 
     _socket: ClientConnection | None = None
@@ -30,7 +30,7 @@ class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
         self._closed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        """Wait for the welcome: what is published from now on comes."""
+        """Wait for the welcome: notifications that are published after it are received."""
         while True:
             step = await self._peek()
             if self._listener.is_welcome or self._closed.is_set():
@@ -61,7 +61,7 @@ class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
         self._done(await self._carry_out(step))
 
     async def close(self) -> None:
-        """Leave."""
+        """Acknowledge what was received, and disconnect."""
         self._closed.set()
         if ack := self._listener.take_ack():
             await self._send(ack)

@@ -1,4 +1,4 @@
-"""What a backend asks about its users, for threads."""
+"""The calls of a backend about users, members and receipts, for threads."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, Unpack
@@ -20,7 +20,7 @@ class Backend:
         raise NotImplementedError
 
     def receipts(self, id: str, *, deadline: float | None = None) -> list[Receipt]:
-        """Return what became of a notification on each of its channels where it is still kept."""
+        """Return the receipts of a notification, one for each of its channels that still stores it."""
         return self._run(self._backend.receipts(id, deadline))
 
     def explain(
@@ -29,13 +29,13 @@ class Backend:
         /,
         *,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> list[Explanation]:
-        """Return for each channel what would happen with a notification, and why. Nothing is published."""
-        return self._run(self._backend.explain({**(notification or {}), **members}, deadline))
+        """Return for each channel what would happen to a notification, and why. Nothing is published."""
+        return self._run(self._backend.explain({**(notification or {}), **fields}, deadline))
 
     def members(self, topic: str, *, deadline: float | None = None) -> Iterator[str]:
-        """Yield the members of a topic, in the order of their names, page by page; the deadline is for each page."""
+        """Yield the members of a topic, in the order of their names. The deadline applies to each page of them."""
         after = None
         while True:
             page = self._run(self._backend.members(topic, after, deadline))
@@ -45,30 +45,30 @@ class Backend:
                 return
 
     def add_member(self, topic: str, user: str, *, deadline: float | None = None) -> None:
-        """Let a user be a member of a topic: what is published to it from now on is in their inbox."""
+        """Add a member to a topic: notifications that are published to it from now on are in the user's inbox."""
         self._run(self._backend.add_member(topic, user, deadline))
 
     def remove_member(self, topic: str, user: str, *, deadline: float | None = None) -> None:
-        """Let a user be a member of a topic no more: what came by it leaves their inbox."""
+        """Remove a member from a topic: its notifications disappear from the user's inbox."""
         self._run(self._backend.remove_member(topic, user, deadline))
 
     def change_members(
         self, topic: str, add: Iterable[str] = (), remove: Iterable[str] = (), *, deadline: float | None = None
     ) -> MembersChanged:
-        """Let any number of users be members of a topic, and others no more; the deadline is for each 1,000 of them.
+        """Add and remove any number of members of a topic. The deadline applies to each 1,000 of them.
 
-        After an exception, repeat it: it takes up where it was.
+        After an exception, repeat the call: changes that are already made do no harm.
         """
         return self._run(self._backend.change_members(topic, add, remove, deadline))
 
     def export_user(self, user: str, *, deadline: float | None = None) -> dict[str, Any]:
-        """Return everything that is kept of a user; docs/http-api.md has the members."""
+        """Return everything that is stored about a user; docs/http-api.md has the fields."""
         return self._run(self._backend.export_user(user, deadline))
 
     def erase_user(self, user: str, *, deadline: float | None = None) -> None:
-        """Remove everything that is kept of a user for good, and close their connections."""
+        """Remove everything that is stored about a user permanently, and close the user's connections."""
         self._run(self._backend.erase_user(user, deadline))
 
     def disconnect_user(self, user: str, *, deadline: float | None = None) -> None:
-        """Close all connections of a user; their clients stay away."""
+        """Close all connections of a user. The clients do not reconnect."""
         self._run(self._backend.disconnect_user(user, deadline))

@@ -1,4 +1,4 @@
-"""The client for threads: carries the steps of calls and streams out, one after the other."""
+"""The client for threads: carries out the steps of calls."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ T = TypeVar("T")
 
 
 class NotifierClient(ClientBase, Backend):
-    """Publishes to a service, and listens to it. May be shared by threads.
+    """Publishes to a service, and listens to it. Threads may share a client.
 
-    `url` is that of the service, `api_key` is needed to publish, `token` to listen; what is not given is taken from
-    NOTIFIER_URL, NOTIFIER_API_KEY and NOTIFIER_TOKEN. `timeout` is for one attempt, `deadline` for a call with all
-    its attempts, both in seconds. Every call may raise any `NotifierError`.
+    `url` is the URL of the service. Publishing needs `api_key`, listening needs `token`. Missing arguments are taken
+    from NOTIFIER_URL, NOTIFIER_API_KEY and NOTIFIER_TOKEN. `timeout` limits one attempt, `deadline` a call with all its
+    attempts, both in seconds. Every call may raise any `NotifierError`.
     """
 
     def _open(self) -> None:
@@ -47,13 +47,13 @@ class NotifierClient(ClientBase, Backend):
         *,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> Published:
-        """Publish a notification, given as a mapping, by its members, or both.
+        """Publish a notification, given as a mapping, by its fields, or both.
 
-        All attempts have one idempotency key, so whatever gets lost on the way, it is published once.
+        All attempts use the same idempotency key, so retries never publish twice.
         """
-        return self._run(self._calls.publish({**(notification or {}), **members}, idempotency_key, deadline))
+        return self._run(self._calls.publish({**(notification or {}), **fields}, idempotency_key, deadline))
 
     def publish_many(
         self,
@@ -62,10 +62,10 @@ class NotifierClient(ClientBase, Backend):
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Iterator[Published | ProblemError]:
-        """Publish many, and yield for each, in order, what became of it. A bad one does not fail the others.
+        """Publish many notifications, and yield the result of each, in order. A bad one does not fail the others.
 
-        They go in batches; the deadline is for each. After an exception, repeat it with the same notifications and
-        the same key: what was published is not published again. Bytes are a notification as JSON in one line.
+        They are sent in batches; the deadline applies to each batch. After an exception, repeat the call with the same
+        notifications and the same key: nothing is published twice. Bytes are a notification as JSON on one line.
         """
         batcher = Batcher(idempotency_key or new_key())
         for notification in notifications:
@@ -75,7 +75,7 @@ class NotifierClient(ClientBase, Backend):
             yield from self.publish_batch(batch, deadline=deadline)
 
     def publish_batch(self, batch: Batch, *, deadline: float | None = None) -> list[Published | ProblemError]:
-        """Publish a batch, under its key, and return what became of its lines."""
+        """Publish a batch under its key, and return the results of its lines."""
         return self._run(self._calls.publish_batch(batch, deadline))
 
     def publish_as_user(
@@ -87,14 +87,14 @@ class NotifierClient(ClientBase, Backend):
         token: str | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> Accepted:
-        """Publish to a topic as the user of the token, which must grant that. No API key is needed, and no `to`."""
-        whole, token = {**(notification or {}), **members}, self._static(token)()
+        """Publish to a topic as the user of the token, which must grant it. Needs no API key, and no `to`."""
+        whole, token = {**(notification or {}), **fields}, self._static(token)()
         return self._run(self._calls.publish_as_user(topic, whole, token, idempotency_key, deadline))
 
     def recall(self, id: str, *, deadline: float | None = None) -> None:
-        """Take a notification back."""
+        """Recall a notification."""
         self._run(self._calls.recall(id, deadline))
 
     def find(self, id: str, *, deadline: float | None = None) -> list[str]:
@@ -102,11 +102,11 @@ class NotifierClient(ClientBase, Backend):
         return self._run(self._calls.find(id, deadline))
 
     def status(self, *, deadline: float | None = None) -> dict[str, Any]:
-        """Return with what the service runs; docs/http-api.md has the members."""
+        """Return the configuration of the worker that answers; docs/http-api.md has the fields."""
         return self._run(self._calls.status(deadline))
 
     def inbox(self, *, token: str | None = None) -> Inbox:
-        """Return the inbox of the user of the token. No API key is needed."""
+        """Return the inbox of the user of the token. Needs no API key."""
         return Inbox(self._inbox_calls(token), self._run)
 
     def listen(
@@ -119,10 +119,11 @@ class NotifierClient(ClientBase, Backend):
         deadline: float | None = None,
         inbox: bool = False,
     ) -> Stream:
-        """Return an iterator of what comes for the user of the token, from now on or from `since`.
+        """Return an iterator of the events of the user of the token, from now on or after `since`.
 
-        It connects when it is first asked for an event, or when it is entered by `with`. With `get_token` it lasts
-        beyond the end of a token. `deadline` is for the first connection. With `inbox` there are `State` events, too.
+        It connects on the first call for an event, or on entering `with`. With `get_token` it outlives a token. The
+        initial connect must succeed within `deadline`; afterwards it reconnects indefinitely. With `inbox` it also
+        returns `State` events.
         """
         listener = self._listener(topics, since, get_token is not None, deadline, inbox)
         return Stream(listener, self._configuration, get_token or self._static(token))

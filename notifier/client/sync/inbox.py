@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 
 class Run(Protocol):
-    """Carries a call out."""
+    """Carries out a call."""
 
     def __call__(self, steps: Steps[T], /) -> T:
         """Return its result."""
 
 
 class Inbox:
-    """The inbox of a user; see `NotifierClient.inbox`. Whatever is done here may be repeated without harm.
+    """The inbox of a user; see `NotifierClient.inbox`. All methods are idempotent.
 
-    Every method may raise any `NotifierError`: `TooOld` where the service has no inboxes yet. `deadline` is in seconds.
+    Every method may raise any `NotifierError`: `TooOld` if the service has no inboxes yet. `deadline` is in seconds.
     """
 
     def __init__(self, calls: InboxCalls, run: Run) -> None:
@@ -35,11 +35,11 @@ class Inbox:
         deadline: float | None = None,
         **filters: Unpack[Filters],
     ) -> Page:
-        """Return at most `limit` items, the newest first. `before` is `next` of the page before."""
+        """Return at most `limit` items, the newest first. `before` is `next` of the previous page."""
         return self._run(self._calls.page(limit, before, deadline, **filters))
 
     def items(self, *, deadline: float | None = None, **filters: Unpack[Filters]) -> Iterator[Item]:
-        """Yield all items of a list, page by page; the deadline is for each page."""
+        """Yield all items of a list. The deadline applies to each page of them."""
         before = None
         while True:
             page = self.list(limit=MOST_LISTED, before=before, deadline=deadline, **filters)
@@ -49,36 +49,36 @@ class Inbox:
                 return
 
     def counts(self, *, deadline: float | None = None) -> Counts:
-        """Return how much there is to be read and seen."""
+        """Return how many items are unread and unseen."""
         return self._run(self._calls.counts(deadline))
 
     def seen(self, ids: Names | None = None, *, up_to: str | None = None, deadline: float | None = None) -> Marked:
         """Mark items as seen: those with these ids, or all up to a cursor, for example that of a page.
 
-        Name one of both. Of what is unknown here, `Marked.unknown` has the ids.
+        Pass one of the two. Ids that are not in this inbox are in `Marked.unknown`.
         """
         return self._run(self._calls.act("seen", ids, up_to, deadline))
 
     def read(self, ids: Names | None = None, *, up_to: str | None = None, deadline: float | None = None) -> Marked:
-        """Mark items as read, and so as seen."""
+        """Mark items as read and seen."""
         return self._run(self._calls.act("read", ids, up_to, deadline))
 
     def unread(self, ids: Names | None = None, *, up_to: str | None = None, deadline: float | None = None) -> Marked:
-        """Mark items as unread, and take them out of the archive."""
+        """Mark items as unread, and unarchive them."""
         return self._run(self._calls.act("unread", ids, up_to, deadline))
 
     def archive(self, ids: Names | None = None, *, up_to: str | None = None, deadline: float | None = None) -> Marked:
-        """Put items away, and mark them as read."""
+        """Archive items, and mark them as read."""
         return self._run(self._calls.act("archive", ids, up_to, deadline))
 
     def unarchive(self, ids: Names | None = None, *, up_to: str | None = None, deadline: float | None = None) -> Marked:
-        """Take items out of the archive."""
+        """Unarchive items."""
         return self._run(self._calls.act("unarchive", ids, up_to, deadline))
 
     def mutes(self, *, deadline: float | None = None) -> Mutes:
-        """Return what is neither pushed nor counted."""
+        """Return the muted types and topics."""
         return self._run(self._calls.mutes(deadline))
 
     def set_mutes(self, types: Names = (), topics: Names = (), *, deadline: float | None = None) -> Mutes:
-        """Mute these types and topics, and no others. That holds for what is published from now on."""
+        """Mute these types and topics, and no others. It applies to notifications that are published from now on."""
         return self._run(self._calls.set_mutes(types, topics, deadline))

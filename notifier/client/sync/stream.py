@@ -1,4 +1,4 @@
-"""A stream for threads: carries the steps of a listener out."""
+"""The stream for threads: carries out the steps of a listener."""
 
 import contextlib
 import threading
@@ -17,9 +17,9 @@ from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
 
 
 class Stream(StreamBase[str], Iterator[Event]):
-    """What comes for a user, one event after the other; see `NotifierClient.listen`.
+    """Iterates over the events of a user; see `NotifierClient.listen`.
 
-    Ends when it is closed, also by another thread.
+    It ends when it is closed, also by another thread.
     """
 
     _socket: ClientConnection | None = None
@@ -27,10 +27,10 @@ class Stream(StreamBase[str], Iterator[Event]):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self._closed = threading.Event()
-        self._entered = contextlib.ExitStack()  # the socket, where there is one
+        self._entered = contextlib.ExitStack()  # closes the socket, if there is one
 
     def __enter__(self) -> Self:
-        """Wait for the welcome: what is published from now on comes."""
+        """Wait for the welcome: notifications that are published after it are received."""
         while True:
             step = self._peek()
             if self._listener.is_welcome or self._closed.is_set():
@@ -61,7 +61,7 @@ class Stream(StreamBase[str], Iterator[Event]):
         self._done(self._carry_out(step))
 
     def close(self) -> None:
-        """Leave."""
+        """Acknowledge what was received, and disconnect."""
         self._closed.set()
         if ack := self._listener.take_ack():
             self._send(ack)
