@@ -80,7 +80,7 @@ class Node:
         self._fan_out = FanOut(
             settings, self.log, self.database, hub, self._replayer, self._feed, mutes, self._clock, self.name
         )
-        self._client_queue = ClientQueue(self.publisher, self._fan_out)
+        self._client_queue = ClientQueue(self.publisher, self._fan_out.spare)
         self._actions = ActionQueue(self.inbox)
         self._wheel: Wheel[Connection] = Wheel(time.time())
         self._limit = settings.connection_limit

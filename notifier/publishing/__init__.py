@@ -1,1 +1,1 @@
-"""A publication, from the request to its answer, and its receipts."""
+"""Publications, from the request to the answer; receipts and explanations."""

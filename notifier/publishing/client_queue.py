@@ -1,15 +1,16 @@
-"""The publisher: publishes what connections ask for, in the order in which they ask."""
+"""The client queue: publishes what arrives on connections, in the order in which it arrives."""
 
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from notifier.connections.stream import StreamConnection
-from notifier.delivery.fanout import FanOut
 from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Overloaded, Problem
+from notifier.loop import Loop
 from notifier.protocol import frames
 from notifier.protocol.publishing import Publishing
 from notifier.publishing.publisher import Answer, Post, Publisher
@@ -20,61 +21,66 @@ _BATCH = 256  # published together
 _MOST_WAITING = 10_000
 
 _decode: Any = msgspec.json.Decoder().decode
+Skip = Callable[[str, str, StreamConnection], None]
 
 
 class ClientQueue:
-    """One thread that takes all that waits at once: while Redis carries out a batch, the next one gathers."""
+    """A thread that takes everything in the queue at once: the next batch gathers while Redis carries out this one.
 
-    def __init__(self, publisher: Publisher, fan_out: FanOut) -> None:
+    `skip` is called with the id of a notification, its channel, and the connection that must not receive it.
+    """
+
+    def __init__(self, publisher: Publisher, skip: Skip) -> None:
         self._publisher = publisher
-        self._fan_out = fan_out
+        self._skip = skip
         self._queue: deque[tuple[StreamConnection, Publishing]] = deque()
         self._filled = threading.Event()
+        self._loop = Loop("client queue", self._run_batch)
 
     def start(self) -> None:
-        """Begin, in a thread of its own."""
-        threading.Thread(target=self._run, name="publisher", daemon=True).start()
+        """Start the thread."""
+        self._loop.start()
 
     def put(self, connection: StreamConnection, publishing: Publishing) -> None:
-        """Publish something, and answer the connection.
+        """Publish a notification of a connection, and send the answer to the connection.
 
         Raises:
-            Overloaded: too much waits already.
+            Overloaded: the queue is full.
         """
         if len(self._queue) >= _MOST_WAITING:
             raise Overloaded("too much is being published")
         self._queue.append((connection, publishing))
         self._filled.set()
 
-    def _run(self) -> None:
-        while True:
-            self._filled.wait()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
-            if not self._queue:
-                self._filled.clear()
-            answers: list[Answer | Problem]
-            try:
-                answers = self._publish(batch)
-            except BrokerUnavailable as problem:
-                answers = [problem] * len(batch)
-            except Exception:
-                # This loop must survive: without it no client publishes any more.
-                logger.exception("What clients published failed")
-                answers = [InternalError()] * len(batch)
-            for (connection, publishing), answer in zip(batch, answers, strict=True):
-                _answer(connection, publishing, answer)
+    def _run_batch(self) -> None:
+        self._filled.wait()
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
+        if not self._queue:
+            self._filled.clear()
+        for (connection, publishing), answer in zip(batch, self._answers(batch), strict=True):
+            _answer(connection, publishing, answer)
+
+    def _answers(self, batch: list[tuple[StreamConnection, Publishing]]) -> list[Answer | Problem]:
+        """Publish a batch. If that fails, the failure is the answer to each."""
+        try:
+            return self._publish(batch)
+        except BrokerUnavailable as problem:
+            return [problem] * len(batch)
+        except Exception:
+            logger.exception("Publishing for connections failed")
+            return [InternalError()] * len(batch)
 
     def _publish(self, batch: list[tuple[StreamConnection, Publishing]]) -> list[Answer | Problem]:
         posts = []
         for (connection, publishing), id in zip(batch, self._publisher.new_ids(len(batch)), strict=True):
             posts.append(Post(publishing.publication, publishing.body, publishing.key, id))
             if not publishing.echo:
-                self._fan_out.spare(id, publishing.publication.channels[0], connection)
+                self._skip(id, publishing.publication.channels[0], connection)
         return self._publisher.publish(posts)
 
 
 def confirmation(publishing: Publishing, answer: Answer) -> bytes:
-    """Return the frame that tells a client what became of its publication."""
+    """Return the frame that confirms a publication to its client."""
     published = _decode(answer.json)
     return frames.published(publishing.ref, published["id"], published["channels"][0]["cursor"])
 

@@ -1,4 +1,4 @@
-"""The publisher: from a publication to its answer. A batch takes few round trips for ids, keys and appends."""
+"""The publisher: from a publication to its answer. A batch takes few round trips for keys and appends."""
 
 import hashlib
 import os
@@ -22,10 +22,10 @@ _KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
 
 
 class Post(NamedTuple):
-    """One publication as it was asked for. The fingerprint of `body` tells a retry from another request.
+    """A publication to publish. The fingerprint of `body` distinguishes a retry from another request.
 
-    `key` is the idempotency key, already made distinct for each publisher; empty: none. `id` is that of the
-    notification, where somebody has to know it before; empty: a new one.
+    `key` is the idempotency key, already distinct for each API key and user; empty: none. `id` is the id of the
+    notification, if the caller must know it before; empty: a new one.
     """
 
     publication: Publication
@@ -35,7 +35,7 @@ class Post(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the publisher is told, as JSON. `replayed`: a retry, nothing was published."""
+    """The answer to a publication, as JSON. `replayed`: it was a retry, and nothing was published."""
 
     json: bytes
     replayed: bool = False
@@ -48,7 +48,7 @@ class _Draft(NamedTuple):
 
 
 class Publisher:
-    """Publishes for this worker."""
+    """Publishes notifications of requests and of connections."""
 
     def __init__(self, log: Log, keys: IdempotencyKeys, clock: Clock, settings: Settings) -> None:
         self._log = log
@@ -57,12 +57,12 @@ class Publisher:
         self._retry_after = settings.idempotency_lease
 
     def publish(self, posts: list[Post]) -> list[Answer | Problem]:
-        """Publish a batch and return an answer, or the problem that it met, for each.
+        """Publish a batch, and return an answer or a problem for each publication.
 
-        Publications without a key pay nothing for those with one.
+        Publications without a key take no round trip for those with one.
 
         Raises:
-            BrokerUnavailable: nothing is known of any of them; with keys, a retry doubles nothing.
+            BrokerUnavailable: each of them may be published or not; with keys, a retry does not publish twice.
         """
         created = time.time()
         try:
@@ -88,8 +88,8 @@ class Publisher:
         return [answer for answer in answers if answer is not None]
 
     def new_ids(self, count: int) -> list[str]:
-        """Return ids for so many notifications that will be published now."""
-        # Not later than any entry that will be appended: these take at least the clock's time.
+        """Return ids for `count` notifications that will be published now."""
+        # The time in an id is not later than any of its entries: those take at least the time of the clock.
         ms, random = self._clock.ms, os.urandom(10 * count)
         return [notification.new_id(ms, random[at : at + 10]) for at in range(0, len(random), 10)]
 
@@ -103,7 +103,7 @@ class Publisher:
         for index, claim in zip(keyed, claims, strict=True):
             match claim.outcome:
                 case "claimed":
-                    # A first try may have died on the way: go on under its id.
+                    # A first attempt may have been interrupted: continue it under its id.
                     drafts[index] = drafts[index]._replace(id=claim.id, created=claim.created)
                 case "answered":
                     answers[index] = Answer(claim.answer, replayed=True)
@@ -129,7 +129,7 @@ class Publisher:
         ]
 
     def _settle(self, done: list[tuple[_Draft, Answer | Problem | None]]) -> None:
-        """Keep the answers of those with a key, and let those that failed be tried again."""
+        """Store the answers of publications with a key, and release the keys of those that failed, for a retry."""
         keyed = [(draft, answer) for draft, answer in done if draft.post.key]
         self._keys.answer([(draft.post.key, answer.json) for draft, answer in keyed if isinstance(answer, Answer)])
         self._release([draft for draft, answer in keyed if isinstance(answer, Problem)])
@@ -138,7 +138,7 @@ class Publisher:
         try:
             self._keys.release([draft.post.key for draft in drafts if draft.post.key])
         except BrokerUnavailable:
-            return  # the lease runs out by itself
+            return  # the lease expires
 
 
 def _fingerprint(body: bytes) -> str:

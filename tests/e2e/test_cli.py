@@ -237,7 +237,7 @@ class TestResume:
         with Middle(roomy.port, lambda *_: Reply(502, {"Content-Type": "text/html"}, b"Bad Gateway")) as middle:
             done = notifier.run("send", "input", "--deadline", "0.2s", NOTIFIER_URL=middle.url)
         assert done.code == 5
-        assert "is it running behind its proxy? 0 lines are done; of the next 1000 some may be." in done.words
+        assert "is the service running behind this proxy? 0 lines are done; of the next 1000 some may be." in done.words
 
     def test_another_input(self, notifier: Command, user: str) -> None:
         """Another input than before is refused, also a shorter one."""

@@ -1,0 +1,147 @@
+"""The queue of publications that arrive on connections: their order, their answers, and its limit."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from notifier.errors import BrokerUnavailable, Disconnect, IdempotencyMismatch, Overloaded, Problem, TooSlow
+from notifier.protocol.notification import Publication
+from notifier.protocol.publishing import Publishing
+from notifier.publishing.client_queue import ClientQueue
+from notifier.publishing.publisher import Answer, Post
+
+
+class Connection:
+    """A connection that records its frames."""
+
+    def __init__(self, is_open: bool = True, failure: Disconnect | None = None) -> None:
+        self.is_open = is_open
+        self.frames: list[dict[str, Any]] = []
+        self.closed: Disconnect | None = None
+        self._failure = failure
+
+    def reply(self, frame: bytes) -> None:
+        if self._failure:
+            raise self._failure
+        self.frames.append(json.loads(frame))
+
+    def close(self, disconnect: Disconnect) -> None:
+        self.closed = disconnect
+
+
+class Publisher:
+    """A publisher that records batches, and answers each publication by a function."""
+
+    def __init__(self, answer: Callable[[Post], Answer | Problem]) -> None:
+        self.batches: list[list[Post]] = []
+        self._answer = answer
+
+    def new_ids(self, count: int) -> list[str]:
+        return [f"id-{number}" for number in range(count)]
+
+    def publish(self, posts: list[Post]) -> list[Answer | Problem]:
+        self.batches.append(posts)
+        return [self._answer(post) for post in posts]
+
+
+def published(post: Post) -> Answer:
+    """Return the answer to a publication."""
+    return Answer(json.dumps({"id": post.id, "channels": [{"cursor": "1-0"}]}).encode())
+
+
+def failing(error: Exception) -> Callable[[Post], Answer]:
+    """Return a function that raises."""
+
+    def fail(post: Post) -> Answer:
+        raise error
+
+    return fail
+
+
+def publishing(ref: str, **others: Any) -> Publishing:
+    """Return a publication of a client to the topic `room`."""
+    return Publishing(ref, Publication(["topic:room"], b""), b"body", **others)
+
+
+def run(queue: Any) -> None:
+    """Carry out one batch, without a thread."""
+    queue._run_batch()
+
+
+def test_order() -> None:
+    """Everything in the queue is published together, in order, and each connection receives its answer."""
+    publisher, connection = Publisher(published), Connection()
+    queue: Any = ClientQueue(publisher, lambda *_: None)  # type: ignore[arg-type]
+    for ref in ("a", "b", "c"):
+        queue.put(connection, publishing(ref, key=ref))
+    run(queue)
+    assert [[post.key for post in batch] for batch in publisher.batches] == [["a", "b", "c"]]
+    assert [(frame["type"], frame["ref"], frame["id"]) for frame in connection.frames] == [
+        ("ok", "a", "id-0"),
+        ("ok", "b", "id-1"),
+        ("ok", "c", "id-2"),
+    ]
+
+
+def test_no_echo() -> None:
+    """A connection that wants no echo is skipped, under the id with which its notification is published."""
+    skipped: list[tuple[Any, ...]] = []
+    publisher, connection = Publisher(published), Connection()
+    queue: Any = ClientQueue(publisher, lambda *call: skipped.append(call))  # type: ignore[arg-type]
+    queue.put(connection, publishing("a"))
+    queue.put(connection, publishing("b", echo=False))
+    run(queue)
+    assert skipped == [("id-1", "topic:room", connection)]
+    assert publisher.batches[0][1].id == "id-1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (lambda post: IdempotencyMismatch(), "idempotency_mismatch"),
+        (failing(BrokerUnavailable("gone", retry_after=1)), "broker_unavailable"),
+        (failing(RuntimeError("a fault")), "internal_error"),
+    ],
+)
+def test_problems(answer: Callable[[Post], Answer], code: str) -> None:
+    """A problem, an outage of Redis or a fault is answered with an error frame, and the queue works on."""
+    connection = Connection()
+    queue: Any = ClientQueue(Publisher(answer), lambda *_: None)  # type: ignore[arg-type]
+    for ref in ("a", "b"):
+        queue.put(connection, publishing(ref))
+        run(queue)
+    assert [(frame["type"], frame["ref"], frame["problem"]["code"]) for frame in connection.frames] == [
+        ("error", "a", code),
+        ("error", "b", code),
+    ]
+
+
+def test_closed_connection() -> None:
+    """A connection that has closed in the meantime is not answered; its publication is published."""
+    publisher, connection = Publisher(published), Connection(is_open=False)
+    queue: Any = ClientQueue(publisher, lambda *_: None)  # type: ignore[arg-type]
+    queue.put(connection, publishing("a"))
+    run(queue)
+    assert (len(publisher.batches), connection.frames) == (1, [])
+
+
+def test_slow_connection() -> None:
+    """A connection that cannot take its answer is closed; others are answered."""
+    slow, other = Connection(failure=TooSlow()), Connection()
+    queue: Any = ClientQueue(Publisher(published), lambda *_: None)  # type: ignore[arg-type]
+    queue.put(slow, publishing("a"))
+    queue.put(other, publishing("b"))
+    run(queue)
+    assert isinstance(slow.closed, TooSlow)
+    assert [frame["ref"] for frame in other.frames] == ["b"]
+
+
+def test_full() -> None:
+    """A full queue rejects further publications."""
+    queue: Any = ClientQueue(Publisher(published), lambda *_: None)  # type: ignore[arg-type]
+    for _ in range(10_000):
+        queue.put(Connection(), publishing("a"))
+    with pytest.raises(Overloaded):
+        queue.put(Connection(), publishing("b"))
