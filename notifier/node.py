@@ -23,9 +23,12 @@ from notifier.delivery.fanout import YIELD_EVERY, FanOut
 from notifier.delivery.replayer import Replayer
 from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections, TooSlow
 from notifier.inbox.action_queue import ActionQueue
+from notifier.inbox.digests import Digests
 from notifier.inbox.feed import InboxFeed
 from notifier.inbox.inbox import Inbox
+from notifier.inbox.listing import InboxLists
 from notifier.inbox.mutes import Mutes
+from notifier.inbox.states import InboxStates
 from notifier.protocol import channel as channels
 from notifier.protocol import frames, identity
 from notifier.protocol.catch_up import CatchUp
@@ -65,9 +68,11 @@ class Node:
         self.store = Store(settings)
         self.log = Log(settings, self.store, self._clock)
         self.database = Database(settings, self.store, self._clock)
-        self.inbox = Inbox(settings, self.store, self._clock)
+        digests = Digests(self.store)
+        self.inbox_lists = InboxLists(self.store, digests)
+        self.inbox = Inbox(settings, self.store, digests, self._clock)
         self.members = Members(settings, self.store, self.inbox)
-        self.users = Users(self.store, self.inbox, self.members)
+        self.users = Users(self.store, self.inbox, self.inbox_lists, self.members)
         self.receipts = Receipts(self.store)
         self.explanation = Explanation(self.store, self.inbox, self.members)
         self.publisher = Publisher(self.log, IdempotencyKeys(settings, self.store), self._clock, settings)
@@ -75,7 +80,7 @@ class Node:
         self.connections: set[Connection] = set()
         hub: Hub[StreamConnection] = Hub()
         mutes: Mutes[StreamConnection] = Mutes()
-        self._feed = InboxFeed(self.inbox, hub, mutes, self)
+        self._feed = InboxFeed(InboxStates(self.inbox.states), digests, hub, mutes, self)
         self._replayer = Replayer(settings, self.log, hub, self._feed, mutes, self._clock, self.name)
         self._fan_out = FanOut(
             settings, self.log, self.database, hub, self._replayer, self._feed, mutes, self._clock, self.name

@@ -9,7 +9,8 @@ import msgspec
 from notifier.audience.members import Members
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
-from notifier.inbox.inbox import Inbox, Listing
+from notifier.inbox.inbox import Inbox
+from notifier.inbox.listing import InboxLists, describe
 from notifier.inbox.mutes import mutes_of
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
@@ -23,9 +24,10 @@ _PAGE = 500  # entries of a log at once
 class Users:
     """All users. Every method may raise `BrokerUnavailable`."""
 
-    def __init__(self, store: Store, inbox: Inbox, members: Members) -> None:
+    def __init__(self, store: Store, inbox: Inbox, lists: InboxLists, members: Members) -> None:
         self._store = store
         self._inbox = inbox
+        self._lists = lists
         self._members = members
 
     def disconnect(self, user: str) -> None:
@@ -61,8 +63,8 @@ class Users:
         items: list[dict[str, Any]] = []
         query = Query(ANY, MAX_LIMIT)
         while True:
-            listing = self._inbox.page(user, query)
-            items += describe(listing)
+            listing = self._lists.page(user, query)
+            items += describe(listing.items)
             if listing.next is None:
                 return items
             query = query._replace(before=listing.next)
@@ -103,16 +105,3 @@ class Users:
             rest = [name for name in names if name != channel]
             commands.append(pack("SET", key, msgspec.json.encode(rest), "XX", "KEEPTTL") if rest else pack("DEL", key))
         self._store.tell(commands)
-
-
-def describe(listing: Listing) -> list[dict[str, Any]]:
-    """Return the items of a page as they go out."""
-    return [
-        {
-            "cursor": str(item.cursor),
-            "channel": item.channel,
-            "notification": msgspec.Raw(item.body),
-            **item.flags._asdict(),
-        }
-        for item in listing.items
-    ]

@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> Flask:
         OperationViews(credentials, node.database, lambda: node.is_ready, settings).blueprint(),
         TopicViews(credentials, node.members, settings).blueprint(),
         UserViews(credentials, node.users).blueprint(),
-        InboxViews(credentials, node.inbox, settings).blueprint(),
+        InboxViews(credentials, node.inbox, node.inbox_lists, settings).blueprint(),
         WebSocketViews(credentials, node, settings).blueprint(),
         StreamViews(credentials, node, settings).blueprint(),
         FrameViews(credentials, node.publisher, rates, node.inbox, node.limits, settings).blueprint(),

@@ -5,11 +5,11 @@ from typing import Any
 from flask import Blueprint, request
 from werkzeug import Response
 
-from notifier.audience.users import describe
 from notifier.http import body
 from notifier.http.answers import json_answer, tagged_answer
 from notifier.http.credentials import Credentials
 from notifier.inbox.inbox import Inbox
+from notifier.inbox.listing import InboxLists, describe
 from notifier.inbox.mutes import mutes_of
 from notifier.protocol.inbox_query import read_query
 from notifier.protocol.inbox_request import read_mutes, read_target
@@ -27,9 +27,10 @@ _PREFLIGHT = {
 class InboxViews:
     """The views of inboxes."""
 
-    def __init__(self, credentials: Credentials, inbox: Inbox, settings: Settings) -> None:
+    def __init__(self, credentials: Credentials, inbox: Inbox, lists: InboxLists, settings: Settings) -> None:
         self._credentials = credentials
         self._inbox = inbox
+        self._lists = lists
         self._settings = settings
 
     def blueprint(self) -> Blueprint:
@@ -61,11 +62,11 @@ class InboxViews:
 
     def list(self) -> Response:
         """Return a page of the inbox."""
-        listing = self._inbox.page(self._user(), read_query(request.args.items(multi=True)))
+        listing = self._lists.page(self._user(), read_query(request.args.items(multi=True)))
         return tagged_answer(
             request,
             {
-                "items": describe(listing),
+                "items": describe(listing.items),
                 "next": None if listing.next is None else str(listing.next),
                 **listing.view.summary,
             },

@@ -18,7 +18,7 @@ import msgspec
 from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnected
-from notifier.inbox.inbox import Inbox
+from notifier.inbox.digests import Digests
 from notifier.inbox.mutes import Mutes
 from notifier.inbox.states import InboxStates, known, user_of
 from notifier.protocol import channel as channels
@@ -50,10 +50,15 @@ class InboxFeed:
     """One thread that sends states."""
 
     def __init__(
-        self, inbox: Inbox, hub: Hub[StreamConnection], mutes: Mutes[StreamConnection], enroller: Enroller
+        self,
+        states: InboxStates,
+        digests: Digests,
+        hub: Hub[StreamConnection],
+        mutes: Mutes[StreamConnection],
+        enroller: Enroller,
     ) -> None:
-        self._inbox = inbox
-        self._states = InboxStates(inbox)
+        self._digests = digests
+        self._states = states
         self._hub = hub
         self._mutes = mutes
         self._enroller = enroller
@@ -92,7 +97,7 @@ class InboxFeed:
 
     def subscription_lost(self, lost: Iterable[Channel[StreamConnection]]) -> None:
         """Note that channels are not heard: what is known of inboxes may be wrong from now on."""
-        self._inbox.forget_digests()
+        self._digests.forget()
         for channel in lost:
             if channel.inbox:
                 known(channel).invalidate()
@@ -127,7 +132,7 @@ class InboxFeed:
         """
         met = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
         states = self._learn(met.values())
-        views = self._inbox.views([states[channel.name] for channel in met.values()])
+        views = self._digests.views([states[channel.name] for channel in met.values()])
         for channel, view in zip(met.values(), views, strict=True):
             self._note_told(channel, view)
             self._await_change(channel, view)
@@ -214,7 +219,7 @@ class InboxFeed:
             if user in unsure:
                 known(channel).invalidate()  # what was asked for before the change may have come after it
         states = self._learn(present.values())
-        views = self._inbox.views([states[channel.name] for channel in present.values()])
+        views = self._digests.views([states[channel.name] for channel in present.values()])
         for (user, channel), view in zip(present.items(), views, strict=True):
             self._tell_user(channel, view, due[user])
 

@@ -1,10 +1,9 @@
 """The inbox states that this worker knows: Redis is asked only for those that are unknown or may have changed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from notifier.connections.hub import Channel
-from notifier.inbox.inbox import Inbox
 from notifier.protocol.inbox_view import InboxState, InboxView
 
 
@@ -85,10 +84,10 @@ class Learned(NamedTuple):
 
 
 class InboxStates:
-    """The states of all users who have connections on this worker."""
+    """The states of all users who have connections on this worker. `read` reads states of users from Redis."""
 
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
+    def __init__(self, read: Callable[[Iterable[str]], list[InboxState]]) -> None:
+        self._read = read
 
     def learn(self, users: Iterable[Channel[Any]]) -> Learned:
         """Return the states of users' channels.
@@ -99,7 +98,7 @@ class InboxStates:
         asked = {channel.name: channel for channel in users}
         found = {name: state for name, channel in asked.items() if (state := known(channel).state) is not None}
         unknown = [(channel, known(channel).version) for name, channel in asked.items() if name not in found]
-        replies = self._inbox.states(user_of(channel) for channel, _ in unknown) if unknown else []
+        replies = self._read(user_of(channel) for channel, _ in unknown) if unknown else []
         learned = Learned(found, [], [])
         for (channel, version), state in zip(unknown, replies, strict=True):
             inbox = known(channel)

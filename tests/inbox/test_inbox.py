@@ -20,7 +20,9 @@ from notifier.broker.idempotency import IdempotencyKeys
 from notifier.broker.log import Log
 from notifier.broker.store import Store
 from notifier.errors import Problem
-from notifier.inbox.inbox import Change, Inbox, Listed
+from notifier.inbox.digests import Digests
+from notifier.inbox.inbox import Change, Inbox
+from notifier.inbox.listing import InboxLists, Listed
 from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
@@ -45,9 +47,11 @@ class Worker:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.clock = clock = Clock()
         self.store = store
-        self.inbox = Inbox(settings, store, clock)
+        self.digests = Digests(store)
+        self.inbox = Inbox(settings, store, self.digests, clock)
+        self.lists = InboxLists(store, self.digests)
         self.members = Members(settings, store, self.inbox)
-        self.users = Users(store, self.inbox, self.members)
+        self.users = Users(store, self.inbox, self.lists, self.members)
         self.receipts = Receipts(store, self.inbox, self.members)
         self.log = Log(settings, store, clock)
         Database(settings, store, clock).birth()  # which advances the clock
@@ -82,7 +86,7 @@ class Worker:
         """Return the whole list, by pages."""
         asked, items = Query(**query), []
         while True:
-            page = self.inbox.page(user, asked)
+            page = self.lists.page(user, asked)
             assert len(page.items) == asked.limit or page.next is None
             items += page.items
             if page.next is None:
@@ -305,11 +309,11 @@ class TestList:
         for number in range(10):
             worker.publish("alice" if number % 2 else "all")
         ids = worker.ids("alice")[::-1]
-        first = worker.inbox.page("alice", Query(limit=4))
+        first = worker.lists.page("alice", Query(limit=4))
         worker.recall(ids[6])
         worker.recall(ids[5])
         worker.publish("alice")
-        second = worker.inbox.page("alice", Query(limit=4, before=first.next))
+        second = worker.lists.page("alice", Query(limit=4, before=first.next))
         assert [notification.id_of(item.body) for item in second.items] == ids[1:5][::-1]
 
     def test_deep_archive(self, worker: Worker) -> None:
@@ -325,7 +329,7 @@ class TestList:
     def test_another_place(self, worker: Worker) -> None:
         """A place of another list is a place in time here."""
         other = [worker.publish("bob") for _ in range(3)]
-        page = worker.inbox.page("bob", Query(limit=1))
+        page = worker.lists.page("bob", Query(limit=1))
         assert page.next is not None and len(other) == 3
         mine = worker.publish("alice")
         assert worker.ids("alice", before=page.next) == []
@@ -346,11 +350,11 @@ class TestList:
         thread.start()
         try:
             for _ in range(40):
-                page = worker.inbox.page("alice", Query(limit=100))
+                page = worker.lists.page("alice", Query(limit=100))
                 worker.act("alice", "read", up_to=page.cursor)
                 shown = {(item.cursor, item.channel) for item in page.items}
                 oldest = min((item.cursor for item in page.items), default=FUTURE)
-                later = worker.inbox.page("alice", Query(limit=100)).items
+                later = worker.lists.page("alice", Query(limit=100)).items
                 covered = {(item.cursor, item.channel) for item in later if oldest < item.cursor <= page.cursor}
                 assert covered <= shown
         finally:
@@ -793,7 +797,7 @@ class TestWorkers:
             worker.publish("all")
         found: list[Counts] = []
         threads = [threading.Thread(target=lambda: found.append(worker.counts("alice"))) for _ in range(8)]
-        worker.inbox.forget_digests()
+        worker.digests.forget()
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -850,7 +854,7 @@ class TestFailover:
         assert worker.counts("alice") == (10, 10)
         lose_end(worker, client, "all", 2)
         other.publish("all")
-        worker.inbox.forget_digests()  # what a worker does when its connection was lost
+        worker.digests.forget()  # what a worker does when its connection was lost
         assert worker.counts("alice") == other.counts("alice") == (9, 9)
 
     def test_everything_gone(self, worker: Worker, client: redis.Redis) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from notifier.broker.log import Append, Log
 from notifier.broker.store import Store
+from notifier.inbox.digests import Digests
 from notifier.inbox.inbox import Inbox
 from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
@@ -22,7 +23,7 @@ def test_exceptions_of_what_is_gone(action: str) -> None:
     with running_valkey() as valkey, connected(valkey) as client:
         settings = Settings(redis_url=valkey.url)
         store, clock = Store(settings), Clock()
-        log, inbox = Log(settings, store, clock), Inbox(settings, store, clock)
+        log, inbox = Log(settings, store, clock), Inbox(settings, store, Digests(store), clock)
         id = notification.new_id(int(time.time() * 1000), uuid4().bytes[:10])
         log.append([[Append("all", NOTIFICATION, b'{"id":"%b","title":"Hello"}' % id.encode())]], [])
         kept = f"s {int(time.time() * 1000) - 86_400_000}-0 all"

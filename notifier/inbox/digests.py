@@ -1,0 +1,81 @@
+"""The digests of this worker: which items shared channels have, read from the logs only as far as they are new."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from notifier.broker.store import Store, require
+from notifier.protocol import cursor
+from notifier.protocol.digest import Digest, Row
+from notifier.protocol.inbox_view import InboxState, InboxView
+
+_PAGE = 500  # entries of a log that are read at once
+_MOST_ITEMS = 200_000  # in all digests together, about 300 bytes each
+
+
+class Digests:
+    """One digest per shared channel, for all users of this worker. The digests used last are kept in memory.
+
+    Every method but `forget` may raise `BrokerUnavailable`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._digests: OrderedDict[str, Digest] = OrderedDict()  # the one that was used last comes last
+
+    def views(self, states: Iterable[InboxState]) -> list[InboxView]:
+        """Return the views of inboxes; each of their channels is read once."""
+        states = list(states)
+        digests = self.of(dict.fromkeys(name for state in states for name in state.sources))
+        return [InboxView(state, digests) for state in states]
+
+    def of(self, names: Iterable[str]) -> dict[str, Digest]:
+        """Return digests of channels, with all that was published before the call."""
+        found = {name: self._digests[name] if name in self._digests else Digest(name) for name in names}
+        for name, digest in found.items():
+            self._digests[name] = digest
+            self._digests.move_to_end(name)
+        behind = list(found)
+        while behind:
+            behind = self._follow([found[name] for name in behind])
+        now = int(time.time() * 1000)
+        for digest in found.values():
+            digest.pass_time(now)
+        self._drop()
+        return found
+
+    def forget(self) -> None:
+        """Read all logs from their beginning when they are next asked for: entries may be lost that end no log."""
+        self._digests.clear()
+
+    def _follow(self, digests: list[Digest]) -> list[str]:
+        """Read one more page for each digest; return the channels that have further pages."""
+        asked = [digest.last for digest in digests]
+        commands = [
+            self._store.call("digest", (self._store.sharded(digest.channel),), (str(digest.last), _PAGE))
+            for digest in digests
+        ]
+        replies = self._store.carry_out(commands, pipeline=self._store.reading)
+        behind = []
+        for digest, last, reply in zip(digests, asked, replies, strict=True):
+            news = require(reply)
+            if news and cursor.parse(news[1]) < last:  # the log has lost its last entries in a failover
+                digest.reset()
+            if digest.last < last:  # it was reset, here or by another reader: to go on from `last` would leave a gap
+                behind.append(digest.channel)
+                continue
+            if not news:
+                continue
+            first, logged, complete, rows, ends = news
+            if first or cursor.parse(logged) >= digest.last:  # else another reader has seen a newer log
+                digest.follow(first, (Row(*row) for row in rows))
+                digest.ends = max(ends, 0)
+            if not complete:
+                behind.append(digest.channel)
+        return behind
+
+    def _drop(self) -> None:
+        size = sum(len(digest.items) for digest in self._digests.values())
+        while size > _MOST_ITEMS and len(self._digests) > 1:
+            _, digest = self._digests.popitem(last=False)
+            size -= len(digest.items)

@@ -1,0 +1,147 @@
+"""Lists of inboxes: pages of items with their notifications, the newest first.
+
+Items of the user's own channel come from a script, those of shared channels from digests; the two are merged.
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from notifier.broker.redis_connection import pack
+from notifier.broker.store import Store, require
+from notifier.inbox.digests import Digests
+from notifier.protocol import channel as channels
+from notifier.protocol import cursor
+from notifier.protocol.cursor import Cursor
+from notifier.protocol.digest import Item
+from notifier.protocol.entry import MUTED
+from notifier.protocol.inbox_query import Place, Query
+from notifier.protocol.inbox_view import Flags, InboxView, read_state
+
+_BATCH = 100  # smallest number of items whose bodies are read at once
+
+
+class Listed(NamedTuple):
+    """One item of a list; `body` is the JSON of the notification as it goes out."""
+
+    cursor: Cursor
+    channel: str
+    body: bytes
+    flags: Flags
+
+
+class Listing(NamedTuple):
+    """One page of a list, the place where the next page begins, and the view that the page was made from.
+
+    Nothing up to `cursor` is missing from the list, even if it was published while the list was read.
+    """
+
+    items: list[Listed]
+    next: Place | None
+    view: InboxView
+    cursor: Cursor
+
+
+class InboxLists:
+    """The lists of all inboxes. Every method may raise `BrokerUnavailable`."""
+
+    def __init__(self, store: Store, digests: Digests) -> None:
+        self._store = store
+        self._digests = digests
+
+    def page(self, user: str, query: Query) -> Listing:
+        """Return a page of a user's inbox."""
+        # Whatever is published from now on gets no earlier time than this one, in whichever order channels are read.
+        commands = [
+            pack("TIME"),
+            self._store.call("state", (self._base(user),)),
+            self._own(user, query, query.before),
+        ]
+        time_of_redis, state, own = map(require, self._store.carry_out(commands))
+        now = int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000
+        [view] = self._digests.views([read_state(state)])
+        batch = _merge(user, view, query, query.before, own)
+        found = self._with_bodies(batch, query)
+        while len(found) <= query.limit and len(batch) == _batch_size(query):
+            before = Place(batch[-1].item.cursor, batch[-1].item.channel)
+            [own] = map(require, self._store.carry_out([self._own(user, query, before)]))
+            batch = _merge(user, view, query, before, own)
+            found += self._with_bodies(batch, query)
+        items, more = found[: query.limit], found[query.limit :]
+        following = Place(items[-1].cursor, items[-1].channel) if more else None
+        reached = [item.cursor for item in items if item.cursor.ms < now]
+        return Listing(items, following, view, max([Cursor(now - 1, 0), *reached]))
+
+    def _own(self, user: str, query: Query, before: Place | None) -> bytes:
+        """Return the command that lists items of the user's own channel."""
+        bound = "+inf"
+        if before is not None:
+            bound = f"{'' if channels.of_user(user) < before.channel else '('}{before.cursor.rank}"
+        return self._store.call("list", (self._base(user),), (bound, _batch_size(query), query.status))
+
+    def _with_bodies(self, batch: list["_Candidate"], query: Query) -> list[Listed]:
+        """Return items with their notifications; an item that has left its log meanwhile is left out."""
+        commands = [
+            pack("XRANGE", self._store.of(each.item.channel, "log"), each.item.entry, each.item.entry) for each in batch
+        ]
+        found = []
+        for (item, flags), reply in zip(batch, self._store.execute(commands), strict=True):
+            for _, fields in require(reply):
+                if query.wants_body(fields[1]):
+                    flags = flags._replace(muted=flags.muted or fields[0] == MUTED)
+                    found.append(Listed(item.cursor, item.channel, fields[1], flags))
+        return found
+
+    def _base(self, user: str) -> str:
+        return self._store.sharded(channels.of_user(user))
+
+
+def describe(items: Iterable[Listed]) -> list[dict[str, Any]]:
+    """Return the items of a list as they go out."""
+    return [
+        {
+            "cursor": str(item.cursor),
+            "channel": item.channel,
+            "notification": msgspec.Raw(item.body),
+            **item.flags._asdict(),
+        }
+        for item in items
+    ]
+
+
+class _Candidate(NamedTuple):
+    """An item that may belong to a page: its notification has not been read yet."""
+
+    item: Item
+    flags: Flags
+
+
+def _merge(user: str, view: InboxView, query: Query, before: Place | None, own: list[list[bytes]]) -> list[_Candidate]:
+    """Return the next candidates of a list. `own` is the reply to `InboxLists._own`."""
+    channel = channels.of_user(user)
+    owned = [
+        _Candidate(_own_item(channel, entry.decode()), Flags(*(letter in flags for letter in b"sra")))
+        for entry, flags in (own if query.wants_channel(channel) else [])
+    ]
+    shared = (
+        _Candidate(item, flags)
+        for item in view.newest(None if before is None else before.cursor.rank)
+        if (before is None or (item.rank, item.channel) < before.key) and query.wants(item, flags := view.flags(item))
+    )
+    return list(itertools.islice(heapq.merge(owned, shared, key=_key, reverse=True), _batch_size(query)))
+
+
+def _batch_size(query: Query) -> int:
+    """Return how many candidates are read at once: one more than fit, or many if the query may reject most of them."""
+    return 1 + (max(query.limit, _BATCH) if query.needs_bodies else query.limit)
+
+
+def _key(candidate: _Candidate) -> tuple[int, str]:
+    return candidate.item.rank, candidate.item.channel
+
+
+def _own_item(channel: str, entry: str) -> Item:
+    return Item(channel, entry, cursor.parse(entry).rank, "")
