@@ -2,67 +2,26 @@
 
 from typing import Any, Generic, TypeVar
 
-from notifier.protocol import cursor
-from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.log_position import LogPosition
 
 Member = TypeVar("Member")
 
 
-class Channel(Generic[Member]):
-    """One channel that connections of this worker hear.
-
-    `confirmed` is whether Redis has confirmed this worker's subscription. `seen` is the last entry known of its log;
-    `delivered` the last one that every connection that is live has been sent: it lags behind `seen` only while an
-    entry is being fanned out. Both are ids as text. `ahead` are connections that were sent more of its log than this
-    worker is sure to have heard, and up to where.
+class Channel(LogPosition[Member]):
+    """One channel that connections of this worker are subscribed to, and the worker's position in its log.
 
     `inbox` is for the room above: what `inbox/states.py` knows about the inbox of a user's channel.
     """
 
-    __slots__ = (
-        "ahead",
-        "confirmed",
-        "connections",
-        "delivered",
-        "idle_since",
-        "inbox",
-        "name",
-        "seen",
-    )
+    __slots__ = ("connections", "idle_since", "inbox", "name")
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
         # A dict keeps the order of arrival, and forgets one of many connections at once.
         self.connections: dict[Member, None] = {}
-        self.confirmed = False
-        self.ahead: dict[Member, Cursor] | None = None
-        self.seen = b"0-0"
-        self.delivered = b"0-0"
         self.idle_since = 0.0
         self.inbox: Any = None
-
-    @property
-    def last(self) -> Cursor:
-        """`seen` as a cursor."""
-        return cursor.parse(self.seen)
-
-    def sent_to(self, member: Member) -> Cursor:
-        """Return up to where a member that is live has been sent this channel."""
-        return max(cursor.parse(self.delivered), (self.ahead or {}).get(member, BEGINNING))
-
-    def run_ahead(self, member: Member, position: Cursor, heard: Cursor) -> None:
-        """Note that a member has been sent the log up to a position. `heard` is a time up to which all was fanned out.
-
-        Of that millisecond there may be more; and `seen` may be what the log had, and is yet to be heard.
-        """
-        if position > self.last or position >= heard:
-            self.ahead = self.ahead or {}
-            self.ahead[member] = max(position, self.ahead.get(member, BEGINNING))
-
-    def confirm(self, last: Cursor) -> None:
-        """Note that the channel is heard from now on, and what its log had last."""
-        self.seen = self.delivered = str(max(last, self.last)).encode()
-        self.confirmed = True
 
 
 class Hub(Generic[Member]):
@@ -104,8 +63,7 @@ class Hub(Generic[Member]):
         if channel is None or member not in channel.connections:
             return
         del channel.connections[member]
-        if channel.ahead:
-            channel.ahead.pop(member, None)
+        channel.forget(member)
         if not channel.connections:
             channel.idle_since = now
             self._idle[name] = channel

@@ -19,7 +19,7 @@ from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.entry import DISCONNECT, EPHEMERAL, ERASED, STATE, Entry
+from notifier.protocol.entry import DISCONNECT, ERASED, STATE, Entry
 from notifier.protocol.framing import Framing
 from notifier.settings import Settings
 from notifier.telemetry import metrics
@@ -126,13 +126,11 @@ class FanOut:
         metrics.DEAF.inc()
         self._hears = False
         self._replayer.recent.clear()
-        for channel in self._hub.channels():
-            channel.confirmed = False
-        self._feed.subscription_lost(self._hub.channels())
         for connection in self._hub.members(channels.ALL):
             self._replayer.fall_behind(connection)
         for channel in self._hub.channels():
-            channel.ahead = None  # all are served from where they are; another server may give out earlier ids
+            channel.lose_subscription()
+        self._feed.subscription_lost(self._hub.channels())
 
     def subscribed(self, names: list[str]) -> None:
         """Begin with channels that are heard from now on: learn what their logs have, and serve who waits."""
@@ -202,8 +200,7 @@ class FanOut:
         is_news = inbox.note_disconnect(int(when))
         if why == ERASED:
             self._replayer.recent.forget(name)
-            channel.seen = channel.delivered = b"0-0"  # else its log would seem to have lost something
-            channel.ahead = None
+            channel.restart()
             inbox.invalidate()
         if is_news:
             for connection in list(channel.connections):
@@ -226,8 +223,7 @@ class FanOut:
         for start in range(0, len(connections), YIELD_EVERY):
             if start:
                 time.sleep(0)
-                if channel.ahead:  # a replay has come to its end meanwhile
-                    _leave_out_overtaken(channel.ahead, entries, spared)
+                channel.leave_out_overtaken(entries, spared)  # a replay may have come to its end meanwhile
             for connection in connections[start : start + YIELD_EVERY]:
                 if start and connection not in members:
                     continue  # it has left meanwhile
@@ -237,14 +233,13 @@ class FanOut:
                     connection.catch_up.hear(channel.name, entries)
                 else:
                     self._write(connection, channel, writes[connection.framing])
-        channel.delivered = channel.seen
+        channel.fanned_out()
         self._feed.received(channel, entries)
 
     def _spared(self, channel: Channel[StreamConnection], entries: list[Entry]) -> dict[StreamConnection, list[Entry]]:
         """Return who is not to be sent all of these entries, and what they are to be sent."""
         spared = self._mutes.apply_to_all(channel.connections, channel.name, entries)
-        if channel.ahead:
-            _leave_out_overtaken(channel.ahead, entries, spared)
+        channel.leave_out_overtaken(entries, spared)
         if self._no_echo:
             for entry in entries:
                 own = self._no_echo.pop(notification.id_of(entry.body), None)
@@ -274,14 +269,7 @@ class FanOut:
 
     def _notice_gap(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
         """Compare what each entry says came before it with what was seen: the log has what is between."""
-        gap = False
-        for entry in entries:
-            if entry.previous != channel.seen and cursor.parse(entry.previous) > channel.last:
-                gap = True
-                channel.seen = entry.previous  # the log has it, and what is before it
-            if entry.kind != EPHEMERAL and (entry.previous == channel.seen or cursor.parse(entry.id) > channel.last):
-                channel.seen = entry.id
-        if gap and channel.confirmed:
+        if channel.follow(entries) and channel.confirmed:
             metrics.GAPS.inc()
             logger.warning("Channel %s had a gap; it is served from the log", channel.name)
             for connection in channel.connections:
@@ -308,19 +296,6 @@ class FanOut:
             if connection.catch_up:
                 connection.catch_up.lost = connection.channels
             self._replayer.put(connection)
-
-
-def _leave_out_overtaken(
-    ahead: dict[StreamConnection, Cursor], entries: list[Entry], spared: dict[StreamConnection, list[Entry]]
-) -> None:
-    """Spare connections what their replay has overtaken: it was sent, or was no more in the log."""
-    first, last = cursor.parse(entries[0].id), cursor.parse(entries[-1].id)
-    for connection, position in list(ahead.items()):
-        if first <= position:  # else it can share its frames with others
-            wanted = spared.get(connection, entries)
-            spared[connection] = [e for e in wanted if e.kind == EPHEMERAL or cursor.parse(e.id) > position]
-        if last >= position:
-            del ahead[connection]
 
 
 class _Writes(dict[Framing, list[tuple[bytes, bytes]]]):

@@ -24,7 +24,7 @@ from notifier.protocol import channel as channels
 from notifier.protocol import frames
 from notifier.protocol.catch_up import CatchUp, Step, share
 from notifier.protocol.clock import Clock
-from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.cursor import Cursor
 from notifier.protocol.entry import EXPIRED, MUTED, REMOVED, Entry, Page
 from notifier.protocol.framing import Framing
 from notifier.protocol.inbox_view import InboxView
@@ -188,7 +188,7 @@ class Replayer:
         now = int(time.time() * 1000)
         for name, position in positions.items():
             channel = self._hub[name]
-            if channel.ahead and position < channel.ahead.get(connection, BEGINNING):
+            if channel.is_ahead_of(connection, position):
                 return None
             if position < channel.last:
                 if position.ms <= disconnected_at(channel):

@@ -110,36 +110,9 @@ class TestIdle:
         assert hub.forget_idle(100.0) == ["topic:a"]
 
 
-class TestConfirm:
-    def test_first(self) -> None:
-        """A channel is heard from its confirmation on, and knows the last entry of its log."""
-        channel: Channel[str] = Channel("all")
-        assert not channel.confirmed
-        assert channel.last == BEGINNING
-        channel.confirm(Cursor(5, 1))
-        assert channel.confirmed
-        assert channel.last == Cursor(5, 1)
-        assert channel.seen == channel.delivered == b"5-1"
-
-    def test_never_back(self) -> None:
-        """A confirmation that is older than what was heard meanwhile takes nothing back."""
-        channel: Channel[str] = Channel("all")
-        channel.seen = b"10-0"
-        channel.confirm(Cursor(9, 0))
-        assert channel.seen == channel.delivered == b"10-0"
-
-
-def test_ahead(hub: Hub[str]) -> None:
-    """Who was sent more of the log than the worker has heard is known until they leave, and nobody else.
-
-    What the log had last when its channel was confirmed need not have been heard.
-    """
-    for member in ("ada", "bob", "cy", "di"):
-        hub.join("all", member)
-    channel = hub["all"]
-    channel.confirm(Cursor(5, 0))
-    for member, ms in (("ada", 3), ("bob", 4), ("cy", 6), ("di", 7), ("cy", 5)):
-        channel.run_ahead(member, Cursor(ms, 0), Cursor(4, 0))
-    hub.leave("all", "di", 0)
-    assert channel.ahead == {"bob": Cursor(4, 0), "cy": Cursor(6, 0)}
-    assert [channel.sent_to(member) for member in ("ada", "cy")] == [Cursor(5, 0), Cursor(6, 0)]
+def test_leave_what_one_is_ahead_on(hub: Hub[str]) -> None:
+    """A connection that leaves a channel takes its own position along."""
+    hub.join("all", "a")
+    hub["all"].run_ahead("a", Cursor(7, 0), Cursor(7, 0))
+    hub.leave("all", "a", 0)
+    assert hub["all"].sent_to("a") == BEGINNING
