@@ -70,6 +70,7 @@ PURE = {
     "enum",
     "functools",
     "hashlib",
+    "ipaddress",
     "heapq",
     "json",
     "math",
@@ -79,6 +80,7 @@ PURE = {
     "struct",
     "sys",  # for `intern`: a test checks that nothing else is used
     "typing",
+    "unicodedata",
     "wsproto",
 }
 ALLOWED = ("notifier.protocol", "notifier.errors", "urllib.parse.")

@@ -1,5 +1,7 @@
 """Channels: `user:alice`, `topic:orders` and `all`, and who may name them."""
 
+import unicodedata
+
 ALL = "all"
 MAX_NAME = 128  # characters; a name becomes part of several Redis keys
 
@@ -27,8 +29,9 @@ def topic_of(channel: str) -> str | None:
 def fault_of_name(name: str) -> str | None:
     """Return what is wrong with the name of a user or topic, or None.
 
-    Braces are refused because the name becomes a Redis hash tag, blanks and control characters because nobody can
-    see them in a log.
+    Braces are refused because the name becomes a Redis hash tag, spaces, control and invisible characters because
+    nobody can see them in a log. `.` and `..` cannot be part of a URL's path (RFC 3986 section 5.2.4), and a name in
+    several normalization forms would be several users who look alike.
     """
     if not name:
         return "A name has at least one character."
@@ -38,7 +41,21 @@ def fault_of_name(name: str) -> str | None:
         return "A name has no blanks and no control characters."
     if "{" in name or "}" in name:
         return "A name has no braces."
+    if name in (".", ".."):
+        return "A name is not . or .., which no URL can have in its path."
+    return None if name.isascii() else _fault_of_characters(name)
+
+
+def _fault_of_characters(name: str) -> str | None:
+    if not unicodedata.is_normalized("NFC", name):
+        return "A name is in Unicode normalization form C (NFC)."
+    if not _INVISIBLE.isdisjoint(name) or all(unicodedata.category(character)[0] == "M" for character in name):
+        return "A name has visible characters only."
     return None
+
+
+# Letters and a symbol that are drawn as nothing: Hangul fillers and the blank Braille pattern.
+_INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
 
 def fault_of_topic(name: str) -> str | None:

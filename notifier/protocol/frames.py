@@ -7,10 +7,11 @@ from typing import Any, Protocol
 import msgspec
 
 from notifier.errors import Disconnect, InvalidFrame, Problem, ProtocolViolation
-from notifier.protocol import cursor
+from notifier.protocol import cursor, json_shape
 from notifier.protocol.cursor import Cursor
 
 MAX_REF = 64  # characters
+_MAX_DEPTH = json_shape.MAX_DEPTH + 2  # a notification of a `publish` frame, with its data
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one, UTF-8 cannot
 
 
@@ -116,9 +117,13 @@ def decode(text: str) -> ClientFrame:
         ProtocolViolation: the text is no JSON object.
         InvalidFrame: the object has an unknown type or a wrong member; `ref` is a member of the problem.
     """
+    if text.count("{") + text.count("[") > _MAX_DEPTH and json_shape.is_deep(text.encode(), _MAX_DEPTH):
+        if not text.lstrip().startswith("{"):
+            raise ProtocolViolation("not a JSON object")
+        raise InvalidFrame(f"A frame has at most {_MAX_DEPTH} levels of arrays and objects.", ref=_ref_of_deep(text))
     try:
         frame: ClientFrame = _decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise InvalidFrame(str(error), ref=_ref_of(text)) from error
     if frame.ref is not None and len(frame.ref) > MAX_REF:
         raise InvalidFrame(f"A ref has at most {MAX_REF} characters.", ref=None)
@@ -246,11 +251,23 @@ def _ref_of(text: str) -> str | None:
     """Return the ref of a frame that is not valid, so that its sender knows which one it was."""
     try:
         members = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ProtocolViolation("not JSON") from error
     if not isinstance(members, dict):
         raise ProtocolViolation("not a JSON object")
-    ref = members.get("ref")
+    return _checked_ref(members.get("ref"))
+
+
+def _ref_of_deep(text: str) -> str | None:
+    """Return the ref of a frame that is nested too deeply to be decoded."""
+    written = json_shape.text_of(text, "ref")
+    try:
+        return _checked_ref(json.loads(written)) if written else None
+    except ValueError:
+        return None
+
+
+def _checked_ref(ref: Any) -> str | None:
     if not isinstance(ref, str) or len(ref) > MAX_REF or _LONE_SURROGATE.search(ref):
         return None
     return ref

@@ -9,13 +9,12 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
 
 from notifier.errors import BodyTooLarge, Fault, InvalidNotification, MalformedJson
-from notifier.protocol import channel
+from notifier.protocol import channel, json_shape, urls
 
 _MOST_FAULTS = 50  # a body that has more is not read by anybody
 SEVERITIES = ("info", "success", "warning", "error", "critical")
@@ -172,6 +171,11 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
 
 def _members(body: bytes) -> dict[str, Raw]:
+    if json_shape.is_deep(body, json_shape.MAX_DEPTH + 1):
+        detail = f"At most {json_shape.MAX_DEPTH} levels of arrays and objects."
+        if not body.lstrip().startswith(b"{"):
+            raise MalformedJson(detail)
+        raise InvalidNotification(faults=[Fault("", "too_deep", detail)])
     try:
         # Members are kept as they came, so the decoder does not look into their strings.
         body.isascii() or body.decode()
@@ -180,8 +184,6 @@ def _members(body: bytes) -> dict[str, Raw]:
         raise MalformedJson(f"Byte {error.start} is not UTF-8.") from error
     except msgspec.DecodeError as error:
         raise MalformedJson(str(error)) from error
-    except RecursionError as error:
-        raise MalformedJson("The JSON is nested too deeply.") from error
 
 
 def _on_one_line(json: Raw) -> bytes:
@@ -189,10 +191,7 @@ def _on_one_line(json: Raw) -> bytes:
     text = bytes(json)
     if b"\n" not in text and b"\r" not in text:
         return text
-    try:
-        return msgspec.json.format(text, indent=-1)
-    except RecursionError as error:
-        raise MalformedJson("The JSON is nested too deeply.") from error
+    return msgspec.json.format(text, indent=-1)
 
 
 def pointer(*parts: str | int) -> str:
@@ -215,7 +214,7 @@ class _Reader:
             case "to":
                 return self._channels(raw)
             case "data":
-                return _on_one_line(raw)
+                return self._data(raw)
             case "retain":
                 return self._choice(name, raw, RETAINS)
             case "severity":
@@ -275,9 +274,17 @@ class _Reader:
             self.fault("too_long", f"At most {MAX_TEXT[name]} characters.", name)
         if not text and name in ("type", "collapse_key"):
             self.fault("empty", "Leave it out or give it at least one character.", name)
-        if name == "action_url" and not _is_safe_url(text):
+        if name == "type" and not text.isprintable():
+            self.fault("invalid_name", "A type has no control characters and no line breaks.", name)
+        if name == "action_url" and not urls.is_safe(text):
             self.fault("invalid_url", "A path that begins with / or an http(s) URL.", name)
         return text
+
+    def _data(self, raw: Raw) -> bytes:
+        if not json_shape.fits_doubles(bytes(raw)):
+            detail = f"Numbers have at most {json_shape.MAX_DIGITS} digits and fit a double. Use a string."
+            self.fault("number_out_of_range", detail, "data")
+        return _on_one_line(raw)
 
     def _choice(self, name: str, raw: Raw, choices: tuple[str, ...]) -> str | None:
         word: str | None = self._decode(_decode_text, raw, "a string", name)
@@ -300,20 +307,3 @@ class _Reader:
 
     def _unknown(self, known: Iterable[str], *path: str) -> None:
         self.fault("unknown_field", f"Known are {', '.join(known)}.", *path)
-
-
-def _is_safe_url(url: str) -> bool:
-    """Tell whether a click leads to where it seems to.
-
-    `javascript:` would run a script, `//host` hides another site; browsers read `\\` as `/` and drop tabs and line
-    breaks (URL Standard section 4.4).
-    """
-    if "\\" in url or not url.isprintable():
-        return False
-    if url.startswith("/"):
-        return not url.startswith("//")
-    try:
-        parts = urlsplit(url)
-        return url.startswith(("https://", "http://")) and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False

@@ -7,12 +7,14 @@ import pytest
 from notifier.protocol import channel
 
 REFUSED = ["", "a b", " a", "a\u00a0b", "a\tb", "a\n", "\x00", "\x7f", "a\u200bb", "\u2028", "{a", "a}", "\ud800"]
+UNSAFE = [".", "..", "e\u0301", "\u0301", "\u3164", "a\u3164", "\u2800", "\uffa0", "\u1160a", "\u0b47\u0b3e", "\u212b"]
 FAULTS = [channel.fault_of_name, channel.fault_of_topic]
 
 
 @pytest.mark.parametrize("fault_of", FAULTS)
 @pytest.mark.parametrize(
-    "name", ["a", "0", "orders", "user@example.org", "project:7/build", "Zürich", "日本", "a" * 128]
+    "name",
+    ["a", "0", "orders", "user@example.org", "project:7/build", "Zürich", "日本", "❤️", "हिन्दी", "...", "a" * 128],
 )
 def test_good_names(fault_of: Callable[[str], str | None], name: str) -> None:
     """A name is 1 to 128 printable characters of any language."""
@@ -20,7 +22,7 @@ def test_good_names(fault_of: Callable[[str], str | None], name: str) -> None:
 
 
 @pytest.mark.parametrize("fault_of", FAULTS)
-@pytest.mark.parametrize("name", [*REFUSED, "a" * 129])
+@pytest.mark.parametrize("name", [*REFUSED, *UNSAFE, "a" * 129])
 def test_bad_names(fault_of: Callable[[str], str | None], name: str) -> None:
     """A name without characters, too long, with a blank, a control character or a brace has a fault."""
     fault = fault_of(name)

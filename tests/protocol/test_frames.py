@@ -97,11 +97,29 @@ class TestDecode:
         with pytest.raises(ProtocolViolation):
             frames.decode(text)
 
-    @pytest.mark.parametrize("text", ["[" * 60_000, '{"type":"hello","x":' + "[" * 30_000 + "]" * 30_000 + "}"])
-    def test_deep(self, text: str) -> None:
-        """JSON that is nested too deeply ends the connection, and nothing else."""
+    @pytest.mark.parametrize("depth", [67, 500, 1000, 30_000])
+    @pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"ref":', "}"), ('["\\"",', "]")])
+    def test_deep(self, depth: int, left: str, right: str) -> None:
+        """A frame that is nested too deeply is rejected under its ref, on every version of Python."""
+        deep = left * depth + "0" + right * depth
+        for text in (f'{{"type":"publish","ref":"a\\u0062","x":{deep}}}', f'{{"x":{deep}, "ref" : "ab"}}'):
+            with pytest.raises(InvalidFrame) as caught:
+                frames.decode(text)
+            assert caught.value.members["ref"] == "ab"
+        with pytest.raises(InvalidFrame) as caught:
+            frames.decode(f'{{"x":{deep},"ref":5}}')
+        assert caught.value.members["ref"] is None
+
+    def test_deep_and_no_object(self) -> None:
+        """Anything but a JSON object ends the connection, however deep it is."""
         with pytest.raises(ProtocolViolation):
-            frames.decode(text)
+            frames.decode("[" * 60_000)
+
+    def test_deepest(self) -> None:
+        """The data of a publish frame may have as many levels as that of any other notification."""
+        deepest = "[" * 64 + "]" * 64
+        frame = frames.decode(f'{{"type":"publish","topic":"t","notification":{{"data":{deepest}}}}}')
+        assert isinstance(frame, frames.Publish)
 
     @pytest.mark.parametrize(
         "members",
