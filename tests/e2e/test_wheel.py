@@ -72,7 +72,7 @@ def test_async_recording(async_recording_notifier):
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built as `pip install .` builds it, from a copy of the sources."""
     copy = tmp_path_factory.mktemp("sources")
-    for name in ("pyproject.toml", "requirements.txt", "README.md"):
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     shutil.copytree(ROOT / "notifier", copy / "notifier", ignore=shutil.ignore_patterns("__pycache__"))
     pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(copy / "dist"), str(copy))
@@ -115,7 +115,7 @@ def test_content(wheel: Path) -> None:
     for path in ROOT.glob("notifier/**/*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert str(path.relative_to(ROOT)) in names
-    assert not [name for name in names if not name.startswith(("notifier/", f"notifier-{__version__}.dist-info/"))]
+    assert not [name for name in names if not name.startswith(("notifier/", f"notifierd-{__version__}.dist-info/"))]
 
 
 def test_commands(installed: Path) -> None:
