@@ -1,8 +1,8 @@
-"""Allowances: how often somebody may do something, as a token bucket."""
+"""Allowances: how often something may be done, as a token bucket."""
 
 
 class Allowance:
-    """`rate` per second in the long run, and twice that at once. `now` is in seconds of a clock that goes forward."""
+    """Allows `rate` uses per second in the long run, and twice that at once. `now` is in seconds."""
 
     __slots__ = ("_left", "_rate", "_updated")
 
@@ -12,7 +12,7 @@ class Allowance:
         self._updated = now
 
     def take(self, now: float) -> float:
-        """Use it once and return 0.0; or return after how many seconds it can be used again."""
+        """Use it once and return 0.0, or return in how many seconds it can be used again."""
         self._refill(now)
         if self._left < 1:
             return (1 - self._left) / self._rate
@@ -20,7 +20,7 @@ class Allowance:
         return 0.0
 
     def is_full(self, now: float) -> bool:
-        """Tell whether it is as if it were new."""
+        """Return whether it is the same as a new one."""
         self._refill(now)
         return self._left == self._burst
 

@@ -4,17 +4,17 @@ from notifier.protocol.cursor import Cursor
 
 
 class Clock:
-    """Rises only. Every append names it, so that ids never run backwards from one channel to another."""
+    """Never goes back. Every append passes it on, so that the order of ids is the same on all channels."""
 
     def __init__(self) -> None:
         self.ms = 0
 
     def observe(self, ms: int) -> None:
-        """Take over a time in milliseconds, if it is later."""
+        """Advance to a time in milliseconds, if it is later."""
         if ms > self.ms:
             self.ms = ms
 
     @property
     def cursor(self) -> Cursor:
-        """The cursor from which somebody who has heard everything until now may resume."""
+        """The cursor from which a client that has received everything until now may resume."""
         return Cursor(self.ms, 0)

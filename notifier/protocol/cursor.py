@@ -1,13 +1,13 @@
-"""Cursors: how far a client has read.
+"""Cursors: positions of entries in the logs of channels.
 
-A cursor is the id of a Redis Stream entry, `<milliseconds>-<sequence>`. It travels as text and is compared as two
+A cursor is the id of a Redis Stream entry, `<milliseconds>-<sequence>`. It is sent as text, and compared as two
 numbers.
 """
 
 import re
 from typing import NamedTuple
 
-_RANKS = 2048  # entries of a millisecond that are told apart; a float holds the product until the year 2109
+_RANKS = 2048  # entries of a millisecond with distinct ranks; a float holds the product until the year 2109
 _FORM = re.compile(rb"(\d{1,16})-(\d{1,19})\Z")
 
 
@@ -22,7 +22,7 @@ class Cursor(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """This place as one number, as in log/entry.lua: exact for the first 2,047 entries of a millisecond."""
+        """The cursor as one number, as in log/entry.lua: exact for the first 2,047 entries of a millisecond."""
         return self.ms * _RANKS + min(self.seq, _RANKS - 1)
 
     def earlier(self, ms: int) -> "Cursor":
@@ -34,10 +34,10 @@ BEGINNING = Cursor(0, 0)
 
 
 def parse(text: str | bytes) -> Cursor:
-    """Return the cursor that `text` is.
+    """Return the cursor that a text spells.
 
     Raises:
-        ValueError: the text is no cursor.
+        ValueError: the text is not a cursor.
     """
     match = _FORM.match(text.encode() if isinstance(text, str) else text)
     if not match:

@@ -1,6 +1,7 @@
-"""Identities: who a token says you are, and what you may read and publish.
+"""Identities: the user of a token, and what the user may read and publish.
 
-A token is a JWT (RFC 7519) signed with HS256. Rotation is a list of secrets: all of them verify, the first one signs.
+A token is a JWT (RFC 7519) signed with HS256. Several secrets make rotation possible: all of them verify, the first one
+signs.
 """
 
 from typing import Any, NamedTuple
@@ -11,10 +12,10 @@ from notifier.errors import InvalidToken, TokenExpired
 from notifier.protocol import channel
 
 ALGORITHM = "HS256"
-MAX_GRANTS = 100  # patterns in a token; more is a design that wants a wildcard
-_END_OF_TIME = 2**53  # seconds: beyond it a number is a mistake, or not exact
-# Times are compared with `now` below, because a pure function reads no clock. An audience is the backend's business:
-# whoever has the secret means this service.
+MAX_GRANTS = 100  # patterns in a token; a backend that needs more should use wildcards
+_END_OF_TIME = 2**53  # seconds: a larger number is a mistake, or not exact
+# Times are compared with `now` below, because a pure function reads no clock. The audience is not checked: a token that
+# is signed with the secret is for this service.
 _OPTIONS: Any = {
     "require": ["sub", "exp"],
     **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud"), False),
@@ -30,11 +31,11 @@ class Identity(NamedTuple):
     publish: tuple[str, ...] = ()
 
     def may_read(self, topic: str) -> bool:
-        """Tell whether the token grants the topic for reading."""
+        """Return whether the token grants the topic for reading."""
         return channel.grants(self.topics, topic)
 
     def may_publish(self, topic: str) -> bool:
-        """Tell whether the token grants the topic for publishing."""
+        """Return whether the token grants the topic for publishing."""
         return channel.grants(self.publish, topic)
 
 
@@ -42,8 +43,8 @@ def verify(token: str, secrets: tuple[str, ...], now: float) -> Identity:
     """Return the identity of a token at the time `now`, in Unix seconds.
 
     Raises:
-        InvalidToken: no secret fits, or a claim is missing or wrong.
-        TokenExpired: the token was valid once.
+        InvalidToken: the signature matches no secret, or a claim is missing or wrong.
+        TokenExpired: the token is otherwise valid.
     """
     claims = _claims(token, secrets)
     user, expires = claims["sub"], claims["exp"]
@@ -77,10 +78,10 @@ def _claims(token: str, secrets: tuple[str, ...]) -> dict[str, Any]:
         except jwt.InvalidSignatureError:
             continue  # signed with an older or newer secret
         except (jwt.DecodeError, UnicodeEncodeError) as error:
-            raise InvalidToken(f"This is no JWT: {error}.") from error
+            raise InvalidToken(f"This is not a JWT: {error}.") from error
         except jwt.InvalidTokenError as error:
             raise InvalidToken(str(error)) from error
-    raise InvalidToken("The signature fits no secret of this service.")
+    raise InvalidToken("The signature matches no secret of this service.")
 
 
 def _grants(claims: dict[str, Any], name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Queries: what a plain request for the stream asks for, in place of a hello and subscriptions."""
+"""Query strings of plain HTTP requests for the stream, which replace the frames `hello` and `subscribe`."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from notifier.protocol.frames import Hello, Subscribe
 
 
 class Query(NamedTuple):
-    """The frames that a client would have sent, and for how long it would wait, in seconds; None: it does not say."""
+    """The frames that a WebSocket client would send, and how long to wait, in seconds; None: the default."""
 
     hello: Hello
     joins: tuple[Subscribe, ...]
@@ -18,16 +18,15 @@ class Query(NamedTuple):
 
 
 def read(items: Iterable[tuple[str, str]], last_event_id: str, max_topics: int) -> Query:
-    """Return what the items of a query ask for: `since`, `wait`, and any number of `topic`.
+    """Return the meaning of the parameters `since`, `wait`, and any number of `topic`. Others are ignored.
 
-    A topic may be followed by a blank and a cursor of its own, which counts where it is the earlier one: nobody asks to
-    miss what a subscription over a WebSocket would not leave out either. `last_event_id` is what a browser's
-    EventSource says when it comes back; empty: nothing. It counts more than the query, which is as old as the page.
-    Other items are somebody else's.
+    A topic may be followed by a space and its own cursor. The earlier of this cursor and `since` counts, as with a
+    `subscribe` frame. `last_event_id` is the header that a browser's EventSource sends when it reconnects; empty:
+    there is none. It replaces the cursors in the query, which are as old as the page.
 
     Raises:
-        BadRequest: something is no cursor, or no number.
-        TooManySubscriptions: so many topics a connection may not have.
+        BadRequest: a cursor or a number is wrong.
+        TooManySubscriptions: a connection may not have so many topics.
     """
     since, wait = last_event_id, None
     topics: list[str] = []

@@ -1,4 +1,4 @@
-"""Allowances: how often somebody may do something."""
+"""Allowances: how often something may be done."""
 
 from fractions import Fraction
 
@@ -20,14 +20,14 @@ class Model:
         self.taken: list[Fraction] = []
 
     def room(self, now: Fraction) -> bool:
-        """Tell whether once more would be within the bound, for every span that ends now."""
+        """Return whether one more use is within the bound, for every span that ends now."""
         at = [*self.taken, now]
         return all(len(at) - index <= self.burst + self.rate * (now - begin) for index, begin in enumerate(at))
 
 
 @given(RATES, STEPS)
 def test_model(rate: Fraction, steps: list[int]) -> None:
-    """It lets through exactly what the rate and the burst allow over every span of time."""
+    """It allows exactly as much as the rate and the burst allow over every span of time."""
     allowance, model, now = Allowance(float(rate), 0.0), Model(Fraction(rate)), Fraction(0)
     for step in steps:
         now += Fraction(step, 64)

@@ -41,14 +41,14 @@ def test_round_trip(position: Cursor) -> None:
 
 @pytest.mark.parametrize("text", NO_CURSORS)
 def test_refuse(text: str) -> None:
-    """Text that is not two decimal numbers of a sensible length is no cursor."""
+    """Text that is not two decimal numbers of a sensible length is rejected."""
     with pytest.raises(ValueError):
         cursor.parse(text)
 
 
 @given(st.text(max_size=40) | st.binary(max_size=40))
 def test_random_text(text: str | bytes) -> None:
-    """Any text either is a cursor or is refused with ValueError."""
+    """Any text is a cursor or is rejected with ValueError."""
     try:
         position = cursor.parse(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Tokens: whom they name, and which are refused."""
+"""Tokens: the user and the grants in them, and which are rejected."""
 
 import base64
 import json
@@ -69,7 +69,7 @@ def test_foreign_secret() -> None:
 
 
 def test_no_secrets() -> None:
-    """A service without secrets knows nobody."""
+    """A service without secrets accepts no token."""
     with pytest.raises(InvalidToken):
         identity.verify(token(), (), NOW)
 
@@ -118,15 +118,15 @@ def test_changed_claims() -> None:
     ],
 )
 def test_no_token(text: str) -> None:
-    """What is no JWT is not valid, however odd it is."""
+    """Text that is not a JWT is rejected, however odd it is."""
     with pytest.raises(InvalidToken):
         verify(text)
 
 
 @pytest.mark.parametrize("text", ["", "nk_an_api_key", "a.b.c", "\ud800.e30.e30"])
 def test_words_for_no_token(text: str) -> None:
-    """Who sends something else in the place of a token is told so."""
-    with pytest.raises(InvalidToken, match="This is no JWT"):
+    """The error for text that is not a token says so."""
+    with pytest.raises(InvalidToken, match="This is not a JWT"):
         verify(text)
 
 
@@ -139,7 +139,7 @@ def test_random_text(text: str) -> None:
 
 @pytest.mark.parametrize("claims", [b"[]", b"null", b"5", b"{", b"\xff", b"[" * 10_000])
 def test_claims_are_no_object(claims: bytes) -> None:
-    """A signature over something that is no JSON object makes no token."""
+    """A signed payload that is not a JSON object is not a token."""
     text = jwt.api_jws.encode(claims, NEW, algorithm="HS256")
     with pytest.raises(InvalidToken):
         verify(text)
@@ -184,7 +184,7 @@ def test_long_ago(exp: float) -> None:
 
 
 def test_signature_before_expiry() -> None:
-    """Of a forged token that has expired one learns that it is not valid, not that it has expired."""
+    """A forged token that has expired is invalid, not expired."""
     with pytest.raises(InvalidToken):
         verify(token(FOREIGN, exp=0))
 
@@ -207,14 +207,14 @@ def test_not_before_is_a_time(nbf: object) -> None:
 @pytest.mark.parametrize("claim", ["topics", "publish"])
 @pytest.mark.parametrize("grants", [None, "orders", 5, True, {}, {"orders": True}, [5], ["orders", None], [["orders"]]])
 def test_grants_are_names(claim: str, grants: object) -> None:
-    """The grants are lists of names; a string is not taken apart into letters."""
+    """The grants are lists of names; a string is not split into letters."""
     with pytest.raises(InvalidToken, match=claim):
         verify(token(**{claim: grants}))
 
 
 @pytest.mark.parametrize("claim", ["topics", "publish"])
 def test_too_many_grants(claim: str) -> None:
-    """A token has so many grants and no more."""
+    """The number of grants in a token is limited."""
     assert verify(token(**{claim: ["t"] * MAX_GRANTS}))
     with pytest.raises(InvalidToken, match=claim):
         verify(token(**{claim: ["t"] * (MAX_GRANTS + 1)}))

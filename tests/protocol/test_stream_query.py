@@ -1,4 +1,4 @@
-"""Queries: a request's items become a hello and subscriptions, or one clear problem."""
+"""Query strings: parameters become a hello and subscriptions, or one clear problem."""
 
 import pytest
 from hypothesis import given
@@ -12,12 +12,12 @@ SINCE, LATER = "1763661600123-7", "1763661600999-0"
 
 
 def test_nothing() -> None:
-    """A request that asks for nothing is a hello that does not either."""
+    """A request without parameters is an empty hello."""
     assert stream_query.read([], "", 3) == (Hello(), (), None)
 
 
 def test_everything() -> None:
-    """Topics, each with a cursor of its own where it has one, a cursor for all, and how long to wait."""
+    """Topics, some with their own cursor, a common cursor, and how long to wait."""
     items = [
         ("topic", "a"),
         ("since", LATER),
@@ -34,24 +34,24 @@ def test_everything() -> None:
 
 
 def test_a_later_cursor_of_a_topic() -> None:
-    """A topic's own cursor brings what is before the common one, and hides nothing that is after it."""
+    """A topic's own cursor can be earlier than the common one, but not later."""
     assert stream_query.read([("topic", f"b {LATER}"), ("since", SINCE)], "", 3).joins[0].since == SINCE
     assert stream_query.read([("topic", f"b {LATER}")], "", 3).joins[0].since == LATER
 
 
 def test_a_browser_that_comes_back() -> None:
-    """What the browser saw last counts more than the page's query, for every topic."""
+    """The last event id replaces the cursors of the query, for every topic."""
     items = [("since", SINCE), ("topic", f"b {SINCE}"), ("topic", "a")]
     assert stream_query.read(items, LATER, 3) == (Hello(since=LATER, topics=("b", "a")), (), None)
 
 
 def test_the_old_query_of_a_browser_is_not_looked_at() -> None:
-    """A query that the last event id overrules need not be right."""
+    """A wrong cursor that the last event id replaces is ignored."""
     assert stream_query.read([("since", "nonsense")], LATER, 3).hello.since == LATER
 
 
 def test_leading_zeros() -> None:
-    """A cursor is handed on in its one form."""
+    """A cursor is passed on in its canonical form."""
     assert stream_query.read([("since", "007-01")], "", 3).hello.since == "7-1"
 
 
@@ -83,7 +83,7 @@ def test_a_long_topic_is_no_long_ref() -> None:
     ],
 )
 def test_wrong(items: list[tuple[str, str]], last_event_id: str, sentence: str) -> None:
-    """What is wrong is named in one sentence."""
+    """The problem says in one sentence what is wrong."""
     with pytest.raises(BadRequest) as caught:
         stream_query.read(items, last_event_id, 3)
     assert caught.value.detail == sentence
@@ -100,7 +100,7 @@ def test_too_many_topics() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["since", "wait", "topic", "other"]), st.text())), st.text())
 def test_anything(items: list[tuple[str, str]], last_event_id: str) -> None:
-    """Whatever comes is a query or a problem."""
+    """Any text is a query or a problem."""
     try:
         asked = stream_query.read(items, last_event_id, 10)
     except Problem as problem:
