@@ -31,7 +31,7 @@ class _Commands(InOrder):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # as before `head`; click would make an error of it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+            _discard_output()
             return 0
 
 
@@ -69,6 +69,8 @@ def _run() -> int:
         except NotifierError as error:
             raise failure_of(error) from error
         except OSError as error:
+            if error.filename is None:
+                _discard_output()
             raise file_failure(error.filename or "The output cannot be written", error) from error
     except click.ClickException as error:
         error.show()
@@ -76,3 +78,8 @@ def _run() -> int:
     except click.Abort:
         say("Stopped.")
         return INTERRUPTED
+
+
+def _discard_output() -> None:
+    """Discard what stdout still holds: Python writes it when it ends, and an error there changes the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
