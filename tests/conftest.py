@@ -7,8 +7,21 @@ import pytest
 import redis
 
 from notifier.server.embedded_valkey import EmbeddedValkey
+from tests.kit import environment, processes
 from tests.kit.service import Service
 from tests.kit.valkey import connected, running_valkey
+
+
+def pytest_configure() -> None:
+    """Start programs with the default signals, wherever this process comes from."""
+    environment.stop_ignoring_signals()
+
+
+@pytest.fixture(autouse=True)
+def programs() -> Iterator[None]:
+    """The programs of a test end with it."""
+    yield
+    processes.end_all()
 
 
 @pytest.fixture(scope="session")

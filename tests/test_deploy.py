@@ -2,12 +2,12 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from notifier.settings import Settings
+from tests.kit import processes
 
 UNIT = Path(__file__).parent.parent / "docs/deploy/notifier.service"
 GRACE, VALKEY = 8, 10  # seconds: until gunicorn kills, and for the embedded Valkey
@@ -24,6 +24,6 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     """systemd finds no fault with the unit, whose program is put somewhere else here."""
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("/opt/notifier/.venv/bin/gunicorn", "/bin/true"))
-    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    done = processes.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
     complaints = [line for line in done.stderr.splitlines() if UNIT.name in line]
     assert (done.returncode, complaints) == (0, [])

@@ -18,6 +18,7 @@ import pytest
 from notifier import __version__
 from notifier.client import NotifierClient, Received
 from notifier.settings import Settings
+from tests.kit import processes
 from tests.kit.command import Command, end
 from tests.kit.middle import PAGE, Middle, Reply
 from tests.kit.service import API_KEY, DEADLINE, TOKEN_SECRETS, Service, eventually
@@ -156,8 +157,8 @@ class TestSend:
         (notifier.folder / "input").write_bytes(numbered(user, 1200))
         words = [sys.executable, "-m", "notifier", "send", *words]
         screen, terminal = os.openpty()
-        with subprocess.Popen(["cat", "input"], cwd=notifier.folder, stdout=subprocess.PIPE) as pipe:
-            process = subprocess.Popen(
+        with processes.start(["cat", "input"], cwd=notifier.folder, stdout=subprocess.PIPE) as pipe:
+            process = processes.start(
                 words,
                 cwd=notifier.folder,
                 env=notifier.environ,
@@ -173,7 +174,7 @@ class TestSend:
         """If the ids cannot be written it says so."""
         words = [sys.executable, "-m", "notifier", "send", "--user", user, "--title", "Hello"]
         with open("/dev/full", "wb") as full:
-            process = subprocess.run(
+            process = processes.run(
                 words, cwd=notifier.folder, env=notifier.environ, stdout=full, stderr=subprocess.PIPE, check=False
             )
         assert process.returncode == 6
@@ -298,7 +299,7 @@ class TestResume:
         """The same on a disk that is really full, where the machine lets us have one."""
         disk = tmp_path / "disk"
         disk.mkdir()
-        mounted = subprocess.run(
+        mounted = processes.run(
             ["mount", "-t", "tmpfs", "-o", "size=4k", "none", disk], capture_output=True, check=False
         )
         if mounted.returncode:
@@ -310,7 +311,7 @@ class TestResume:
             assert done.code == 6
             assert "disk/job cannot be written: No space left on device." in done.words
         finally:
-            subprocess.run(["umount", disk], check=True)
+            processes.run(["umount", disk], check=True)
         assert published(roomy, user) == []
 
 

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import websocket
 
+from tests.kit import processes
 from tests.kit.service import DEADLINE, Service
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,34 +54,27 @@ def test_websocket_client(service: Service, user: str) -> None:
 )
 def test_ws(service: Service, user: str) -> None:
     """The package `ws` of npm hears every notification, in order, with the subprotocol and without an extension."""
-    client = subprocess.Popen(
+    client = processes.start(
         ["node", "ws_client.js", f"ws://127.0.0.1:{service.port}/v1/stream", service.token(user), str(len(TITLES))],
         cwd=KIT,
         stdout=subprocess.PIPE,
         text=True,
     )
-    try:
-        assert client.stdout
-        assert client.stdout.readline() == 'welcome notifier.v1 ""\n'
-        publish_all(service, user)
-        out, _ = client.communicate(timeout=DEADLINE)
-        assert out.splitlines() == [*TITLES, "closed 1000"]
-    finally:
-        client.kill()
-        client.wait()
+    assert client.stdout
+    assert client.stdout.readline() == 'welcome notifier.v1 ""\n'
+    publish_all(service, user)
+    out, _ = client.communicate(timeout=DEADLINE)
+    assert out.splitlines() == [*TITLES, "closed 1000"]
 
 
 def run_command(service: Service, user: str, *command: str) -> list[str]:
     """Publish when a command has printed that it was welcomed, and return the lines that it prints until it ends."""
-    with subprocess.Popen(command, cwd=KIT, stdout=subprocess.PIPE, text=True) as client:
-        try:
-            assert client.stdout
-            while "welcome" not in client.stdout.readline():
-                assert client.poll() is None
-            publish_all(service, user)
-            return list(itertools.islice((line.rstrip() for line in client.stdout if line.rstrip()), 2 * len(TITLES)))
-        finally:
-            client.kill()
+    client = processes.start(command, cwd=KIT, stdout=subprocess.PIPE, text=True)
+    assert client.stdout
+    while "welcome" not in client.stdout.readline():
+        assert client.poll() is None
+    publish_all(service, user)
+    return list(itertools.islice((line.rstrip() for line in client.stdout if line.rstrip()), 2 * len(TITLES)))
 
 
 @pytest.mark.skipif(
@@ -131,5 +125,5 @@ async def hear_with_aiohttp(service: Service, user: str) -> None:
 def test_browser_library() -> None:
     """The browser client passes its own tests under Node."""
     tests = sorted(str(path) for path in (ROOT / "tests/js").glob("*.test.js"))
-    done = subprocess.run(["node", "--test", *tests], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = processes.run(["node", "--test", *tests], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from notifier.client import NotifierClient, Received, Stream
+from tests.kit import processes
 from tests.kit.example import (
     EXAMPLES,
     FILES,
@@ -294,7 +294,7 @@ def order(example: Example) -> Callable[[str], str]:
     def curl(item: str) -> str:
         arguments = shlex.split(command.replace("item=Lamp", item))
         options = ["-s", "-o", "/dev/null", "-w", "%{http_code}"]
-        return subprocess.run([*arguments, *options], check=True, capture_output=True, text=True).stdout
+        return processes.run([*arguments, *options], check=True, capture_output=True, text=True).stdout
 
     return curl
 

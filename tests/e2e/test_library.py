@@ -3,7 +3,6 @@
 import gzip
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from notifier import __version__
+from tests.kit import processes
 
 ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "notifier/http/static"
@@ -32,7 +32,7 @@ def test_size(name: str, record_property: Callable[[str, object], None]) -> None
 @needs_build
 def test_build(tmp_path: Path) -> None:
     """The committed files are what the build makes of the modules."""
-    subprocess.run(["node", "browser/build.js", tmp_path], cwd=ROOT, check=True, timeout=120)
+    processes.run(["node", "browser/build.js", tmp_path], cwd=ROOT, check=True, timeout=120)
     for name in BUDGETS:
         assert (tmp_path / name).read_text() == (STATIC / name).read_text(), "run `make browser`"
 
@@ -40,7 +40,7 @@ def test_build(tmp_path: Path) -> None:
 @needs_build
 def test_types() -> None:
     """The types allow what users may write, and nothing else that was tried."""
-    done = subprocess.run(
+    done = processes.run(
         ["node_modules/.bin/tsc", "-p", "tests/js/types"], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout
@@ -51,7 +51,7 @@ def test_package(tmp_path: Path) -> None:
     """The npm package has the version of the service, all modules, and its exports lead to files."""
     package = json.loads((ROOT / "browser/package.json").read_text())
     assert package["version"] == __version__
-    packed = subprocess.run(
+    packed = processes.run(
         ["npm", "pack", "--dry-run", "--json"], cwd=ROOT / "browser", capture_output=True, text=True, timeout=120
     )
     files = {file["path"] for file in _packed(packed.stdout)["files"]}

@@ -16,6 +16,7 @@ import redis
 from chaos.aside import running_aside
 from notifier.server.embedded_valkey import find_server
 from tests.e2e.test_delivery import children
+from tests.kit import environment
 from tests.kit.ports import free_port
 from tests.kit.service import Service, eventually
 
@@ -32,10 +33,9 @@ class Valkey:
         self._command += ["--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0"]
         if replica_of:
             self._command += ["--replicaof", f"127.0.0.1 {replica_of}"]
-        self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self._command, env=environment.basic(), stdout=subprocess.DEVNULL)
         eventually(self._answers)
 
     def signal(self, number: signal.Signals) -> None:
@@ -61,6 +61,7 @@ def valkey(replica_of: int = 0) -> Iterator[Valkey]:
     directory = Path(tempfile.mkdtemp(prefix="notifier-"))
     server = Valkey(directory, replica_of)
     try:
+        server.start()
         yield server
     finally:
         server.end()

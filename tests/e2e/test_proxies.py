@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tests.kit import raw
+from tests.kit import processes, raw
 from tests.kit.proxies import KINDS, Proxy, certificate, enemy, is_installed
 from tests.kit.raw import Peer
 from tests.kit.service import DEADLINE, NDJSON, PROBLEM, Service, eventually
@@ -199,18 +199,15 @@ def test_server_sent_events(seen: Service, user: str) -> None:
     command = ["curl", "-sN", "-D-", "--http2", "--cacert", str(certificate().chain), "--max-time", "60"]
     command += ["-H", "Accept: text/event-stream", "-H", f"Authorization: Bearer {seen.token(user)}"]
     command.append(f"https://127.0.0.1:{seen.port}/v1/stream")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as curl:
-        try:
-            assert curl.stdout
-            assert curl.stdout.readline().strip() == "HTTP/2 200"
-            told = (json.loads(line[6:]) for line in curl.stdout if line.startswith("data: "))
-            frames = (frame for frame in told if frame["type"] != "state")
-            assert next(frames)["type"] == "welcome"
-            for number in range(20):
-                publish(seen, user, number)
-                assert next(frames)["notification"]["data"] == number
-        finally:
-            curl.kill()
+    curl = processes.start(command, stdout=subprocess.PIPE, text=True)
+    assert curl.stdout
+    assert curl.stdout.readline().strip() == "HTTP/2 200"
+    told = (json.loads(line[6:]) for line in curl.stdout if line.startswith("data: "))
+    frames = (frame for frame in told if frame["type"] != "state")
+    assert next(frames)["type"] == "welcome"
+    for number in range(20):
+        publish(seen, user, number)
+        assert next(frames)["notification"]["data"] == number
 
 
 def test_long_poll(seen: Service, user: str) -> None:

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from notifier.client import NotifierClient
 from notifier.server.embedded_valkey import find_server
+from tests.kit import processes
 from tests.kit.reader import APP, REDIS, Block, Reader, blocks
 
 README, QUICKSTART = list(blocks("README.md")), list(blocks("docs/quickstart.md"))
@@ -202,7 +203,7 @@ def try_page(page: Page, url: str, script: str, token: str, key: str) -> None:
 def redis_on(port: str) -> Iterator[None]:
     """The Redis that production has."""
     command = [find_server(), "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    server = processes.start(command, stdout=subprocess.DEVNULL)
     try:
         yield
     finally:

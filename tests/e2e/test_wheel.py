@@ -1,8 +1,6 @@
 """The wheel, installed somewhere else: it has all that it needs, and knows nothing of the checkout."""
 
-import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -14,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from notifier import __version__
+from tests.kit import environment, processes
 from tests.kit.ports import free_port
-from tests.kit.service import eventually
+from tests.kit.service import DEADLINE, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SHOP_TEST = """
@@ -86,7 +85,7 @@ def installed(wheel: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     python = folder / "venv/bin/python"
-    subprocess.run(
+    processes.run(
         [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel],
         check=True,
     )
@@ -99,14 +98,8 @@ def installed(wheel: Path) -> Iterator[Path]:
 
 def pip(python: str, *words: str) -> None:
     """Run pip."""
-    subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", *words], check=True)
-
-
-def outside() -> dict[str, str]:
-    """Return an environment without a trace of the checkout."""
-    return {
-        name: text for name, text in os.environ.items() if not name.startswith(("NOTIFIER_", "PYTHON", "GUNICORN_"))
-    }
+    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
+    processes.run(command, env=environment.installing(), check=True)
 
 
 def test_content(wheel: Path) -> None:
@@ -121,32 +114,21 @@ def test_content(wheel: Path) -> None:
 def test_commands(installed: Path) -> None:
     """From the wheel alone the service is served, and a notification sent."""
     command, port = installed / "venv/bin/notifier", free_port()
-    environ = outside() | {"NOTIFIER_URL": f"http://127.0.0.1:{port}"}
-    with (
-        (installed / "log").open("wb") as log,
-        subprocess.Popen(
-            [command, "serve", "--dev", "--workers", "1", "--bind", f"127.0.0.1:{port}"],
-            cwd=installed,
-            env=outside(),
-            stdout=log,
-            stderr=log,
-        ) as service,
-    ):
-        try:
-            kept = installed / ".notifier/api-key"
-            eventually(lambda: kept.exists() and kept.read_text())
-            key = kept.read_text().strip()
-            sent = subprocess.run(
-                [command, "send", "--user", "alice", "--title", "Hello"],
-                cwd=installed,
-                env=environ | {"NOTIFIER_API_KEY": key},
-                capture_output=True,
-                check=False,
-            )
-            assert sent.returncode == 0, (sent.stderr, (installed / "log").read_text())
-        finally:
-            service.terminate()
-    assert service.returncode == 0, (installed / "log").read_text()
+    serve = [command, "serve", "--dev", "--workers", "1", "--bind", f"127.0.0.1:{port}"]
+    with (installed / "log").open("wb") as log:
+        service = processes.start(serve, cwd=installed, stdout=log, stderr=log)
+    kept = installed / ".notifier/api-key"
+    eventually(lambda: kept.exists() and kept.read_text())
+    sent = processes.run(
+        [command, "send", "--user", "alice", "--title", "Hello"],
+        cwd=installed,
+        env=environment.basic(NOTIFIER_URL=f"http://127.0.0.1:{port}", NOTIFIER_API_KEY=kept.read_text().strip()),
+        capture_output=True,
+        check=False,
+    )
+    assert sent.returncode == 0, (sent.stderr, (installed / "log").read_text())
+    service.terminate()
+    assert service.wait(DEADLINE) == 0, (installed / "log").read_text()
 
 
 def test_pytest_plugin(installed: Path) -> None:
@@ -155,8 +137,8 @@ def test_pytest_plugin(installed: Path) -> None:
     folder.mkdir()
     (folder / "test_shop.py").write_text(SHOP_TEST)
     words = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_shop.py"]
-    done = subprocess.run(
-        [installed / "venv/bin/python", *words], cwd=folder, env=outside(), capture_output=True, text=True, check=False
+    done = processes.run(
+        [installed / "venv/bin/python", *words], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout

@@ -1,12 +1,12 @@
 """The real command line, in a process of its own."""
 
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.kit import environment, processes
 from tests.kit.service import API_KEY, DEADLINE, Service
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -30,8 +30,7 @@ class Command:
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
-        inherited = {name: text for name, text in os.environ.items() if not name.startswith(("NOTIFIER_", "GUNICORN_"))}
-        self.environ = inherited | {"PYTHONPATH": str(_ROOT)} | variables
+        self.environ = environment.basic(PYTHONPATH=str(_ROOT)) | variables
 
     @classmethod
     def of(cls, service: Service, folder: Path, **variables: str) -> "Command":
@@ -46,8 +45,8 @@ class Command:
         return Done(process.returncode, out.decode(), words_said.decode())
 
     def start(self, *words: str, prefix: tuple[str, ...] = (), **variables: str) -> "subprocess.Popen[bytes]":
-        """Start it. `prefix` is a command that runs it."""
-        return subprocess.Popen(
+        """Start it; the end of the test ends it. `prefix` is a command that runs it."""
+        return processes.start(
             [*prefix, sys.executable, "-m", "notifier", *words],
             cwd=self.folder,
             env=self.environ | variables,

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
+from tests.kit import environment
 from tests.kit.ports import free_port
 from tests.kit.service import DEADLINE, eventually
 
@@ -124,9 +125,8 @@ def commands(path: Path) -> list[str]:
 
 
 def inherited() -> dict[str, str]:
-    """Return the environment as a user has it who has set up nothing."""
-    names = [name for name in os.environ if not name.startswith(("NOTIFIER_", "GUNICORN_", "PYTHONPATH"))]
-    return {name: os.environ[name] for name in names} | {"PYTHONUNBUFFERED": "1", "HOME": "/nonexistent"}
+    """Return the environment of a user who has set up nothing; output is written at once, as on a terminal."""
+    return environment.basic() | {"PYTHONUNBUFFERED": "1", "HOME": "/nonexistent"}
 
 
 def answers(address: str) -> bool:

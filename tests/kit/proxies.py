@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
+from tests.kit import environment, processes
 from tests.kit.ports import free_port
 from tests.kit.service import eventually
 
@@ -46,7 +47,7 @@ def certificate() -> Certificate:
     made = Certificate(*(directory / name for name in ("chain.pem", "key.pem", "both.pem")))
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", made.chain, "-keyout", made.key]
-    subprocess.run(command, check=True, capture_output=True)
+    processes.run(command, check=True, capture_output=True)
     made.both.write_bytes(made.chain.read_bytes() + made.key.read_bytes())
     return made
 
@@ -78,7 +79,7 @@ class Proxy:
         self._directory.chmod(0o711)  # its workers may have less rights
         config = self._directory / "config"
         config.write_text(self._config(self._directory))
-        environ = os.environ | {"HOME": str(self._directory), "XDG_DATA_HOME": str(self._directory)}
+        environ = environment.basic() | {"HOME": str(self._directory), "XDG_DATA_HOME": str(self._directory)}
         with self._log.open("wb") as log:
             program = shutil.which(self._command[0], path=_PATHS)
             assert program, f"{self._command[0]} is not installed"

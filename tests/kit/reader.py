@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.kit import environment, processes
 from tests.kit.ports import free_port
 from tests.kit.service import eventually
 
@@ -101,7 +102,7 @@ class Reader:
     def shell(self, script: str) -> str:
         """Run a script in the reader's shell, which keeps what was exported."""
         process = self._start(f"{script}\nexport -p > {self._exports}\n", "output")
-        assert process.wait(PATIENCE) == 0, f"{script}\n{self._log('output')}"
+        assert _wait(process) == 0, f"{script}\n{self._log('output')}"
         return self._log("output")
 
     def stop(self, port: str) -> None:
@@ -109,7 +110,7 @@ class Reader:
         if process := self._servers.pop(port, None):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
-            process.wait(PATIENCE)
+            _wait(process)
 
     def _serve(self, before: str, command: str, port: str) -> str:
         self.stop(port)
@@ -119,7 +120,7 @@ class Reader:
         def is_ready() -> bool:
             assert process.poll() is None, self._log(f"server-{port}")
             path = "/readyz" if port == SERVICE else "/"
-            return subprocess.run(["curl", "-sf", self.url(port) + path], capture_output=True).returncode == 0
+            return processes.run(["curl", "-sf", self.url(port) + path], capture_output=True).returncode == 0
 
         eventually(is_ready, PATIENCE)
         return self._log(f"server-{port}")
@@ -137,10 +138,19 @@ class Reader:
             )
 
     def _environ(self) -> dict[str, str]:
-        """Return the environment of who has set up nothing, but for the port, and curl's way to fail."""
-        mine = {"NOTIFIER_BIND": f"127.0.0.1:{self.ports[SERVICE]}", "CURL_HOME": str(self.folder.parent)}
-        names = [name for name in os.environ if not name.startswith(("NOTIFIER_", "GUNICORN_", "PYTHON", "MAKE"))]
-        return {name: os.environ[name] for name in names} | mine
+        """Return the environment of a user who has set up only the port, and how curl reports errors."""
+        bind, curl = f"127.0.0.1:{self.ports[SERVICE]}", str(self.folder.parent)
+        return environment.installing(NOTIFIER_BIND=bind, CURL_HOME=curl)
 
     def _log(self, name: str) -> str:
         return (self.folder.parent / name).read_text()
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> int:
+    """Return the exit status of a group's leader; the group is killed if it takes too long."""
+    try:
+        return process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise

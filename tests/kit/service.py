@@ -10,7 +10,6 @@ import copy
 import http.client
 import itertools
 import json
-import os
 import re
 import shutil
 import socket
@@ -29,6 +28,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from notifier.server.embedded_valkey import EmbeddedValkey
+from tests.kit import environment
 from tests.kit.ports import free_port
 
 DEADLINE = 20.0  # seconds until what is waited for counts as missing
@@ -74,7 +74,11 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            shutil.rmtree(self.directory)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -285,8 +289,7 @@ def eventually(condition: Callable[[], object], deadline: float = DEADLINE) -> N
 
 
 def _environ(settings: Mapping[str, object]) -> dict[str, str]:
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(("NOTIFIER_", "GUNICORN_"))}
-    return inherited | {f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()}
+    return environment.basic(**{f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()})
 
 
 def _encode(body: Body) -> bytes | Iterable[bytes] | None:

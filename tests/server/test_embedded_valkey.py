@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 import redis
 
 from notifier.server.embedded_valkey import EmbeddedError, EmbeddedValkey
+from tests.kit import processes
 from tests.kit.valkey import connected, pid_of, running_valkey, short_directory
 
 ROOT = Path(__file__).parent.parent.parent
@@ -122,12 +122,14 @@ def test_crash(valkey: EmbeddedValkey) -> None:
 def test_found_again() -> None:
     """A server that outlived its master is found, and can be stopped, by the next one."""
     with short_directory() as directory:
-        subprocess.run([sys.executable, "-c", MASTER_THAT_DIES, directory], cwd=ROOT, check=True)
         valkey = EmbeddedValkey(directory)
-        process = pid_of(valkey)
-        valkey.start()
-        assert pid_of(valkey) == process
-        valkey.stop()
+        try:
+            processes.run([sys.executable, "-c", MASTER_THAT_DIES, directory], cwd=ROOT, check=True)
+            process = pid_of(valkey)
+            valkey.start()
+            assert pid_of(valkey) == process
+        finally:
+            valkey.stop()
         with pytest.raises(redis.ConnectionError), connected(valkey) as client:
             client.ping()
 

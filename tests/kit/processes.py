@@ -1,0 +1,41 @@
+"""Programs that end with the test that started them, whatever the test comes to."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.kit import environment
+
+_started: list["subprocess.Popen[Any]"] = []
+
+
+def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[Any]":
+    """Start a program, with the basic environment unless `env` is given. `options` are those of Popen."""
+    process = subprocess.Popen(command, **{"env": environment.basic(), **options})
+    _started.append(process)
+    return process
+
+
+def run(command: Sequence[str | Path], **options: Any) -> "subprocess.CompletedProcess[Any]":
+    """Run a program to its end, with the basic environment unless `env` is given. `options` are those of subprocess."""
+    return subprocess.run(command, **{"env": environment.basic(), **options})
+
+
+def end_all(patience: float = 10.0) -> None:
+    """End the programs that still run: with SIGTERM, then with SIGKILL; `patience` is in seconds.
+
+    SIGTERM first, because a service then ends its Valkey.
+    """
+    for process in _started:
+        process.terminate()
+    for process in _started:
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+    _started.clear()
