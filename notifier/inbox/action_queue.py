@@ -8,6 +8,7 @@ from collections import deque
 from notifier.connections.stream import StreamConnection
 from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Overloaded, Problem
 from notifier.inbox.inbox import Inbox
+from notifier.loop import Loop
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.session import Acknowledge, Marking
@@ -28,7 +29,7 @@ class ActionQueue:
     def start(self) -> None:
         """Begin, in threads of its own."""
         for worker in self._workers:
-            threading.Thread(target=worker.run, name="clerk", daemon=True).start()
+            Loop("action queue", worker.step).start()
 
     def put(self, connection: StreamConnection, marking: Marking) -> None:
         """Do something with an inbox, and answer the connection.
@@ -65,17 +66,16 @@ class _Worker:
         self._acks[user] = (max(cursor, ack.cursor), since)
         self._filled.set()
 
-    def run(self) -> None:
-        while True:
-            self._filled.wait()
-            self._filled.clear()
-            try:
-                while self._queue:
-                    _act(self._inbox, *self._queue.popleft())
-                self._note()
-            except Exception:
-                # This loop must survive: without it no client is answered any more.
-                logger.exception("What clients did with inboxes failed")
+    def step(self) -> None:
+        self._filled.wait()
+        self._filled.clear()
+        try:
+            while self._queue:
+                _act(self._inbox, *self._queue.popleft())
+            self._note()
+        finally:
+            if self._queue or self._acks:  # a failure must not hold up what waits behind it
+                self._filled.set()
 
     def _note(self) -> None:
         """Note what clients have. It is lost where Redis is out of reach: their next ack says it again, too."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from notifier.connections.stream import StreamConnection
-from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Overloaded, Problem
+from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Overloaded, Problem, UnexpectedFault
 from notifier.loop import Loop
 from notifier.protocol import frames
 from notifier.protocol.publishing import Publishing
@@ -96,3 +96,7 @@ def _answer(connection: StreamConnection, publishing: Publishing, answer: Answer
                 connection.reply(frames.error(answer, publishing.ref))
     except Disconnect as disconnect:
         connection.close(disconnect)
+    except Exception:
+        # One connection's fault must not keep the others from their answers.
+        logger.exception("A publication of a client cannot be answered")
+        connection.close(UnexpectedFault())
