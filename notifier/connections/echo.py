@@ -1,27 +1,27 @@
-"""The echo: a connection that shows whether WebSockets get through, and back."""
+"""The echo: a WebSocket that returns what it receives, so that operators can test the path to the service."""
 
 import time
 
-from notifier.connections.stream import Connection, Keeper
 from notifier.connections.transport import Transport
+from notifier.connections.websocket import Connection, Hooks
 from notifier.errors import HeartbeatLost
 from notifier.protocol import websocket
 from notifier.protocol.websocket import Binary, Text
 
 
 class EchoConnection(Connection):
-    """Returns every message as it came."""
+    """Returns every message unchanged."""
 
-    __slots__ = ("_heard", "_heartbeat", "_ping_at")
+    __slots__ = ("_heartbeat", "_is_active", "_ping_at")
 
-    def __init__(self, transport: Transport, keeper: Keeper, *, max_message: int, heartbeat: float) -> None:
-        super().__init__(transport, keeper, max_message)
+    def __init__(self, transport: Transport, hooks: Hooks, *, max_message: int, heartbeat: float) -> None:
+        super().__init__(transport, hooks, max_message)
         self._heartbeat = heartbeat
         self._ping_at = time.time() + heartbeat
-        self._heard = True
+        self._is_active = True
 
     def on_drained(self) -> None:
-        """Read again: the client has read what it wrote."""
+        """Read again: the client has read its echoes."""
         super().on_drained()
         self.transport.resume()
 
@@ -31,17 +31,17 @@ class EchoConnection(Connection):
         else:
             self.send(websocket.encode(message.text.encode()))
         if self.transport.blocked_since:
-            self.transport.pause()  # whoever does not read its echoes need not write more
+            self.transport.pause()  # a client that does not read its echoes must wait
 
-    def _hear(self) -> None:
-        self._heard = True
+    def _note_activity(self) -> None:
+        self._is_active = True
 
     def _tick(self, now: float) -> None:
         if now < self._ping_at:
             return
-        if not self._heard:
+        if not self._is_active:
             raise HeartbeatLost()
-        self._heard = False
+        self._is_active = False
         self._ping_at = now + self._heartbeat
         self.transport.write(websocket.PING)
 

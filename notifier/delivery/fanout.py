@@ -10,6 +10,7 @@ from notifier.broker.log import Log
 from notifier.broker.subscriber import Subscriber
 from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection
+from notifier.connections.timers import YIELD_EVERY
 from notifier.delivery.replayer import Replayer, encode_entry
 from notifier.errors import Disconnected, Problem
 from notifier.inbox.feed import InboxFeed
@@ -26,7 +27,6 @@ from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
-YIELD_EVERY = 200  # writes, about half a millisecond: HTTP has its turn in between
 _WRITE = 65536  # bytes of frames joined into one write
 _LINGER = 10.0  # seconds that a channel stays subscribed after its last connection: people reload pages
 _MOST_SPARED = 10_000  # notifications that have yet to be heard

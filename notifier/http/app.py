@@ -36,8 +36,8 @@ def create_app(settings: Settings) -> Flask:
         TopicViews(credentials, node.members, settings).blueprint(),
         UserViews(credentials, node.users).blueprint(),
         InboxViews(credentials, node.inbox, node.inbox_lists, settings).blueprint(),
-        WebSocketViews(credentials, node, settings).blueprint(),
-        StreamViews(credentials, node, settings).blueprint(),
+        WebSocketViews(credentials, node.acceptor, settings).blueprint(),
+        StreamViews(credentials, node.acceptor, settings).blueprint(),
         FrameViews(credentials, node.publisher, rates, node.inbox, node.limits, settings).blueprint(),
         create_pages(settings),
     ):

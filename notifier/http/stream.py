@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, request
 
 from notifier import __version__
-from notifier.connections.events import Ask, EventConnection, PollConnection
+from notifier.connections.acceptor import Acceptor
+from notifier.connections.events import Ask, EventConnection
+from notifier.connections.poll import PollConnection
 from notifier.connections.transport import take_over
 from notifier.errors import Overloaded, Problem, UpgradeRequired
 from notifier.http.answers import JSON, REQUEST_ID
 from notifier.http.credentials import Credentials
-from notifier.node import Node
 from notifier.protocol import stream_query
 from notifier.protocol.framing import EVENTS
 from notifier.protocol.identity import Identity
@@ -51,7 +52,7 @@ class HandedOff(Response):
 class StreamViews:
     """The views of the stream as plain HTTP."""
 
-    def __init__(self, credentials: Credentials, acceptor: Node, settings: Settings) -> None:
+    def __init__(self, credentials: Credentials, acceptor: Acceptor, settings: Settings) -> None:
         self._credentials = credentials
         self._acceptor = acceptor
         self._settings = settings

@@ -12,10 +12,10 @@ import flask_sock
 from flask import Blueprint, g, request
 from werkzeug import Response
 
+from notifier.connections.acceptor import Acceptor
 from notifier.connections.transport import Transport, take_over
 from notifier.errors import BadRequest, UpgradeRequired
 from notifier.http.credentials import Credentials
-from notifier.node import Node
 from notifier.protocol import websocket
 from notifier.settings import Settings
 
@@ -60,7 +60,7 @@ flask_sock.Server = Handshake  # the library offers no other way to replace it
 class WebSocketViews:
     """The views of WebSockets."""
 
-    def __init__(self, credentials: Credentials, acceptor: Node, settings: Settings) -> None:
+    def __init__(self, credentials: Credentials, acceptor: Acceptor, settings: Settings) -> None:
         self._credentials = credentials
         self._acceptor = acceptor
         self._settings = settings

@@ -232,7 +232,7 @@ class InboxFeed:
             metrics.STATES.inc()
             frame = frames.state(view, changes, memberships=has_changed)
             for connection in list(channel.connections):
-                connection.tell(frame)
+                connection.send_state(frame)
         for connection in list(channel.connections):
             self._take_state(connection, view.state)
 

@@ -13,7 +13,7 @@ from notifier.node import Node
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
-from notifier.protocol.session import Session, State
+from notifier.protocol.session import Rules, Session, State
 from notifier.settings import Settings
 from tests.kit.service import API_KEY, TOKEN_SECRETS
 
@@ -50,10 +50,11 @@ class Worker:
         self.hub = self._fan_out._hub
 
     def connect(self, number: int, written: Callable[[], None] = nothing) -> tuple[StreamConnection, Line]:
-        session = Session(self._node._rules, time.time(), Identity(f"user-{number}", time.time() + 100))
+        unused: Any = None
+        session = Session(Rules(unused), time.time(), Identity(f"user-{number}", time.time() + 100))
         session.state = State.READY
         line: Any = Line(written)
-        made = StreamConnection(line, self._node, session, number=number, max_message=1000, lag_timeout=60)
+        made = StreamConnection(line, unused, session, number=number, max_message=1000, lag_timeout=60)
         for name in made.channels:
             self.hub.join(name, made)
             self.hub[name].confirm(SEEN)

@@ -1,0 +1,121 @@
+"""The acceptor: takes over sockets as connections, and closes all of them when the worker ends."""
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from notifier.connections.echo import EchoConnection
+from notifier.connections.events import Ask, EventConnection
+from notifier.connections.stream import StreamConnection, StreamHooks
+from notifier.connections.transport import Transport
+from notifier.connections.websocket import Connection
+from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections
+from notifier.protocol.identity import Identity
+from notifier.protocol.session import Rules, Session
+from notifier.settings import Settings
+
+S = TypeVar("S", bound=StreamConnection)
+
+_PACE = 400  # connections a second that all workers together close, where the drain timeout is long enough
+_COME_BACK = 1000  # ms within which clients are asked to reconnect
+_LAST_WORDS = 2.0  # seconds that the last clients have for their half of the closing handshake
+
+
+class Acceptor:
+    """Holds the open `connections` of a worker. `has_reached_redis` is asked before one is accepted."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: Rules,
+        hooks: StreamHooks,
+        connections: set[Connection],
+        has_reached_redis: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._hooks = hooks
+        self._connections = connections
+        self._has_reached_redis = has_reached_redis
+        self._limit = settings.connection_limit
+        self._numbers = itertools.count(1)
+        self._drain = threading.Lock()
+        self.is_draining = False
+
+    def require_room(self) -> None:
+        """Check that one more connection can be accepted.
+
+        Raises:
+            BrokerUnavailable: Redis has not been reached yet, so a cursor of this database cannot be told from one of
+                another database.
+            TooManyConnections: the limit is reached.
+        """
+        if not self._has_reached_redis():
+            raise BrokerUnavailable("This worker has not reached Redis yet.", retry_after=1)
+        # While it drains, a client is accepted and sent on to another worker like all others.
+        if len(self._connections) >= self._limit and not self.is_draining:
+            raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
+
+    def open_stream(self, transport: Transport, identity: Identity | None, early: bytes) -> None:
+        """Take over a WebSocket of the stream.
+
+        `identity` is known if the request had a token; `early` are bytes that came with the handshake.
+        """
+        connection = self._create(StreamConnection, transport, identity)
+        self._open(connection, lambda: connection.start(early))
+
+    def open_plain(self, kind: type[EventConnection], transport: Transport, identity: Identity, ask: Ask) -> None:
+        """Take over a stream of Server-Sent Events, or a long poll."""
+        connection = self._create(kind, transport, identity)
+        self._open(connection, lambda: connection.begin(ask))
+
+    def open_echo(self, transport: Transport, early: bytes) -> None:
+        """Take over a WebSocket of the echo."""
+        limit, heartbeat = self._settings.max_message_bytes, self._settings.heartbeat
+        connection = EchoConnection(transport, self._hooks, max_message=limit, heartbeat=heartbeat)
+        self._open(connection, lambda: connection.start(early))
+
+    def drain(self) -> None:
+        """Close every connection, at a pace, and wait for the closing handshakes.
+
+        A second caller waits until the first is done.
+        """
+        with self._drain:
+            if not self.is_draining:
+                self.is_draining = True
+                self._close_all()
+                self._await_clients()
+
+    def _create(self, kind: type[S], transport: Transport, identity: Identity | None) -> S:
+        return kind(
+            transport,
+            self._hooks,
+            Session(self._rules, time.time(), identity),
+            number=next(self._numbers),
+            max_message=self._settings.max_message_bytes,
+            lag_timeout=self._settings.lag_timeout,
+        )
+
+    def _open(self, connection: Connection, begin: Callable[[], None]) -> None:
+        self._connections.add(connection)
+        begin()
+        if self.is_draining:  # it came too late to be closed with the others
+            connection.close(Restarting())
+
+    def _close_all(self) -> None:
+        """Close connections at an even pace, so that clients reconnect at an even pace."""
+        connections = list(self._connections)
+        begin = time.monotonic()
+        seconds = min(len(connections) * self._settings.workers / _PACE, self._settings.drain_timeout)
+        for number, connection in enumerate(connections):
+            time.sleep(max(begin + seconds * number / len(connections) - time.monotonic(), 0))
+            connection.drain(random.randint(0, _COME_BACK))
+            connection.close(Restarting())
+
+    def _await_clients(self) -> None:
+        deadline = time.monotonic() + _LAST_WORDS
+        while time.monotonic() < deadline and any(each.transport.is_open for each in list(self._connections)):
+            time.sleep(0.05)

@@ -1,0 +1,164 @@
+"""WebSocket connections: framing, pongs, ticks and the closing handshake on top of a transport."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from notifier.connections.transport import Transport
+from notifier.errors import Disconnect, TooSlow, UnexpectedFault
+from notifier.protocol import websocket
+from notifier.protocol.framing import WEBSOCKET, Framing
+from notifier.protocol.websocket import Binary, Close, Decoder, Event, Ping, Text
+
+logger = logging.getLogger(__name__)
+
+CLOSING_TIME = 5.0  # seconds that a peer has for its half of the closing handshake
+_LONGEST_NAP = 60.0  # seconds between two ticks, well within a turn of the timer wheel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What a connection calls. All connections of a worker share one."""
+
+    schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
+    closed: Callable[["Connection"], object]  # forgets a connection whose transport is closed
+
+
+class Connection:
+    """One WebSocket. Subclasses decide what messages mean, and what happens as time passes."""
+
+    framing: ClassVar[Framing] = WEBSOCKET
+
+    __slots__ = ("_closing_by", "_decoder", "_hooks", "_max_message", "_tick_at", "transport")
+
+    def __init__(self, transport: Transport, hooks: Hooks, max_message: int) -> None:
+        self.transport = transport
+        self._hooks = hooks
+        self._max_message = max_message
+        self._decoder: Decoder | None = None
+        self._closing_by = 0.0  # Unix seconds; 0: open
+        self._tick_at = 0.0  # Unix seconds
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to close."""
+        return not self._closing_by
+
+    def start(self, early: bytes) -> None:
+        """Begin to read; `early` are bytes that came with the handshake."""
+        self.transport.start(self, early)
+        self._schedule(self._next_tick())
+
+    def send(self, frame: bytes) -> None:
+        """Send bytes that answer the client.
+
+        Raises:
+            TooSlow: the client asks without reading the answers.
+        """
+        if not self.transport.write(frame):
+            raise TooSlow()
+
+    def drain(self, retry_after_ms: int) -> None:
+        """Announce that the worker is about to close the connection, and when to reconnect; an echo cannot."""
+
+    def close(self, disconnect: Disconnect) -> None:
+        """Close the connection: send the reason, stop writing, and give the peer a moment to close."""
+        self._close(self.framing.farewell(disconnect))
+
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`, in Unix seconds."""
+        if now < self._tick_at:
+            return  # this tick was scheduled before an earlier one was
+        if self._closing_by:
+            self._abort()
+            return
+        try:
+            self._tick(now)
+        except Disconnect as disconnect:
+            self.close(disconnect)
+        except Exception:
+            # One connection's fault must not keep the others from their tick.
+            logger.exception("A connection failed")
+            self.close(UnexpectedFault())
+        else:
+            self._schedule(self._next_tick())
+
+    def _schedule(self, due: float) -> None:
+        self._tick_at = min(due, time.time() + _LONGEST_NAP)
+        self._hooks.schedule(self, self._tick_at)
+
+    def on_bytes(self, data: bytes) -> None:
+        """Take bytes of the client."""
+        if self._closing_by:
+            return
+        try:
+            decoder = self._decoder or Decoder(self._max_message)
+            self._note_activity()
+            for event in decoder.feed(data):
+                self._handle(event)
+                if self._closing_by:
+                    return
+            self._decoder = None if decoder.at_rest else decoder
+        except Disconnect as disconnect:
+            self.close(disconnect)
+        except Exception:
+            # The loop's callback must not raise, and one connection's fault must not touch the others.
+            logger.exception("A connection failed")
+            self.close(UnexpectedFault())
+
+    def on_drained(self) -> None:
+        """Note that the client has read everything that waited."""
+        self._note_activity()
+
+    def on_end(self) -> None:
+        """Note that the client has gone; the transport is closed."""
+        if not self._closing_by:
+            self._closing_by = 1.0
+            self._stop()
+        self._hooks.closed(self)
+
+    def _abort(self) -> None:
+        self.transport.abort()
+        self._hooks.closed(self)
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Text() | Binary():
+                self._receive(event)
+            case Ping(data):
+                self.send(websocket.encode_pong(data))
+            case Close(code):
+                self._close(websocket.encode_close(code))
+
+    def _close(self, frame: bytes) -> None:
+        if self._closing_by:
+            return
+        self._closing_by = time.time() + CLOSING_TIME
+        self._decoder = None
+        self._stop()
+        if self.transport.write(frame):
+            self.transport.finish()
+            self._schedule(self._closing_by)
+        else:
+            self._abort()  # the client does not read: a close frame would not reach it
+
+    def _stop(self) -> None:
+        """Note that nothing is sent any more but the close frame."""
+
+    def _receive(self, message: Text | Binary) -> None:
+        """Take a message of the client."""
+        raise NotImplementedError
+
+    def _note_activity(self) -> None:
+        """Note a sign of life of the client."""
+        raise NotImplementedError
+
+    def _tick(self, now: float) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+    def _next_tick(self) -> float:
+        """Return when `_tick` is due again, in Unix seconds."""
+        raise NotImplementedError
