@@ -1,4 +1,4 @@
-"""Every command of the README and of the quickstart does what they say, in a copy of the project that is as new."""
+"""Every command of the README, the quickstart and the production section works, in a fresh copy of the project."""
 
 import contextlib
 import json
@@ -15,179 +15,162 @@ from tests.kit import processes
 from tests.kit.reader import APP, REDIS, Block, Reader, blocks
 
 README, QUICKSTART = list(blocks("README.md")), list(blocks("docs/quickstart.md"))
-# What is not run, and why. Nothing is added here that could be run.
-SKIPPED = {
-    "make test ": "it would run this test, and the others take minutes",
-    "notifier serve": "an overview, of which half runs until it is ended",
-}
-# What the page of the README calls, and the reader has to write.
+PRODUCTION = [block for block in blocks("docs/deploy.md") if block.section == "In short"]
+# Blocks that are not run, and why. Nothing is added here that could be run.
+SKIPPED = {"make test ": "it would run this test, and the others take minutes"}
+# The functions that the page of the quickstart calls, and that its reader writes.
 HANDLERS = """<ul id="list"></ul><script>
   const list = document.querySelector("#list");
   const show = ({ id, title }) => list.append(Object.assign(document.createElement("li"), { id, textContent: title }));
   const hide = (id) => document.getElementById(id)?.remove();
-  const loadAnew = () => {};
+  const reload = () => {};
 </script>"""
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """Who has just got the project."""
+def shared_reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     with contextlib.closing(Reader(tmp_path_factory.mktemp("reader"))) as reader:
         yield reader
 
 
-def read(page: list[Block], reader: Reader, then: dict[str, Callable[[str], None]]) -> None:
-    """Do what a page says, block by block; after that with a text look, with what it printed, whether it has worked."""
-    left = dict(then)
+@pytest.fixture
+def reader(shared_reader: Reader) -> Iterator[Reader]:
+    """A reader with a copy of the project. Each page begins without servers and exported variables."""
+    yield shared_reader
+    shared_reader.close()
+
+
+def read(page: list[Block], reader: Reader, checks: dict[str, Callable[[str], None]]) -> None:
+    """Run the blocks of a page in order, and call each check after the block that contains its key.
+
+    A check gets the output of its block; the check of a block of HTML that is not saved gets the block.
+    """
+    left = dict(checks)
     for block in page:
-        looks = [left.pop(text) for text in list(left) if text in block.text]
+        called = [left.pop(text) for text in list(left) if text in block.text]
         if block.skipped:
             continue
         if block.file:
             reader.save(block)
         elif block.language == "html":
-            assert looks, f"nobody looks at {block.text}"
-            looks[0](block.text)
+            assert called, f"no check for {block.text}"
+            called[0](block.text)
             continue
         output = "" if block.file else reader.run(block)
-        for look in looks:
-            look(output)
-    assert not left, "these are in no block"
+        for check in called:
+            check(output)
+    assert not left, "no block contains these keys"
 
 
 def test_skipped() -> None:
-    """What is not run is marked in the page, with a reason, and listed here."""
-    marked = {block.text: block.skipped for block in README + QUICKSTART if block.skipped}
+    """A block that is not run is marked in the page, with a reason, and listed here."""
+    marked = {block.text: block.skipped for block in README + QUICKSTART + PRODUCTION if block.skipped}
     assert sorted(marked.values()) == sorted(SKIPPED.values())
     assert all(text.startswith(line) for text, reason in marked.items() for line in SKIPPED if SKIPPED[line] == reason)
 
 
 def test_languages() -> None:
-    """There is nothing in the pages that no test knows how to run."""
-    assert {block.language for block in README + QUICKSTART} <= {"", "python", "html"}
+    """The pages contain only languages that these tests can run."""
+    assert {block.language for block in README + QUICKSTART + PRODUCTION} <= {"", "python", "html"}
 
 
 def test_readme(reader: Reader, browser: Browser) -> None:
-    """The README's commands work in its order, from `make run` to production."""
+    """The README's commands start the service and publish to its demo page."""
     page = browser.new_page()
-    [token_of] = [block.text for block in README if "def token_of" in block.text]
 
-    def token() -> str:
-        code = f"{token_of}\nprint(token_of('alice'))"
-        return reader.run(Block("README.md", "python", code, "", "")).strip()
-
-    def shows(title: str) -> None:
-        expect(page.locator('[data-client="alice"] [data-role="title"]').first).to_have_text(title)
-
-    def see_the_demo(_: str) -> None:
+    def check_demo(_: str) -> None:
         page.goto(reader.url())
         expect(page.locator('[data-client="alice"]')).to_have_attribute("data-state", "connected")
 
-    def token_of_the_demo() -> str:
-        reader.shell('export NOTIFIER_TOKEN_SECRETS="$(cat .notifier/token-secret)"')
-        fresh = token()
-        reader.shell("unset NOTIFIER_TOKEN_SECRETS")
-        return fresh
+    def check_hello(_: str) -> None:
+        expect(page.locator('[data-client="alice"] [data-role="title"]').first).to_have_text("Hello")
 
-    def see_the_page(script: str) -> None:
+    read(README, reader, {"make run\n": check_demo, '"title": "Hello"': check_hello})
+    page.close()
+
+
+def test_quickstart(reader: Reader, browser: Browser) -> None:
+    """The quickstart's steps lead to a page with live notifications, a bell and an inbox."""
+    page = browser.new_page()
+
+    def check_response(output: str) -> None:
+        assert json.loads(output)["channels"][0]["channel"] == "user:alice"
+
+    def check_page(_: str) -> None:
+        page.goto(reader.url(APP))
+        expect(page.locator("#state")).to_have_text("connected")
+
+    def check_push(_: str) -> None:
+        expect(page.locator("li")).to_have_text(["Something has happened", "Hello from my code"])
+
+    def check_bell(_: str) -> None:
+        page.goto(reader.url(APP))
+        page.get_by_role("button", name="unread").click()
+        expect(page.get_by_role("dialog").locator("li", has_text="Hello from my code")).to_be_visible()
+
+    def check_events(script: str) -> None:
+        token = reader.shell(".venv/bin/notifier token alice --topic orders").strip()
         key = (reader.folder / ".notifier" / "api-key").read_text().strip()
-        try_page(browser.new_page(), reader.url(), script, token_of_the_demo(), key)
+        try_page(browser.new_page(), reader.url(), script, token, key)
 
-    def see_the_elements(text: str) -> None:
-        try_elements(browser.new_page(), reader.url(), text, token_of_the_demo())
-
-    def see_many(output: str) -> None:
+    def check_many(output: str) -> None:
         assert output.count('"status":201') == 3, output
-        shows("We are back")
+        expect(page.get_by_role("dialog").locator("li", has_text="We are back")).to_be_visible()
 
-    def see_the_inbox(output: str) -> None:
+    def check_inbox(output: str) -> None:
         listed, done = map(json.loads, output.replace("}{", "}\n{").splitlines())
         assert {"We are back", "On its way"} <= {item["notification"]["title"] for item in listed["items"]}
         assert listed["counts"]["unread"] == len(listed["items"])
         assert done["counts"] == {"unread": 0, "unseen": 0}
 
-    def see_production(_: str) -> None:
-        page.close()
-        reader.shell('export NOTIFIER_API_KEY="${NOTIFIER_API_KEYS#shop:}"')
+    read(
+        QUICKSTART,
+        reader,
+        {
+            "Is anybody there?": check_response,
+            "flask --app": check_page,
+            "python mine/publish.py": check_push,
+            "<notifier-bell>": check_bell,
+            "storage: sessionStorage": check_events,
+            "x-ndjson": check_many,
+            "/v1/inbox/read": check_inbox,
+        },
+    )
+    page.close()
 
-    def see_the_token(_: str) -> None:
-        key = reader.shell('echo "$NOTIFIER_API_KEY"').strip()
+
+def test_production(reader: Reader) -> None:
+    """The production section's commands start a service whose secrets sign tokens."""
+
+    def check_token(_: str) -> None:
+        code = next(block.text for block in PRODUCTION if "def token_of" in block.text)
+        token = reader.run(Block("", "python", f"{code}\nprint(token_of('alice'))", "", "")).strip()
+        key = reader.shell('echo "${NOTIFIER_API_KEYS#shop:}"').strip()
         with (
             NotifierClient(reader.url(), api_key=key) as notifier,
-            notifier.listen(["orders", "project:alice:1"], token=token()) as stream,
+            notifier.listen(["orders", "project:alice:1"], token=token) as stream,
         ):
             notifier.publish(to={"topics": ["project:alice:1"]}, title="In production")
             assert next(stream).notification["title"] == "In production"
 
     with redis_on(reader.ports[REDIS]):
-        read(
-            README,
-            reader,
-            {
-                "make run\n": see_the_demo,
-                '"title": "Hello"': lambda _: shows("Hello"),
-                "storage: sessionStorage": see_the_page,
-                "<notifier-bell>": see_the_elements,
-                "notifier.publish(": lambda _: shows("On its way"),
-                "x-ndjson": see_many,
-                "/v1/inbox/read": see_the_inbox,
-                "gunicorn wsgi:app": see_production,
-                "def token_of": see_the_token,
-            },
-        )
-        reader.close()  # while Redis is still there
+        read(PRODUCTION, reader, {"gunicorn wsgi:app": lambda _: None, "def token_of": check_token})
+        reader.close()  # before Redis ends
 
 
-def test_quickstart(reader: Reader, browser: Browser) -> None:
-    """Its five steps lead to a page that gets a push."""
-    page = browser.new_page()
-
-    def see_the_page(_: str) -> None:
-        page.goto(reader.url(APP))
-        expect(page.locator("#state")).to_have_text("connected")
-
-    def see_the_push(_: str) -> None:
-        expect(page.locator("li")).to_have_text(["Something has happened", "Hello from my code"])
-
-    def see_it_was_taken(output: str) -> None:
-        assert json.loads(output)["channels"][0]["channel"] == "user:alice"
-
-    read(
-        QUICKSTART,
-        reader,
-        {"Is anybody there?": see_it_was_taken, "flask --app": see_the_page, "mine/publish.py": see_the_push},
-    )
-    page.close()
-
-
-def open_page(page: Page, url: str, text: str, token: str) -> list[str]:
-    """Open a page of the service's own origin, to which its backend gives a token; return what it complains of."""
+def try_page(page: Page, url: str, script: str, token: str, key: str) -> None:
+    """Open a script as a page of the service's own origin, whose backend returns the token."""
 
     def answer(text: str) -> Callable[[Route], None]:
         return lambda route: route.fulfill(body=text, content_type="text/html")
 
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.route(f"{url}/my-page", answer(text))
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route(f"{url}/my-page", answer(HANDLERS + script))
     page.route(f"{url}/my-token", answer(token))
     page.goto(f"{url}/my-page")
-    return complaints
-
-
-def try_elements(page: Page, url: str, text: str, token: str) -> None:
-    """Open the README's page with a bell, which has what was published before."""
-    complaints = open_page(page, url, text, token)
-    page.get_by_role("button", name="unread").click()
-    expect(page.get_by_role("dialog").locator("li", has_text="Hello")).to_be_visible()
-    assert complaints == []
-    page.close()
-
-
-def try_page(page: Page, url: str, script: str, token: str, key: str) -> None:
-    """Open what the README shows as a page, with handlers of its own."""
-    complaints = open_page(page, url, HANDLERS + script, token)
     expect(page.locator("body")).to_have_attribute("data-stream", "connected")
     with NotifierClient(url, api_key=key) as notifier:
         published = notifier.publish(to={"users": ["alice"]}, title="For the page")
@@ -195,13 +178,13 @@ def try_page(page: Page, url: str, script: str, token: str, key: str) -> None:
         expect(page.locator("li")).to_have_text(["For the page", "For its topic"])
         notifier.recall(published.id)
         expect(page.locator("li")).to_have_text(["For its topic"])
-    assert complaints == []
+    assert errors == []
     page.close()
 
 
 @contextlib.contextmanager
 def redis_on(port: str) -> Iterator[None]:
-    """The Redis that production has."""
+    """Run the Redis of the production section."""
     command = [find_server(), "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"]
     server = processes.start(command, stdout=subprocess.DEVNULL)
     try:

@@ -50,6 +50,11 @@ class Block(NamedTuple):
         found = re.search(r"Save this as `(.+?)`:\s*\Z", self.before)
         return found[1] if found else ""
 
+    @property
+    def section(self) -> str:
+        """The heading of its section."""
+        return re.findall(r"^## (.+)$", self.before, re.MULTILINE)[-1]
+
 
 def blocks(page: str) -> Iterator[Block]:
     """Yield the blocks of a page."""
