@@ -330,13 +330,13 @@ test("after a sleep of the machine the connection is looked at, at once or when 
   const page = fakePage(t);
   const service = new FakeService();
   const { notifier, of } = await service.connected();
-  t.mock.timers.setTime(3_600_000); // timers did not run meanwhile
+  tick.sleepUntil(3_600_000);
   page.dispatchEvent(new Event("visibilitychange"));
   assert.equal(notifier.state, "reconnecting");
   assert.equal(of("state").at(-1)[0].reason, "4000 heartbeat lost");
   await tick(500);
   await service.accept();
-  t.mock.timers.setTime(7_200_000);
+  tick.sleepUntil(7_200_000);
   await tick(5_000);
   assert.equal(of("state").at(-1)[0].reason, "4000 heartbeat lost");
 });
@@ -345,7 +345,7 @@ test("a short sleep costs nothing", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier } = await service.connected();
-  t.mock.timers.setTime(30_000);
+  tick.sleepUntil(30_000);
   await tick(5_000);
   assert.equal(notifier.state, "connected");
 });

@@ -1,6 +1,7 @@
 /** The service, as the client sees it: WebSockets that are dialled, what comes over them, what goes back. */
 
 import { Notifier } from "../../browser/src/notifier.js";
+import { FakeClock } from "./fake_clock.js";
 
 export class FakeService {
   dialled = []; // every WebSocket so far, the latest last
@@ -97,11 +98,13 @@ export function settled() {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Time stands still in this test until it calls tick() with milliseconds. */
+/** Stops the clock of a test until it calls tick() with milliseconds; tick.sleepUntil() runs no timers meanwhile. */
 export function stopClock(t) {
-  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
-  return async (ms) => {
-    t.mock.timers.tick(ms);
+  const clock = new FakeClock(t);
+  async function tick(ms) {
+    clock.tick(ms);
     await settled();
-  };
+  }
+  tick.sleepUntil = (now) => (clock.now = now);
+  return tick;
 }

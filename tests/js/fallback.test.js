@@ -394,11 +394,10 @@ test("a poll that is cut is repeated", async (t) => {
 });
 
 test("when the token expires soon, the stream is asked for anew with another one", async (t) => {
-  const { http, notifier } = await streaming(t);
+  const { tick, http, notifier } = await streaming(t);
   await http.latest.event({ type: "expiring", in: 60 });
-  await new Promise((resolve) => setImmediate(resolve));
-  t.mock.timers.tick(0);
   await settled();
+  await tick(0);
   assert.equal(http.requests.length, 2);
   assert.equal(http.latest.options.headers.Authorization, "Bearer token-2");
   assert.equal(notifier.state, "connected");

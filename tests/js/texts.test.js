@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { ageOf, whenOlder } from "../../browser/src/elements/ages.js";
 import { say } from "../../browser/src/elements/texts.js";
+import { FakeClock } from "./fake_clock.js";
 
 const LABEL = { 0: "nothing", one: "{count} item", few: "{count} few", other: "{count} items" };
 
@@ -44,13 +45,13 @@ for (const [seconds, lang, text] of [
 }
 
 test("one timer tells all who watch, and ends with the last of them", (t) => {
-  t.mock.timers.enable({ apis: ["setInterval"] });
+  const clock = new FakeClock(t);
   const calls = [];
   const ends = ["a", "b"].map((name) => whenOlder(() => calls.push(name)));
-  t.mock.timers.tick(30_000);
+  clock.tick(30_000);
   assert.deepEqual(calls, ["a", "b"]);
   ends.forEach((end) => end());
-  t.mock.timers.tick(60_000);
+  clock.tick(60_000);
   assert.deepEqual(calls, ["a", "b"]);
 });
 
