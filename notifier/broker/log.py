@@ -6,18 +6,21 @@ from typing import Any, NamedTuple
 import msgspec
 import redis
 
-from notifier.broker.redis_connection import pack, unavailable
+from notifier.broker.faults import unavailable
+from notifier.broker.recent_ends import RecentEnds
+from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.errors import Problem
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.entry import EXPIRED, REMOVED, Entry, Page
+from notifier.protocol.entry import EPHEMERAL, EXPIRED, REMOVED, Entry, Page
 from notifier.settings import Settings
 from notifier.telemetry import metrics
 
 PAGE = 100  # entries per read of a channel
+_CHECKED = 500  # channels whose ends are compared at once
 _PAGES_BYTES, _LEAST_PAGE, _LONGEST_PAGE = 1 << 20, 4096, 65536  # of all pages of a read, and of each
 _META_OUTLIVES = 30 * 86400 * 1000  # ms: for so long an offline client still learns what it lost
 
@@ -54,6 +57,7 @@ class Log:
 
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._settings = settings
+        self._ends = RecentEnds()
         self._store = store
         self._clock = clock
 
@@ -62,14 +66,46 @@ class Log:
 
         Each batch is one publication; its result is a list with an `Appended` or a problem for each entry. `records`
         are the ids of notifications and their channels, stored for a recall. They are written first, so that a crash
-        leaves no entry that cannot be recalled. With `min_replicas`, entries that too few replicas have are not
-        acknowledged.
+        leaves no entry that cannot be recalled: one for each batch that is stored, in their order. A batch whose record
+        cannot be written has failed. With `min_replicas`, entries that too few replicas have are not acknowledged.
         """
         batches = list(batches)
         commands = [self._record(id, names) for id, names in records]
         commands += [self._append_command(item) for batch in batches for item in batch]
-        replies = iter(self._store.carry_out(commands, self._settings.min_replicas)[len(records) :])
-        return [[_appended(next(replies)) for _ in batch] for batch in batches]
+        replies = iter(self._store.carry_out(commands, self._settings.min_replicas))
+        recorded = iter([next(replies) for _ in records])
+        results = [[_appended(next(replies)) for _ in batch] for batch in batches]
+        for batch, result in zip(batches, results, strict=True):
+            if batch and batch[0].kind != EPHEMERAL:
+                record = next(recorded, None)
+                self._remember(batch, result)
+                if isinstance(record, redis.RedisError):
+                    result[:] = [unavailable(record)] * len(batch)
+        return results
+
+    def _remember(self, batch: list[Append], results: list[Any]) -> None:
+        for item, result in zip(batch, results, strict=True):
+            if isinstance(result, Appended):
+                self._ends.note(item.channel, result.cursor)
+
+    def note_lost_ends(self) -> int:
+        """Record the loss of entries that this worker has appended lately and that no longer exist.
+
+        To be called with each new connection to Redis. Returns for how many channels this was new.
+        """
+        ends = list(self._ends)
+        lost = 0
+        for start in range(0, len(ends), _CHECKED):
+            some = ends[start : start + _CHECKED]
+            known = self.log_ends([channel for channel, _ in some])
+            lost += self.note_regression(
+                [
+                    (channel, end)
+                    for (channel, end), found in zip(some, known, strict=True)
+                    if not isinstance(found, Problem) and found[0] != end
+                ]
+            )
+        return lost
 
     def recall(self, id: str, not_before: int) -> list[str]:
         """Remove a notification from every log, publish the removal, and return the channels that it went to.

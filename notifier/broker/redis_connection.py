@@ -4,16 +4,19 @@ redis-py opens them (URL, TLS, authentication). Commands and replies are packed 
 command through redis-py's client costs about 110 us under gevent, and its pub/sub reader takes ten times as long.
 """
 
+import os
+import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import hiredis
 import redis
 
-from notifier.errors import BrokerUnavailable
+from notifier.broker.faults import unavailable
 
 _READ = 262144  # bytes per read: a burst of publications is one read
-RETRY_AFTER = 2  # seconds, for clients of a broker that cannot be reached
+_IDLE = 1.0  # seconds after which Redis may have closed the connection, for example by its `timeout`
 
 
 def pack(*words: str | bytes | float) -> bytes:
@@ -48,6 +51,7 @@ class RedisConnection:
         self._greet = greet
         self._listens = listens
         self._socket: Any = None
+        self._used_at = 0.0  # monotonic seconds
         self._reader = hiredis.Reader()
 
     def connect(self) -> None:
@@ -107,11 +111,14 @@ class RedisConnection:
         Raises:
             BrokerUnavailable: some or all of the commands may not have been executed.
         """
+        if time.monotonic() - self._used_at > _IDLE and self._was_closed():
+            self.close()  # and not after the commands were sent: then nobody would know which were executed
         self.connect()
         self.send(commands)
         replies: list[Any] = []
         while len(replies) < len(commands):
             replies += self.receive()
+        self._used_at = time.monotonic()
         return replies
 
     def close(self) -> None:
@@ -119,13 +126,19 @@ class RedisConnection:
         self._socket = None
         self._connection.disconnect()
 
+    def _was_closed(self) -> bool:
+        """Return whether Redis has closed an idle connection."""
+        if self._socket is None:
+            return False
+        with socket.socket(fileno=os.dup(self._socket.fileno())) as peek:
+            peek.settimeout(0)
+            try:
+                return not peek.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True
+
     def _parsed(self) -> Iterator[Any]:
         while (reply := self._reader.gets()) is not False:
             yield reply
-
-
-def unavailable(error: BaseException) -> BrokerUnavailable:
-    """Return an error of the connection as the problem that callers receive."""
-    if isinstance(error, BrokerUnavailable):
-        return error
-    return BrokerUnavailable(f"Redis: {error}", retry_after=RETRY_AFTER)

@@ -119,6 +119,7 @@ class FanOut:
         since when there is one, and what time it is.
         """
         self._look_at_birth()
+        self._note_lost(self._log.note_lost_ends())
         return [NODES, *(channel.name for channel in self._hub.channels())]
 
     def subscription_lost(self) -> None:
@@ -280,7 +281,9 @@ class FanOut:
         """Ask whether logs that now end elsewhere still have what was seen of them: after a failover they may not."""
         seen = {name: channel.last for name in marks if (channel := self._hub.get(name))}
         changed = [(name, last) for name, last in seen.items() if marks[name][0] != last and marks[name][1] < last]
-        gone = self._log.note_regression(changed)
+        self._note_lost(self._log.note_regression(changed))
+
+    def _note_lost(self, gone: int) -> None:
         if gone:
             metrics.REGRESSIONS.inc(gone)
             logger.warning("%d channels have lost their last entries in Redis", gone)

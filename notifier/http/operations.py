@@ -70,6 +70,8 @@ class OperationViews:
 
     def _redis(self) -> dict[str, Any]:
         info = self._database.info()
+        if not info:  # the ACL of this user has no INFO
+            return dict.fromkeys(("server", "version", "append_only", "maxmemory", "maxmemory_policy", "replicas"))
         return {
             "server": info.get("server_name", "redis"),
             "version": info.get("valkey_version", info.get("redis_version", "")),

@@ -16,6 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote
 
 import redis
 
@@ -43,7 +44,12 @@ class EmbeddedValkey:
     @property
     def url(self) -> str:
         """Where the server can be reached."""
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
+
+    @property
+    def socket(self) -> Path:
+        """The Unix socket of the server."""
+        return self._socket
 
     def start(self) -> None:
         """Start the server and wait until it answers; take over one that runs already.
@@ -56,6 +62,7 @@ class EmbeddedValkey:
                 f"The path {self._socket} is too long for a Unix socket: set NOTIFIER_DATA_DIR to a shorter one."
             )
         self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._close_directory()
         self._lock_directory()
         if self._answers():
             logger.info("Found the embedded Valkey at %s", self._socket)
@@ -67,6 +74,7 @@ class EmbeddedValkey:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the master, which lets its workers drain first
+            umask=0o077,
         )
         deadline = time.monotonic() + _START_TIMEOUT
         while not self._answers():
@@ -103,6 +111,22 @@ class EmbeddedValkey:
         if self._lock:
             self._lock.close()
             self._lock = None
+
+    def _close_directory(self) -> None:
+        """Take the permissions of others from the files of earlier starts: they have every notification.
+
+        The directory itself may have other files, so its mode stays.
+
+        Raises:
+            EmbeddedError: others can write to the directory, so the socket in it could be theirs.
+        """
+        if self._dir.stat().st_mode & 0o022:
+            raise EmbeddedError(
+                f"Other users can write to {self._dir}: run chmod 700 on it, or set NOTIFIER_DATA_DIR to another one."
+            )
+        for path, mode in ((self._dir / "appendonlydir", 0o700), (self._dir / "valkey.log", 0o600)):
+            if path.exists():
+                path.chmod(mode)
 
     def _has_ended(self) -> bool:
         """Tell whether the server has ended by itself."""

@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 
+import pytest
+
+from notifier.errors import BrokerUnavailable
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
-from tests.kit.broker import Listener, Make, now
+from notifier.settings import Settings
+from tests.kit.broker import Listener, Make, broker_of, now
+from tests.kit.valkey import connected, running_valkey
 
 DAY = 86400 * 1000  # ms
 
@@ -43,3 +48,16 @@ class TestDatabase:
         make(new).database.beat(topic, "new")
         assert listener.receive(3)[1:] == [b"ahead %d" % ahead.ms, b"new %d" % ahead.ms]
         assert behind.ms < new.ms == ahead.ms
+
+    def test_no_beat_of_a_replica(self, make: Make, topic: str) -> None:
+        """A replica publishes no heartbeat: its subscribers may miss what others publish elsewhere."""
+        with running_valkey() as replica, connected(replica) as client:
+            listener = Listener(replica.url, topic)
+            database = broker_of(Settings(redis_url=replica.url), Clock()).database
+            client.replicaof("127.0.0.1", 1)
+            with pytest.raises(BrokerUnavailable):
+                database.beat(topic, "replica")
+            client.replicaof("NO", "ONE")
+            database.beat(topic, "primary")
+            assert [message.split()[0] for message in listener.receive(1)] == [b"primary"]
+            listener.close()

@@ -294,6 +294,20 @@ class TestRegression:
         make().log.note_regression([(user, lost)])
         assert read(make().log, user).floor == later
 
+    @pytest.mark.parametrize("key", ["", "k"])
+    def test_lost_where_nobody_listened(self, make: Make, client: redis.Redis, user: str, topic: str, key: str) -> None:
+        """A worker knows what it has appended lately, also where nobody was subscribed, and finds out what is lost."""
+        log = make().log
+        kept, other = append(log, user), append(log, topic)
+        lost = append(log, user, dedupe_key=key)
+        append(log, topic, kind=EPHEMERAL)
+        assert log.note_lost_ends() == 0
+        client.xdel(f"{sharded(user)}:log", str(lost))
+        client.hset(f"{sharded(user)}:meta", mapping={"logged": str(kept), "last": str(kept)})
+        assert log.note_lost_ends() == 1
+        assert log.note_lost_ends() == 0
+        assert make().log.log_ends([user, topic]) == [(kept, lost), (other, BEGINNING)]
+
     def test_all_lost(self, log: Log, client: redis.Redis, user: str) -> None:
         """A channel of which nothing is left has lost what was seen, and does not remember it for ever."""
         seen = Cursor(now() - 5, 0)

@@ -133,3 +133,14 @@ class TestRedisConnection:
         mortal.start()
         assert connection.exchange(echo("a")) == [b"a"]
         connection.close()
+
+    def test_closed_while_idle(self, valkey: EmbeddedValkey) -> None:
+        """A connection that the server has closed while it was idle is replaced before anything is sent on it."""
+        connection, other = RedisConnection(valkey.url, PATIENCE), RedisConnection(valkey.url, PATIENCE)
+        for _ in range(3):
+            [id] = connection.exchange([pack("CLIENT", "ID")])
+            assert other.exchange([pack("CLIENT", "KILL", "ID", id)]) == [1]
+            connection._used_at = 0.0  # long ago
+            assert connection.exchange(echo("a")) == [b"a"]
+        connection.close()
+        other.close()

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 import redis
 
-from notifier.broker.log import Append, Log
+from notifier.broker.log import Append, Appended, Log
 from notifier.errors import BrokerUnavailable, Problem
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
@@ -87,3 +87,38 @@ class TestFaults:
         }
         with pytest.raises(BrokerUnavailable):
             calls[call](broker, "name")
+
+    def test_nothing_of_redis_reaches_callers(self, make: Make, client: redis.Redis, user: str) -> None:
+        """Callers receive one sentence; hosts, paths, scripts and values of Redis are for the log."""
+        client.rpush(f"{sharded(user)}:meta", "secret value")
+        [[refused]] = make().log.append([[Append(user, NOTIFICATION, b"{}")]], [])
+        assert isinstance(refused, BrokerUnavailable)
+        assert refused.detail == "Redis refused the command."
+        settings = Settings(redis_url="redis://name:password@127.0.0.1:1/0")
+        with pytest.raises(BrokerUnavailable) as caught:
+            broker_of(settings, Clock()).database.birth()
+        assert caught.value.detail == "Redis cannot be reached."
+
+    def test_record_that_cannot_be_written(
+        self, valkey: EmbeddedValkey, client: redis.Redis, user: str, topic: str
+    ) -> None:
+        """A notification whose record is not stored could not be recalled: its publication fails, others do not."""
+        keys = ["*notification:good*", "*{topic*", "*{user*"]
+        log = broker_of(Settings(redis_url=url_of("norecord", valkey, client, keys)), Clock()).log
+        batches = [[Append(user, NOTIFICATION, b"{}")], [Append(topic, NOTIFICATION, b"{}")]]
+        [[failed], [stored]] = log.append(batches, [("bad", [user]), ("good", [topic])])
+        assert isinstance(failed, BrokerUnavailable)
+        assert isinstance(stored, Appended)
+
+    def test_no_info(self, valkey: EmbeddedValkey, client: redis.Redis) -> None:
+        """A user of Redis whose ACL forbids INFO can do everything else."""
+        url = url_of("noinfo", valkey, client, ["*"], "-info")
+        database = broker_of(Settings(redis_url=url), Clock()).database
+        assert database.info() == {}
+        assert database.birth()
+
+
+def url_of(name: str, valkey: EmbeddedValkey, client: redis.Redis, keys: list[str], *rules: str) -> str:
+    """Return the URL for a user of Redis with these keys and rules."""
+    client.acl_setuser(name, enabled=True, nopass=True, keys=keys, channels=["*"], commands=["+@all", *rules])
+    return valkey.url.replace("unix://", f"unix://{name}:any@")

@@ -42,7 +42,7 @@ def test_nobody_else(valkey: EmbeddedValkey) -> None:
     """The server listens on no port, and its socket is for its owner only."""
     with connected(valkey) as client:
         assert client.config_get("port")["port"] == "0"
-    socket = Path(valkey.url.removeprefix("unix://"))
+    socket = valkey.socket
     assert socket.stat().st_mode & 0o077 == 0
 
 
@@ -113,7 +113,7 @@ def test_crash(valkey: EmbeddedValkey) -> None:
             client.rpush("kept", index)
     os.kill(pid_of(valkey), signal.SIGKILL)
     valkey.stop()
-    assert Path(valkey.url.removeprefix("unix://")).exists()
+    assert valkey.socket.exists()
     valkey.start()
     with connected(valkey) as client:
         assert client.llen("kept") == 100
@@ -136,7 +136,7 @@ def test_found_again() -> None:
 
 def test_one_service(valkey: EmbeddedValkey) -> None:
     """A directory that another service uses is refused with a sentence that says what to set."""
-    other = EmbeddedValkey(Path(valkey.url.removeprefix("unix://")).parent)
+    other = EmbeddedValkey(valkey.socket.parent)
     with pytest.raises(EmbeddedError, match="NOTIFIER_DATA_DIR"):
         other.start()
     with connected(valkey) as client:
@@ -160,7 +160,7 @@ def test_long_path(tmp_path: Path) -> None:
 def test_broken_data() -> None:
     """A server that cannot read its data does not start, and it is said where the reason is."""
     with running_valkey() as valkey:
-        directory = Path(valkey.url.removeprefix("unix://")).parent
+        directory = valkey.socket.parent
         with connected(valkey) as client:
             client.set("kept", "yes")
         valkey.stop()
@@ -169,3 +169,42 @@ def test_broken_data() -> None:
         with pytest.raises(EmbeddedError, match=r"valkey\.log"):
             valkey.start()
         assert (directory / "valkey.log").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["app#1", "app?x=1", "app%41", "app 1", "é"])
+def test_any_directory(name: str) -> None:
+    """The data directory may have any name, also one that means something else in a URL."""
+    with short_directory() as directory:
+        valkey = EmbeddedValkey(directory / name)
+        valkey.start()
+        try:
+            with connected(valkey) as client:
+                assert client.ping()
+        finally:
+            valkey.stop()
+
+
+def test_directory_that_others_may_read() -> None:
+    """In a directory that others may enter, the data is for its owner only, also that of earlier starts."""
+    with short_directory() as directory:
+        directory.chmod(0o755)
+        (directory / "appendonlydir").mkdir(mode=0o755)
+        valkey = EmbeddedValkey(directory)
+        valkey.start()
+        try:
+            with connected(valkey) as client:
+                client.set("secret", "text")
+            files = [path for path in directory.rglob("*") if path.name != "lock" and not path.is_symlink()]
+            assert len(files) > 3
+            assert [path for path in files if path.stat().st_mode & 0o077] == []
+        finally:
+            valkey.stop()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_directory_that_others_may_write(mode: int) -> None:
+    """A directory in which others may put a socket of their own is refused."""
+    with short_directory() as directory:
+        directory.chmod(mode)
+        with pytest.raises(EmbeddedError, match="chmod 700"):
+            EmbeddedValkey(directory).start()
