@@ -8,6 +8,7 @@ import redis
 
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit import environment, processes
+from tests.kit.forks import close_servers
 from tests.kit.service import Service
 from tests.kit.valkey import connected, running_valkey
 
@@ -49,6 +50,11 @@ def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
 def user() -> str:
     """The name of a user whom no other test knows."""
     return f"user-{uuid4()}"
+
+
+def pytest_unconfigure() -> None:
+    """End what the helpers have started for all tests."""
+    close_servers()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

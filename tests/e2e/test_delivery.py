@@ -267,7 +267,8 @@ def test_the_data_survive_the_service(user: str) -> None:
 def children(pid: int) -> list[int]:
     """Return the workers of gunicorn's master; the embedded Valkey is no worker."""
     pids = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    return [child for child in pids if b"gunicorn" in told_of(child, "cmdline")]
+    commands = {child: told_of(child, "cmdline") for child in pids}  # nothing of one that has ended
+    return [child for child, command in commands.items() if command and b"valkey" not in command]
 
 
 def alive(pid: int) -> bool:

@@ -1,12 +1,11 @@
 """The real command line, in a process of its own."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.kit import environment, processes
+from tests.kit.forks import Forked, server_of
 from tests.kit.service import API_KEY, DEADLINE, Service
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -44,19 +43,13 @@ class Command:
         out, words_said = process.communicate(stdin, timeout=3 * DEADLINE)
         return Done(process.returncode, out.decode(), words_said.decode())
 
-    def start(self, *words: str, prefix: tuple[str, ...] = (), **variables: str) -> "subprocess.Popen[bytes]":
-        """Start it; the end of the test ends it. `prefix` is a command that runs it."""
-        return processes.start(
-            [*prefix, sys.executable, "-m", "notifier", *words],
-            cwd=self.folder,
-            env=self.environ | variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    def start(self, *words: str, **variables: str) -> Forked:
+        """Start it; the end of the test ends it."""
+        server = server_of("notifier.cli.main")
+        return processes.keep(server.start(["notifier", *words], self.folder, self.environ | variables))
 
 
-def end(process: "subprocess.Popen[bytes]", how: signal.Signals = signal.SIGKILL) -> Done:
+def end(process: Forked, how: signal.Signals = signal.SIGKILL) -> Done:
     """End a command by a signal."""
     process.send_signal(how)
     out, words = process.communicate(timeout=DEADLINE)

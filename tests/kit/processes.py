@@ -3,16 +3,22 @@
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.kit import environment
+from tests.kit.forks import Forked
 
-_started: list["subprocess.Popen[Any]"] = []
+_Process = TypeVar("_Process", "subprocess.Popen[Any]", Forked)
+_started: list["subprocess.Popen[Any] | Forked"] = []
 
 
 def start(command: Sequence[str | Path], **options: Any) -> "subprocess.Popen[Any]":
     """Start a program, with the basic environment unless `env` is given. `options` are those of Popen."""
-    process = subprocess.Popen(command, **{"env": environment.basic(), **options})
+    return keep(subprocess.Popen(command, **{"env": environment.basic(), **options}))
+
+
+def keep(process: _Process) -> _Process:
+    """End a process with the test."""
     _started.append(process)
     return process
 

@@ -1,4 +1,4 @@
-"""A real service to test: gunicorn with an embedded Valkey of its own, in a directory that is thrown away.
+"""A real service to test: gunicorn with an embedded Valkey of its own, in a temporary directory.
 
 with Service(workers=1, heartbeat=1) as service, service.client("alice") as alice:
     service.publish({"to": {"users": ["alice"]}, "title": "Hello"})
@@ -15,7 +15,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +28,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit import environment
+from tests.kit.forks import Forked, server_of
 from tests.kit.ports import free_port
 
 DEADLINE = 20.0  # seconds until what is waited for counts as missing
@@ -37,7 +37,6 @@ TOKEN_SECRETS = ("the-first-secret-signs-and-verifies", "the-second-secret-of-a-
 JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
 _AT_ONCE = 8
 _ROOT = Path(__file__).parent.parent.parent
-_GUNICORN = Path(sys.executable).with_name("gunicorn")
 
 Body = bytes | str | dict[str, Any] | list[Any] | Iterable[bytes] | None
 
@@ -71,7 +70,7 @@ class Service:
             }
             | settings
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -100,13 +99,9 @@ class Service:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the service and wait until it hears what is published. A restart keeps its port and its data."""
+        """Start the service and wait until it is ready. A restart keeps the port and the data."""
         with self._log.open("ab") as log:
-            command = [_GUNICORN, "wsgi:app"]
-            # In a group of its own: a Ctrl-C for the tests is none for it.
-            self._process = subprocess.Popen(
-                command, cwd=_ROOT, env=self._environ, stdout=log, stderr=subprocess.STDOUT, process_group=0
-            )
+            self._process = server_of("tests.kit.master").start(["gunicorn", "wsgi:app"], _ROOT, self._environ, log)
         try:
             eventually(self.is_ready, 3 * DEADLINE)
         except BaseException:
