@@ -3,17 +3,23 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.kit.chromium import CHROMIUM, QUIET
+from tests.kit.chromium import CHROMIUM, Chromium
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium without a window. Per module, because playwright allows only one of itself at a time."""
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """The one Chromium of all tests: a start costs as much as many tests."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    chromium = Chromium()
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture
+def browser(chromium: Chromium) -> Iterator[Browser]:
+    """The browser, without a page: a test opens pages or contexts of its own."""
+    with chromium.borrowed() as browser:
         yield browser
-        browser.close()

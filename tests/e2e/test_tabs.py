@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error
 
-from tests.kit.chromium import CHROMIUM, QUIET, Tab, connections
+from tests.kit.chromium import CHROMIUM, Tab, connections
 from tests.kit.proxies import enemy, is_installed
 from tests.kit.service import Service, eventually
 
@@ -30,16 +30,6 @@ def service() -> Iterator[Service]:
     """A service of its own, so that its connections can be counted."""
     with Service() as service:
         yield service
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium without a window."""
-    with sync_playwright() as playwright:
-        keep_pages = ["--disable-back-forward-cache"]  # playwright would not let them come back as they were
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET, ignore_default_args=keep_pages)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

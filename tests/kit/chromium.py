@@ -1,16 +1,19 @@
 """A real Chromium whose tabs run the browser library."""
 
+import asyncio
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.kit.service import DEADLINE, Service, eventually
 
 CHROMIUM = shutil.which("chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 _AXE = Path(__file__).parent.parent.parent / "node_modules/axe-core/axe.min.js"
 
@@ -37,6 +40,41 @@ _START = """async ([token, options]) => {
   notifier.on("error", ({ code, message }) => problems.push(code ?? message));
   notifier.connect();
 }"""
+
+
+class Chromium:
+    """A Chromium without a window, for one test after the other."""
+
+    def __init__(self) -> None:
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=_QUIET,
+            # Pages that a user comes back to are as they were, as in every browser.
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+        self._loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[Browser]:
+        """Give the browser to a test, and close what the test has left open.
+
+        Playwright's event loop counts as running in this thread only meanwhile: other tests run loops of their own.
+        """
+        asyncio._set_running_loop(self._loop)
+        try:
+            yield self._browser
+            for context in self._browser.contexts:
+                context.close()
+        finally:
+            asyncio._set_running_loop(None)
+
+    def close(self) -> None:
+        """End Chromium."""
+        asyncio._set_running_loop(self._loop)
+        self._browser.close()
+        self._playwright.stop()
 
 
 class Tab:
