@@ -15,7 +15,7 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EPHEMERAL, EXPIRED, HISTORY, NOTIFICATION, REMOVED, Page
 from tests.kit.broker import Listener, Make, append, bodies, body_of, ids, new_id, now, publish, read, sharded
-from tests.kit.valkey import DEADLINE
+from tests.kit.waiting import DEADLINE
 
 AGE = 1  # seconds: the shortest time after which something can be too old
 DAY = 86400 * 1000  # ms

@@ -11,7 +11,8 @@ import redis
 from notifier.broker.redis_connection import RedisConnection, pack
 from notifier.errors import BrokerUnavailable
 from notifier.server.embedded_valkey import EmbeddedValkey
-from tests.kit.valkey import DEADLINE, pid_of, running_valkey
+from tests.kit.valkey import pid_of, running_valkey
+from tests.kit.waiting import DEADLINE
 
 TIMEOUT = 0.2  # seconds after which a server that hangs is given up
 PATIENCE = 10.0  # seconds that a server has where it is not to be given up

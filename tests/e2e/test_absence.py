@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.kit.service import Client, Service, eventually
+from tests.kit.service import Client, Service
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture

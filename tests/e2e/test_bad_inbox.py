@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.test_bad_requests import assert_problem
-from tests.e2e.test_inbox import COUNTS, FUTURE, ask, do, manage, publish
+from tests.kit.inboxes import COUNTS, FUTURE, ask, do, manage, publish
+from tests.kit.problems import assert_problem
 from tests.kit.service import API_KEY, Answer, Service
 
 MEMBERS_ONLY, PUBLISHER = "key-of-one-who-keeps-members", "key-of-a-publisher"

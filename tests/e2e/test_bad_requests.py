@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.kit.problems import assert_problem
 from tests.kit.raw import HANDSHAKE, reset
-from tests.kit.service import API_KEY, DEADLINE, JSON, NDJSON, PROBLEM, Answer, Client, Service
+from tests.kit.service import API_KEY, JSON, NDJSON, Answer, Client, Service
+from tests.kit.waiting import DEADLINE
 
 PUBLISHER, ANNOUNCER, CLEANER = "key-of-a-publisher", "key-of-an-announcer", "key-of-a-cleaner"
 NAMESAKE = "key-of-one-whose-id-begins-another"
@@ -51,18 +53,6 @@ def note(user: str = "alice", title: Any = "Hello", **members: Any) -> dict[str,
 
 def to(**addresses: object) -> dict[str, Any]:
     return {"to": addresses, "title": "Hello"}
-
-
-def assert_problem(answer: Answer, status: int, code: str) -> dict[str, Any]:
-    """Check that an answer is a whole problem (RFC 9457), and return it."""
-    assert (answer.status, answer.json and answer.json["code"]) == (status, code)
-    assert answer.headers["Content-Type"] == PROBLEM
-    problem: dict[str, Any] = answer.json
-    assert problem["status"] == status
-    assert problem["type"].endswith(f"#{code}")
-    assert problem["title"]
-    assert problem["request_id"] == answer.headers["X-Request-Id"]
-    return problem
 
 
 def faults(answer: Answer) -> set[tuple[str, str]]:

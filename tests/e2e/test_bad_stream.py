@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from tests.kit.raw import CLOSE, HANDSHAKE, PING, PONG, TEXT, Peer, frame, text
-from tests.kit.service import PROBLEM, TOKEN_SECRETS, Answer, Client, Service, eventually
+from tests.kit.service import PROBLEM, TOKEN_SECRETS, Answer, Client, Service
+from tests.kit.waiting import eventually
 
 MAX_MESSAGE, MAX_TOPICS = 4096, 3
 FRIEND = "https://app.example"

@@ -21,7 +21,8 @@ from notifier.settings import Settings
 from tests.kit import processes
 from tests.kit.command import Command, end
 from tests.kit.middle import PAGE, Middle, Reply
-from tests.kit.service import API_KEY, DEADLINE, TOKEN_SECRETS, Service, eventually
+from tests.kit.service import API_KEY, TOKEN_SECRETS, Service
+from tests.kit.waiting import DEADLINE, eventually
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 from notifier.client import NotifierClient
 from tests.kit.command import Command, end
 from tests.kit.middle import Middle, Reply
-from tests.kit.service import DEADLINE, Service, eventually
+from tests.kit.service import Service
+from tests.kit.waiting import DEADLINE, eventually
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from notifier.client import (
     Unreachable,
 )
 from tests.kit.middle import PAGE, Middle, Reply
-from tests.kit.service import API_KEY, DEADLINE, Service, eventually
+from tests.kit.service import API_KEY, Service
+from tests.kit.waiting import DEADLINE, eventually
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from notifier.client import (
     UserReceipt,
 )
 from tests.kit.middle import Middle, Reply
-from tests.kit.service import API_KEY, DEADLINE, Service, eventually
+from tests.kit.service import API_KEY, Service
+from tests.kit.waiting import DEADLINE, eventually
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 import websocket
 
 from tests.kit import processes
-from tests.kit.service import DEADLINE, Service
+from tests.kit.service import Service
+from tests.kit.waiting import DEADLINE
 
 ROOT = Path(__file__).parent.parent.parent
 KIT = ROOT / "tests/kit"

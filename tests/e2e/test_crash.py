@@ -13,9 +13,10 @@ import pytest
 import redis
 
 from chaos.aside import Aside, running_aside
-from tests.e2e.test_delivery import children
-from tests.e2e.test_outage import FAST, Valkey, valkey
-from tests.kit.service import Answer, Service, eventually
+from tests.kit.outage import FAST, Valkey, valkey
+from tests.kit.processes import children
+from tests.kit.service import Answer, Service
+from tests.kit.waiting import eventually
 
 USERS = [f"user-{number}" for number in range(1000)]
 NOTE = {"to": {"users": USERS}, "title": "once", "data": "x" * 200}

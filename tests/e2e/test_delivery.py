@@ -3,15 +3,17 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kit import raw
+from tests.kit.numbers import publish_numbers
+from tests.kit.processes import children, is_alive
 from tests.kit.raw import Peer
-from tests.kit.service import DEADLINE, Client, Service, eventually
+from tests.kit.service import Client, Service
 from tests.kit.valkey import pid_of, running_valkey
+from tests.kit.waiting import DEADLINE, eventually
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +21,6 @@ def deep() -> Iterator[Service]:
     """A service whose topics keep 20,000 notifications."""
     with Service(workers=1, max_history=20_000) as service:
         yield service
-
-
-def publish_numbers(service: Service, topic: str, first: int, last: int) -> None:
-    """Publish the numbers from the first to the last to a topic, in a few large requests."""
-    for start in range(first, last + 1, 2_500):
-        numbers = range(start, min(start + 2_500, last + 1))
-        answer = service.publish([{"to": {"topics": [topic]}, "data": number} for number in numbers])
-        assert all(line["status"] == 201 for line in answer.json), answer.json[-1]
 
 
 def read_numbers(client: Client, count: int) -> list[int]:
@@ -256,29 +250,9 @@ def test_the_data_survive_the_service(user: str) -> None:
         master = service.pid
         workers = children(master)
         os.kill(master, signal.SIGKILL)
-        eventually(lambda: not any(alive(pid) for pid in workers))
+        eventually(lambda: not any(is_alive(pid) for pid in workers))
         service.stop()
         service.start()
         with service.client(user, since=cursor) as client:
             assert client.receive("notification")["notification"]["title"] == "kept"
             assert client.welcome["lost"] == []
-
-
-def children(pid: int) -> list[int]:
-    """Return the workers of gunicorn's master; the embedded Valkey is no worker."""
-    pids = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    commands = {child: told_of(child, "cmdline") for child in pids}  # nothing of one that has ended
-    return [child for child, command in commands.items() if command and b"valkey" not in command]
-
-
-def alive(pid: int) -> bool:
-    stat = told_of(pid, "stat")
-    return bool(stat) and stat.split()[2] != b"Z"
-
-
-def told_of(pid: int, what: str) -> bytes:
-    """Return what the kernel tells of a process: nothing of one that has gone."""
-    try:
-        return Path(f"/proc/{pid}/{what}").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""

@@ -10,9 +10,10 @@ from playwright.sync_api import Browser, Page
 
 from notifier.client import NotifierClient, State
 from notifier.client import Stream as Listener
-from tests.e2e.test_inbox import Copy, Model, manage
 from tests.kit.chromium import CHROMIUM
-from tests.kit.service import DEADLINE, Service, eventually
+from tests.kit.inboxes import Copy, Model, manage
+from tests.kit.service import Service
+from tests.kit.waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from tests.kit.chromium import CHROMIUM, check_accessibility, needs_axe
-from tests.kit.service import Service, eventually
+from tests.kit.service import Service
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

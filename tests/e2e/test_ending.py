@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from websockets.exceptions import ConnectionClosed
 
 from tests.kit import raw
-from tests.kit.service import DEADLINE, Service
+from tests.kit.service import Service
+from tests.kit.waiting import DEADLINE
 
 
 def test_idle_connections() -> None:

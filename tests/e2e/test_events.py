@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_delivery import children, publish_numbers
 from tests.kit.events import EventStream
-from tests.kit.service import DEADLINE, Service, eventually
+from tests.kit.numbers import publish_numbers
+from tests.kit.processes import children
+from tests.kit.service import Service
 from tests.kit.valkey import pid_of, running_valkey
+from tests.kit.waiting import DEADLINE, eventually
 
 SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
 

@@ -25,7 +25,8 @@ from tests.kit.example import (
     copy_examples,
     with_ports,
 )
-from tests.kit.service import Service, eventually
+from tests.kit.service import Service
+from tests.kit.waiting import eventually
 
 Listen = Callable[..., Stream]
 

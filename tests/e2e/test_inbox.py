@@ -3,22 +3,21 @@
 import itertools
 import random
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from notifier.protocol import cursor
-from tests.e2e.test_poll import waiting
 from tests.kit import raw
 from tests.kit.events import EventStream
+from tests.kit.inboxes import COUNTS, FUTURE, Copy, Model, ask, do, manage, publish
+from tests.kit.polls import waiting
 from tests.kit.raw import Peer
-from tests.kit.service import API_KEY, Answer, Client, Service, eventually
+from tests.kit.service import API_KEY, Client, Service
 from tests.kit.valkey import connected, running_valkey
-
-FUTURE = "999999999999999-0"
-COUNTS = "/v1/inbox/counts"
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -26,37 +25,6 @@ def inboxes() -> Iterator[Service]:
     """A service with two workers whose `all` is used by this file only."""
     with Service(allowed_origins="https://shop.example", replay_overlap=0) as service:
         yield service
-
-
-def ask(
-    service: Service, user: str, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-) -> Answer:
-    """Return the answer to a user's request."""
-    return service.request(method, path, body, {"Authorization": f"Bearer {service.token(user)}"} | dict(headers or {}))
-
-
-def do(service: Service, user: str, action: str, **target: Any) -> dict[str, Any]:
-    """Do something with an inbox."""
-    answer = ask(service, user, "POST", f"/v1/inbox/{action}", target)
-    assert answer.status == 200, answer.text
-    parsed: dict[str, Any] = answer.json
-    return parsed
-
-
-def manage(service: Service, method: str, path: str, body: Any = None) -> Answer:
-    """Return the answer to a backend's request."""
-    answer = service.request(method, path, body, {"Authorization": f"Bearer {API_KEY}"})
-    assert answer.status < 300, answer.text
-    return answer
-
-
-def publish(service: Service, *to: str, **members: Any) -> str:
-    """Publish to users, topics (`#orders`) or `all`, and return the id."""
-    topics = [name[1:] for name in to if name.startswith("#")]
-    users = [name for name in to if name != "all" and not name.startswith("#")]
-    answer = service.publish({"to": {"users": users, "topics": topics, "all": "all" in to}, "title": "x", **members})
-    assert answer.status == 201, answer.text
-    return str(answer.json["id"])
 
 
 def state(client: Client | EventStream, **expected: Any) -> dict[str, Any]:
@@ -646,53 +614,6 @@ def test_redis_restarted(user: str) -> None:
             publish(service, f"#{user}")
             for client in clients:
                 state(client, counts=counts(1, 1))
-
-
-class Copy:
-    """One entry of a notification in the model: a cursor, and what was done with it."""
-
-    def __init__(self, cursor: str) -> None:
-        ms, _, seq = cursor.partition("-")
-        self.place = (int(ms), int(seq))
-        self.flags: set[str] = set()
-
-
-class Model:
-    """What was published, in the order of its cursors, and all changes in the order of their revisions."""
-
-    ACTIONS = {"seen": "s", "read": "rs", "unread": "ra", "archive": "ars", "unarchive": "a"}
-
-    def __init__(self, user: str) -> None:
-        self.order = [f"user:{user}", "all", f"topic:{user}"]
-        self.items: dict[str, dict[str, Copy]] = {}
-        self.keys: dict[str, list[str]] = {}
-        self.recalled: set[str] = set()
-
-    def carry_out(self, change: dict[str, Any]) -> None:
-        flags = self.ACTIONS[change["action"]]
-        for id, copies in self.items.items():
-            for copy in copies.values():
-                if "ids" in change:
-                    is_meant = id in change["ids"]
-                else:
-                    ms, _, seq = change["up_to"].partition("-")
-                    is_meant = copy.place <= (int(ms), int(seq))
-                if is_meant:
-                    copy.flags = (
-                        copy.flags - set(flags) if change["action"].startswith("un") else copy.flags | set(flags)
-                    )
-
-    def inbox(self) -> dict[str, str]:
-        """Return the flags of each item."""
-        gone = set(self.recalled)
-        for ids in self.keys.values():
-            gone |= set(sorted(ids, key=lambda id: min(copy.place for copy in self.items[id].values()))[:-1])
-        first = {
-            id: next(copies[name] for name in self.order if name in copies)
-            for id, copies in self.items.items()
-            if id not in gone
-        }
-        return {id: "".join(sorted(copy.flags)) for id, copy in first.items()}
 
 
 class Device:

@@ -5,9 +5,10 @@ import signal
 
 import redis
 
-from tests.e2e.test_delivery import children
-from tests.e2e.test_outage import FAST, valkey
-from tests.kit.service import Service, eventually
+from tests.kit.outage import FAST, valkey
+from tests.kit.processes import children
+from tests.kit.service import Service
+from tests.kit.waiting import eventually
 
 
 def test_all_workers_are_counted() -> None:

@@ -3,73 +3,16 @@
 import os
 import shutil
 import signal
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import redis
 
 from chaos.aside import running_aside
-from notifier.server.embedded_valkey import find_server
-from tests.e2e.test_delivery import children
-from tests.kit import environment
-from tests.kit.ports import free_port
-from tests.kit.service import Service, eventually
-
-FAST = {"broker_heartbeat": 0.3, "broker_deadline": 1.5, "redis_timeout": 1, "workers": 2}
-
-
-class Valkey:
-    """A server that a test may stop, kill and start again; its data are in an append-only file."""
-
-    def __init__(self, directory: Path, replica_of: int = 0) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._command = [find_server(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory)]
-        self._command += ["--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0"]
-        if replica_of:
-            self._command += ["--replicaof", f"127.0.0.1 {replica_of}"]
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, env=environment.basic(), stdout=subprocess.DEVNULL)
-        eventually(self._answers)
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-        if number == signal.SIGKILL:
-            self.process.wait()
-
-    def end(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-        self.process.kill()
-        self.process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            with redis.Redis(port=self.port) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
-
-
-@contextmanager
-def valkey(replica_of: int = 0) -> Iterator[Valkey]:
-    directory = Path(tempfile.mkdtemp(prefix="notifier-"))
-    server = Valkey(directory, replica_of)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.end()
-        shutil.rmtree(directory)
-
-
-def is_ready(service: Service) -> bool:
-    return service.request("GET", "/readyz").status == 200
+from tests.kit.outage import FAST, is_ready, valkey
+from tests.kit.processes import children
+from tests.kit.service import Service
+from tests.kit.waiting import eventually
 
 
 @pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request
 
-from tests.e2e.test_delivery import children
 from tests.kit.chromium import CHROMIUM
-from tests.kit.service import Service, eventually
+from tests.kit.processes import children
+from tests.kit.service import Service
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from tests.kit.service import DEADLINE, Service
+from tests.kit.service import Service
+from tests.kit.waiting import DEADLINE
 
 ALLOWED, FOREIGN = "https://app.example.com", "https://evil.example.com"
 

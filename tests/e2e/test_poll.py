@@ -1,6 +1,5 @@
 """Long polls: whoever asks again with the cursor of the last answer misses nothing."""
 
-import contextlib
 import json
 import os
 import signal
@@ -12,9 +11,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.e2e.test_delivery import children
-from tests.kit.service import DEADLINE, Answer, Service, eventually
+from tests.kit.polls import waiting
+from tests.kit.processes import children
+from tests.kit.service import Answer, Service
 from tests.kit.valkey import pid_of, running_valkey
+from tests.kit.waiting import DEADLINE, eventually
 
 
 def poll(service: Service, user: str, *items: tuple[str, object], token: str = "", **query: object) -> Answer:
@@ -39,22 +40,6 @@ def highest(answer: Answer) -> str:
     """Return the cursor to go on from."""
     cursors = [frame["cursor"] for frame in frames(answer) if "cursor" in frame]
     return max(cursors, key=lambda text: tuple(map(int, text.split("-"))))
-
-
-@contextlib.contextmanager
-def waiting(service: Service, user: str, **query: object) -> Iterator[list[Answer]]:
-    """Poll, and do something else from its welcome on. The answer is there behind it."""
-    answers: list[Answer] = []
-    headers = {"Authorization": f"Bearer {service.token(user, ['*'])}"}
-    with contextlib.closing(service.dial()) as connection:
-        connection.request("GET", f"/v1/stream?{urlencode(query)}", headers=headers)
-        response, text = connection.getresponse(), b""
-        while b'"welcome"' not in text:
-            text += (part := response.read1())
-            assert part, "The answer ended before the welcome came."
-        yield answers
-        text += response.read()
-        answers.append(Answer(response.status, response.headers, json.loads(text)))
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,9 @@ from websockets.exceptions import WebSocketException
 from tests.kit import processes, raw
 from tests.kit.proxies import KINDS, Proxy, certificate, enemy, is_installed
 from tests.kit.raw import Peer
-from tests.kit.service import DEADLINE, NDJSON, PROBLEM, Service, eventually
+from tests.kit.service import NDJSON, PROBLEM, Service
 from tests.kit.valkey import running_valkey
+from tests.kit.waiting import DEADLINE, eventually
 
 Frames = Iterator[dict[str, Any]]
 

@@ -10,8 +10,9 @@ import pytest
 
 from tests.kit import raw
 from tests.kit.raw import Peer
-from tests.kit.service import Answer, Client, Service, eventually
+from tests.kit.service import Answer, Client, Service
 from tests.kit.valkey import pid_of, running_valkey
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import pytest
 import redis
 
 from chaos.aside import running_aside
-from tests.e2e.test_outage import FAST, Valkey, is_ready, valkey
-from tests.kit.service import Service, eventually
+from tests.kit.outage import FAST, Valkey, is_ready, url, valkey
+from tests.kit.service import Service
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture
@@ -89,7 +90,3 @@ def test_a_subscriber_that_is_silently_dead(server: Valkey, user: str) -> None:
         finally:
             for client in clients:
                 client.close()
-
-
-def url(port: int) -> str:
-    return f"redis://127.0.0.1:{port}/0"

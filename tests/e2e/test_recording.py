@@ -9,7 +9,8 @@ import pytest
 
 from notifier.client import NotifierClient
 from notifier.testing.recording import RecordingNotifier
-from tests.kit.service import API_KEY, DEADLINE, Service, eventually
+from tests.kit.service import API_KEY, Service
+from tests.kit.waiting import DEADLINE, eventually
 
 ACTIONS = ["seen", "read", "unread", "archive", "unarchive"]
 FILTERS: list[dict[str, Any]] = [

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Error
 
 from tests.kit.chromium import CHROMIUM, Tab, connections
 from tests.kit.proxies import enemy, is_installed
-from tests.kit.service import Service, eventually
+from tests.kit.service import Service
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

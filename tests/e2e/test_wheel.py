@@ -14,7 +14,7 @@ import pytest
 from notifier import __version__
 from tests.kit import environment, processes
 from tests.kit.ports import free_port
-from tests.kit.service import DEADLINE, eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SHOP_TEST = """

@@ -34,8 +34,7 @@ from notifier.publishing.publisher import Post, Publisher
 from notifier.publishing.receipts import Receipts
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import Settings
-from tests.kit.service import eventually
-from tests.kit.valkey import DEADLINE
+from tests.kit.waiting import DEADLINE, eventually
 
 FUTURE = Cursor(10**15, 0)
 NOBODY = "019a0000-0000-7000-8000-000000000000"

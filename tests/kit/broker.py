@@ -16,7 +16,7 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EXPIRED, NOTIFICATION, Page
 from notifier.settings import Settings
-from tests.kit.valkey import DEADLINE
+from tests.kit.waiting import DEADLINE
 
 
 class Broker(NamedTuple):

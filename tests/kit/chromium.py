@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.kit.service import DEADLINE, Service, eventually
+from tests.kit.service import Service
+from tests.kit.waiting import DEADLINE, eventually
 
 CHROMIUM = shutil.which("chromium")
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tests.kit import environment, processes
 from tests.kit.forks import Forked, server_of
-from tests.kit.service import API_KEY, DEADLINE, Service
+from tests.kit.service import API_KEY, Service
+from tests.kit.waiting import DEADLINE
 
 _ROOT = Path(__file__).parent.parent.parent
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
-from tests.kit.service import DEADLINE, Service
+from tests.kit.service import Service
+from tests.kit.waiting import DEADLINE
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\r(?!\Z)|\n)")  # a CR at the end may be half of a CRLF
 

@@ -16,7 +16,7 @@ from typing import Self
 
 from tests.kit import environment
 from tests.kit.ports import free_port
-from tests.kit.service import DEADLINE, eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
-from tests.kit.service import DEADLINE
+from tests.kit.waiting import DEADLINE
 
 
 class Reply(NamedTuple):

@@ -45,3 +45,24 @@ def end_all(patience: float = 10.0) -> None:
             if pipe:
                 pipe.close()
     _started.clear()
+
+
+def children(pid: int) -> list[int]:
+    """Return the process ids of the workers of a gunicorn master. The embedded Valkey is not a worker."""
+    pids = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    commands = {child: _file_of(child, "cmdline") for child in pids}  # empty when the process has ended
+    return [child for child, command in commands.items() if command and b"valkey" not in command]
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs."""
+    stat = _file_of(pid, "stat")
+    return bool(stat) and stat.split()[2] != b"Z"
+
+
+def _file_of(pid: int, name: str) -> bytes:
+    """Return a file of the kernel about a process, or nothing if the process has ended."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple, Self
 
 from tests.kit import environment, processes
 from tests.kit.ports import free_port
-from tests.kit.service import eventually
+from tests.kit.waiting import eventually
 
 DEPLOY = Path(__file__).parent.parent.parent / "docs/deploy"
 _PATHS = "/usr/sbin:/usr/bin"  # where Debian has the daemons, also for who has no /usr/sbin in the PATH

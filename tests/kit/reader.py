@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.kit import environment, processes
 from tests.kit.ports import free_port
-from tests.kit.service import eventually
+from tests.kit.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SERVICE, APP, REDIS = "8080", "5000", "6379"  # ports as the documentation has them

@@ -17,7 +17,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -30,8 +30,8 @@ from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit import environment
 from tests.kit.forks import Forked, server_of
 from tests.kit.ports import free_port
+from tests.kit.waiting import DEADLINE, eventually
 
-DEADLINE = 20.0  # seconds until what is waited for counts as missing
 API_KEY = "key-of-the-tests"
 TOKEN_SECRETS = ("the-first-secret-signs-and-verifies", "the-second-secret-of-a-rotation-verifies")
 JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
@@ -273,14 +273,6 @@ class Client:
     def close(self) -> None:
         """Leave."""
         self._closer.close()
-
-
-def eventually(condition: Callable[[], object], deadline: float = DEADLINE) -> None:
-    """Wait until a condition holds that nothing announces."""
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, f"{condition} did not come true in {deadline} seconds"
-        time.sleep(0.02)
 
 
 def _environ(settings: Mapping[str, object]) -> dict[str, str]:

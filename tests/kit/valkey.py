@@ -1,4 +1,4 @@
-"""A Valkey for a test: the embedded one, in a directory that is thrown away."""
+"""The embedded Valkey in a temporary directory."""
 
 import contextlib
 import shutil
@@ -9,8 +9,6 @@ from pathlib import Path
 import redis
 
 from notifier.server.embedded_valkey import EmbeddedValkey
-
-DEADLINE = 20.0  # seconds until what is waited for counts as missing
 
 
 @contextlib.contextmanager
@@ -25,7 +23,7 @@ def short_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def running_valkey() -> Iterator[EmbeddedValkey]:
-    """Start a server, and end it."""
+    """Run a server."""
     with short_directory() as directory:
         valkey = EmbeddedValkey(directory)
         valkey.start()
@@ -37,12 +35,12 @@ def running_valkey() -> Iterator[EmbeddedValkey]:
 
 @contextlib.contextmanager
 def connected(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
-    """Look into a server with a client that shares no code with the service."""
+    """Connect a client that shares no code with the service."""
     with redis.Redis.from_url(valkey.url) as client:
         yield client
 
 
 def pid_of(valkey: EmbeddedValkey) -> int:
-    """Return the process of a server."""
+    """Return the process id of a server."""
     with connected(valkey) as client:
         return int(client.info("server")["process_id"])
