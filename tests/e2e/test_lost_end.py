@@ -22,7 +22,7 @@ def test_acknowledged_and_lost(service: Service, user: str) -> None:
     """Notifications to offline users that the server acknowledged and then lost are reported as lost."""
     server = EmbeddedValkey(service.directory)
     topic = f"{user}:topic"
-    with service.client(user, [topic]) as client:
+    with service.client(f"{user}-2") as client:  # the worker must not be subscribed to the channels that lose something
         since = client.welcome["cursor"]
     with redis.Redis(unix_socket_path=str(server.socket)) as control:
         # From here on the server writes nothing, as on a disk that does not answer.
