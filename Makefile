@@ -3,15 +3,32 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+# Tests know only those variables of the outside that the package indexes need.
+TESTS := $(PYTHON) tests/kit/environment.py $(PYTEST) -n 2 --dist worksteal
 
-.PHONY: run test style types browser bench chaos clean
+define CAN_MAKE_VENV
+import sys
+if sys.version_info < (3, 11):
+    sys.exit("Notifier needs Python 3.11 or newer, and this is %d.%d: make run PYTHON=python3.12" % sys.version_info[:2])
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("Python cannot make a virtual environment here. On Debian and Ubuntu: apt install python3-venv")
+endef
+
+.PHONY: run test quick style types browser bench chaos clean
 
 run: $(VENV)/.run
 	NOTIFIER_DEV=1 exec $(BIN)/gunicorn wsgi:app
 
 test: $(VENV)/.dev
 	tests/peers
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(TESTS) --durations=10
+
+# What needs no browser and no gunicorn.
+quick: $(VENV)/.dev
+	$(TESTS) --ignore=tests/e2e
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -36,7 +53,9 @@ clean:
 	rm -f *.db listener.json examples/page/token
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+$(VENV)/.run: export CHECK = $(CAN_MAKE_VENV)
 $(VENV)/.run: requirements.txt
+	@$(PYTHON) -c "$$CHECK"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
