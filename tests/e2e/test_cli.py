@@ -372,7 +372,7 @@ class TestBadWays:
 
     @pytest.mark.parametrize(
         "token, code, said",
-        [("a.b.c", 4, "invalid_token"), ("", 2, "NOTIFIER_TOKEN"), ("nk_key", 2, "API key"), ("a b", 2, "blanks")],
+        [("a.b.c", 4, "invalid_token"), ("", 2, "NOTIFIER_TOKEN"), ("nk_key", 2, "API key"), ("a b", 2, "spaces")],
     )
     def test_wrong_token(self, notifier: Command, token: str, code: int, said: str) -> None:
         """A wrong token is refused, or seen to be none."""
@@ -636,7 +636,7 @@ class TestServe:
             assert end(process, signal.SIGTERM).code == 0
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
             shutil.rmtree(folder)
 
     def test_wrong_setting(self, notifier: Command) -> None:
