@@ -120,11 +120,3 @@ async def hear_with_aiohttp(service: Service, user: str) -> None:
         await asyncio.to_thread(publish_all, service, user)
         assert [(await link.receive_json())["notification"]["title"] for _ in TITLES] == TITLES
         assert [json.loads(await anext(lines))["notification"]["title"] for _ in TITLES] == TITLES
-
-
-@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
-def test_browser_library() -> None:
-    """The browser client passes its own tests under Node."""
-    tests = sorted(str(path) for path in (ROOT / "tests/js").glob("*.test.js"))
-    done = processes.run(["node", "--test", *tests], cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout

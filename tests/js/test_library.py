@@ -1,4 +1,4 @@
-"""The browser library and the elements as they are handed out: committed files, made from modules, within budgets."""
+"""The browser library: its modules pass their tests under Node, and the committed files are built from them."""
 
 import gzip
 import json
@@ -19,6 +19,14 @@ BUDGETS = {"notifier.js": 5_120, "notifier-inbox.js": 12_288}  # bytes, gzipped
 IS_BUILDABLE = shutil.which("node") and (ROOT / "node_modules/@swc/core").is_dir()
 
 needs_build = pytest.mark.skipif(not IS_BUILDABLE, reason="needs node, and packages from npm")
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("*.test.js")), ids=lambda path: path.name)
+def test_modules(path: Path) -> None:
+    """The tests of a JavaScript file pass."""
+    done = processes.run(["node", path], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", BUDGETS)

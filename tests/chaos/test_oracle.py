@@ -1,0 +1,169 @@
+"""The oracle of the fault-injection harness: it reports each kind of violation, and nothing else."""
+
+from typing import Any
+
+import pytest
+
+from chaos import oracle
+from chaos.model import JOIN, LEAVE, Item, Model, Operation
+from chaos.publishers import Ledger, Publication
+from chaos.witness import Journal, Witness
+
+CHANNEL = "topic:orders"
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Three acknowledged publications to one topic."""
+    ledger = Ledger()
+    for number in (1, 2, 3):
+        publication = Publication(str(number), [CHANNEL], attempts=[(float(number), "201")])
+        ledger.publications[publication.key] = publication
+        answer = {"id": f"id-{number}", "channels": [{"channel": CHANNEL, "cursor": f"{number}000-0"}]}
+        ledger.acknowledge(publication, answer)
+    return ledger
+
+
+@pytest.fixture
+def witness() -> Witness:
+    """A client that is owed everything of the topic."""
+    witness = Witness("client", "alice", ["orders"], Journal())
+    witness.welcomed("0-0", ["orders"])
+    return witness
+
+
+def deliver(witness: Witness, *numbers: int) -> None:
+    for number in numbers:
+        notification = {"id": f"id-{number}", "data": {"key": str(number)}}
+        witness.called(CHANNEL, f"{number}000-0", notification, replay=False)
+
+
+def kinds(ledger: Ledger, witness: Witness, max_history: int = 100) -> list[str]:
+    return [violation.kind for violation in oracle.judge(ledger, [witness], max_history)]
+
+
+def test_all_in_order(ledger: Ledger, witness: Witness) -> None:
+    """A client that was given everything once and in order is no violation."""
+    deliver(witness, 1, 2, 3)
+    assert kinds(ledger, witness) == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((1, 3), "missing"),
+        ((1, 2), "missing"),
+        ((1, 2, 3, 2), "twice"),
+        ((1, 3, 2), "disorder"),
+        ((1, 2, 3, 4), "wrong"),
+    ],
+)
+def test_a_broken_promise(ledger: Ledger, witness: Witness, numbers: tuple[int, ...], expected: str) -> None:
+    """A hole, a duplicate, a change of places and an invention are each seen."""
+    deliver(witness, *numbers)
+    assert expected in kinds(ledger, witness)
+
+
+def test_a_loss_that_was_told(ledger: Ledger, witness: Witness) -> None:
+    """A hole is excused where the client was told of it, if more was published than is kept."""
+    deliver(witness, 1)
+    witness.told_lost([CHANNEL], "1000-0")
+    deliver(witness, 3)
+    assert kinds(ledger, witness, max_history=1) == []
+    assert kinds(ledger, witness, max_history=100) == ["false alarm"]
+
+
+def test_a_loss_that_was_told_elsewhere(ledger: Ledger, witness: Witness) -> None:
+    """To be told of a loss excuses no other hole."""
+    deliver(witness, 1, 3)
+    witness.told_lost([CHANNEL], "3000-0")
+    assert "missing" in kinds(ledger, witness, max_history=0)
+
+
+@pytest.fixture
+def model(ledger: Ledger) -> Model:
+    """The inbox of somebody who became a member before all three came, which are kept for it."""
+    for publication in ledger.publications.values():
+        publication.for_inbox, publication.acknowledged = True, publication.attempts[0][0] + 0.5
+    model = Model("alice", ledger)
+    model.note(operation(JOIN, 0.0, topic="orders"))
+    return model
+
+
+def operation(action: str, began: float, **what: Any) -> Operation:
+    """Return what was done at a time, in no time."""
+    return Operation(action, attempts=[(began, "done")], began_ms=int(1000 * began), acknowledged=began, **what)
+
+
+def listed(number: int, *flags: str) -> Item:
+    shown = {name: name in flags for name in ("seen", "read", "archived")}
+    return Item((1000 * number, 0), CHANNEL, str(number), shown)
+
+
+def faults(model: Model, *items: Item) -> list[str]:
+    return [kind for kind, _, _ in model.faults(items)]
+
+
+def test_an_inbox_as_it_should_be(model: Model) -> None:
+    """What was done holds for what was there then, by id and up to a cursor, and the last of it counts."""
+    model.note(operation("read", 2.7, up_to=(9000, 0)))
+    model.note(operation("archive", 2.8, ids=("id-1",)))
+    model.note(operation("unread", 2.9, ids=("id-2",)))
+    assert faults(model, listed(3), listed(2, "seen"), listed(1, "seen", "read", "archived")) == []
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ((listed(3, "seen", "read"), listed(2, "seen", "read"), listed(1, "seen", "read")), ["wrong flag"] * 2),
+        ((listed(3), listed(2), listed(1, "seen", "read")), ["wrong flag"] * 2),
+        ((listed(3), listed(2, "seen", "read")), ["not listed"]),
+        ((listed(3), listed(2, "seen", "read"), listed(1, "seen", "read"), listed(4)), ["not gone"]),
+    ],
+)
+def test_an_inbox_that_is_wrong(model: Model, items: tuple[Item, ...], expected: list[str]) -> None:
+    """What came later is not read, what was read stays so, nothing is missing, and nothing is invented."""
+    model.note(operation("read", 2.7, up_to=(9000, 0)))
+    assert faults(model, *items) == expected
+
+
+def test_what_has_left_an_inbox(model: Model, ledger: Ledger) -> None:
+    """What was recalled is gone, as is what a topic had before its user joined it again."""
+    ledger.publications["3"].recalled = 4.0
+    assert faults(model, listed(3), listed(2), listed(1)) == ["not gone"]
+    model.note(operation(LEAVE, 1.6, topic="orders"))
+    model.note(operation(JOIN, 1.7, topic="orders"))
+    assert faults(model, listed(2)) == []
+    assert faults(model, listed(2), listed(1)) == ["not gone"]
+
+
+def test_a_late_attempt(model: Model) -> None:
+    """Where an attempt without an answer may be carried out after what came next, either is right."""
+    model.note(operation("read", 2.7, ids=("id-1",), late_until=5.0))
+    model.note(operation("unread", 2.8, ids=("id-1",)))
+    rest = listed(3), listed(2)
+    assert faults(model, *rest, listed(1, "seen")) == faults(model, *rest, listed(1, "seen", "read")) == []
+
+
+def test_behind(ledger: Ledger, witness: Witness) -> None:
+    """Who was still being given what it had missed when the run ended has lost nothing yet."""
+    deliver(witness, 1)
+    debt = oracle.Debt(ledger, witness)
+    assert not debt.gains()
+    deliver(witness, 2)
+    assert debt.gains()
+    assert not debt.is_settled()
+    witness.is_behind = True
+    assert kinds(ledger, witness) == ["behind"]
+    deliver(witness, 3)
+    assert debt.is_settled()
+    assert kinds(ledger, witness) == []
+
+
+def test_a_debt_that_is_lost(ledger: Ledger, witness: Witness) -> None:
+    """Nothing is owed any more of what was told to be lost."""
+    deliver(witness, 1)
+    debt = oracle.Debt(ledger, witness)
+    witness.told_lost([CHANNEL], "1000-0")
+    assert debt.gains()
+    assert debt.is_settled()
