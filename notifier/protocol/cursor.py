@@ -26,8 +26,8 @@ class Cursor(NamedTuple):
         return self.ms * _RANKS + min(self.seq, _RANKS - 1)
 
     def earlier(self, ms: int) -> "Cursor":
-        """Return the first cursor of the millisecond that is `ms` milliseconds before this one."""
-        return Cursor(max(self.ms - ms, 0), 0)
+        """Return the first cursor of the millisecond that is `ms` milliseconds before this one; for 0 ms, this one."""
+        return Cursor(max(self.ms - ms, 0), 0) if ms else self
 
 
 BEGINNING = Cursor(0, 0)

@@ -76,6 +76,11 @@ def test_earlier() -> None:
     assert Cursor(5000, 7).earlier(2000) == Cursor(3000, 0)
 
 
+def test_no_earlier() -> None:
+    """Without a distance the cursor stays what it is: entries of its millisecond that come before it stay before it."""
+    assert Cursor(5000, 7).earlier(0) == Cursor(5000, 7)
+
+
 def test_earlier_than_all() -> None:
     """Nothing is before the beginning."""
     assert Cursor(5, 7).earlier(6) == BEGINNING
