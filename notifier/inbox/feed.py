@@ -1,26 +1,23 @@
-"""The feed: tells connections how their user's inbox stands, and has what they hear follow from it.
+"""The feed: sends `state` frames, and updates the topic memberships and mutes of connections.
 
-What it knows of a user stands with the user's channel in the hub, and counts as long as this worker hears that. Who
-did something is told at once. Where everybody's counts change by one notification, they are told at a pace.
+A state is sent when the inbox of a user with connections here changes. What is known about an inbox is kept with the
+user's channel in the hub.
 """
 
-import heapq
-import itertools
-import logging
-import random
-import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import msgspec
 
 from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection
-from notifier.errors import BrokerUnavailable, Disconnected
+from notifier.errors import Disconnected
 from notifier.inbox.digests import Digests
 from notifier.inbox.mutes import Mutes
+from notifier.inbox.rounds import Round, Rounds
 from notifier.inbox.states import InboxStates, known, user_of
+from notifier.loop import Loop
 from notifier.protocol import channel as channels
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
@@ -28,26 +25,20 @@ from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.inbox_view import InboxState, InboxView
 from notifier.telemetry import metrics
 
-logger = logging.getLogger(__name__)
-
-_ROUND = 64  # users per round: enough to share a write, few enough to keep others waiting for a moment only
-_SHARE = 4  # rounds for everybody take one part in so many of the time
-_PAUSE = 0.5  # seconds before another round after the broker failed
-_AGAIN = 200  # ms
-_OUTDATED = 1000  # expiries that count no more, before they are thrown away
+_COUNTED = (NOTIFICATION, REMOVED)
 
 _decode: Any = msgspec.json.Decoder().decode
 
 
 class Enroller(Protocol):
-    """Who lets connections hear what their user is a member of."""
+    """Subscribes connections to the topics that their user is a member of."""
 
     def enroll(self, connection: StreamConnection, topics: dict[str, Cursor]) -> None:
-        """Let a connection hear these topics by membership, each from an entry on, and no others."""
+        """Make these the topics of a connection by membership, each with the entry after which it begins."""
 
 
 class InboxFeed:
-    """One thread that sends states."""
+    """One thread that sends states. All methods may be called from any thread; only the documented ones ask Redis."""
 
     def __init__(
         self,
@@ -57,239 +48,168 @@ class InboxFeed:
         mutes: Mutes[StreamConnection],
         enroller: Enroller,
     ) -> None:
-        self._digests = digests
         self._states = states
+        self._digests = digests
         self._hub = hub
         self._mutes = mutes
         self._enroller = enroller
-        self._urgent: dict[str, list[Any]] = {}  # user -> changes that are to be told
-        self._later: dict[str, bool] = {}  # user -> whether Redis has to be asked
-        self._expiries: list[tuple[int, str]] = []  # Unix ms, user; a heap
-        self._due: dict[str, int] = {}  # user -> the one that counts
-        self._filled = threading.Event()  # somebody is to be told
-        self._hurried = threading.Event()  # somebody who did something
+        self._rounds = Rounds()
 
     def start(self) -> None:
-        """Begin to tell, in a thread of its own."""
-        threading.Thread(target=self._run, name="feed", daemon=True).start()
+        """Start sending states, in a thread of its own."""
+        Loop("inbox feed", self._step).start()
 
-    # What others tell it.
+    # Events that may change inboxes.
 
     def changed(self, channel: Channel[StreamConnection], change: bytes) -> None:
-        """Note that something was done with the inbox of a user's channel."""
+        """Note that an action has changed the inbox of a user's channel; `change` is its JSON for the state frame."""
         known(channel).invalidate()
-        self._put_urgent(channel, _decode(change))
+        self._rounds.put_urgent(user_of(channel), [_decode(change)])
 
     def received(self, channel: Channel[StreamConnection], entries: Iterable[Entry]) -> None:
-        """Note that a channel had entries; they may change the counts of who hears it."""
+        """Note that entries of a channel were received; they may change counts."""
         kinds = {entry.kind for entry in entries}
         if kinds <= {EPHEMERAL}:
             return
-        is_item = not kinds.isdisjoint(_COUNTED)  # else it may still replace one, or push one out
+        is_item = not kinds.isdisjoint(_COUNTED)  # other kinds may still replace an item, or push one out of the log
         if not channels.is_user(channel.name):
-            self._put_later(channel, is_item)
+            self._rounds.put_later(self._concerned(channel, is_item))
         elif is_item:
             known(channel).invalidate()
-            self._put_urgent(channel)
+            self._rounds.put_urgent(user_of(channel))
         elif known(channel).may_have_unread:
             known(channel).invalidate()
-            self._check_later(channel)
+            self._rounds.check_later(user_of(channel))
 
     def subscription_lost(self, lost: Iterable[Channel[StreamConnection]]) -> None:
-        """Note that channels are not heard: what is known of inboxes may be wrong from now on."""
+        """Note that nothing is received on channels any more: what is known about inboxes may become outdated."""
         self._digests.forget()
         for channel in lost:
             if channel.inbox:
                 known(channel).invalidate()
 
     def subscribed(self, channel: Channel[StreamConnection]) -> None:
-        """Note that a channel is heard again."""
+        """Note that a channel is subscribed to again."""
         if channels.is_user(channel.name) and known(channel).was_sent:
-            self._check_later(channel)
-
-    def forget(self, connection: StreamConnection) -> None:
-        """Forget a connection."""
-        self._mutes.forget(connection)
-
-    # What it does for others.
-
-    def prepare(self, connections: Iterable[StreamConnection]) -> None:
-        """Learn how the inboxes stand of connections that are about to be welcomed, and what they hear besides.
-
-        Raises:
-            BrokerUnavailable
-        """
-        strangers = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
-        states = self._learn(strangers.values())
-        for connection, channel in strangers.items():
-            self._take_state(connection, states[channel.name])
-
-    def views(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, InboxView]:
-        """Return the views of connections that it has met.
-
-        Raises:
-            BrokerUnavailable
-        """
-        met = {connection: channel for connection in connections if (channel := self._channel_of(connection))}
-        states = self._learn(met.values())
-        views = self._digests.views([states[channel.name] for channel in met.values()])
-        for channel, view in zip(met.values(), views, strict=True):
-            self._note_told(channel, view)
-            self._await_change(channel, view)
-        return dict(zip(met, views, strict=True))
-
-    def _note_told(self, channel: Channel[StreamConnection], view: InboxView) -> None:
-        """Note what newcomers are about to be told; if others of this user know something else, they are told too."""
-        inbox = known(channel)
-        if inbox.differs(view) and any(each.session.is_welcome for each in channel.connections):
-            inbox.require_sending()
-            self._later.setdefault(user_of(channel), False)
-            self._filled.set()
-        else:
-            inbox.note_sent(view)
+            self._rounds.check_later(user_of(channel))
 
     def request_state(self, connection: StreamConnection) -> None:
-        """Tell a connection how its inbox stands: it could not be told before."""
+        """Send a connection the state that could not be sent to it before."""
         channel = self._channel_of(connection)
         if channel:
             known(channel).require_sending()
-            self._put_urgent(channel)
+            self._rounds.put_urgent(user_of(channel))
 
-    def _run(self) -> None:
-        while True:
-            self._wait()
-            begin = time.monotonic()
-            try:
-                is_urgent = self._round()
-            except BrokerUnavailable as error:
-                logger.warning("How inboxes stand cannot be told yet: %s", error.detail)
-                time.sleep(random.uniform(_PAUSE / 2, _PAUSE))
-            except Exception:
-                # This loop must survive: without it nobody is told any more.
-                logger.exception("A round of telling failed")
-                time.sleep(_PAUSE)
-            else:
-                self._rest(0 if is_urgent else (_SHARE - 1) * (time.monotonic() - begin))
+    def forget(self, connection: StreamConnection) -> None:
+        """Forget a connection that is closing."""
+        self._mutes.forget(connection)
 
-    def _wait(self) -> None:
-        """Wait until somebody has to be told, or something expires."""
-        while not (self._urgent or self._later):
-            self._filled.clear()
-            wait = max(self._expiries[0][0] / 1000 - time.time(), 0) + 0.01 if self._expiries else None
-            self._filled.wait(wait)
-            self._expire(int(time.time() * 1000))
+    # What connections need before their welcome.
 
-    def _rest(self, seconds: float) -> None:
-        """Let others have their turn, but not those wait who did something."""
-        self._hurried.clear()
-        if seconds and not self._urgent:
-            self._hurried.wait(seconds)
+    def prepare(self, connections: Iterable[StreamConnection]) -> None:
+        """Set memberships and mutes of connections that are about to be welcomed.
+
+        Raises:
+            BrokerUnavailable
+        """
+        prepared = self._channels_of(connections)
+        states = self._learn(prepared.values())
+        for connection, channel in prepared.items():
+            self._apply(connection, states[channel.name])
+
+    def views(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, InboxView]:
+        """Return the views with which connections are welcomed.
+
+        Raises:
+            BrokerUnavailable
+        """
+        welcomed = self._channels_of(connections)
+        states = self._learn(welcomed.values())
+        views = self._digests.views(states[channel.name] for channel in welcomed.values())
+        for channel, view in zip(welcomed.values(), views, strict=True):
+            self._note_welcome(channel, view)
+            self._rounds.expect(user_of(channel), view.changes_at)
+        return dict(zip(welcomed, views, strict=True))
+
+    def _note_welcome(self, channel: Channel[StreamConnection], view: InboxView) -> None:
+        """Note what a welcome will say; if other connections of the user were sent something else, all get a state."""
+        inbox = known(channel)
+        if inbox.differs(view) and any(each.session.is_welcome for each in channel.connections):
+            inbox.require_sending()
+            self._rounds.put_later([user_of(channel)])
         else:
-            time.sleep(0)
+            inbox.note_sent(view)
 
-    def _expire(self, now: int) -> None:
-        while self._expiries and self._expiries[0][0] <= now:
-            due, user = heapq.heappop(self._expiries)
-            if self._due.get(user) != due:
-                continue
-            del self._due[user]
-            channel = self._hub.get(channels.of_user(user))
-            if channel:
-                known(channel).note_change(0)
-                self._later[user] = True
+    # The thread.
 
-    def _round(self) -> bool:
-        """Tell some users; return whether they had done something."""
-        is_urgent = bool(self._urgent)
-        users = list(itertools.islice(self._urgent or self._later, _ROUND))
-        due = {user: self._urgent.pop(user, []) for user in users}
-        unsure = {user for user in users if self._later.pop(user, False) or is_urgent}
+    def _step(self) -> None:
+        served = self._rounds.next()
+        begin = time.monotonic()
         try:
-            self._tell(due, unsure)
+            self._serve(served)
         except Exception:
-            for user, changes in due.items():
-                self._urgent[user] = changes + self._urgent.get(user, [])
+            self._rounds.put_back(served)
             raise
-        return is_urgent
+        self._rounds.rest(served, time.monotonic() - begin)
 
-    def _tell(self, due: dict[str, list[Any]], unsure: set[str]) -> None:
-        found = {user: channel for user in due if (channel := self._hub.get(channels.of_user(user)))}
+    def _serve(self, served: Round) -> None:
+        found = {user: channel for user in served.changes if (channel := self._hub.get(channels.of_user(user)))}
         present = {user: channel for user, channel in found.items() if channel.connections and channel.confirmed}
         for user, channel in present.items():
-            if user in unsure:
-                known(channel).invalidate()  # what was asked for before the change may have come after it
+            if user in served.check:
+                known(channel).invalidate()  # a reply that is under way may be older than the change
         states = self._learn(present.values())
-        views = self._digests.views([states[channel.name] for channel in present.values()])
+        views = self._digests.views(states[channel.name] for channel in present.values())
         for (user, channel), view in zip(present.items(), views, strict=True):
-            self._tell_user(channel, view, due[user])
+            self._send(channel, view, served.changes[user])
 
-    def _tell_user(self, channel: Channel[StreamConnection], view: InboxView, changes: list[Any]) -> None:
-        self._await_change(channel, view)
+    def _send(self, channel: Channel[StreamConnection], view: InboxView, changes: list[Any]) -> None:
+        self._rounds.expect(user_of(channel), view.changes_at)
         inbox = known(channel)
         if inbox.differs(view) or changes:
-            # Of a change that was not heard there is nothing in `changes`: the revision betrays it.
+            # `changes` lacks what was published while nothing was received; only the revision shows it.
             has_changed = inbox.note_sent(view)
             metrics.STATES.inc()
             frame = frames.state(view, changes, memberships=has_changed)
             for connection in list(channel.connections):
                 connection.send_state(frame)
         for connection in list(channel.connections):
-            self._take_state(connection, view.state)
+            self._apply(connection, view.state)
 
     def _learn(self, users: Iterable[Channel[StreamConnection]]) -> dict[str, InboxState]:
         learned = self._states.learn(users)
         for channel in learned.outdated:
-            self._check_later(channel)
+            self._rounds.check_later(user_of(channel))
         for channel in learned.disconnected:
             _close_welcomed(channel)
         return learned.states
 
-    def _take_state(self, connection: StreamConnection, state: InboxState) -> None:
+    def _apply(self, connection: StreamConnection, state: InboxState) -> None:
+        """Update the memberships and mutes of a connection."""
         if not connection.is_open:
             return
         self._mutes.update(connection, state)
         if connection.memberships != tuple(state.topics):
             self._enroller.enroll(connection, dict(state.topics))
 
-    def _await_change(self, channel: Channel[StreamConnection], view: InboxView) -> None:
-        """Look again when the inbox will have changed by itself."""
-        changes = view.changes_at
-        if known(channel).note_change(changes):
-            # Redis may have an earlier time than this worker: then it is asked again, but not without a pause.
-            due = max(changes, int(time.time() * 1000) + _AGAIN)
-            self._due[user_of(channel)] = due
-            heapq.heappush(self._expiries, (due, user_of(channel)))
-            if len(self._expiries) > 2 * len(self._due) + _OUTDATED:
-                self._expiries = sorted((due, user) for user, due in self._due.items())
-            self._filled.set()
-
-    def _put_urgent(self, channel: Channel[StreamConnection], *changes: Any) -> None:
-        self._urgent.setdefault(user_of(channel), []).extend(changes)
-        self._filled.set()
-        self._hurried.set()
-
-    def _check_later(self, channel: Channel[StreamConnection]) -> None:
-        """Ask Redis for the state of a user's channel in a later round."""
-        self._later[user_of(channel)] = True
-        self._filled.set()
-
-    def _put_later(self, channel: Channel[StreamConnection], is_item: bool) -> None:
-        """Note that a shared channel has changed the counts of those who have it in their inbox."""
+    def _concerned(self, channel: Channel[StreamConnection], is_item: bool) -> Iterator[str]:
+        """Yield the users whose counts entries of a shared channel may change."""
         topic = channels.topic_of(channel.name)
         for connection in channel.connections:
             identity = connection.session.identity
-            if identity is not None and (topic is None or topic in (connection.memberships or ())):
-                own = self._hub.get(channels.of_user(identity.user))
-                if is_item or (own and known(own).may_have_unread):
-                    self._later.setdefault(identity.user, False)
-        self._filled.set()
+            if identity is None or not (topic is None or topic in (connection.memberships or ())):
+                continue
+            user = identity.user
+            if is_item or ((own := self._hub.get(channels.of_user(user))) and known(own).may_have_unread):
+                yield user
+
+    def _channels_of(self, them: Iterable[StreamConnection]) -> dict[StreamConnection, Channel[StreamConnection]]:
+        return {connection: channel for connection in them if (channel := self._channel_of(connection))}
 
     def _channel_of(self, connection: StreamConnection) -> Channel[StreamConnection] | None:
+        """Return the channel of a connection's user; None: there is no user yet, or the connection has left."""
         identity = connection.session.identity
         return self._hub.get(channels.of_user(identity.user)) if identity else None
-
-
-_COUNTED = (NOTIFICATION, REMOVED)
 
 
 def _close_welcomed(channel: Channel[StreamConnection]) -> None:

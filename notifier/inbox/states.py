@@ -14,13 +14,12 @@ class KnownInbox:
     when the user was last disconnected (Unix ms). All of it is valid only while the channel is subscribed to.
     """
 
-    __slots__ = ("_changes_at", "_sent", "disconnected_at", "state", "version")
+    __slots__ = ("_sent", "disconnected_at", "state", "version")
 
     def __init__(self) -> None:
         self.state: InboxState | None = None
         self.version = 0
         self.disconnected_at = 0
-        self._changes_at = 0  # Unix ms, 0: never
         self._sent: tuple[int, ...] | None = None  # unread, unseen, revision, expiry; (): it must be sent again
 
     def invalidate(self) -> None:
@@ -39,12 +38,6 @@ class KnownInbox:
         """Note when the user was disconnected (Unix ms); return whether that is news."""
         is_news = when > self.disconnected_at
         self.disconnected_at = max(when, self.disconnected_at)
-        return is_news
-
-    def note_change(self, when: int) -> bool:
-        """Note when time alone changes the inbox (Unix ms, 0: never); return whether that is a new time to wait for."""
-        is_news = bool(when) and when != self._changes_at
-        self._changes_at = when
         return is_news
 
     def require_sending(self) -> None:
@@ -112,9 +105,9 @@ class InboxStates:
 
 def known(channel: Channel[Any]) -> KnownInbox:
     """Return what this worker knows about the inbox of a user's channel."""
-    if channel.inbox is None:
-        channel.inbox = KnownInbox()
-    inbox: KnownInbox = channel.inbox
+    inbox: KnownInbox | None = channel.inbox
+    if inbox is None:
+        inbox = channel.inbox = KnownInbox()
     return inbox
 
 

@@ -4,7 +4,6 @@ A flag of an item is what its mark says, all up to a place have it, unless the i
 notification to everybody costs nobody anything until somebody does something with it alone.
 """
 
-import functools
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -114,10 +113,16 @@ class InboxView:
     def __init__(self, state: InboxState, digests: Mapping[str, Digest]) -> None:
         self.state = state
         self._digests = {name: digests[name] for name in state.sources if name in digests}
+        self._counts: Counts | None = None
 
-    @functools.cached_property
+    @property
     def counts(self) -> Counts:
-        """How much is not read, and not seen."""
+        """How many items are not read, and not seen, when this is first asked for."""
+        if self._counts is None:
+            self._counts = self._count()
+        return self._counts
+
+    def _count(self) -> Counts:
         state, marks = self.state, self.state.marks
         unread, unseen = state.unread, state.unseen
         for name, digest in self._digests.items():
@@ -143,15 +148,21 @@ class InboxView:
     @property
     def expires(self) -> int:
         """When the next item expires, in Unix ms; 0: none does."""
-        times = [self.state.expires, *(digest.next_expiry for digest in self._digests.values())]
-        return min(filter(None, times), default=0)
+        soonest = self.state.expires
+        for digest in self._digests.values():
+            soonest = _earlier(soonest, digest.next_expiry)
+        return soonest
 
     @property
     def changes_at(self) -> int:
-        """When it next changes by itself, in Unix ms; 0: it does not. An item expires, or a log that nobody used."""
-        own = self.state.ends if self.state.unread or self.state.unseen else 0
-        ends = (digest.ends for digest in self._digests.values() if digest.items)
-        return min(filter(None, [self.expires, own, *ends]), default=0)
+        """When time alone changes it, in Unix ms; 0: never. An item expires, or a log to which nobody published."""
+        soonest = self.expires
+        if self.state.unread or self.state.unseen:
+            soonest = _earlier(soonest, self.state.ends)
+        for digest in self._digests.values():
+            if digest.items:
+                soonest = _earlier(soonest, digest.ends)
+        return soonest
 
     def flags(self, item: Item) -> Flags:
         """Return the flags of an item of a shared channel."""
@@ -246,6 +257,11 @@ class InboxView:
             if (copy := digest.items.get(item.id)) and copy.rank > self._joined(name)
         )
         return min(copies, key=self.state.mutes_item, default=item).channel != item.channel
+
+
+def _earlier(one: int, other: int) -> int:
+    """Return the earlier of two times; 0 means never."""
+    return min(one, other) if one and other else one or other
 
 
 def read_state(reply: list[Any]) -> InboxState:

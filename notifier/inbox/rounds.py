@@ -1,0 +1,117 @@
+"""Rounds: which users are sent the state of their inbox next, and when.
+
+Users whose own inbox has changed are urgent. Changes of shared channels concern many users at once: these are served
+later, at a pace that leaves most of the time to others. An inbox also changes when an item expires.
+"""
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+_ROUND = 64  # users per round: enough to share a request to Redis, few enough to delay others only for a moment
+_SHARE = 4  # rounds that are not urgent take one part in so many of the time
+_RETRY = 200  # ms until Redis is asked again about an expiry that, by its clock, has not come yet
+_OUTDATED = 1000  # expiries that no longer count, before they are removed
+
+
+class Round(NamedTuple):
+    """Users to be served together, with the changes to be sent to each; those in `check` may have another state."""
+
+    changes: dict[str, list[Any]]
+    check: set[str]
+    is_urgent: bool
+
+
+class Rounds:
+    """A queue of users. One thread takes rounds from it; all methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._urgent: dict[str, list[Any]] = {}  # user -> changes to be sent
+        self._later: dict[str, bool] = {}  # user -> whether the state may have changed
+        self._expiries: list[tuple[int, int, str]] = []  # when it is due, the expiry (both in Unix ms), user; a heap
+        self._expected: dict[str, int] = {}  # user -> the expiry that counts
+        self._singly = 0  # so many rounds have one user only
+        self._filled = threading.Event()
+        self._hurried = threading.Event()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has to be served now."""
+        return not (self._urgent or self._later)
+
+    def put_urgent(self, user: str, changes: Iterable[Any] = ()) -> None:
+        """Serve a user in one of the next rounds; `changes` are sent with the state."""
+        self._urgent.setdefault(user, []).extend(changes)
+        self._filled.set()
+        self._hurried.set()
+
+    def put_later(self, users: Iterable[str]) -> None:
+        """Serve users when nothing is urgent. Their state in Redis has not changed."""
+        later = self._later
+        for user in users:
+            later.setdefault(user, False)
+        self._filled.set()
+
+    def check_later(self, user: str) -> None:
+        """Serve a user when nothing is urgent. The state in Redis may have changed."""
+        self._later[user] = True
+        self._filled.set()
+
+    def expect(self, user: str, expiry: int) -> None:
+        """Check a user's state when time alone will have changed it, in Unix ms; 0: it will not."""
+        if not expiry:
+            self._expected.pop(user, None)
+        elif expiry != self._expected.get(user):
+            self._expected[user] = expiry
+            # The clock of Redis may be behind this one: the next check waits at least for a moment.
+            due = max(expiry, _now() + _RETRY)
+            heapq.heappush(self._expiries, (due, expiry, user))
+            if len(self._expiries) > 2 * len(self._expected) + _OUTDATED:
+                self._expiries = sorted({each for each in self._expiries if self._counts(each)})
+            self._filled.set()
+
+    def next(self) -> Round:
+        """Wait until there is somebody to serve, and return the next round."""
+        self._expire()
+        while self.is_empty:
+            self._filled.clear()
+            self._filled.wait(max(self._expiries[0][0] - _now(), 0) / 1000 + 0.01 if self._expiries else None)
+            self._expire()
+        is_urgent = bool(self._urgent)
+        users = list(itertools.islice(self._urgent or self._later, 1 if self._singly else _ROUND))
+        self._singly = max(self._singly - 1, 0)
+        changes = {user: self._urgent.pop(user, []) for user in users}
+        check = {user for user in users if self._later.pop(user, False) or is_urgent}
+        return Round(changes, check, is_urgent)
+
+    def put_back(self, failed: Round) -> None:
+        """Serve the users of a round that failed once more, one by one: the failure may concern only one of them."""
+        for user, changes in failed.changes.items():
+            self._urgent[user] = changes + self._urgent.get(user, [])
+        self._singly = len(failed.changes)
+
+    def rest(self, served: Round, seconds: float) -> None:
+        """Leave the processor to others after a round that took some seconds, but not while somebody is urgent."""
+        self._hurried.clear()
+        if served.is_urgent or self._urgent:
+            time.sleep(0)
+        else:
+            self._hurried.wait((_SHARE - 1) * seconds)
+
+    def _expire(self) -> None:
+        now = _now()
+        while self._expiries and self._expiries[0][0] <= now:
+            expiry = heapq.heappop(self._expiries)
+            if self._counts(expiry):
+                del self._expected[expiry[2]]
+                self.check_later(expiry[2])
+
+    def _counts(self, expiry: tuple[int, int, str]) -> bool:
+        return self._expected.get(expiry[2]) == expiry[1]
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
