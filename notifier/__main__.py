@@ -1,4 +1,4 @@
-"""`python -m notifier`: the command line, also where its script is not on the PATH."""
+"""`python -m notifier`: the command line, also if its script is not on the PATH."""
 
 from notifier.cli.main import main
 

@@ -1,1 +1,1 @@
-"""The command `notifier`: docs/cli.md describes it. Data goes to stdout, words go to stderr."""
+"""The command `notifier`: docs/cli.md describes it. Data goes to stdout, messages go to stderr."""

@@ -1,4 +1,4 @@
-"""`notifier bench`: a small, bounded load, to see what a service and its way there are worth."""
+"""`notifier bench`: measures a service and the network in between with a small, bounded load."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ from notifier.cli.options import (
 )
 from notifier.client import AsyncNotifierClient, AsyncStream, Received
 
-_PATIENCE = 10.0  # seconds without a notification, until those that are missing count as lost
+_PATIENCE = 10.0  # seconds without a notification, after which the missing ones count as lost
 
 
 @click.command(short_help="Measure a service with a small load.")
@@ -40,7 +40,7 @@ _PATIENCE = 10.0  # seconds without a notification, until those that are missing
     type=click.IntRange(1, 100),
     default=8,
     show_default=True,
-    help="How many publications at the same time.",
+    help="How many publications at once.",
 )
 @json_option
 @url_option
@@ -57,10 +57,10 @@ def bench(
     token: str | None,
     deadline: float,
 ) -> None:
-    """Publish to the user of the token, listen as this user many times over, and print rates and latencies.
+    """Publish to the user of the token, listen as this user on many connections, and print rates and latencies.
 
-    The notifications are kept nowhere (retain: none), but the user's open pages show them: use a user of its own. This
-    process does all the work of publishers and listeners, so it is its limit that is found first on a fast service.
+    The notifications are not stored (retain: none), but open pages of the user show them: use a separate user. This
+    one process publishes and listens, so a fast service is limited by it.
     """
     if not token:
         raise Failure("A user's token is needed: give --token or set NOTIFIER_TOKEN.", USAGE)
@@ -79,12 +79,12 @@ def bench(
         for name, value in report.items():
             click.echo(f"{name:<22}{value:>12,}")
     if report["lost"]:
-        raise Failure(f"{report['lost']} of {count * listeners} notifications did not come.", FAILED)
+        raise Failure(f"{report['lost']} of {count * listeners} notifications were not received.", FAILED)
 
 
 @dataclass
 class _Load:
-    """Publishes to one user and measures what becomes of it. Times are in seconds."""
+    """Publishes to one user, and measures publishing and delivery. Times are in seconds."""
 
     user: str
     count: int
@@ -96,13 +96,13 @@ class _Load:
     _began: float = 0.0
 
     async def run(self, client: AsyncNotifierClient, listeners: int, concurrency: int) -> None:
-        """Connect all listeners, then publish everything, then wait for the rest."""
+        """Connect all listeners, then publish, and wait until everything is received."""
         async with client, contextlib.AsyncExitStack() as entered:
             streams = [await entered.enter_async_context(client.listen()) for _ in range(listeners)]
             self._began = time.monotonic()
             numbers = iter(range(self.count))
             publishers = [self._publish(client, numbers) for _ in range(concurrency)]
-            await asyncio.gather(*publishers, *(self._hear(stream) for stream in streams))
+            await asyncio.gather(*publishers, *(self._listen(stream) for stream in streams))
 
     async def _publish(self, client: AsyncNotifierClient, numbers: Iterator[int]) -> None:
         for number in numbers:
@@ -112,13 +112,13 @@ class _Load:
             self.publish_times.append(time.monotonic() - began)
             self.publishing = time.monotonic() - self._began
 
-    async def _hear(self, stream: AsyncStream) -> None:
+    async def _listen(self, stream: AsyncStream) -> None:
         with contextlib.suppress(TimeoutError):
             for _ in range(self.count):
                 async with asyncio.timeout(_PATIENCE):
-                    await self._hear_one(stream)
+                    await self._receive(stream)
 
-    async def _hear_one(self, stream: AsyncStream) -> None:
+    async def _receive(self, stream: AsyncStream) -> None:
         async for event in stream:
             data = event.notification.get("data") if isinstance(event, Received) else None
             if isinstance(data, dict) and data.get("run") == self.run_id:
@@ -153,4 +153,4 @@ def _user_of(token: str) -> str:
         payload = token.split(".")[1]
         return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
     except (IndexError, ValueError, KeyError, TypeError) as error:
-        raise Failure("The token is none: `notifier token` makes one.", USAGE) from error
+        raise Failure("This is not a token: `notifier token` makes one.", USAGE) from error

@@ -1,4 +1,4 @@
-"""`notifier doctor`: looks at a service from outside, through whatever stands before it, and says what to change."""
+"""`notifier doctor`: checks a service from outside, through its proxies, and says what to change."""
 
 import contextlib
 import json
@@ -21,14 +21,14 @@ from notifier.client.configuration import Configuration, failure
 from notifier.settings import Settings
 
 _TIMEOUT = 10.0  # seconds, of a request
-_SOON = 2.0  # seconds: so soon the first bytes of an event stream come where nobody holds them back
+_SOON = 2.0  # seconds: the first bytes of an event stream arrive sooner if nothing buffers them
 _FAR = 5.0  # seconds: clocks further apart make tokens expire early or late
 _FEW_FILES = 4096
 _LEAST = {"redis": (7, 0), "valkey": (7, 2)}
 
 
 class Finding(NamedTuple):
-    """What a check has found: one line."""
+    """The result of a check: one line."""
 
     level: Literal["ok", "warn", "fail", "skip"]
     check: str
@@ -40,29 +40,28 @@ class Finding(NamedTuple):
 
 @click.command(short_help="Check a service from outside.")
 @click.argument("url", envvar="NOTIFIER_URL", default=LOCAL)
-@click.option("--idle", type=Duration(), default="5s", show_default=True, help="How long to leave a connection idle.")
+@click.option("--idle", type=Duration(), default="5s", show_default=True, help="How long to keep a connection idle.")
 @api_key_option
 @token_option
 @json_option
 def doctor(url: str, idle: float, api_key: str | None, token: str | None, as_json: bool) -> None:
-    """Check the service at URL as its users meet it: give its public URL.
+    """Check the service at URL, which should be its public URL.
 
-    Each finding is a line: ok, warn, fail, or skip with what is needed for this check. With an API key it also looks at
-    Redis and the limits. --idle 90s finds proxies that cut connections on which nothing moves. The exit code is 1 if
-    anything fails.
+    Each finding is a line: ok, warn, fail, or skip with what the check needs. With an API key it also checks Redis and
+    the limits. --idle 90s finds proxies that close idle connections. The exit code is 1 if a check fails.
     """
     configuration = Configuration.of(url, known_key(url, api_key), token)
     fails = 0
     with httpx.Client(timeout=_TIMEOUT) as http:
-        for finding in _Patient(configuration, http, idle).findings():
+        for finding in _Checks(configuration, http, idle).findings():
             fails += finding.level == "fail"
             click.echo(json.dumps(finding._asdict()) if as_json else str(finding))
     if fails:
         raise Failure(f"{fails} of the checks failed.", FAILED)
 
 
-class _Patient:
-    """A service, and what is asked of it."""
+class _Checks:
+    """The checks of a service."""
 
     def __init__(self, configuration: Configuration, http: httpx.Client, idle: float) -> None:
         self._configuration = configuration
@@ -73,10 +72,10 @@ class _Patient:
         self._is_local = urlsplit(self._url).hostname in ("localhost", "127.0.0.1", "::1")
 
     def findings(self) -> Iterator[Finding]:
-        """Check one thing after the other.
+        """Run the checks, and yield their findings.
 
         Raises:
-            Unreachable, NotNotifier, VersionError, ProblemError: there is nothing to look at.
+            Unreachable, NotNotifier, VersionError, ProblemError: there is no service to check.
         """
         asked = time.time()
         answer = self._get("/healthz")
@@ -99,10 +98,10 @@ class _Patient:
         return Answer(self._url + path, response.status_code, response.headers, response.content)
 
     def _clock(self, answer: Answer, now: float) -> Finding:
-        told = answer.headers.get("date")
-        if not told:
+        date = answer.headers.get("date")
+        if not date:
             return Finding("skip", "clock", "The answer has no Date.")
-        ahead = parsedate_to_datetime(told).timestamp() + 0.5 - now
+        ahead = parsedate_to_datetime(date).timestamp() + 0.5 - now
         if abs(ahead) > _FAR:
             text = (
                 f"The service's clock is {ahead:+.0f} seconds off this one: tokens expire at the wrong time. Use NTP."
@@ -112,27 +111,31 @@ class _Patient:
 
     def _encryption(self) -> Iterator[Finding]:
         if self._url.startswith("http://") and not self._is_local:
-            yield Finding("warn", "encryption", "Keys and tokens go in the clear: let a proxy speak TLS, use https.")
+            yield Finding(
+                "warn",
+                "encryption",
+                "Keys and tokens are sent unencrypted: use https; a proxy terminates TLS.",
+            )
 
     def _readiness(self) -> Finding:
         answer = self._get("/readyz")
         if answer.status == 200:
-            return Finding("ok", "ready", "The worker that was asked hears what is published.")
-        return Finding("fail", "ready", "The worker that was asked does not hear Redis: look into the service's log.")
+            return Finding("ok", "ready", "The worker that answered receives notifications.")
+        return Finding("fail", "ready", "The worker that answered has lost Redis: look into the service's log.")
 
     def _metrics(self) -> Iterator[Finding]:
         if not self._is_local and self._get("/metrics").status == 200:
-            yield Finding("warn", "metrics", "Anybody can read /metrics: let the proxy refuse it to the world.")
+            yield Finding("warn", "metrics", "Anybody can read /metrics: reject requests from outside in the proxy.")
 
     def _upgrade(self) -> Iterator[Finding]:
-        advice = "Let the proxy pass upgrades on: HTTP/1.1 and the headers Upgrade and Connection."
+        advice = "Configure the proxy to forward upgrades: HTTP/1.1 and the headers Upgrade and Connection."
         try:
             with self._open("/v1/echo") as socket:
                 yield self._echo(socket)
                 yield self._endurance(socket)
         except InvalidStatus as refused:
             if refused.response.status_code == 404:
-                yield Finding("skip", "upgrade", "The service has no /v1/echo: NOTIFIER_ECHO=1 switches it on.")
+                yield Finding("skip", "upgrade", "The service has no /v1/echo: NOTIFIER_ECHO=1 enables it.")
                 return
             yield Finding("fail", "upgrade", f"A WebSocket is answered {refused.response.status_code}. {advice}")
         except (OSError, WebSocketException) as error:
@@ -143,9 +146,9 @@ class _Patient:
         for message in ("text: grüße", b"binary: \x00\xff"):
             socket.send(message)
             if socket.recv(_TIMEOUT) != message:
-                return Finding("fail", "upgrade", "What is sent comes back changed: something rewrites WebSockets.")
+                return Finding("fail", "upgrade", "The echo differs from the message: a proxy changes WebSockets.")
         ms = 500 * (time.monotonic() - began)
-        return Finding("ok", "upgrade", f"WebSockets work; a message takes {ms:.0f} ms there and back.")
+        return Finding("ok", "upgrade", f"WebSockets work; the round trip of a message takes {ms:.0f} ms.")
 
     def _endurance(self, socket: ClientConnection) -> Finding:
         began = time.monotonic()
@@ -155,27 +158,27 @@ class _Patient:
             socket.send("still there")
             socket.recv(_TIMEOUT)
         except (ConnectionClosed, TimeoutError):
-            text = f"An idle connection was cut within {time.monotonic() - began:.0f} seconds."
+            text = f"An idle connection was closed within {time.monotonic() - began:.0f} seconds."
             return Finding(
                 "fail", "idle", f"{text} Raise the proxy's timeouts above NOTIFIER_HEARTBEAT, or lower that."
             )
-        more = "" if self._idle >= 60 else " --idle 90s says more."
-        return Finding("ok", "idle", f"A connection lives that was idle for {self._idle:.0f} seconds.{more}")
+        more = "" if self._idle >= 60 else " Also try --idle 90s."
+        return Finding("ok", "idle", f"A connection that was idle for {self._idle:.0f} seconds stays open.{more}")
 
     def _origin(self) -> Iterator[Finding]:
-        """The Origin of a cookie is looked at before the token in it: so a bad token will do."""
+        """The Origin of a request is checked before the token in its cookie, so an invalid token is enough."""
         parts = urlsplit(self._url)
         own = self._answer_to_cookie(f"{parts.scheme}://{parts.netloc}")
         foreign = self._answer_to_cookie("https://foreign.invalid")
         if own == 403:
-            text = "The service does not know its own origin: let the proxy pass Host, or set NOTIFIER_ALLOWED_ORIGINS."
+            text = "The service rejects its own origin: forward Host in the proxy, or set NOTIFIER_ALLOWED_ORIGINS."
             yield Finding("fail", "origin", text)
         elif own == 101:
-            yield Finding("skip", "origin", "The cookie has another name; with an API key it is known.")
+            yield Finding("skip", "origin", "The cookie has another name; with an API key the check finds it.")
         elif own != 401:
-            yield Finding("skip", "origin", "Needs WebSockets to come through.")
+            yield Finding("skip", "origin", "Needs WebSockets that pass the proxy.")
         elif foreign != 403:
-            yield Finding("warn", "origin", f"A foreign page's cookie was answered {foreign}, and not 403.")
+            yield Finding("warn", "origin", f"A cookie from a foreign page was answered {foreign}, not 403.")
         else:
             yield Finding("ok", "origin", "Own pages may use the cookie, foreign ones may not.")
 
@@ -190,7 +193,7 @@ class _Patient:
             return 0
 
     def _events(self) -> Finding:
-        """Look whether the first bytes of Server-Sent Events come at once."""
+        """Check whether the first bytes of Server-Sent Events arrive at once."""
         token = self._configuration.token
         if not token:
             return Finding("skip", "events", "Needs a user's token: give --token or set NOTIFIER_TOKEN.")
@@ -202,11 +205,11 @@ class _Patient:
                 if not any(answer.iter_raw()):
                     return Finding("fail", "events", "Server-Sent Events end before they begin.")
         except httpx.TimeoutException:
-            text = "Server-Sent Events are held back: switch the proxy's buffering off, in nginx proxy_buffering off."
+            text = "Server-Sent Events are buffered: disable that in the proxy, in nginx with proxy_buffering off."
             return Finding("fail", "events", text)
         except httpx.HTTPError as error:
             return Finding("fail", "events", f"Server-Sent Events break: {error}.")
-        return Finding("ok", "events", "Server-Sent Events come at once.")
+        return Finding("ok", "events", "Server-Sent Events arrive at once.")
 
     def _inside(self) -> Iterator[Finding]:
         if not self._configuration.api_key:
@@ -243,10 +246,10 @@ def _redis(redis: dict[str, Any]) -> Iterator[Finding]:
     else:
         yield Finding("warn", "persistence", "A restart of Redis loses the history: set appendonly yes.")
     if redis["maxmemory_policy"] != "noeviction":
-        text = f"Under maxmemory Redis drops history by {redis['maxmemory_policy']}: set maxmemory-policy noeviction."
+        text = f"At maxmemory Redis evicts history ({redis['maxmemory_policy']}): set maxmemory-policy noeviction."
         yield Finding("fail" if redis["maxmemory"] else "warn", "eviction", text)
     else:
-        yield Finding("ok", "eviction", "Redis drops nothing by itself.")
+        yield Finding("ok", "eviction", "Redis evicts nothing.")
 
 
 def _limits(status: dict[str, Any]) -> Iterator[Finding]:

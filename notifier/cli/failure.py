@@ -1,4 +1,4 @@
-"""How a command ends, when it does not end well: one sentence on stderr, and an exit code that scripts can tell."""
+"""Failures of commands: one sentence on stderr, and an exit code for scripts."""
 
 import sys
 from typing import IO, Any
@@ -12,24 +12,24 @@ FAILED, USAGE, UNREACHABLE, REFUSED, FOREIGN, FILE, INTERRUPTED = 1, 2, 3, 4, 5,
 
 
 class Failure(click.ClickException):
-    """The command ends, with this exit code."""
+    """Ends the command with an exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc]  # click has it as the class's, and reads the object's
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class, and reads it from the object
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Say why."""
+        """Print the message."""
         say(self.message)
 
 
 def say(text: str) -> None:
-    """Tell a person something."""
+    """Print a message to stderr."""
     click.echo(f"notifier: {text}", file=sys.stderr)
 
 
 def failure_of(error: NotifierError, more: str = "") -> Failure:
-    """Return how a command ends that met an error of the client; `more` is a sentence."""
+    """Return the failure for an error of the client; `more` is a sentence."""
     code = REFUSED
     if isinstance(error, ConfigurationError):
         code = USAGE
@@ -41,5 +41,5 @@ def failure_of(error: NotifierError, more: str = "") -> Failure:
 
 
 def file_failure(name: str, error: OSError, more: str = "") -> Failure:
-    """Return how a command ends that could not read or write a file."""
+    """Return the failure for a file that cannot be read or written; `more` is a sentence."""
     return Failure(f"{name}: {error.strerror or error}. {more}".rstrip(), FILE)

@@ -1,4 +1,4 @@
-"""Small files that a command keeps for its next run."""
+"""Small files in which a command stores its state for the next run."""
 
 import json
 import os
@@ -9,21 +9,21 @@ from notifier.cli.failure import FILE, Failure, file_failure
 
 
 def load(path: Path, what: str) -> Any:
-    """Return what a file has.
+    """Return the document in a file. `what` names the file in errors.
 
     Raises:
-        Failure: it cannot be read, or is something else.
+        Failure: the file cannot be read, or is not such a file.
     """
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise file_failure(f"The {what} {path} cannot be read", error) from error
     except ValueError as error:
-        raise Failure(f"{path} is no {what} of this command: give another one.", FILE) from error
+        raise Failure(f"{path} is not a {what} of this command: use another one.", FILE) from error
 
 
 def save(path: Path, what: str, document: Any) -> None:
-    """Replace a file as a whole: whatever happens, either the old or the new one is there.
+    """Replace a file atomically: after a crash it is either the old or the new one.
 
     Raises:
         Failure
@@ -36,5 +36,5 @@ def save(path: Path, what: str, document: Any) -> None:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        more = "Make room or give another one, and run the same command again."
+        more = "Free disk space or use another file, and run the same command again."
         raise file_failure(f"The {what} {path} cannot be written", error, more) from error

@@ -1,4 +1,4 @@
-"""`notifier inbox`: what waits for a user, and what is done with it."""
+"""`notifier inbox`: shows and changes the inbox of a user."""
 
 import itertools
 
@@ -12,22 +12,22 @@ from notifier.client.inbox import Action, Status
 
 _ACTIONS: dict[Action, str] = {
     "seen": "Mark items as seen.",
-    "read": "Mark items as read, and so as seen.",
-    "unread": "Mark items as unread, and take them out of the archive.",
-    "archive": "Put items away, and mark them as read.",
-    "unarchive": "Take items out of the archive.",
+    "read": "Mark items as read and seen.",
+    "unread": "Mark items as unread, and unarchive them.",
+    "archive": "Archive items, and mark them as read.",
+    "unarchive": "Unarchive items.",
 }
 _PRINTS = (
-    "Prints how the inbox stands then. The IDs are those that `notifier inbox list` prints; for one that is not in "
-    "this inbox, the exit code is 1."
+    "Prints the counts after the change. The IDs are those that `notifier inbox list` prints; if one is not in this "
+    "inbox, the exit code is 1."
 )
-_TYPES = click.option("--type", "types", multiple=True, help="A type of notifications. May be repeated.")
+_TYPES = click.option("--type", "types", multiple=True, help="A notification type. May be repeated.")
 _TOPICS = click.option("--topic", "topics", multiple=True, help="A topic. May be repeated.")
 
 
-@click.group(cls=InOrder, short_help="Show and change what waits for a user.")
+@click.group(cls=InOrder, short_help="Show and change the inbox of a user.")
 def inbox() -> None:
-    """Show and change what waits for the user of the token."""
+    """Show and change the inbox of the user of the token."""
 
 
 @inbox.command("list", short_help="Print items, the newest first.")
@@ -35,8 +35,8 @@ def inbox() -> None:
 @_TYPES
 @_TOPICS
 @click.option("--severity", "severities", multiple=True, help="info, success, ... May be repeated.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
-@click.option("--all", "everything", is_flag=True, help="As many as there are.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many items.")
+@click.option("--all", "everything", is_flag=True, help="All items, without a limit.")
 @json_option
 @user_options
 def show(
@@ -53,21 +53,21 @@ def show(
 ) -> None:
     """Print items, the newest first, each with its id and its state: new, seen, read, archived or muted.
 
-    By default these are all that are not archived.
+    By default archived items are left out.
     """
     with NotifierClient(url, token=token, deadline=deadline) as client:
         items = client.inbox().items(status=status, type=types, topic=topics, severity=severities)
         for item in items if everything else itertools.islice(items, limit):
             click.echo(json_line(item._asdict()) if as_json else _line(item))
         if not everything and next(items, None):
-            say("There are more: see --limit and --all.")
+            say("There are more items: see --limit and --all.")
 
 
 @inbox.command()
 @json_option
 @user_options
 def counts(as_json: bool, url: str, token: str | None, deadline: float) -> None:
-    """Print how much is unread, and how much was never seen."""
+    """Print how many items are unread, and how many are unseen."""
     with NotifierClient(url, token=token, deadline=deadline) as client:
         found = client.inbox().counts()
     click.echo(json_line(counts_document(found)) if as_json else counts_line(found))
@@ -77,7 +77,7 @@ def _add_action(action: Action, text: str) -> None:
     @inbox.command(action, short_help=text)
     @click.argument("ids", metavar="[ID]...", nargs=-1)
     @click.option("--up-to", metavar="CURSOR", help="All items up to this cursor.")
-    @click.option("--all", "everything", is_flag=True, help="All items that are there now.")
+    @click.option("--all", "everything", is_flag=True, help="All items in the inbox now.")
     @json_option
     @user_options
     def act(
@@ -90,7 +90,7 @@ def _add_action(action: Action, text: str) -> None:
         deadline: float,
     ) -> None:
         if sum((bool(ids), up_to is not None, everything)) != 1:
-            raise Failure("Say which items: IDs, --up-to CURSOR or --all, one of these.", USAGE)
+            raise Failure("Name the items by one of these: IDs, --up-to CURSOR or --all.", USAGE)
         with NotifierClient(url, token=token, deadline=deadline) as client:
             _act(client.inbox(), action, ids, up_to, everything, as_json)
 
@@ -110,7 +110,7 @@ def mutes(as_json: bool, url: str, token: str | None, deadline: float) -> None:
         _print_mutes(client.inbox().mutes(), as_json)
 
 
-@inbox.command(short_help="Neither be told of something nor have it counted.")
+@inbox.command(short_help="Mute types or topics.")
 @_TYPES
 @_TOPICS
 @json_option
@@ -118,7 +118,7 @@ def mutes(as_json: bool, url: str, token: str | None, deadline: float) -> None:
 def mute(
     types: tuple[str, ...], topics: tuple[str, ...], as_json: bool, url: str, token: str | None, deadline: float
 ) -> None:
-    """Neither be told of these types and topics nor have them counted, from now on. Prints all that are muted."""
+    """Mute types or topics: their new notifications are neither pushed nor counted. Prints everything that is muted."""
     _require_some(types, topics)
     with NotifierClient(url, token=token, deadline=deadline) as client:
         now = client.inbox().mutes()
@@ -126,7 +126,7 @@ def mute(
         _print_mutes(muted, as_json)
 
 
-@inbox.command(short_help="Be told of something again.")
+@inbox.command(short_help="Unmute types or topics.")
 @_TYPES
 @_TOPICS
 @json_option
@@ -134,7 +134,7 @@ def mute(
 def unmute(
     types: tuple[str, ...], topics: tuple[str, ...], as_json: bool, url: str, token: str | None, deadline: float
 ) -> None:
-    """Be told of these types and topics again. Prints all that are still muted."""
+    """Unmute types or topics. Prints everything that is still muted."""
     _require_some(types, topics)
     with NotifierClient(url, token=token, deadline=deadline) as client:
         now = client.inbox().mutes()
@@ -162,7 +162,7 @@ def _act(
 
 def _require_some(types: tuple[str, ...], topics: tuple[str, ...]) -> None:
     if not types and not topics:
-        raise Failure("Say what: --type or --topic.", USAGE)
+        raise Failure("Name what to mute or unmute: --type or --topic.", USAGE)
 
 
 def _print_mutes(mutes: Mutes, as_json: bool) -> None:

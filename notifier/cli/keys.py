@@ -1,4 +1,4 @@
-"""`notifier keys`: API keys, as NOTIFIER_API_KEYS takes them."""
+"""`notifier keys`: makes and lists API keys for NOTIFIER_API_KEYS."""
 
 import json
 import os
@@ -12,37 +12,42 @@ from notifier.protocol.api_key import SCOPES, ApiKey
 from notifier.settings import SettingError, Settings
 
 
-@click.group(short_help="Make API keys, and show them.")
+@click.group(short_help="Make and list API keys.")
 def keys() -> None:
-    """Make API keys for NOTIFIER_API_KEYS, and show those that are there."""
+    """Make API keys for NOTIFIER_API_KEYS, and list those in it."""
 
 
 @keys.command()
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may do.  [default: all]")
-@click.option("--topic", "topics", multiple=True, help="A topic it may reach; project:* for all such.  [default: all]")
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    help="A topic, or a pattern such as project:*.  [default: all]",
+)
 def new(name: str, scopes: tuple[str, ...], topics: tuple[str, ...]) -> None:
-    """Print a new key for the publisher NAME.
+    """Print a new API key with the id NAME.
 
-    Without options it is NAME:SECRET, to be joined to others with a comma. With options it is an object for the JSON
-    list. The publisher sends the secret alone. Nothing is stored: put the line into NOTIFIER_API_KEYS.
+    Without options it is NAME:SECRET; separate several with commas. With options it is an object for the JSON list.
+    The publisher sends only the secret. Nothing is stored: add the line to NOTIFIER_API_KEYS.
     """
     secret = "nk_" + secrets.token_urlsafe(24)
     chosen = {"scopes": list(scopes), "topics": list(topics)}
-    entry = {"id": name, "secret": secret} | {member: names for member, names in chosen.items() if names}
+    entry = {"id": name, "secret": secret} | {field: names for field, names in chosen.items() if names}
     restricted = bool(scopes or topics)
     line = json.dumps(entry) if restricted else f"{name}:{secret}"
     read = _read(f"[{line}]" if restricted else line)
     if [(key.id, key.secret) for key in read] != [(name, secret)]:
-        raise Failure("A name has neither colons nor commas, and does not begin with a bracket or a blank.", USAGE)
+        raise Failure("A name has no colons and no commas, and does not begin with a bracket or a space.", USAGE)
     click.echo(line)
-    say("Put this into the service's NOTIFIER_API_KEYS" + (", a JSON list." if restricted else "."))
+    say("Add this to NOTIFIER_API_KEYS of the service" + (", a JSON list." if restricted else "."))
 
 
 @keys.command("list")
 @json_option
 def show(as_json: bool) -> None:
-    """Show the keys of NOTIFIER_API_KEYS, without their secrets."""
+    """List the keys in NOTIFIER_API_KEYS, without their secrets."""
     for key in _read(os.environ.get("NOTIFIER_API_KEYS", "")):
         scopes, topics = sorted(key.scopes), list(key.topics)
         if as_json:

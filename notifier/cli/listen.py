@@ -1,4 +1,4 @@
-"""`notifier listen`: what comes for a user, one notification a line."""
+"""`notifier listen`: prints the notifications of a user, one per line."""
 
 import shlex
 import subprocess
@@ -19,17 +19,15 @@ from notifier.client import ConfigurationError, Event, Lost, NotifierClient, Pos
 _WHAT = "state file"
 
 
-@click.command(short_help="Print what comes for a user.")
-@click.option("--topic", "topics", multiple=True, help="A topic to hear, besides the user's own channel and all.")
-@click.option("--since", metavar="CURSOR", help="Begin with what came after this cursor.")
+@click.command(short_help="Print the notifications of a user.")
+@click.option("--topic", "topics", multiple=True, help="Subscribe to a topic. May be repeated.")
+@click.option("--since", metavar="CURSOR", help="Begin after this cursor.")
 @click.option(
-    "--state", type=click.Path(dir_okay=False, path_type=Path), help="Remember in this file what was printed."
+    "--state", type=click.Path(dir_okay=False, path_type=Path), help="Store in this file how far it has printed."
 )
-@click.option("--count", type=click.IntRange(min=1), help="End after so many notifications.")
-@click.option("--token-command", metavar="COMMAND", help="Prints a token whenever a new one is needed.")
-@click.option(
-    "--inbox", is_flag=True, help="Print how the inbox stands, too: at the beginning and whenever it changes."
-)
+@click.option("--count", type=click.IntRange(min=1), help="Stop after this many notifications.")
+@click.option("--token-command", metavar="COMMAND", help="Command that prints a new token.")
+@click.option("--inbox", is_flag=True, help="Also print the counts of the inbox: at the beginning, and on each change.")
 @json_option
 @url_option
 @token_option
@@ -46,10 +44,10 @@ def listen(
     token: str | None,
     deadline: float,
 ) -> None:
-    """Print what comes for the user of the token, until it is interrupted.
+    """Print the notifications of the user of the token, until it is interrupted.
 
-    It comes back by itself when the connection is lost, and gets what it missed. With --state PATH the next run begins
-    where this one ended; what is not in the file is printed again, nothing is left out.
+    It reconnects automatically, and prints what it missed. With --state PATH the next run begins where this one ended:
+    after a kill the last notification may be printed twice, but none is skipped.
     """
     begin = _remembered(state) or since
     with NotifierClient(url, token=token) as client:
@@ -68,8 +66,8 @@ def _from(command: str) -> Callable[[], str]:
     def get_token() -> str:
         try:
             done = subprocess.run(shlex.split(command), stdout=subprocess.PIPE, text=True, check=True, timeout=60)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a quotation without an end
-            raise ConfigurationError(f"--token-command gives no token: {error}") from error
+        except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: an unclosed quote
+            raise ConfigurationError(f"--token-command prints no token: {error}") from error
         return done.stdout.strip()
 
     return get_token
@@ -77,7 +75,7 @@ def _from(command: str) -> Callable[[], str]:
 
 def _show(event: Event, as_json: bool) -> None:
     if isinstance(event, Lost):
-        say(f"Something of {', '.join(event.channels)} is gone for good.")
+        say(f"Notifications of {', '.join(event.channels)} are lost permanently.")
     if as_json:
         click.echo(json_line(_document(event)))
     elif isinstance(event, Received):
@@ -102,7 +100,7 @@ def _remembered(path: Path | None) -> Position | None:
         state = files.load(path, _WHAT)
         return Position(str(state["cursor"]), tuple(map(str, state["seen"])))
     except (TypeError, KeyError) as error:
-        raise Failure(f"{path} is no {_WHAT} of this command: give another one.", FILE) from error
+        raise Failure(f"{path} is not a {_WHAT} of this command: use another one.", FILE) from error
 
 
 def _remember(path: Path | None, position: Position | None) -> None:

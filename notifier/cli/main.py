@@ -1,4 +1,4 @@
-"""The command `notifier`, and what is the same for all of its parts."""
+"""The command `notifier`: its subcommands, log messages, and exit codes."""
 
 import logging
 import os
@@ -25,12 +25,12 @@ from notifier.client import NotifierError
 
 
 class _Commands(InOrder):
-    """All commands, which end well when nobody reads any more."""
+    """All commands. They end without an error when the reader of their output has closed it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # as before `head`; click would make an error of it
+        except BrokenPipeError:  # for example in a pipe to `head`; click would report an error
             _discard_output()
             return 0
 
@@ -38,10 +38,10 @@ class _Commands(InOrder):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="notifier", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Run a notification service, publish to it, listen to it, look after its users, and look what ails it.
+    """Run, publish to, and diagnose a Notifier service.
 
-    Data goes to stdout, words go to stderr. Exit codes: 0 all is well, 1 something failed, 2 wrong usage,
-    3 the service cannot be reached, 4 it refused, 5 something else answers or its version does not fit, 6 a file
+    Data goes to stdout, messages go to stderr. Exit codes: 0 success, 1 something failed, 2 wrong usage, 3 the service
+    cannot be reached, 4 it rejected the request, 5 the server is not Notifier or its version is incompatible, 6 a file
     cannot be read or written, 130 interrupted.
     """
     handler = logging.StreamHandler()

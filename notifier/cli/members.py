@@ -1,4 +1,4 @@
-"""`notifier members`: who is a member of a topic, and so has in the inbox what is published to it."""
+"""`notifier members`: shows and changes the members of topics."""
 
 import sys
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from notifier.client import MembersChanged
 _USERS = click.argument("users", metavar="USER...", nargs=-1, required=True)
 
 
-@click.group(cls=InOrder, short_help="Show and change who is a member of a topic.")
+@click.group(cls=InOrder, short_help="Show and change the members of a topic.")
 def members() -> None:
-    """Show and change who is a member of a topic.
+    """Show and change the members of a topic.
 
-    A member has in the inbox what is published to the topic, from then on, and need not listen to it.
+    Notifications to a topic appear in the inboxes of its members, without a subscription.
     """
 
 
@@ -25,7 +25,7 @@ def members() -> None:
 @click.argument("topic")
 @service_options
 def show(topic: str, url: str, api_key: str | None, deadline: float) -> None:
-    """Print the members of TOPIC, one a line."""
+    """Print the members of TOPIC, one per line."""
     with publisher(url, api_key, deadline) as client:
         for user in client.members(topic):
             click.echo(user)
@@ -37,9 +37,9 @@ def show(topic: str, url: str, api_key: str | None, deadline: float) -> None:
 @json_option
 @service_options
 def add(topic: str, users: tuple[str, ...], as_json: bool, url: str, api_key: str | None, deadline: float) -> None:
-    """Let USERs be members of TOPIC; - for those of stdin, one a line.
+    """Add USERs to the members of TOPIC; - reads users from stdin, one per line.
 
-    Prints how many were not before. If some cannot be, because they are members of too many topics, the exit code is 4.
+    Prints how many were added. If a user is a member of too many topics, the exit code is 4.
     """
     with publisher(url, api_key, deadline) as client:
         done = client.change_members(topic, add=_named(users))
@@ -54,9 +54,9 @@ def add(topic: str, users: tuple[str, ...], as_json: bool, url: str, api_key: st
 @json_option
 @service_options
 def remove(topic: str, users: tuple[str, ...], as_json: bool, url: str, api_key: str | None, deadline: float) -> None:
-    """Let USERs be members of TOPIC no more; - for those of stdin, one a line.
+    """Remove USERs from the members of TOPIC; - reads users from stdin, one per line.
 
-    Prints how many were. What came by the topic leaves their inboxes.
+    Prints how many were removed. The notifications of the topic disappear from their inboxes.
     """
     with publisher(url, api_key, deadline) as client:
         done = client.change_members(topic, remove=_named(users))
@@ -64,7 +64,7 @@ def remove(topic: str, users: tuple[str, ...], as_json: bool, url: str, api_key:
 
 
 def _named(users: tuple[str, ...]) -> Iterator[str]:
-    """Yield the users that are named, and those of stdin in the place of a -."""
+    """Yield the users, with those in stdin in place of a -."""
     for user in users:
         if user == "-":
             yield from filter(None, sys.stdin.buffer.read().decode(errors="surrogateescape").splitlines())

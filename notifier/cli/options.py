@@ -1,4 +1,4 @@
-"""Options that several commands have, and the client that they make."""
+"""Options that several commands have, and the client that they configure."""
 
 import functools
 import re
@@ -18,7 +18,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class InOrder(click.Group):
-    """Lists its commands in the order in which one needs them."""
+    """Lists its commands in the order in which they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return their names."""
@@ -36,22 +36,22 @@ class Duration(click.ParamType[float]):
             return float(value)
         found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
         if not found:
-            self.fail(f"{value} is no time; write for example 30s, 15m, 1h or 7d.", param, ctx)
+            self.fail(f"{value} is not a duration; write for example 30s, 15m, 1h or 7d.", param, ctx)
         return float(found[1]) * _UNITS[found[2] or "s"]
 
 
 url_option = click.option(
-    "--url", envvar="NOTIFIER_URL", default=LOCAL, show_default=True, help="The service. Also: NOTIFIER_URL."
+    "--url", envvar="NOTIFIER_URL", default=LOCAL, show_default=True, help="URL of the service. Also: NOTIFIER_URL."
 )
 api_key_option = click.option(
     "--api-key",
     envvar="NOTIFIER_API_KEY",
-    help=f"Of the backend. Better: NOTIFIER_API_KEY. At {LOCAL} that of development mode is found by itself.",
+    help=f"API key. Better: NOTIFIER_API_KEY. For {LOCAL} the key of development mode is found automatically.",
 )
 token_option = click.option(
-    "--token", envvar="NOTIFIER_TOKEN", help="Whose it is; `notifier token` makes one. Better: NOTIFIER_TOKEN."
+    "--token", envvar="NOTIFIER_TOKEN", help="Token of the user; see `notifier token`. Better: NOTIFIER_TOKEN."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 deadline_option = click.option(
     "--deadline", type=Duration(), default="60s", show_default=True, help="How long to try until giving up."
 )
@@ -75,7 +75,7 @@ def publisher(url: str, api_key: str | None, deadline: float) -> NotifierClient:
 
 
 def known_key(url: str, api_key: str | None) -> str | None:
-    """Return the API key that was given, else that of development mode: only for the service on this machine."""
+    """Return the API key that was given, or for the service on this machine the key of development mode."""
     file = DATA_DIR / API_KEY_FILE
     if api_key or url.rstrip("/") != LOCAL or not file.exists():
         return api_key

@@ -1,4 +1,4 @@
-"""How far a long command has come, on stderr, where a person looks at it."""
+"""The progress of a long command, shown on stderr if that is a terminal."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ import click
 
 
 class Progress:
-    """A bar for a file whose size is known; else it counts the lines."""
+    """A progress bar for a file whose size is known; otherwise a count of lines."""
 
     def __init__(self, file: BinaryIO) -> None:
         status = os.fstat(file.fileno())
@@ -32,7 +32,7 @@ class Progress:
             click.echo(file=sys.stderr)
 
     def advance(self, lines: Iterable[bytes]) -> None:
-        """Note that lines are done."""
+        """Count lines as done."""
         sizes = [len(line) for line in lines]
         self._lines += len(sizes)
         if self._bar:

@@ -1,7 +1,7 @@
-"""How far a long `notifier send` has come, in a file: so that whatever ends it, the next one goes on where it was.
+"""Resume files: the state of a long `notifier send`, with which the next run continues after any interruption.
 
-The file is replaced before the first batch and after each. A line's idempotency key is made of the job and the line's
-number, so what was sent but not noted is sent again under the same key, and the service doubles nothing.
+The file is replaced before the first batch and after each one. The idempotency key of a line is derived from the job
+and the line's number: lines that were sent, but not recorded, are sent again under the same key and published once.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from notifier.cli import files
 from notifier.cli.failure import FILE, USAGE, Failure
 from notifier.client.calls import new_key
 
-_REMEMBERED = 23 * 3600  # seconds: by default the service knows an idempotency key for a day
+_REMEMBERED = 23 * 3600  # seconds: by default the service stores an idempotency key for a day
 _WHAT = "resume file"
 
 
 @dataclass
 class Job:
-    """What the file says. The lines up to `lines` are done, `digest` is of them; `is_open` while a batch may be
-    on its way."""
+    """The contents of the file. `lines` lines are done, and `digest` is their digest. `is_open`: a batch may have been
+    sent and not recorded."""
 
     id: str
     url: str
@@ -31,7 +31,7 @@ class Job:
 
 
 class Resume:
-    """How far a job has come. Without a path that is known only for now."""
+    """The state of a job. Without a path it is not stored."""
 
     def __init__(self, path: Path | None, url: str) -> None:
         self._path = path
@@ -44,14 +44,14 @@ class Resume:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the next run can go on where this one ends."""
+        """Whether the next run can continue the job."""
         return self._path is not None
 
     def is_done(self, line: bytes) -> bool:
-        """Tell whether the next line of the input was sent by an earlier run.
+        """Return whether the next line of the input was sent by an earlier run.
 
         Raises:
-            Failure: the lines up to here are not those that were sent then.
+            Failure: the input differs from that of the earlier run.
         """
         if self._skipped >= self.job.lines:
             return False
@@ -62,13 +62,13 @@ class Resume:
         return True
 
     def begin(self) -> None:
-        """Note that a batch is about to be sent."""
+        """Record that a batch is about to be sent."""
         if not self.job.is_open:
             self.job.is_open = True
             self._save()
 
     def advance(self, lines: Iterable[bytes]) -> None:
-        """Note that these lines are done."""
+        """Record that these lines are done."""
         for line in lines:
             self._note(line)
             self.job.lines += 1
@@ -77,7 +77,7 @@ class Resume:
         self._save()
 
     def finish(self) -> None:
-        """Note that the input has ended."""
+        """Record that the input has ended."""
         if self._skipped < self.job.lines:
             raise self._other_input()
         self.job.is_open = False
@@ -91,16 +91,16 @@ class Resume:
             raise Failure(f"{path} belongs to {self.job.url}, not to {url}: use another resume file.", USAGE)
         if self.job.is_open and time.time() - path.stat().st_mtime > _REMEMBERED:
             raise Failure(
-                f"{path} is about a day old, so the service may no longer know the batch after line "
-                f"{self.job.lines}, and might publish it twice. Look whether it was published. "
-                f"To go on all the same: touch {path}",
+                f"{path} is about a day old, so the service may have forgotten the idempotency keys of the batch after "
+                f"line {self.job.lines}, and might publish it twice. Check whether it was published. "
+                f"To continue anyway: touch {path}",
                 USAGE,
             )
 
     def _other_input(self) -> Failure:
         return Failure(
-            f"The first {self.job.lines} lines are not those that were sent with {self._path}: "
-            "give the same input again, or another resume file.",
+            f"The first {self.job.lines} lines differ from those that were sent with {self._path}: "
+            "use the same input again, or another resume file.",
             USAGE,
         )
 
@@ -113,4 +113,4 @@ def _load(path: Path) -> Job:
     try:
         return Job(**files.load(path, _WHAT))
     except TypeError as error:
-        raise Failure(f"{path} is no {_WHAT} of this command: give another one.", FILE) from error
+        raise Failure(f"{path} is not a {_WHAT} of this command: use another one.", FILE) from error

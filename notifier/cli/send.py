@@ -1,4 +1,4 @@
-"""`notifier send`: publish one notification from options, or many from a file or stdin."""
+"""`notifier send`: publishes one notification from options, or many from a file or stdin."""
 
 import itertools
 import json
@@ -18,28 +18,28 @@ from notifier.client import Explanation, NotifierClient, NotifierError, ProblemE
 from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, block, malformed
 
 _TEXTS = ("type", "title", "body", "severity", "action_url", "collapse_key", "retain")
-_LONGEST_LINE = 16 << 20  # bytes: more than any service takes
-_BLANK = malformed("The line is blank.")  # in the place of a blank line, which is not sent
+_LONGEST_LINE = 16 << 20  # bytes: more than any service accepts
+_BLANK = malformed("The line is blank.")  # replaces a blank line, which is not sent
 Numbered = tuple[int, bytes]  # a line and its number, from 1
 
 
 @click.command(short_help="Publish one notification, or a file of them.")
 @click.argument("file", required=False, type=click.File("rb"))
-@click.option("--user", "users", multiple=True, help="A user it is for. May be repeated.")
-@click.option("--topic", "topics", multiple=True, help="A topic it is for. May be repeated.")
-@click.option("--all", "everyone", is_flag=True, help="It is for everyone.")
+@click.option("--user", "users", multiple=True, help="Recipient: a user. May be repeated.")
+@click.option("--topic", "topics", multiple=True, help="Recipients: a topic. May be repeated.")
+@click.option("--all", "everyone", is_flag=True, help="Recipients: everyone.")
 @click.option("--title")
 @click.option("--body")
-@click.option("--type", help="A name for machines, for example order.shipped.")
+@click.option("--type", help="A name for programs, for example order.shipped.")
 @click.option("--severity", help="info, success, warning, error or critical.")
-@click.option("--action-url", help="Where a click leads.")
-@click.option("--data", help="Any JSON, for your pages.")
-@click.option("--collapse-key", help="It takes the place of the earlier one with this key.")
-@click.option("--ttl", type=int, help="After so many seconds nobody is sent it any more.")
+@click.option("--action-url", help="URL that a click opens.")
+@click.option("--data", help="Any JSON, for your own code.")
+@click.option("--collapse-key", help="Replaces the earlier notification with this key.")
+@click.option("--ttl", type=int, help="Seconds after which it expires.")
 @click.option("--retain", help="inbox, history or none.")
-@click.option("--idempotency-key", help="Repeated with the same key it is published once.")
-@click.option("--explain", is_flag=True, help="Publish nothing, but print what would happen, and why.")
-@click.option("--resume", type=click.Path(dir_okay=False, path_type=Path), help="With FILE: go on after what ended it.")
+@click.option("--idempotency-key", help="Retries with the same key publish it once.")
+@click.option("--explain", is_flag=True, help="Publish nothing; print what would happen, and why.")
+@click.option("--resume", type=click.Path(dir_okay=False, path_type=Path), help="With FILE: continue this job.")
 @json_option
 @service_options
 def send(
@@ -51,20 +51,20 @@ def send(
     explain: bool,
     resume: Path | None,
     idempotency_key: str | None,
-    **members: Any,
+    **options: Any,
 ) -> None:
-    """Publish one notification, or those of FILE: one JSON object a line, - for stdin.
+    """Publish one notification, or those of FILE: one JSON object per line, - for stdin.
 
-    Prints the id of each notification, or with --json what the service answered. A line that is refused is named on
-    stderr and does not hold up the others; the exit code is then 4.
+    Prints the id of each notification, or with --json the answers of the service. A rejected line is reported on
+    stderr, and the others are published; the exit code is then 4.
 
-    With --explain it is not published: for each channel a line says what would happen, and why; the first members of a
-    topic have lines of their own.
+    With --explain nothing is published: for each channel, and for the first members of a topic, a line says what would
+    happen, and why.
 
-    With --resume PATH, what was done is kept in that file. Whatever ends the command, run it again with the same input
-    and it goes on: nothing is sent twice, nothing is left out.
+    With --resume PATH, progress is stored in that file. After any interruption, run the command again with the same
+    input to continue: no line is published twice, and none is skipped.
     """
-    given = {name: value for name, value in members.items() if value not in (None, (), False)}
+    given = {name: value for name, value in options.items() if value not in (None, (), False)}
     with publisher(url, api_key, deadline) as client:
         if explain:
             _explain(client, file, given, as_json)
@@ -73,33 +73,33 @@ def send(
             _send_one(client, _notification(given), idempotency_key, as_json)
             return
         if given or idempotency_key:
-            raise Failure("FILE has whole notifications: leave out the options that describe one.", USAGE)
+            raise Failure("FILE contains whole notifications: leave out the options that describe one.", USAGE)
         _Sending(client, Resume(resume, client.url), as_json).run(file)
 
 
 def _notification(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the notification of the options; what is wrong with it the service says best."""
+    """Return the notification that options describe. The service validates it."""
     to = {
         name: given[option]
         for name, option in (("users", "users"), ("topics", "topics"), ("all", "everyone"))
         if option in given
     }
     if not to:
-        raise Failure("Say whom it is for: --user, --topic or --all; or give a FILE, - for stdin.", USAGE)
+        raise Failure("Name the recipients: --user, --topic or --all; or give a FILE, - for stdin.", USAGE)
     notification = {"to": to} | {name: given[name] for name in (*_TEXTS, "ttl") if name in given}
     if "data" in given:
         try:
             notification["data"] = json.loads(given["data"])
         except ValueError as error:
             raise Failure(
-                f"--data is no JSON: {error}. A text needs quotes of its own: --data '\"text\"'", USAGE
+                f"--data is not JSON: {error}. A string needs its own quotes: --data '\"text\"'", USAGE
             ) from error
     return notification
 
 
 def _explain(client: NotifierClient, file: BinaryIO | None, given: dict[str, Any], as_json: bool) -> None:
     if file is not None:
-        raise Failure("--explain is for one notification: describe it by options.", USAGE)
+        raise Failure("--explain takes one notification: describe it by options.", USAGE)
     for explanation in client.explain(_notification(given)):
         for line in [json_line(_explanation(explanation))] if as_json else _lines(explanation):
             click.echo(line)
@@ -111,7 +111,7 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
 
 
 def _lines(explanation: Explanation) -> Iterator[str]:
-    """Yield what would happen on a channel, and below that of a topic, with its members."""
+    """Yield what would happen on a channel, and for a topic, to its members."""
     name = explanation.channel if explanation.user is None else f"  {explanation.user}"
     outcome = "pushed" if explanation.pushed else "stored" if explanation.stored else "dropped"
     count = "" if explanation.member_count is None else f"  {explanation.member_count} members"
@@ -126,7 +126,7 @@ def _send_one(client: NotifierClient, notification: dict[str, Any], key: str | N
 
 
 class _Sending:
-    """Sends lines in batches, and tells what became of them."""
+    """Sends lines in batches, and prints their results."""
 
     def __init__(self, client: NotifierClient, resume: Resume, as_json: bool) -> None:
         self._client = client
@@ -136,10 +136,10 @@ class _Sending:
         self._published = 0
 
     def run(self, file: BinaryIO) -> None:
-        """Send what the file has.
+        """Send the lines of a file.
 
         Raises:
-            Failure: something was not sent.
+            Failure: the service rejected lines, or the job was interrupted.
         """
         try:
             with Progress(file) as progress:
@@ -152,10 +152,10 @@ class _Sending:
         except NotifierError as error:
             raise failure_of(error, self._rest()) from error
         if self._refused:
-            raise Failure(f"{self._refused} lines were refused, {self._published} were published.", REFUSED)
+            raise Failure(f"{self._refused} lines were rejected, {self._published} were published.", REFUSED)
 
     def _new_lines(self, file: BinaryIO, progress: Progress) -> Iterator[list[Numbered]]:
-        """Yield the lines that no earlier run has sent, as many as are there and make a batch."""
+        """Yield the lines that no earlier run has sent, in batches, as soon as they can be read."""
         first = 1
         for group in _read(file):
             done = list(itertools.takewhile(self._resume.is_done, group))
@@ -168,39 +168,39 @@ class _Sending:
                 lines = lines[count:]
 
     def _fitting(self, lines: list[Numbered]) -> int:
-        """Return how many of the first lines are a batch; at least one."""
+        """Return how many lines fit into the next batch; at least one."""
         _, offset = block("", self._resume.job.lines)
         sizes = itertools.accumulate(len(line) for _, line in lines[: BATCH_LINES - offset])
         return max(sum(1 for size in sizes if size <= BATCH_BYTES), 1)
 
     def _send(self, lines: list[Numbered]) -> None:
-        """Send a batch, print what became of it, and only then note it."""
+        """Send a batch, print its results, and only then record it as done."""
         self._require_whole(*lines[-1])
         self._resume.begin()
         key, offset = block(self._resume.job.id, self._resume.job.lines)
         results = self._client.publish_batch(Batch(key, [line.strip() or _BLANK for _, line in lines], offset))
         for result in results:
             if isinstance(result, ProblemError) and result.is_temporary:
-                raise Failure(f"Not everything could be published: {result} {self._rest()}", UNREACHABLE)
+                raise Failure(f"Some lines could not be published: {result} {self._rest()}", UNREACHABLE)
         for (number, _), result in zip(lines, results, strict=True):
             if result is not _BLANK:
-                self._tell(number, result)
+                self._print(number, result)
         sys.stdout.flush()
         self._resume.advance(line for _, line in lines)
 
     def _require_whole(self, number: int, line: bytes) -> None:
-        """Refuse a last line that was cut off: what is missing of it may come with the next run.
+        """Reject a last line that was cut off: the next run may read it as a whole.
 
         Raises:
             Failure
         """
         if not line.endswith(b"\n") and line.strip() and not _is_json(line):
-            raise Failure(f"Line {number} ends in the middle, and was not sent. {self._rest()}", USAGE)
+            raise Failure(f"Line {number} is incomplete, and was not sent. {self._rest()}", USAGE)
 
-    def _tell(self, number: int, result: Published | ProblemError) -> None:
+    def _print(self, number: int, result: Published | ProblemError) -> None:
         if isinstance(result, ProblemError):
             self._refused += 1
-            say(f"Line {number} is refused: {result}")
+            say(f"Line {number} was rejected: {result}")
         else:
             self._published += 1
         if self._as_json:
@@ -209,13 +209,13 @@ class _Sending:
             click.echo(result.id)
 
     def _rest(self) -> str:
-        """Say what is done, and how to do the rest."""
+        """Return how many lines are done, and how to continue."""
         done = self._resume.job.lines
         if self._resume.is_kept:
-            return f"{done} lines are done; run the same command again to go on."
+            return f"{done} lines are done; run the same command again to continue."
         return (
-            f"{done} lines are done; of the next {BATCH_LINES} some may be. "
-            "With --resume PATH the next such job can be continued."
+            f"{done} lines are done, and possibly some of the next {BATCH_LINES}. "
+            "With --resume PATH such a job can be continued."
         )
 
 
@@ -228,14 +228,14 @@ def _is_json(line: bytes) -> bool:
 
 
 def _read(file: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield whole lines, with their ends, as soon as they are there; the last one may have no end."""
+    """Yield complete lines, with their line breaks, as soon as they can be read; the last one may have none."""
     rest = b""
     while data := file.read1(BATCH_BYTES):  # type: ignore[attr-defined]
         *lines, rest = (rest + data).split(b"\n")
         if lines:
             yield [line + b"\n" for line in lines]
         if len(rest) > _LONGEST_LINE:
-            raise Failure(f"A line has more than {_LONGEST_LINE:,} bytes: one notification must be in one line.", USAGE)
+            raise Failure(f"A line has more than {_LONGEST_LINE:,} bytes: a notification must be on one line.", USAGE)
     if rest:
         yield [rest]
 

@@ -1,4 +1,4 @@
-"""`notifier show`: what became of a notification."""
+"""`notifier show`: prints the receipts of a notification."""
 
 from datetime import datetime
 from typing import Any
@@ -11,15 +11,15 @@ from notifier.cli.text import json_line, time_text
 from notifier.client import Receipt
 
 
-@click.command(short_help="Show what became of a notification.")
+@click.command(short_help="Show whether a notification was delivered and read.")
 @click.argument("id")
 @json_option
 @service_options
 def show(id: str, as_json: bool, url: str, api_key: str | None, deadline: float) -> None:
-    """Print what became of the notification ID, a line for each channel that still has it.
+    """Print the receipts of the notification ID, one line for each channel that still stores it.
 
-    On a user's own channel these are times: when it was stored, delivered, read and archived, or - where that did not
-    happen yet. On a topic, and on all, they are numbers of users.
+    For a user's channel these are the times when it was stored, delivered, read and archived; - means not yet. For a
+    topic, and for all, they are numbers of users.
     """
     with publisher(url, api_key, deadline) as client:
         receipts = client.receipts(id)
@@ -27,7 +27,7 @@ def show(id: str, as_json: bool, url: str, api_key: str | None, deadline: float)
         document = _document(receipt)
         click.echo(json_line(document) if as_json else _line(document))
     if not receipts:
-        say("It is kept nowhere any more.")
+        say("The notification is no longer stored.")
 
 
 def _document(receipt: Receipt) -> dict[str, Any]:

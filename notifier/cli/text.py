@@ -1,4 +1,4 @@
-"""How commands print what a service tells: for people, and for programs."""
+"""The output of commands: text for people, JSON for programs."""
 
 import json
 from datetime import datetime
@@ -8,44 +8,44 @@ from notifier.client import Counts, State
 
 
 def time_text(time: datetime | None) -> str | None:
-    """Return a time as the service writes it."""
+    """Return a time in the format of the service."""
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z") if time else None
 
 
 def json_line(document: Any) -> str:
-    """Return a document in one line."""
+    """Return a document on one line."""
     return json.dumps(document, ensure_ascii=False)
 
 
 def notification_line(channel: str, notification: dict[str, Any]) -> str:
     """Return a notification as a line for people."""
-    members = [notification.get(name, "") for name in ("title", "type", "body")]
-    text = next(filter(None, members), "") or json_line(notification.get("data"))
+    texts = [notification.get(name, "") for name in ("title", "type", "body")]
+    text = next(filter(None, texts), "") or json_line(notification.get("data"))
     return printable(f"{notification['created_at']}  {channel}  {notification['severity']}  {text}")
 
 
 def printable(text: str) -> str:
-    """Return a text without control characters, which a terminal would obey."""
+    """Return a text without control characters, which a terminal would interpret."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def counts_line(counts: Counts) -> str:
-    """Return how an inbox stands as a line for people."""
+    """Return the counts of an inbox as a line for people."""
     return f"{counts.unread} unread, {counts.unseen} unseen"
 
 
 def counts_document(counts: Counts) -> dict[str, Any]:
-    """Return how an inbox stands, for programs."""
+    """Return the counts of an inbox for programs."""
     return counts._asdict() | {"expires_at": time_text(counts.expires_at)}
 
 
 def state_document(state: State) -> dict[str, Any]:
-    """Return a change of an inbox, for programs."""
+    """Return a change of an inbox for programs."""
     changes = [without_nothing(change._asdict() | {"ids": change.ids or None}) for change in state.changes]
     topics = {} if state.topics is None else {"topics": state.topics}
     return {"type": "state", **counts_document(state.counts), "changes": changes, **topics, "reload": state.reload}
 
 
 def without_nothing(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without the members that say nothing."""
+    """Return a document without the fields that are None."""
     return {name: value for name, value in document.items() if value is not None}

@@ -1,4 +1,4 @@
-"""`notifier token`: a user's token, as a backend would give it out."""
+"""`notifier token`: signs a user's token, as a backend does."""
 
 import os
 import time
@@ -15,21 +15,26 @@ from notifier.settings import SettingError, Settings
 
 @click.command(short_help="Make a user's token.")
 @click.argument("user")
-@click.option("--topic", "topics", multiple=True, help="A topic that the user may join; project:* grants all such.")
-@click.option("--publish", "publish", multiple=True, help="A topic that the user may publish to; patterns as above.")
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    help="A topic to subscribe to, or a pattern such as project:*.",
+)
+@click.option("--publish", "publish", multiple=True, help="A topic to publish to, or a pattern.")
 @click.option("--for", "age", type=Duration(), default="1h", show_default=True, help="How long it is valid.")
 def token(user: str, topics: tuple[str, ...], publish: tuple[str, ...], age: float) -> None:
     """Print a token for USER.
 
-    It is signed with the first secret of NOTIFIER_TOKEN_SECRETS, else with that of development mode in ./.notifier.
-    Give it to `notifier listen` as NOTIFIER_TOKEN.
+    It is signed with the first secret of NOTIFIER_TOKEN_SECRETS, or with that of development mode in ./.notifier. Pass
+    it to `notifier listen` as NOTIFIER_TOKEN.
     """
     secret, now = _secret(), time.time()
     text = identity.sign(user, secret, now + age, topics, publish)
     try:
         identity.verify(text, (secret,), now)
     except Problem as problem:
-        raise Failure(f"The service would not take this token: {problem}", USAGE) from problem
+        raise Failure(f"The service would reject this token: {problem}", USAGE) from problem
     click.echo(text)
 
 
@@ -45,7 +50,7 @@ def _secret() -> str:
     file = DATA_DIR / TOKEN_SECRET_FILE
     if not file.exists():
         raise Failure(
-            "NOTIFIER_TOKEN_SECRETS is not set: give it the secrets of the service, or run this in the folder where "
+            "NOTIFIER_TOKEN_SECRETS is not set: set it to the secrets of the service, or run this in the folder where "
             "`notifier serve --dev` runs.",
             USAGE,
         )

@@ -1,4 +1,4 @@
-"""`notifier user`: everything that is kept of a user, to be shown or erased; and their connections."""
+"""`notifier user`: exports, erases and disconnects users."""
 
 import click
 
@@ -9,39 +9,39 @@ from notifier.cli.text import json_line
 
 @click.group(cls=InOrder, short_help="Export, erase or disconnect a user.")
 def user() -> None:
-    """Show or erase what is kept of a user, or close their connections."""
+    """Export or erase everything that is stored about a user, or close the user's connections."""
 
 
 @user.command()
 @click.argument("user")
 @service_options
 def export(user: str, url: str, api_key: str | None, deadline: float) -> None:
-    """Print everything that is kept of USER, as one JSON object."""
+    """Print everything that is stored about USER, as one JSON object."""
     with publisher(url, api_key, deadline) as client:
         click.echo(json_line(client.export_user(user)))
 
 
 @user.command()
 @click.argument("user")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @service_options
 def erase(user: str, yes: bool, url: str, api_key: str | None, deadline: float) -> None:
-    """Erase everything that is kept of USER, for good, and close their connections.
+    """Erase everything that is stored about USER permanently, and close the user's connections.
 
-    It asks before, unless it is told --yes. If the answer is no, the exit code is 1.
+    Asks for confirmation, unless --yes is given. If the answer is no, the exit code is 1.
     """
     with publisher(url, api_key, deadline) as client:
-        if not yes and not click.confirm(f"Erase everything of {user} at {client.url}, for good?", err=True):
+        if not yes and not click.confirm(f"Erase everything about {user} at {client.url} permanently?", err=True):
             raise Failure("Nothing was erased.", FAILED)
         client.erase_user(user)
-    say(f"Everything of {user} is erased.")
+    say(f"Everything about {user} is erased.")
 
 
 @user.command()
 @click.argument("user")
 @service_options
 def disconnect(user: str, url: str, api_key: str | None, deadline: float) -> None:
-    """Close all connections of USER. Their clients stay away until they are started anew."""
+    """Close all connections of USER. The clients do not reconnect until they are restarted."""
     with publisher(url, api_key, deadline) as client:
         client.disconnect_user(user)
     say(f"The connections of {user} are being closed.")

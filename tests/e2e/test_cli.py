@@ -102,7 +102,7 @@ class TestSend:
         "words, said",
         [
             (["--title", "Hello"], "--user, --topic or --all"),
-            (["--all", "--data", "{half"], "--data is no JSON"),
+            (["--all", "--data", "{half"], "--data is not JSON"),
             (["-", "--title", "Hello"], "leave out the options"),
             (["no-such-file"], "no-such-file"),
             (["--ttl", "soon"], "--ttl"),
@@ -120,9 +120,9 @@ class TestSend:
         (notifier.folder / "job").write_bytes(lines)
         done = notifier.run("send", "job", "--json")
         assert done.code == 4
-        assert "Line 5 is refused: 422 invalid_notification" in done.words
-        assert "Line 6 is refused: 400 malformed_json" in done.words
-        assert "2 lines were refused, 1203 were published." in done.words
+        assert "Line 5 was rejected: 422 invalid_notification" in done.words
+        assert "Line 6 was rejected: 400 malformed_json" in done.words
+        assert "2 lines were rejected, 1203 were published." in done.words
         assert [json.loads(line)["line"] for line in done.lines] == [1, 2, 3, *range(5, 1207)]
         assert published(roomy, user) == list(range(1203))
 
@@ -143,7 +143,7 @@ class TestSend:
         whole = numbered(user, 3)
         done = notifier.run("send", "-", "--resume", "job", stdin=whole[:-9])
         assert (done.code, len(done.lines)) == (2, 2)
-        assert "Line 3 ends in the middle, and was not sent. 2 lines are done" in done.words
+        assert "Line 3 is incomplete, and was not sent. 2 lines are done" in done.words
         assert notifier.run("send", "-", "--resume", "job", stdin=whole).code == 0
         assert published(roomy, user) == [0, 1, 2]
 
@@ -215,7 +215,7 @@ class TestResume:
             released.set()
             assert first.code == code
             if how is signal.SIGINT:
-                assert "Stopped. 1000 lines are done; run the same command again to go on." in first.words
+                assert "Stopped. 1000 lines are done; run the same command again to continue." in first.words
             second = notifier.run("send", "input", "--resume", "job")
             assert (second.code, second.words) == (0, "")
             third = notifier.run("send", "input", "--resume", "job")
@@ -239,7 +239,7 @@ class TestResume:
         with Middle(roomy.port, lambda *_: Reply(502, {"Content-Type": "text/html"}, b"Bad Gateway")) as middle:
             done = notifier.run("send", "input", "--deadline", "0.2s", NOTIFIER_URL=middle.url)
         assert done.code == 5
-        assert "is the service running behind this proxy? 0 lines are done; of the next 1000 some may be." in done.words
+        assert "behind this proxy? 0 lines are done, and possibly some of the next 1000." in done.words
 
     def test_another_input(self, notifier: Command, user: str) -> None:
         """Another input than before is refused, also a shorter one."""
@@ -247,7 +247,7 @@ class TestResume:
         for other in (numbered(user, 3, 1), numbered(user, 2)):
             done = notifier.run("send", "-", "--resume", "job", stdin=other)
             assert (done.code, done.out) == (2, "")
-            assert "are not those that were sent with job" in done.words
+            assert "differ from those that were sent with job" in done.words
 
     def test_more_input(self, notifier: Command, roomy: Service, user: str) -> None:
         """What was added to the input is sent."""
@@ -280,7 +280,7 @@ class TestResume:
         (notifier.folder / "job").write_bytes(content)
         done = notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3))
         assert done.code == 6
-        assert "job is no resume file" in done.words
+        assert "job is not a resume file" in done.words
         assert (notifier.folder / "job").read_bytes() == content
 
     def test_full_disk(self, notifier: Command, roomy: Service, user: str) -> None:
@@ -576,10 +576,10 @@ class TestDoctor:
         with Middle(roomy.port, change) as middle:
             done = notifier.run("doctor", middle.url, "--idle", "0s", NOTIFIER_TOKEN=roomy.token("doctor"))
         assert done.code == 1
-        assert "fail  events: Server-Sent Events are held back: switch the proxy's buffering off" in done.out
-        assert any(line.startswith("fail  upgrade: A WebSocket is answered 426. Let the proxy") for line in done.lines)
+        assert "fail  events: Server-Sent Events are buffered: disable that in the proxy" in done.out
+        assert any(line.startswith("fail  upgrade: A WebSocket is answered 426. Configure") for line in done.lines)
         assert any(line.startswith("warn  clock: The service's clock is") for line in done.lines)
-        assert "skip  origin: Needs WebSockets to come through." in done.lines
+        assert "skip  origin: Needs WebSockets that pass the proxy." in done.lines
 
     def test_cut_when_idle(self, tmp_path: Path) -> None:
         """A connection that is cut while it is idle is found."""
@@ -591,7 +591,7 @@ class TestDoctor:
             service.stop()
             out, _ = process.communicate(timeout=2 * DEADLINE)
         assert process.returncode == 1
-        assert b"fail  idle: An idle connection was cut within" in out
+        assert b"fail  idle: An idle connection was closed within" in out
 
     def test_low_limit(self, tmp_path: Path) -> None:
         """A low limit of open files is found."""

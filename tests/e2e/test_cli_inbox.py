@@ -232,7 +232,7 @@ class TestUser:
         for answer, code in ((b"n\n", 1), (b"\n", 1), (b"", 130)):
             done = notifier.run("user", "erase", user, stdin=answer)
             assert (done.code, done.out) == (code, "")
-            assert f"Erase everything of {user} at http://" in done.words
+            assert f"Erase everything about {user} at http://" in done.words
         assert notifier.run("inbox", "counts").out == "1 unread, 1 unseen\n"
         done = notifier.run("user", "erase", user, stdin=b"y\n")
         assert (done.code, done.out) == (0, "")
@@ -242,7 +242,7 @@ class TestUser:
         """It may be told not to ask."""
         publish(service, user)
         done = notifier.run("user", "erase", user, "--yes")
-        assert (done.code, done.words) == (0, f"notifier: Everything of {user} is erased.\n")
+        assert (done.code, done.words) == (0, f"notifier: Everything about {user} is erased.\n")
         assert notifier.run("inbox", "list").out == ""
 
     def test_disconnect(self, notifier: Command, user: str) -> None:
@@ -303,7 +303,7 @@ class TestShow:
         """One notification is explained, and what is wrong with it is said."""
         done = notifier.run("send", "-", "--explain", stdin=b'{"to": {"all": true}, "title": "Hello"}\n')
         assert (done.code, done.out) == (2, "")
-        assert "--explain is for one notification" in done.words
+        assert "--explain takes one notification" in done.words
         done = notifier.run("send", "--user", user, "--severity", "loud", "--title", "Hello", "--explain")
         assert (done.code, done.out) == (4, "")
         assert "/severity" in done.words
