@@ -1,4 +1,4 @@
-"""The documentation says what the code does: settings, errors, routes, requirements, commands and links."""
+"""The documentation matches the code: settings, errors, routes, requirements, commands and links."""
 
 import html
 import json
@@ -28,7 +28,7 @@ DISCONNECTS = sorted(errors.Disconnect.__subclasses__(), key=lambda kind: kind.c
 
 @pytest.fixture(scope="module")
 def app() -> Flask:
-    """The application in development mode, which has all routes; nothing of it is started."""
+    """Return the application in development mode, which has all routes. Nothing is started."""
     return create_app(
         Settings(
             redis_url="redis://localhost",
@@ -120,15 +120,15 @@ def test_metrics(app: Flask) -> None:
     assert sorted(documented) == sorted(name for name in exposed if not name.endswith("_created"))
 
 
-@pytest.mark.parametrize("member", MAX_TEXT)
-def test_limits_of_texts(member: str) -> None:
-    """The HTTP API names the longest text of a member."""
-    [limits] = [row[2] for row in rows("http-api.md") if row[:2] == [member, "string"]]
-    assert f"{MAX_TEXT[member]:,} characters" in limits
+@pytest.mark.parametrize("field", MAX_TEXT)
+def test_limits_of_texts(field: str) -> None:
+    """The HTTP API states the greatest length of a text field."""
+    [limits] = [row[2] for row in rows("http-api.md") if row[:2] == [field, "string"]]
+    assert f"{MAX_TEXT[field]:,} characters" in limits
 
 
 def test_limits_of_numbers() -> None:
-    """The HTTP API names the longest ttl and the default limits of a publication."""
+    """The HTTP API states the longest ttl and the default limits of a publication."""
     limits = (
         f"1 to {MAX_TTL:,} seconds",
         f"at most {Settings.max_notification_bytes:,} bytes",
@@ -140,7 +140,7 @@ def test_limits_of_numbers() -> None:
 
 
 def test_requirements() -> None:
-    """Every requirement has a reason, in the order of the files, and no reason is left of one that went."""
+    """The table of dependencies has every requirement, in the order of the files, and no others."""
     files = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt", ROOT / "examples" / "requirements.txt"]
     lines = [line for file in files for line in file.read_text().splitlines()]
     required = [line.partition("==")[0] for line in lines if re.match(r"\w", line)]
@@ -149,13 +149,13 @@ def test_requirements() -> None:
 
 
 def test_api_keys() -> None:
-    """Every API key that a page makes begins with what the libraries know API keys by."""
+    """API keys in the documentation begin with `nk_`, by which the libraries recognize them."""
     made = [key for page in PAGES for key in re.findall(r"NOTIFIER_API_KEYS=\"?\w+:(\S*openssl)", page.read_text())]
     assert made and all(key.startswith("nk_") for key in made)
 
 
 def test_npm_packages() -> None:
-    """Every package from npm has a reason, and no reason is left of one that went."""
+    """The table of dependencies has every package from npm, and no others."""
     required = json.loads((ROOT / "package.json").read_text())["devDependencies"]
     lines = (DOCS / "dependencies.md").read_text().partition("| package |")[2].splitlines()
     assert [line.split("`")[1] for line in lines if line.startswith("| `")] == sorted(required)
