@@ -101,7 +101,11 @@ class Acceptor:
 
     def _open(self, connection: Connection, begin: Callable[[], None]) -> None:
         self._connections.add(connection)
-        begin()
+        try:
+            begin()
+        except Exception:
+            connection.abort()  # nothing else has the socket any more
+            raise
         if self.is_draining:  # it came too late to be closed with the others
             connection.close(Restarting())
 

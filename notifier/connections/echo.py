@@ -30,7 +30,7 @@ class EchoConnection(Connection):
             self.send(websocket.encode_binary(message.data))
         else:
             self.send(websocket.encode(message.text.encode()))
-        if self.transport.blocked_since:
+        if self.transport.is_blocked:
             self.transport.pause()  # a client that does not read its echoes must wait
 
     def _note_activity(self) -> None:

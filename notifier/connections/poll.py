@@ -65,7 +65,7 @@ class PollConnection(EventConnection):
             self._schedule(self._next_tick())
 
     def _end(self, complete: Cursor | None = None) -> None:
-        if self.transport.blocked_since:
+        if self.transport.is_blocked:
             self._is_due = True  # `on_drained` comes back: the end may not fit into the backlog
         else:
             self._close(self.framing.ping(complete))

@@ -115,7 +115,7 @@ class StreamConnection(Connection):
 
     def send_state(self, frame: bytes) -> None:
         """Send a state frame; while the connection is not live or does not read, note that one is pending."""
-        is_live = self.session.is_welcome and self.catch_up is None and not self.transport.blocked_since
+        is_live = self.session.is_welcome and self.catch_up is None and not self.transport.is_blocked
         self._has_pending_state = not (is_live and self.transport.write(self.framing.frame(frame)))
 
     def ping(self, complete: Cursor | None) -> None:
@@ -139,7 +139,7 @@ class StreamConnection(Connection):
 
     def _send_pending_state(self) -> None:
         """Request the pending state frame if the socket is writable; otherwise `on_drained` comes back."""
-        if self._has_pending_state and self.is_open and not self.transport.blocked_since:
+        if self._has_pending_state and self.is_open and not self.transport.is_blocked:
             self._hooks.request_state(self)
 
     def _receive(self, message: Text | Binary) -> None:
@@ -161,10 +161,9 @@ class StreamConnection(Connection):
         self.session.hear()
 
     def _tick(self, now: float) -> None:
-        blocked = self.transport.blocked_since
-        if blocked and now - blocked > self._lag_timeout:
-            raise TooSlow()
-        if blocked:
+        if self.transport.is_blocked:
+            if now - self.transport.blocked_since > self._lag_timeout:
+                raise TooSlow()
             self.session.hear()  # a ping would wait behind the backlog
         for action in self.session.tick(now):
             self._act(action)

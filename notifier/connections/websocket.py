@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from notifier.connections.states import CONNECTION, ConnectionState, ConnectionTrigger, next_state
 from notifier.connections.transport import Transport
 from notifier.errors import Disconnect, TooSlow, UnexpectedFault
 from notifier.protocol import websocket
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 CLOSING_TIME = 5.0  # seconds that a peer has for its half of the closing handshake
 _LONGEST_NAP = 60.0  # seconds between two ticks, well within a turn of the timer wheel
+_OPEN, _CLOSING = ConnectionState.OPEN, ConnectionState.CLOSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +33,20 @@ class Connection:
 
     framing: ClassVar[Framing] = WEBSOCKET
 
-    __slots__ = ("_closing_by", "_decoder", "_hooks", "_max_message", "_tick_at", "transport")
+    __slots__ = ("_decoder", "_hooks", "_max_message", "_tick_at", "state", "transport")
 
     def __init__(self, transport: Transport, hooks: Hooks, max_message: int) -> None:
+        self.state = _OPEN
         self.transport = transport
         self._hooks = hooks
         self._max_message = max_message
         self._decoder: Decoder | None = None
-        self._closing_by = 0.0  # Unix seconds; 0: open
-        self._tick_at = 0.0  # Unix seconds
+        self._tick_at = 0.0  # Unix seconds: when `tick` is due
 
     @property
     def is_open(self) -> bool:
         """Whether neither side has begun to close."""
-        return not self._closing_by
+        return self.state is _OPEN
 
     def start(self, early: bytes) -> None:
         """Begin to read; `early` are bytes that came with the handshake."""
@@ -71,8 +73,9 @@ class Connection:
         """Do what is due at `now`, in Unix seconds."""
         if now < self._tick_at:
             return  # this tick was scheduled before an earlier one was
-        if self._closing_by:
-            self._abort()
+        if self.state is _CLOSING:
+            self.abort()
+        if not self.is_open:
             return
         try:
             self._tick(now)
@@ -82,25 +85,16 @@ class Connection:
             # One connection's fault must not keep the others from their tick.
             logger.exception("A connection failed")
             self.close(UnexpectedFault())
-        else:
+        if self.is_open:
             self._schedule(self._next_tick())
-
-    def _schedule(self, due: float) -> None:
-        self._tick_at = min(due, time.time() + _LONGEST_NAP)
-        self._hooks.schedule(self, self._tick_at)
 
     def on_bytes(self, data: bytes) -> None:
         """Take bytes of the client."""
-        if self._closing_by:
+        if not self.is_open:
             return
         try:
-            decoder = self._decoder or Decoder(self._max_message)
             self._note_activity()
-            for event in decoder.feed(data):
-                self._handle(event)
-                if self._closing_by:
-                    return
-            self._decoder = None if decoder.at_rest else decoder
+            self._decode(data)
         except Disconnect as disconnect:
             self.close(disconnect)
         except Exception:
@@ -114,14 +108,34 @@ class Connection:
 
     def on_end(self) -> None:
         """Note that the client has gone; the transport is closed."""
-        if not self._closing_by:
-            self._closing_by = 1.0
+        was_open = self.is_open
+        if not self._move(ConnectionTrigger.END):
+            return
+        if was_open:
             self._stop()
         self._hooks.closed(self)
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Close the transport without another word."""
         self.transport.abort()
-        self._hooks.closed(self)
+        self.on_end()
+
+    def _move(self, trigger: ConnectionTrigger) -> bool:
+        """Change the state; return whether the trigger counts in the present one."""
+        before, self.state = self.state, next_state(CONNECTION, self.state, trigger)
+        return self.state is not before
+
+    def _schedule(self, due: float) -> None:
+        self._tick_at = min(due, time.time() + _LONGEST_NAP)
+        self._hooks.schedule(self, self._tick_at)
+
+    def _decode(self, data: bytes) -> None:
+        decoder = self._decoder or Decoder(self._max_message)
+        for event in decoder.feed(data):
+            self._handle(event)
+            if not self.is_open:
+                return
+        self._decoder = None if decoder.at_rest else decoder
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -133,16 +147,15 @@ class Connection:
                 self._close(websocket.encode_close(code))
 
     def _close(self, frame: bytes) -> None:
-        if self._closing_by:
+        if not self._move(ConnectionTrigger.CLOSE):
             return
-        self._closing_by = time.time() + CLOSING_TIME
         self._decoder = None
         self._stop()
         if self.transport.write(frame):
             self.transport.finish()
-            self._schedule(self._closing_by)
+            self._schedule(time.time() + CLOSING_TIME)
         else:
-            self._abort()  # the client does not read: a close frame would not reach it
+            self.abort()  # the client does not read: a close frame would not reach it
 
     def _stop(self) -> None:
         """Note that nothing is sent any more but the close frame."""

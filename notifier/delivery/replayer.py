@@ -240,14 +240,14 @@ class Replayer:
         entries = self._mutes.apply(connection, step.entries)
         for chunk in _chunks(entries, connection.framing, encode):
             data = b"".join(frame for frame, _, _ in chunk)
-            taken = not connection.transport.blocked_since and connection.deliver(data)
+            taken = not connection.transport.is_blocked and connection.deliver(data)
             if not taken:
                 catch_up.drop()  # `on_drained` comes back
                 return
             metrics.REPLAYED.inc(len(chunk))
             for _, name, entry in chunk:
                 catch_up.sent(name, entry)
-        if connection.transport.blocked_since:
+        if connection.transport.is_blocked:
             catch_up.drop()  # it goes live when there is room for what is said then
             return
         if not step.complete or not self._hears_all(connection):
@@ -277,7 +277,7 @@ class Replayer:
         return (
             connection.is_open
             and connection.catch_up is not None
-            and not connection.transport.blocked_since
+            and not connection.transport.is_blocked
             and self._hears_all(connection)
         )
 

@@ -23,7 +23,7 @@ SEEN = Cursor(1000, 0)
 class Line:
     """A transport that remembers what it was to write, and calls back for it."""
 
-    blocked_since = 0.0
+    is_blocked = False
     is_open = True
 
     def __init__(self, written: Callable[[], None]) -> None:

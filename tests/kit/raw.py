@@ -1,11 +1,12 @@
 """A WebSocket peer on a bare socket: it sends any bytes, and reads frames as RFC 6455 section 5.2 draws them."""
 
 import http.client
+import io
 import json
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from tests.kit.waiting import DEADLINE
 
@@ -79,6 +80,35 @@ def text(**members: object) -> bytes:
     return frame(TEXT, json.dumps(members).encode())
 
 
+def frames_in(data: bytes) -> list[Frame]:
+    """Return the frames of a service in bytes that end with a whole frame."""
+    frames, rest = [], io.BytesIO(data)
+    while rest.tell() < len(data):
+        frames.append(read_frame(rest))
+    return frames
+
+
+def read_frame(file: BinaryIO) -> Frame:
+    """Return the next frame of a service.
+
+    Raises:
+        EOFError: the service has closed.
+    """
+    first, second = _exactly(file, 2)
+    assert not second & 0x80, "a service must not mask (section 5.1)"
+    size = second & 0x7F
+    if size > 125:
+        size = int.from_bytes(_exactly(file, 2 if size == 126 else 8), "big")
+    return Frame(first & 0x0F, _exactly(file, size), bool(first & 0x80), first >> 4 & 0x07)
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise EOFError(f"The service closed; {size} bytes were wanted, {len(data)} came.")
+    return data
+
+
 def reset(sock: socket.socket) -> None:
     """Close a socket with a TCP reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -126,12 +156,7 @@ class Peer:
         Raises:
             EOFError: the service has closed.
         """
-        first, second = self._exactly(2)
-        assert not second & 0x80, "a service must not mask (section 5.1)"
-        size = second & 0x7F
-        if size > 125:
-            size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
-        return Frame(first & 0x0F, self._exactly(size), bool(first & 0x80), first >> 4 & 0x07)
+        return read_frame(self._file)
 
     def read_json(self) -> dict[str, Any]:
         """Return the next text message; pings before it are answered."""
@@ -156,9 +181,3 @@ class Peer:
         """Vanish with a TCP reset."""
         self._file.close()
         reset(self._socket)
-
-    def _exactly(self, size: int) -> bytes:
-        data = self._file.read(size)
-        if len(data) < size:
-            raise EOFError(f"The service closed; {size} bytes were wanted, {len(data)} came.")
-        return data
