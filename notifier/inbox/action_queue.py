@@ -1,4 +1,4 @@
-"""The clerk: does with inboxes what connections ask for, and notes what their clients have."""
+"""The action queue: runs inbox actions and acknowledgements that arrive on connections."""
 
 import itertools
 import logging
@@ -15,32 +15,32 @@ from notifier.protocol.session import Acknowledge, Marking
 
 logger = logging.getLogger(__name__)
 
-_WORKERS = 4  # threads; a user always goes to the same, so that what they do is done in order
-_MOST_WAITING = 10_000
-_ACKS = 200  # users at once
+_WORKERS = 4  # threads; all actions of a user go to the same one, which keeps their order
+_MOST_WAITING = 10_000  # actions per thread
+_ACKS = 200  # users per request to Redis
 
 
 class ActionQueue:
-    """Some threads, so that nobody waits for somebody else's Redis."""
+    """Several threads, so that a slow action delays only a part of the users."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._workers = [_Worker(inbox) for _ in range(_WORKERS)]
 
     def start(self) -> None:
-        """Begin, in threads of its own."""
+        """Start the threads."""
         for worker in self._workers:
             Loop("action queue", worker.step).start()
 
     def put(self, connection: StreamConnection, marking: Marking) -> None:
-        """Do something with an inbox, and answer the connection.
+        """Carry out an action in a thread, and send the connection the result.
 
         Raises:
-            Overloaded: too much waits already.
+            Overloaded: too many actions are waiting.
         """
         self._worker(connection).put(connection, marking)
 
     def acknowledge(self, connection: StreamConnection, ack: Acknowledge) -> None:
-        """Note what the client of a connection has."""
+        """Record in a thread what the client of a connection has received."""
         self._worker(connection).acknowledge(_user(connection), ack)
 
     def _worker(self, connection: StreamConnection) -> "_Worker":
@@ -48,6 +48,8 @@ class ActionQueue:
 
 
 class _Worker:
+    """The queue of one thread, and its step."""
+
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._queue: deque[tuple[StreamConnection, Marking]] = deque()
@@ -56,7 +58,7 @@ class _Worker:
 
     def put(self, connection: StreamConnection, marking: Marking) -> None:
         if len(self._queue) >= _MOST_WAITING:
-            raise Overloaded("too much is being done with inboxes")
+            raise Overloaded("too many inbox actions are waiting")
         self._queue.append((connection, marking))
         self._filled.set()
 
@@ -72,19 +74,19 @@ class _Worker:
         try:
             while self._queue:
                 _act(self._inbox, *self._queue.popleft())
-            self._note()
+            self._record_acks()
         finally:
-            if self._queue or self._acks:  # a failure must not hold up what waits behind it
+            if self._queue or self._acks:  # a failure must not delay what is queued behind it
                 self._filled.set()
 
-    def _note(self) -> None:
-        """Note what clients have. It is lost where Redis is out of reach: their next ack says it again, too."""
+    def _record_acks(self) -> None:
+        """Record acknowledgements. Those that fail with Redis are dropped: the next ack of a client includes them."""
         while self._acks:
             users = list(itertools.islice(self._acks, _ACKS))
             try:
                 self._inbox.acknowledge({user: self._acks.pop(user) for user in users})
             except BrokerUnavailable as error:
-                logger.warning("Receipts are not noted: %s", error.detail)
+                logger.warning("Acknowledgements were not recorded: %s", error.detail)
 
 
 def _act(inbox: Inbox, connection: StreamConnection, marking: Marking) -> None:
@@ -96,7 +98,7 @@ def _act(inbox: Inbox, connection: StreamConnection, marking: Marking) -> None:
     except Problem as problem:
         frame = frames.error(problem, marking.ref)
     except Exception:
-        logger.exception("An action on an inbox failed")
+        logger.exception("An inbox action failed")
         frame = frames.error(InternalError(), marking.ref)
     if not connection.is_open:
         return

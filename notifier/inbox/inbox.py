@@ -113,7 +113,7 @@ class Inbox:
         """
         names = names_of(types, topics)
         view = self.view(user)
-        lifted = view.muted_until({n: t for n, t in view.state.mutes.items() if n in names})
+        lifted = view.unmuted_by({n: t for n, t in view.state.mutes.items() if n in names})
         if lifted:
             command = self._mark(user, "read", Target(), lifted)
             _, _, before, after = require(self._store.carry_out([command])[0])

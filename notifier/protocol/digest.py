@@ -1,7 +1,7 @@
-"""Digests: which items a shared channel has for the inboxes of all who hear it, without their bodies.
+"""Digests: the items of a shared channel, without their bodies.
 
-A digest follows the log: entries add items, a recall or another entry with the same collapse key takes one away, and
-so does time. It says the same whoever asks, so one serves all users of a worker.
+A digest follows the log of the channel: an entry adds an item; a recall, another entry with the same collapse key, or
+time removes one. It does not depend on the user, so a worker needs one digest per channel.
 """
 
 from bisect import bisect_right
@@ -12,13 +12,13 @@ from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import NOTIFICATION, REMOVED
 
-_END = Cursor(1 << 63, 0)  # behind everything
+_END = Cursor(1 << 63, 0)  # after every entry
 
 
 class Item(NamedTuple):
-    """One item: the channel and the entry there, a cursor as text and as one number, and the notification's id.
+    """One item: its channel, its entry there (the cursor as text, `rank` as a number), and the notification's id.
 
-    `expires` is in Unix ms, 0 for never; a copy is on other channels, too.
+    `expires` is in Unix ms, 0 for never. `is_copy`: the notification was published to other channels too.
     """
 
     channel: str
@@ -31,12 +31,12 @@ class Item(NamedTuple):
 
     @property
     def cursor(self) -> Cursor:
-        """Its place in time."""
+        """The entry as a cursor."""
         return cursor.parse(self.entry)
 
 
 class Row(NamedTuple):
-    """One entry of the log, without its body. `id` is that of its notification, taken away if it is a recall."""
+    """One entry of the log, without its body. `id` is its notification, or the one that it recalls."""
 
     entry: bytes
     kind: bytes
@@ -50,7 +50,7 @@ class Row(NamedTuple):
 class Digest:
     """The items of one channel, in order.
 
-    `last` is the entry up to which it has followed the log, `ends` when that goes as a whole, in Unix ms, 0 for never.
+    `last` is the last entry of the log that was read. `ends` is when the whole log expires (Unix ms, 0 for never).
     """
 
     def __init__(self, channel: str) -> None:
@@ -58,7 +58,7 @@ class Digest:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Forget everything, and begin again with the first entry of the log."""
         self.last = BEGINNING
         self.ends = 0
         self.items: dict[str, Item] = {}  # by the notification's id
@@ -66,44 +66,44 @@ class Digest:
         self._by_entry: dict[str, Item] = {}
         self._by_key: dict[bytes, str] = {}  # collapse key -> id
         self._keys: dict[str, bytes] = {}  # id -> collapse key
-        self._next_expiry: int | None = 0  # None: it has to be looked for
+        self._next_expiry: int | None = 0  # None: it must be determined
         self._sorted: list[Item] | None = None
         self._ranks: list[int] = []
 
     def follow(self, first: bytes, rows: Iterable[Row]) -> None:
-        """Take what the log had after `last`, and that it now begins with the entry `first`; empty: it has none."""
+        """Take the entries after `last`. The log now begins with the entry `first`, empty if there is none."""
         for row in rows:
             place = cursor.parse(row.entry)
-            if place > self.last:  # another reader may have brought it
+            if place > self.last:  # else another reader has brought it already
                 self._take(row, place)
                 self.last = place
         self._drop_before(cursor.parse(first) if first else _END)
 
     def pass_time(self, now: int) -> None:
-        """Let items go that have expired. `now` is in Unix ms."""
+        """Remove the items that have expired. `now` is in Unix ms."""
         if 0 < self.next_expiry <= now:
             for item in [item for item in self.items.values() if 0 < item.expires <= now]:
                 self._drop(item.id)
 
     @property
     def next_expiry(self) -> int:
-        """When the next item expires at the earliest, in Unix ms; 0: none does."""
+        """When the next item expires, in Unix ms; 0: none expires."""
         if self._next_expiry is None:
             self._next_expiry = min((item.expires for item in self.items.values() if item.expires), default=0)
         return self._next_expiry
 
     def behind(self, rank: int) -> int:
-        """Return how many items come after a place."""
+        """Return how many items have a higher rank."""
         self._sort()
         return len(self._ranks) - bisect_right(self._ranks, rank)
 
     def between(self, after: int, up_to: int) -> list[Item]:
-        """Return the items after one place and not after another."""
+        """Return the items with ranks above `after`, up to and including `up_to`."""
         items = self._sort()
         return items[bisect_right(self._ranks, after) : bisect_right(self._ranks, up_to)]
 
     def at(self, entry: str) -> Item | None:
-        """Return the item of an entry, if it is one."""
+        """Return the item of an entry, or None if the entry is no item (any more)."""
         return self._by_entry.get(entry)
 
     def _take(self, row: Row, place: Cursor) -> None:
@@ -144,7 +144,7 @@ class Digest:
                 self._next_expiry = None
 
     def _sort(self) -> list[Item]:
-        """Return the items as a list, with their ranks beside it. Both are in order: a dict keeps it."""
+        """Return the items as a list, and keep their ranks beside it. A dict keeps its order, so both are sorted."""
         if self._sorted is None:
             self._sorted = list(self.items.values())
             self._ranks = [item.rank for item in self._sorted]

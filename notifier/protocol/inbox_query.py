@@ -1,4 +1,4 @@
-"""Queries of the inbox: which items a request for a list asks for."""
+"""Queries of the inbox: which items a request for a list wants."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,20 +14,21 @@ from notifier.protocol.inbox_view import Flags
 from notifier.protocol.notification import SEVERITIES
 
 STATUSES = ("all", "unread", "archived")
-ANY = "any"  # what is archived, too; no request can ask for it
+ANY = "any"  # archived items too; used by exports, not available to requests
 MAX_LIMIT = 100
 _DEFAULT_LIMIT = 20
+_WRONG_PLACE = "before must be the `next` of the previous page."
 
 
 class Place(NamedTuple):
-    """A place in a list: it goes on with what comes before this item."""
+    """A place in a list: the next page begins with the item before this one."""
 
     cursor: Cursor
     channel: str
 
     @property
     def key(self) -> tuple[int, str]:
-        """By what a list is sorted, the highest first."""
+        """The sort key of a list, the highest first."""
         return self.cursor.rank, self.channel
 
     def __str__(self) -> str:
@@ -35,7 +36,7 @@ class Place(NamedTuple):
 
 
 class Query(NamedTuple):
-    """Which items a list has. Where nothing is named, all of them are wanted."""
+    """Which items a list contains. An empty set of types, topics or severities means any."""
 
     status: str = "all"
     limit: int = _DEFAULT_LIMIT
@@ -46,22 +47,22 @@ class Query(NamedTuple):
 
     @property
     def needs_bodies(self) -> bool:
-        """Whether only the notification itself tells if it is wanted."""
+        """Whether notifications have to be read to decide if they are wanted."""
         return bool(self.types or self.severities)
 
     def wants_channel(self, channel: str) -> bool:
-        """Tell whether items of a channel may be wanted."""
+        """Return whether items of a channel may be wanted."""
         return not self.topics or channels.topic_of(channel) in self.topics
 
     def wants(self, item: Item, flags: Flags) -> bool:
-        """Tell whether an item may be wanted, whose body is not known yet."""
-        is_there = self.status == ANY or flags.archived == (self.status == "archived")
-        if not is_there or (self.status == "unread" and flags.read):
+        """Return whether an item may be wanted, as far as can be decided without its notification."""
+        is_listed = self.status == ANY or flags.archived == (self.status == "archived")
+        if not is_listed or (self.status == "unread" and flags.read):
             return False
         return self.wants_channel(item.channel) and (not self.types or item.type in self.types)
 
     def wants_body(self, body: bytes) -> bool:
-        """Tell whether a notification is wanted, which is on a channel that may be."""
+        """Return whether a notification is wanted; its channel and flags have been checked."""
         if not self.needs_bodies:
             return True
         kind = _decode_kind(body)
@@ -69,7 +70,7 @@ class Query(NamedTuple):
 
 
 def read_query(items: Iterable[tuple[str, str]]) -> Query:
-    """Return what the items of a query ask for; other items are somebody else's.
+    """Return the query that a request's query string asks for; unknown names are ignored.
 
     Raises:
         BadRequest
@@ -93,13 +94,13 @@ def read_query(items: Iterable[tuple[str, str]]) -> Query:
 
 
 def read_limit(text: str, most: int) -> int:
-    """Return how long a page shall be.
+    """Return a page size.
 
     Raises:
         BadRequest
     """
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
-        raise BadRequest(f"limit: a whole number from 1 to {most}.")
+        raise BadRequest(f"limit must be a whole number from 1 to {most}.")
     return int(text)
 
 
@@ -113,7 +114,7 @@ _decode_kind = msgspec.json.Decoder(_Kind).decode
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
-        raise BadRequest(f"{name}: one of {', '.join(choices)}.")
+        raise BadRequest(f"{name} must be one of {', '.join(choices)}.")
     return value
 
 
@@ -122,7 +123,7 @@ def _place(text: str) -> Place:
     try:
         place = cursor.parse(entry)
     except ValueError:
-        raise BadRequest("before: what `next` of the page before was.") from None
+        raise BadRequest(_WRONG_PLACE) from None
     if not (channel == channels.ALL or channel.startswith(("user:", "topic:"))):
-        raise BadRequest("before: what `next` of the page before was.")
+        raise BadRequest(_WRONG_PLACE)
     return Place(place, channel)

@@ -15,27 +15,27 @@ MAX_MUTES = 100
 
 
 class Target(NamedTuple):
-    """At which items an action is aimed: those of these notifications, or all up to an entry."""
+    """The items that an action changes: those of these notifications, or all up to an entry."""
 
     ids: tuple[str, ...] = ()
     up_to: Cursor | None = None
 
 
 def read_target(body: bytes, most: int) -> Target:
-    """Return at what the body of a request is aimed, which names at most so many notifications.
+    """Return the target in the body of a request; it may name up to `most` notifications.
 
     Raises:
         MalformedJson, InvalidInboxAction
     """
-    members = read_object(body)
-    faults = unknown_fields(members, ("ids", "up_to"))
+    fields = read_object(body)
+    faults = unknown_fields(fields, ("ids", "up_to"))
     if faults:
         raise InvalidInboxAction(faults=faults)
-    return aim(members.get("ids"), members.get("up_to"), most)
+    return aim(fields.get("ids"), fields.get("up_to"), most)
 
 
 def aim(ids: Any, up_to: Any, most: int) -> Target:
-    """Return the target that these members of a request or a frame describe, exactly one of which is given.
+    """Return the target that these fields of a request or a frame describe. Exactly one of them must be given.
 
     Raises:
         InvalidInboxAction
@@ -47,16 +47,16 @@ def aim(ids: Any, up_to: Any, most: int) -> Target:
     if not isinstance(ids, list | tuple):
         raise _fault("/ids", "wrong_type", "Expected a list of ids.")
     if len(ids) > most:
-        raise _fault("/ids", "too_many", f"At most {most} at once.")
+        raise _fault("/ids", "too_many", f"At most {most} ids in one request.")
     for index, id in enumerate(ids):
-        # What cannot be an id is not one of this inbox; it only has to be text that can be sent back.
+        # Any text that can be returned as an unknown id is accepted.
         if not isinstance(id, str) or not 0 < len(id) <= 128 or not id.isprintable():
             raise _fault(f"/ids/{index}", "wrong_type", "Expected the id of a notification.")
     return Target(ids=tuple(dict.fromkeys(ids)))
 
 
 def read_cursor(value: Any, pointer: str) -> Cursor:
-    """Return the cursor that a member is.
+    """Return the cursor in a field; `pointer` is the JSON Pointer of the field.
 
     Raises:
         InvalidInboxAction
@@ -69,17 +69,17 @@ def read_cursor(value: Any, pointer: str) -> Cursor:
 
 
 def read_mutes(body: bytes) -> tuple[list[str], list[str]]:
-    """Return the types and topics that a user wants to be spared.
+    """Return the types and topics to mute from the body of a request.
 
     Raises:
         MalformedJson, InvalidInboxAction
     """
-    members = read_object(body)
-    faults = unknown_fields(members, ("types", "topics"))
-    lists = {name: members.get(name, []) for name in ("types", "topics")}
+    fields = read_object(body)
+    faults = unknown_fields(fields, ("types", "topics"))
+    lists = {name: fields.get(name, []) for name in ("types", "topics")}
     for name, values in lists.items():
         if not isinstance(values, list) or not all(map(_is_name, values)):
-            faults.append(Fault(f"/{name}", "wrong_type", "Expected a list of names, of at most 128 characters each."))
+            faults.append(Fault(f"/{name}", "wrong_type", "Expected a list of names with at most 128 characters each."))
         elif name == "topics":
             named = ((index, channels.fault_of_topic(value)) for index, value in enumerate(values))
             faults += [Fault(f"/topics/{index}", "invalid_name", fault) for index, fault in named if fault]
@@ -91,7 +91,7 @@ def read_mutes(body: bytes) -> tuple[list[str], list[str]]:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """Return the members of a JSON object.
+    """Return the fields of a JSON object.
 
     Raises:
         MalformedJson
@@ -102,9 +102,9 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise MalformedJson(str(error)) from error
 
 
-def unknown_fields(members: Iterable[str], known: tuple[str, ...]) -> list[Fault]:
-    """Return a fault for each member that is not known, but no endless list of them."""
-    unknown = [name for name in members if name not in known][:50]
+def unknown_fields(names: Iterable[str], known: tuple[str, ...]) -> list[Fault]:
+    """Return a fault for each unknown field, at most 50."""
+    unknown = [name for name in names if name not in known][:50]
     return [Fault(pointer(name), "unknown_field", f"Known are {', '.join(known)}.") for name in unknown]
 
 

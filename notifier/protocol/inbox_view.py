@@ -1,7 +1,7 @@
-"""Accounts: what a user's inbox has, what is seen, read and archived of it, and how much is not.
+"""Inbox views: the items of a user's inbox with their flags (seen, read, archived), and the counts.
 
-A flag of an item is what its mark says, all up to a place have it, unless the item is an exception from that. So a
-notification to everybody costs nobody anything until somebody does something with it alone.
+A mark is a rank: all items up to it have the flag, later ones do not, except for items listed as exceptions. So a
+notification to everybody adds nothing to the keys of any user until the user acts on that one item.
 """
 
 import heapq
@@ -15,11 +15,11 @@ from notifier.protocol.digest import Digest, Item
 from notifier.protocol.notification import rfc3339
 
 _FLAGS = "sra"  # seen, read, archived
-_MOMENT = Cursor(60_000, 0).rank  # how far apart a publication may come to its channels
+_MOMENT = Cursor(60_000, 0).rank  # the channels of one publication are appended up to a minute apart
 
 
 class Action(NamedTuple):
-    """What an action does: it sets flags, or takes them away. What is archived is read, what is read is seen."""
+    """The flags that an action sets or clears. An archived item is also read, and a read one also seen."""
 
     flags: str
     on: bool
@@ -35,7 +35,7 @@ ACTIONS = {
 
 
 class Flags(NamedTuple):
-    """What a user did with an item, and whether they have muted what it is of."""
+    """The flags of an item for a user. Muted: its type or topic was muted when it arrived."""
 
     seen: bool
     read: bool
@@ -44,17 +44,17 @@ class Flags(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many items that are not muted have not been read, and not been seen."""
+    """How many items are not read, and not seen, without muted ones."""
 
     unread: int = 0
     unseen: int = 0
 
 
-Exceptions = Mapping[tuple[str, str], frozenset[str]]  # entries by first letter of the flag, and channel
+Exceptions = Mapping[tuple[str, str], frozenset[str]]  # (first letter of the flag, channel) -> entries
 
 
 class Marks(NamedTuple):
-    """Up to which place items have each flag, and the exceptions among those of shared channels."""
+    """The marks of a user as ranks, and the exceptions among the items of shared channels."""
 
     seen: int = 0
     read: int = 0
@@ -62,17 +62,18 @@ class Marks(NamedTuple):
     exceptions: Exceptions = {}
 
     def has(self, flag: str, item: Item) -> bool:
-        """Tell whether an item of a shared channel has a flag, named by its first letter."""
+        """Return whether an item of a shared channel has a flag, named by its first letter."""
         mark = (self.seen, self.read, self.archived)[_FLAGS.index(flag)]
         return (item.rank <= mark) != (item.entry in self.exceptions.get((flag, item.channel), ()))
 
 
 class InboxState(NamedTuple):
-    """How a user's inbox stands, as Redis has it.
+    """The state of a user's inbox in Redis. Times are in Unix ms, 0 for never.
 
-    `unread`, `unseen` and `expires` (Unix ms, 0 for never) are those of the user's own channel. `topics` and `mutes`
-    have since when: the entry before the membership, and Unix ms. `disconnected_at` is when the user was last
-    disconnected, and `ends` when the log of their channel goes as a whole, in Unix ms, 0 for never.
+    `unread`, `unseen`, `expires` (of the next item) and `ends` (when the whole log expires) concern the user's own
+    channel only. `topics`: each topic with the entry after which the membership begins. `mutes`: each with the time
+    when it began. `copies`: ids of notifications that are on the user's channel and on others. `disconnected_at`: when
+    the user was last disconnected.
     """
 
     marks: Marks = Marks()
@@ -92,11 +93,11 @@ class InboxState(NamedTuple):
         return [channels.ALL, *map(channels.of_topic, self.topics)]
 
     def mutes_item(self, item: Item) -> bool:
-        """Tell whether an item was muted when it came."""
+        """Return whether an item was muted when it arrived."""
         return bool(self.mutes) and self.mutes_entry(item.channel, item.type, item.cursor.ms)
 
     def mutes_entry(self, channel: str, type: str, ms: int) -> bool:
-        """Tell whether something of a channel was muted at a time, in Unix ms."""
+        """Return whether an entry of a channel and type was muted at a time, in Unix ms."""
         if not self.mutes:
             return False
         topic = channels.topic_of(channel)
@@ -108,7 +109,7 @@ NOTHING = InboxState()
 
 
 class InboxView:
-    """A state together with the digests of its sources."""
+    """A state together with the digests of its shared channels."""
 
     def __init__(self, state: InboxState, digests: Mapping[str, Digest]) -> None:
         self.state = state
@@ -147,7 +148,7 @@ class InboxView:
 
     @property
     def expires(self) -> int:
-        """When the next item expires, in Unix ms; 0: none does."""
+        """When the next item expires, in Unix ms; 0: none expires."""
         soonest = self.state.expires
         for digest in self._digests.values():
             soonest = _earlier(soonest, digest.next_expiry)
@@ -178,32 +179,32 @@ class InboxView:
                 yield item
 
     def everywhere(self, up_to: int | None = None, after: int = -1) -> Iterator[Item]:
-        """Yield the items of shared channels in a range of places, a notification for each of its channels.
+        """Yield the items of shared channels with ranks above `after`, up to `up_to`, on each of their channels.
 
-        What is done with one is done with it on all of them: the user may leave any, and keep it by another.
+        Actions apply to all copies of a notification: if the user leaves one topic, the copy of another remains.
         """
         for name, digest in self._digests.items():
             yield from digest.between(max(after, self._joined(name)), 1 << 62 if up_to is None else up_to)
 
-    def muted_until(self, mutes: Mapping[str, int]) -> list[Item]:
-        """Return the items that are not counted because of mutes, and would be if there were only these."""
+    def unmuted_by(self, mutes: Mapping[str, int]) -> list[Item]:
+        """Return the items that are not counted now, but would be if these were the only mutes."""
         lifted = InboxView(self.state._replace(mutes=mutes), self._digests)
-        return self.find(lifted._heard() - self._heard())
+        return self.find(lifted._unmuted() - self._unmuted())
 
-    def _heard(self) -> set[str]:
-        """Return the ids of items of shared channels that are not muted, nor is their copy on the user's channel."""
-        heard = {item.id for item in self.shared() if not self.state.mutes_item(item)}
+    def _unmuted(self) -> set[str]:
+        """Return the ids of items of shared channels of which a copy is not muted, here or on the user's channel."""
+        shared = {item.id for item in self.shared() if not self.state.mutes_item(item)}
         own = (item for item in self.everywhere() if item.id in self.state.copies)
-        return heard | {item.id for item in own if not self.state.mutes_entry("", item.type, item.cursor.ms)}
+        return shared | {item.id for item in own if not self.state.mutes_entry("", item.type, item.cursor.ms)}
 
     def beyond(self, up_to: int) -> list[Item]:
-        """Return copies behind a place whose notification stands before it: a moment lies between the two."""
+        """Return copies after a rank whose first copy lies before it: channels are appended up to a minute apart."""
         near = (item for item in self.everywhere(up_to, up_to - _MOMENT) if item.is_copy)
         ids = {item.id for item in near if not self._is_elsewhere(item)}
         return [item for item in self.find(ids) if item.rank > up_to]
 
     def newest(self, before: int | None) -> Iterator[Item]:
-        """Yield the items of shared channels that are not behind a place, the newest first, each notification once."""
+        """Yield the items of shared channels up to a rank, the newest first, each notification once."""
         up_to = 1 << 62 if before is None else before
         parts = (reversed(digest.between(self._joined(name), up_to)) for name, digest in self._digests.items())
         for item in heapq.merge(*parts, key=lambda item: (item.rank, item.channel), reverse=True):
@@ -211,7 +212,7 @@ class InboxView:
                 yield item
 
     def find(self, ids: Iterable[str]) -> list[Item]:
-        """Return the items of shared channels that these notifications are, on all of them."""
+        """Return the items of these notifications on all shared channels."""
         wanted = list(dict.fromkeys(ids))
         return [
             digest.items[id]
@@ -225,7 +226,7 @@ class InboxView:
         return -1 if topic is None else self.state.topics[topic].rank
 
     def _without(self, flag: str, mark: int, name: str, digest: Digest) -> int:
-        """Return how many items of a channel lack a flag and are to be counted."""
+        """Return how many items of a channel count because they lack a flag."""
         joined = self._joined(name)
         if self.state.mutes:
             return sum(not (self._is_hidden(item) or self.state.marks.has(flag, item)) for item in self._all(name))
@@ -248,7 +249,7 @@ class InboxView:
         return muted or (item.is_copy and self._is_elsewhere(item))
 
     def _is_elsewhere(self, item: Item) -> bool:
-        """Tell whether the notification is in this inbox by another channel: the first one that is not muted."""
+        """Return whether the notification is listed by another channel: the first one that is not muted."""
         if item.id in self.state.copies:
             return True
         copies = (
@@ -265,7 +266,7 @@ def _earlier(one: int, other: int) -> int:
 
 
 def read_state(reply: list[Any]) -> InboxState:
-    """Return the state that broker/scripts/view.lua answers with."""
+    """Return the state from the reply of the `state` script."""
     if not reply:
         return NOTHING
     seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, copies, disconnected_at, ends = (
@@ -277,7 +278,7 @@ def read_state(reply: list[Any]) -> InboxState:
         int(unread),
         int(unseen),
         int(expires),
-        # In order, so that what came by several is always shown by the same one.
+        # Sorted, so that a notification of several topics is always listed by the same one.
         {name: cursor.parse(since) for name, since in sorted(_pairs(topics))},
         {name: int(since) for name, since in _pairs(mutes)},
         frozenset(id.decode() for id in copies),
@@ -287,7 +288,7 @@ def read_state(reply: list[Any]) -> InboxState:
 
 
 def read_marks(reply: list[Any]) -> Marks:
-    """Return marks as the scripts answer with them."""
+    """Return marks from the reply of a script."""
     seen, read, archived, shared = reply
     return Marks(int(seen), int(read), int(archived), _exceptions(shared))
 

@@ -1,4 +1,4 @@
-"""Digests: which items a shared channel has."""
+"""Digests: the items of a shared channel."""
 
 from notifier.protocol import cursor
 from notifier.protocol.digest import Digest, Row
@@ -33,7 +33,7 @@ def places(subject: Digest) -> list[str]:
 
 
 def test_items() -> None:
-    """Notifications of the inbox are items, with what is known of them; those of the history are none."""
+    """Notifications for the inbox are items with all their fields; those for the history are none."""
     subject = digest(row(1, "a", type="x", copy="1", expires=50), row(2, kind=b"h"), row(3, "b", seq=7))
     first, second = subject.between(-1, 1 << 62)
     assert (first.channel, first.entry, first.id, first.expires, first.type, first.is_copy) == (
@@ -49,7 +49,7 @@ def test_items() -> None:
 
 
 def test_the_same_rows_again() -> None:
-    """What another reader has brought already is taken once."""
+    """Entries that another reader has already brought are taken once."""
     rows = [row(1, "a"), row(2, "b"), row(3, "a", b"r")]
     subject = digest(*rows)
     subject.follow(entry(1), rows)
@@ -58,7 +58,7 @@ def test_the_same_rows_again() -> None:
 
 
 def test_recall() -> None:
-    """What is recalled is no item, whether it was read before or comes with its recall."""
+    """A recalled notification is no item, whether it was read before its recall or together with it."""
     subject = digest(row(1, "a"), row(2, "b"))
     subject.follow(entry(1), [row(3, "a", b"r"), row(4, "unknown", b"r"), row(5, "c"), row(6, "c", b"r")])
     assert places(subject) == ["2-0"]
@@ -66,7 +66,7 @@ def test_recall() -> None:
 
 
 def test_collapse() -> None:
-    """The last with a collapse key is the item; one that goes to the history only takes the place of it, too."""
+    """The last entry with a collapse key is the item; an entry for the history removes the item too."""
     subject = digest(row(1, key="k"), row(2, key="other"), row(3, key="k"))
     assert places(subject) == ["2-0", "3-0"]
     subject.follow(entry(1), [row(4, kind=b"h", key="k"), row(5, key="k"), row(6, "id-5-0", b"r"), row(7, key="k")])
@@ -74,7 +74,7 @@ def test_collapse() -> None:
 
 
 def test_trimmed() -> None:
-    """What has fallen out of the log is no item; nor is anything where the log has gone."""
+    """Entries that have left the log are no items; without a log there are none."""
     subject = digest(*(row(ms) for ms in range(1, 9)))
     subject.follow(entry(4), [])
     assert places(subject) == ["4-0", "5-0", "6-0", "7-0", "8-0"]
@@ -85,7 +85,7 @@ def test_trimmed() -> None:
 
 
 def test_expiry() -> None:
-    """Items go when their time comes, and it is known when that is next."""
+    """Items are removed when they expire; the time of the next expiry is known."""
     subject = digest(row(1, expires=30), row(2, expires=10), row(3), row(4, expires=20))
     seen = []
     while subject.next_expiry:
@@ -100,11 +100,11 @@ def test_expiry() -> None:
     ]
     assert places(subject) == ["3-0"]
     subject.follow(b"1-0", [row(5, "e", expires=50), row(6, expires=60), row(7, "e", b"r")])
-    assert subject.next_expiry == 60  # what was recalled does not expire any more
+    assert subject.next_expiry == 60  # a recalled item no longer expires
 
 
 def test_ranges() -> None:
-    """Items are counted behind a place, and found between two."""
+    """Items are counted after a rank, and found between two ranks."""
     subject = digest(*(row(5, seq=seq) for seq in range(3)), row(6))
     rank = cursor.parse("5-1").rank
     assert subject.behind(rank) == 2
@@ -116,7 +116,7 @@ def test_ranges() -> None:
 
 
 def test_reset() -> None:
-    """A digest that begins anew knows nothing."""
+    """A digest is empty after a reset."""
     subject = digest(row(1, copy="1", key="k", expires=9))
     subject.reset()
     assert (places(subject), subject.copies, subject.next_expiry, subject.behind(-1)) == ([], set(), 0, 0)

@@ -1,4 +1,4 @@
-"""Queries of the inbox: what is read, what is rejected, and which items match."""
+"""Queries of the inbox: which are accepted, which are rejected, and which items match."""
 
 import pytest
 from hypothesis import given
@@ -15,11 +15,11 @@ ID = "019a0000-0000-7000-8000-000000000000"
 
 class TestQuery:
     def test_nothing(self) -> None:
-        """Who asks for nothing in particular gets the first twenty that are not archived."""
+        """The default query lists the first twenty items that are not archived."""
         assert read_query([]) == Query("all", 20, None, frozenset(), frozenset(), frozenset())
 
     def test_everything(self) -> None:
-        """Each parameter is read; types, topics and severities may be repeated; others are somebody else's."""
+        """Each parameter is read; types, topics and severities may be repeated; unknown names are ignored."""
         items = [("status", "unread"), ("limit", "7"), ("before", "5-1~topic:a~b"), ("type", "x"), ("type", "y")]
         items += [("topic", "a"), ("severity", "error"), ("severity", "info"), ("utm", "z")]
         assert read_query(items) == Query(
@@ -44,22 +44,22 @@ class TestQuery:
         ],
     )
     def test_wrong(self, item: tuple[str, str]) -> None:
-        """A wrong parameter is refused, and named."""
+        """A wrong parameter is rejected, and the error names it."""
         with pytest.raises(BadRequest, match=item[0]):
             read_query([item])
 
     def test_limits(self) -> None:
-        """From 1 to 100 at once."""
+        """A page has 1 to 100 items."""
         assert [read_query([("limit", text)]).limit for text in ("1", "100", "007")] == [1, 100, 7]
 
     @given(st.builds(Cursor, st.integers(0, 10**16 - 1), st.integers(0, 10**19 - 1)), st.text(max_size=9))
     def test_next_comes_back(self, place: Cursor, name: str) -> None:
-        """What a page says comes next is what the next one is asked for, whatever the channel's name is."""
+        """The `next` of a page is accepted as `before`, whatever the channel's name is."""
         for channel in ("all", f"user:{name}", f"topic:{name}"):
             assert read_query([("before", str(Place(place, channel)))]).before == Place(place, channel)
 
     def test_wants(self) -> None:
-        """Items are wanted by what was done with them, their topic and their type."""
+        """Items match by flags, topic and type."""
         item = Item("topic:a", "1-0", 2048, ID, type="x")
         new, read, archived = Flags(True, False, False), Flags(True, True, False), Flags(True, True, True)
         assert [Query("all").wants(item, flags) for flags in (new, read, archived)] == [True, True, False]
@@ -71,7 +71,7 @@ class TestQuery:
         assert not Query(topics=frozenset("a")).wants_channel("user:a")
 
     def test_wants_body(self) -> None:
-        """What is not known before its body is read is told from that; what names no type has none."""
+        """Type and severity are also read from the body; a body without a type matches no type."""
         body = b'{"id":"x","type":"x","title":"t","severity":"error","data":{"type":"y"}}'
         assert Query().wants_body(b"")
         assert Query(types=frozenset("x"), severities=frozenset(["error"])).wants_body(body)

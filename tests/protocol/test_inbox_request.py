@@ -1,4 +1,4 @@
-"""Requests to the inbox: what is read, and what is rejected with which fault."""
+"""Requests to the inbox: which are accepted, and which are rejected with which fault."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ def target(most: int = 3, **members: Any) -> Target:
 
 
 def fault(body: object, read: Any = None) -> tuple[str, str]:
-    """Return pointer and code of the only fault of a body."""
+    """Return the pointer and the code of the only fault of a body."""
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(InvalidInboxAction) as caught:
         (read or (lambda body: read_target(body, 3)))(text)
@@ -27,12 +27,12 @@ def fault(body: object, read: Any = None) -> tuple[str, str]:
 
 class TestTarget:
     def test_ids(self) -> None:
-        """Notifications are named by their ids, each once, in order; none is none."""
+        """A target may name notifications by id; duplicates are dropped, the order is kept, and it may be empty."""
         assert target(ids=["b", "a", "b"]) == Target(("b", "a"))
         assert target(ids=[]) == Target()
 
     def test_up_to(self) -> None:
-        """Or all up to a cursor."""
+        """A target may be all items up to a cursor."""
         assert target(up_to="5-1") == Target(up_to=Cursor(5, 1))
         assert target(up_to="5-1", ids=None) == Target(up_to=Cursor(5, 1))
 
@@ -64,19 +64,19 @@ class TestTarget:
         ],
     )
     def test_wrong(self, body: object, expected: tuple[str, str]) -> None:
-        """What is wrong is pointed at."""
+        """A fault has a pointer to the wrong field."""
         assert fault(body) == expected
 
     @pytest.mark.parametrize(
         "body", [b"", b"[]", b"{", b"null", b'{"ids":["\\ud800"]}', b'{"ids":["\xff"]}', b"[" * 9999]
     )
     def test_no_json(self, body: bytes) -> None:
-        """A body that is no JSON object is no action."""
+        """A body that is no JSON object is rejected."""
         with pytest.raises(MalformedJson):
             read_target(body, 3)
 
     def test_most(self) -> None:
-        """As many as the bound are taken."""
+        """The greatest number of ids is accepted, one more is rejected."""
         assert len(target(3, ids=["a", "b", "c"]).ids) == 3
 
 
@@ -86,12 +86,12 @@ def mutes(**members: Any) -> tuple[list[str], list[str]]:
 
 class TestMutes:
     def test_lists(self) -> None:
-        """Types and topics are read, each once; what is not named is not muted."""
+        """Types and topics are read without duplicates; both are optional."""
         assert mutes(types=["a", "b c", "a"], topics=["t"]) == (["a", "b c"], ["t"])
         assert mutes() == mutes(types=[]) == ([], [])
 
     def test_most(self) -> None:
-        """A hundred together."""
+        """At most a hundred types and topics are accepted together."""
         types, topics = mutes(
             types=[f"a{number}" for number in range(60)], topics=[f"b{number}" for number in range(40)]
         )
@@ -112,7 +112,7 @@ class TestMutes:
         ],
     )
     def test_wrong(self, body: object, expected: tuple[str, str]) -> None:
-        """What is wrong is pointed at."""
+        """A fault has a pointer to the wrong field."""
         assert fault(body, read_mutes) == expected
 
 
@@ -128,7 +128,7 @@ NAMES = st.sampled_from(["ids", "up_to", "types", "topics", "x"])
     st.dictionaries(NAMES, JSON, max_size=3).map(lambda members: json.dumps(members).encode()) | st.binary(max_size=20)
 )
 def test_any_body(body: bytes) -> None:
-    """Whatever comes is read, or refused as a documented problem."""
+    """Any body is either accepted, or rejected with a documented problem."""
     for read in (lambda: read_target(body, 3), lambda: read_mutes(body)):
         try:
             read()

@@ -1,4 +1,4 @@
-"""Accounts: counts and flags, against a model that looks at every item."""
+"""Inbox views: counts and flags, compared with a model that looks at every item."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ def digest(name: str, *rows: Any, first: bytes = b"0-1") -> Digest:
 
 
 def view(state: InboxState = NOTHING, **logs: list[Any]) -> InboxView:
-    """Return the view of who is a member of `a` and `b`, with logs of `all` and of topics."""
+    """Return the view of a member of topics `a` and `b`, with logs of `all` and of topics."""
     names = {("all" if name == "all" else f"topic:{name}"): rows for name, rows in logs.items()}
     return InboxView(state, {name: digest(name, *rows) for name, rows in names.items()})
 
@@ -38,7 +38,7 @@ def ranked(ms: int, seq: int = 0) -> int:
 
 
 def test_sources() -> None:
-    """An inbox has what goes to everybody, and to the topics of its user, and nothing else."""
+    """An inbox has items of `all` and of its user's topics, and no others."""
     subject = view(member(unread=1, unseen=2), all=[row(1, "x")], a=[row(2, "y")], c=[row(3, "z")])
     assert [item.id for item in subject.shared()] == ["x", "y"]
     assert subject.counts == Counts(3, 4)
@@ -47,7 +47,7 @@ def test_sources() -> None:
 
 
 def test_joined() -> None:
-    """What was published before the membership is not in the inbox."""
+    """Items from before the membership are not in the inbox."""
     subject = view(InboxState(topics={"a": Cursor(5, 0)}), all=[], a=[row(4, "x"), row(5, "y"), row(5, "z", seq=1)])
     assert [item.id for item in subject.shared()] == ["z"]
     assert subject.counts == Counts(1, 1)
@@ -55,7 +55,7 @@ def test_joined() -> None:
 
 
 def test_marks_and_exceptions() -> None:
-    """All up to a mark have a flag, but for the exceptions; others have it only if they are exceptions."""
+    """Items up to a mark have its flag and later ones do not, except for exceptions."""
     exceptions = {("r", "all"): frozenset(["1-0", "9-0"]), ("s", "all"): frozenset(["8-0"])}
     marks = Marks(seen=ranked(5), read=ranked(2), exceptions=exceptions)
     subject = view(InboxState(marks), all=[row(ms) for ms in (1, 2, 3, 8, 9)])
@@ -70,14 +70,14 @@ def test_marks_and_exceptions() -> None:
 
 
 def test_exceptions_of_what_is_gone() -> None:
-    """Exceptions of items that have left their log, or of channels that are no source, count for nothing."""
+    """Exceptions are ignored if their item has left the log, or their channel is not in the inbox."""
     exceptions = {("r", "all"): frozenset(["1-0", "7-0"]), ("r", "topic:z"): frozenset(["3-0"])}
     subject = view(InboxState(Marks(read=ranked(2), exceptions=exceptions)), all=[row(2), row(3)])
     assert subject.counts.unread == 1
 
 
 def test_copies() -> None:
-    """A notification on several channels counts once, and has the flags that all of them have."""
+    """A notification on several channels counts once, with the same flags on all of them."""
     copy = {"copy": "1"}
     logs = {"all": [row(1, "x", **copy)], "a": [row(2, "x", **copy), row(3, "y", **copy)], "b": [row(4, "y", **copy)]}
     subject = view(member(), **logs)
@@ -90,7 +90,7 @@ def test_copies() -> None:
 
 
 def test_a_twin_that_was_there_before_the_membership() -> None:
-    """The one that does not belong to the inbox hides nothing."""
+    """A copy on a channel that is not in the inbox hides no other copy."""
     state = InboxState(topics={"a": Cursor(1, 0), "b": BEGINNING})
     subject = view(state, all=[], a=[row(1, "x", copy="1")], b=[row(2, "x", copy="1")])
     assert [item.channel for item in subject.shared()] == ["topic:b"]
@@ -107,7 +107,7 @@ def test_a_twin_that_was_there_before_the_membership() -> None:
     ],
 )
 def test_mutes(mutes: dict[str, int], muted: list[str]) -> None:
-    """What came after its type or topic was muted is read and not counted."""
+    """Items that arrived after their type or topic was muted are read and not counted."""
     rows = [row(ms, type="t") for ms in (2, 3)]
     subject = view(InboxState(topics={"a": BEGINNING}, mutes=mutes), all=rows, a=[row(4, type="t")])
     assert [item.entry for item in subject.shared() if subject.flags(item).muted] == muted
@@ -116,7 +116,7 @@ def test_mutes(mutes: dict[str, int], muted: list[str]) -> None:
 
 
 def test_expires() -> None:
-    """It is known when the next item expires, of all channels."""
+    """The next expiry is the earliest one of all channels."""
     assert view(all=[row(1)]).expires == 0
     assert view(InboxState(expires=50), all=[row(1, expires=60)]).expires == 50
     assert view(InboxState(expires=50), all=[row(1, expires=40)]).expires == 40
@@ -124,14 +124,14 @@ def test_expires() -> None:
 
 
 def test_newest() -> None:
-    """The newest come first; entries of one place are in the order of their channels' names, backwards."""
+    """The newest items come first; those of equal rank are in reverse order of their channels' names."""
     subject = view(member(), all=[row(1, "1"), row(5, "5")], a=[row(3, "3"), row(5, "5a")], b=[row(5, "5b")])
     assert [item.id for item in subject.newest(None)] == ["5b", "5a", "5", "3", "1"]
     assert [item.id for item in subject.newest(ranked(3))] == ["3", "1"]
 
 
 def test_read_standing() -> None:
-    """A state is read from what the script answers; nothing is kept of who has nothing."""
+    """A state is read from the reply of the script; an empty reply is the empty state."""
     assert read_state([]) == NOTHING
     reply = [b"1", b"2", b"3", b"4", 5, 6, b"7", [b"r 1-0 topic:a b", b"r 2-0 all", b"r 3-0 all"]]
     reply += [[b"orders", b"9-1"], [b"type:a:b", b"8"], [b"id"], b"10", 11]
@@ -152,7 +152,7 @@ def test_read_standing() -> None:
 
 
 class Post(NamedTuple):
-    """What a publisher does in the property test."""
+    """An action of a publisher in the property test."""
 
     channels: frozenset[str]
     retain: bytes
@@ -190,7 +190,7 @@ STANDINGS = st.builds(
 
 
 class Log:
-    """A model of a shared channel: every entry that its log still has, and the rows that a reader is given."""
+    """A model of a shared channel: every entry that its log still has, and the rows that a reader gets."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -221,7 +221,7 @@ class Log:
 def test_counts_as_a_naive_model(
     events: list[Post | int], state: InboxState, most: int, now: int, looks: list[int]
 ) -> None:
-    """Whatever was published, recalled, replaced, trimmed, expired, muted and marked: each item is counted once."""
+    """Each item counts once, whatever was published, recalled, replaced, trimmed, expired, muted and marked."""
     logs = {name: Log(most) for name in NAMES}
     digests = {name: Digest(name) for name in NAMES}
     expires: dict[str, int] = {}
@@ -238,7 +238,7 @@ def test_counts_as_a_naive_model(
             seq += 1
             for name in places.get(f"n{event}", ()):
                 logs[name].recall(Cursor(ms, seq), f"n{event}")
-        if number in looks:  # a reader that comes in between
+        if number in looks:  # another reader reads in between
             for name, log in logs.items():
                 digests[name].follow(log.first, log.rows)
                 digests[name].pass_time(min(now, ms))
@@ -279,12 +279,12 @@ def test_counts_as_a_naive_model(
 
 
 def _own(state: InboxState, places: dict[str, frozenset[str]]) -> set[str]:
-    """Return which notifications are on the user's own channel, too; they went to several, then."""
+    """Return the notifications that are also on the user's own channel; they were published to several."""
     return {id for id in state.copies if len(places.get(id, ())) > 1}
 
 
 def test_ranks_tell_places_apart() -> None:
-    """Places of a millisecond are told apart, in order, as far as a float holds them."""
+    """Ranks within a millisecond are distinct and in order, as far as a float can represent them."""
     ranks = [cursor.parse(entry(4_000_000_000_000, seq)).rank for seq in range(2048)]
     assert ranks == sorted(set(ranks))
     assert float(ranks[-1]) == ranks[-1] and cursor.parse("4000000000001-0").rank > ranks[-1]
