@@ -1,4 +1,4 @@
-"""What a publisher can do wrong over HTTP, and what it is told."""
+"""Publications that are rejected over HTTP, and the problems that answer them."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ UUID4 = "26f0acc6-eb16-40f3-858a-aae7ad3768c4"
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Service]:
-    """A service with small limits, and keys that may not do everything."""
+    """A service with small limits, and API keys with restricted scopes."""
     keys = [
         {"id": "every:thing", "secret": API_KEY},
         {"id": "publisher", "secret": PUBLISHER, "scopes": ["publish"], "topics": ["orders", "project:*"]},
@@ -42,7 +42,7 @@ def strict() -> Iterator[Service]:
 
 @pytest.fixture
 def reader(service: Service, user: str) -> Iterator[Client]:
-    """A connection of the user to whom a test publishes."""
+    """A connection of the user that a test publishes to."""
     with service.client(user) as reader:
         yield reader
 
@@ -62,7 +62,7 @@ def faults(answer: Answer) -> set[tuple[str, str]]:
 
 
 def titles(reader: Client, last: str) -> list[str]:
-    """Return the titles that a reader is sent, up to the last one."""
+    """Return the titles that a reader receives, up to the given one."""
     found: list[str] = []
     while last not in found:
         found.append(reader.receive("notification")["notification"]["title"])
@@ -70,7 +70,7 @@ def titles(reader: Client, last: str) -> list[str]:
 
 
 def head(*lines: str) -> bytes:
-    """Return the head of a request to publish, as it goes over the wire."""
+    """Return the head of a publish request as bytes."""
     first = ["POST /v1/notifications HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {API_KEY}"]
     return "\r\n".join([*first, *lines, "\r\n"]).encode()
 
@@ -108,13 +108,13 @@ class TestJson:
         ],
     )
     def test_malformed(self, service: Service, body: bytes) -> None:
-        """A body that is no JSON object in UTF-8 is refused."""
+        """A body that is not a JSON object in UTF-8 is rejected."""
         assert_problem(service.publish(body), 400, "malformed_json")
 
     @pytest.mark.parametrize("space", ["", "\n"], ids=["compact", "with line breaks"])
     @pytest.mark.parametrize("left, right", [("[", "]"), ('{"a":', "}")], ids=["arrays", "objects"])
     def test_deep(self, service: Service, left: str, right: str, space: str) -> None:
-        """Data has up to 64 levels; deeper data is rejected with 422, never a fault of the service."""
+        """Data may have 64 levels. Deeper data is rejected with 422 and causes no server error."""
         for depth in (64, 65, 66, 500, 970, *range(995, 1005), 10_000):
             data = left * depth + "0" + space + right * depth
             answer = service.publish('{"to": {"users": ["alice"]}, "data": ' + data + "}")
@@ -124,7 +124,7 @@ class TestJson:
         "kind", [None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
     )
     def test_other_type(self, service: Service, kind: str | None) -> None:
-        """A body that does not say that it is JSON is refused."""
+        """A body without a JSON media type is rejected."""
         headers = {"Authorization": f"Bearer {API_KEY}"} | ({} if kind is None else {"Content-Type": kind})
         answer = service.request("POST", "/v1/notifications", note(), headers)
         assert_problem(answer, 415, "unsupported_media_type")
@@ -189,11 +189,11 @@ class TestMembers:
         ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
     )
     def test_fault(self, service: Service, body: dict[str, Any], expected: set[tuple[str, str]]) -> None:
-        """A member that breaks a rule is named by its JSON pointer, with a code."""
+        """An invalid field is named by its JSON Pointer, with a code."""
         assert faults(service.publish(body)) == expected
 
     def test_all_at_once(self, service: Service) -> None:
-        """All faults are told in one answer."""
+        """One answer lists all faults."""
         body = to(users=["", "alice", 7], all="no") | {"title": 7, "severity": "fatal", "ttl": 0, "colour": "blue"}
         assert faults(service.publish(body)) == {
             ("/to/users/0", "invalid_name"),
@@ -210,25 +210,25 @@ class TestMembers:
     )
     @pytest.mark.parametrize("kind", ["users", "topics"])
     def test_name(self, service: Service, kind: str, name: str) -> None:
-        """A name has from 1 to 128 characters, and none that is a blank, a brace or cannot be seen."""
+        """A name has 1 to 128 characters, without spaces, braces and invisible characters."""
         assert faults(service.publish(to(**{kind: ["good", name]}))) == {(f"/to/{kind}/1", "invalid_name")}
 
     @pytest.mark.parametrize("name", ["*", "project:*", "a*b"])
     def test_wildcard(self, service: Service, name: str) -> None:
-        """A topic is named in full."""
+        """A publication cannot address topics by wildcard."""
         assert faults(service.publish(to(topics=[name]))) == {("/to/topics/0", "invalid_name")}
 
     @pytest.mark.parametrize("name", ["x" * 128, "ünïcode-名前-\U0001f600", "a:b/c?d#e%20", "user:all", '"\\'])
     @pytest.mark.parametrize("kind", ["users", "topics"])
     def test_unusual_name(self, service: Service, kind: str, name: str) -> None:
-        """All other names are good, and the receipt has them as they were given."""
+        """All other names are valid, and the receipt repeats them unchanged."""
         answer = service.publish(to(**{kind: [name]}))
         assert answer.status == 201
         assert [receipt["channel"] for receipt in answer.json["channels"]] == [f"{kind[:-1]}:{name}"]
 
     @pytest.mark.parametrize("kind, most", [("users", MAX_USERS), ("topics", MAX_TOPICS)])
     def test_too_many(self, strict: Service, kind: str, most: int) -> None:
-        """A publication names at most so many users and topics."""
+        """A publication with too many users or topics is rejected."""
         names = [f"n{number}" for number in range(most + 1)]
         assert faults(strict.publish(to(**{kind: names}))) == {(f"/to/{kind}", "too_many")}
         assert len(strict.publish(to(**{kind: names[:most]})).json["channels"]) == most
@@ -252,39 +252,39 @@ class TestMembers:
         ],
     )
     def test_action_url(self, service: Service, url: str) -> None:
-        """An action URL is a path of the page's own site or an http(s) URL: it runs no script and fools nobody."""
+        """Action URLs that could run a script, or lead elsewhere than they seem to, are rejected."""
         assert faults(service.publish(note(action_url=url))) == {("/action_url", "invalid_url")}
 
     @pytest.mark.parametrize("url", ["/", "/orders/1042?a=b#c", "https://example.org/", "http://example.org"])
     def test_good_action_url(self, service: Service, url: str) -> None:
-        """Paths and http(s) URLs are taken."""
+        """Paths and http(s) URLs are accepted."""
         assert service.publish(note(action_url=url)).status == 201
 
 
 class TestSize:
     def test_announced(self, service: Service) -> None:
-        """A body that announces too much is refused."""
+        """A body whose Content-Length exceeds the limit is rejected."""
         assert_problem(service.publish(b"*" * 1_000_000), 413, "body_too_large")
 
     def test_chunked(self, service: Service) -> None:
-        """A body that turns out too large is refused."""
+        """A chunked body that grows beyond the limit is rejected."""
         chunks = (b"*" * 10_000 for _ in range(100))
         assert_problem(service.publish(chunks), 413, "body_too_large")
 
     def test_limit(self, strict: Service) -> None:
-        """A notification may be as long as the limit, in bytes, and not one byte longer."""
+        """A notification may have as many bytes as the limit allows, and not one more."""
         body = json.dumps(note()).encode()
         assert strict.publish(body.ljust(MAX_NOTIFICATION)).status == 201
         assert_problem(strict.publish(body.ljust(MAX_NOTIFICATION + 1)), 413, "body_too_large")
 
     def test_chunked_in_limit(self, strict: Service) -> None:
-        """A chunked body is taken like any other."""
+        """A chunked body within the limit is accepted."""
         body = json.dumps(note()).encode()
         assert strict.publish(body[index : index + 1] for index in range(len(body))).status == 201
 
     @pytest.mark.parametrize("chunked", [False, True])
     def test_lines(self, strict: Service, chunked: bool) -> None:
-        """Newline-delimited JSON has a limit of its own; the last answer says that it was reached."""
+        """Newline-delimited JSON has a separate limit; the last answer reports that it was reached."""
         body = json.dumps(note()).encode().ljust(99) + b"\n"
         lines = [body] * (MAX_BATCH // 100 + 1)
         answer = strict.publish(iter(lines) if chunked else b"".join(lines), {"Content-Type": NDJSON})
@@ -295,13 +295,13 @@ class TestSize:
     @pytest.mark.parametrize("size", [MAX_NOTIFICATION + 1, 2 * MAX_NOTIFICATION])
     @pytest.mark.parametrize("chunked", [False, True])
     def test_line(self, strict: Service, chunked: bool, size: int) -> None:
-        """A line that is too long fails alone, however it comes."""
+        """A line that is too long fails alone, whatever the size of the chunks."""
         lines = [json.dumps(note()).encode() + b"\n", b"*" * size + b"\n", json.dumps(note()).encode() + b"\n"]
         answer = strict.publish(iter(lines) if chunked else b"".join(lines), {"Content-Type": NDJSON})
         assert [line["status"] for line in answer.json] == [201, 413, 201]
 
     def test_very_long_line(self, service: Service) -> None:
-        """A line that is far too long fails alone too."""
+        """A line far beyond the limit also fails alone."""
         answer = service.publish([note(), b"*" * 1_000_000, note()])
         assert answer.status == 200
         assert [line["status"] for line in answer.json] == [201, 413, 201]
@@ -309,7 +309,7 @@ class TestSize:
 
 class TestCutBody:
     def test_cut(self, service: Service, user: str, reader: Client) -> None:
-        """A body that ends before its announced length is refused, though what came is valid."""
+        """A body shorter than its Content-Length is rejected, even if its beginning is valid."""
         body = json.dumps(note(user, "cut")).encode()
         answer = service.exchange(head(f"Content-Type: {JSON}", f"Content-Length: {len(body) + 1}") + body)
         assert_problem(answer, 400, "incomplete_body")
@@ -329,7 +329,7 @@ class TestCutBody:
         ],
     )
     def test_half_line(self, service: Service, user: str, reader: Client, framing: Any) -> None:
-        """The last line of a cut body is not published, though it may look whole."""
+        """The last line of a truncated body is not published, even if it looks complete."""
         lines = json.dumps(note(user, "whole")) + "\n" + json.dumps(note(user, "half"))
         header, body = framing(lines.encode())
         answer = service.exchange(head(f"Content-Type: {NDJSON}", header) + body)
@@ -342,12 +342,12 @@ class TestCutBody:
         "body", [b"", b"x\r\n{}\r\n", b"-1\r\n{}\r\n", b"2\r\n{}XX0\r\n\r\n", b"FFFFFFFFFFFFFFFFF\r\n{}"]
     )
     def test_bad_chunks(self, service: Service, body: bytes) -> None:
-        """A body that is not chunked as it says is refused."""
+        """A body with invalid chunks is rejected."""
         answer = service.exchange(head(f"Content-Type: {JSON}", "Transfer-Encoding: chunked") + body)
         assert_problem(answer, 400, "incomplete_body")
 
     def test_reset(self, service: Service, user: str, reader: Client) -> None:
-        """A publisher that vanishes in the middle of a body disturbs nobody."""
+        """A publisher that resets the connection in the middle of a body affects nobody else."""
         body = json.dumps(note(user, "cut")).encode()
         for header in (f"Content-Length: {len(body) + 1}", "Transfer-Encoding: chunked"):
             with socket.create_connection(("127.0.0.1", service.port), DEADLINE) as sock:
@@ -381,14 +381,14 @@ class TestKeys:
         ],
     )
     def test_unknown(self, service: Service, method: str, path: str, authorization: str | None) -> None:
-        """Without an API key that the service knows nothing is told, not even that the body is wrong."""
+        """Without a valid API key the answer reveals nothing, not even that the body is invalid."""
         headers = {} if authorization is None else {"Authorization": authorization}
         answer = service.request(method, path, b"{", headers)
         assert_problem(answer, 401, "invalid_api_key")
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
     def test_token_is_no_key(self, service: Service) -> None:
-        """A user's token does not publish."""
+        """A user's token is not accepted as an API key."""
         assert_problem(service.publish(note(), key=service.token("alice")), 401, "invalid_api_key")
 
     @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ class TestKeys:
         ids=str,
     )
     def test_not_granted(self, strict: Service, key: str, addresses: dict[str, Any]) -> None:
-        """A key publishes only what its scopes and topics grant."""
+        """A publication beyond the scopes and topics of its API key is rejected."""
         assert_problem(strict.publish(to(**addresses), key=key), 403, "forbidden")
 
     @pytest.mark.parametrize(
@@ -421,11 +421,11 @@ class TestKeys:
         ids=str,
     )
     def test_granted(self, strict: Service, key: str, addresses: dict[str, Any]) -> None:
-        """A key publishes what its scopes and topics grant."""
+        """A publication within the scopes and topics of its API key is accepted."""
         assert strict.publish(to(**addresses), key=key).status == 201
 
     def test_lines(self, strict: Service) -> None:
-        """A line that is not granted does not fail the others."""
+        """A line beyond the API key's topics fails alone."""
         answer = strict.publish([to(users=["alice"]), to(all=True), to(topics=["orders"])], key=PUBLISHER)
         assert [(line["status"], line.get("code")) for line in answer.json] == [
             (201, None),
@@ -437,14 +437,14 @@ class TestKeys:
         "addresses", [{"all": True}, {"topics": ["news"]}, {"topics": ["orders", "news"]}], ids=str
     )
     def test_recall_not_granted(self, strict: Service, addresses: dict[str, Any]) -> None:
-        """A key recalls only what it might have published."""
+        """An API key can recall only notifications that it could have published."""
         id = strict.publish(to(**addresses)).json["id"]
         assert_problem(strict.recall(id, CLEANER), 403, "forbidden")
         assert strict.recall(id).status == 204
 
     @pytest.mark.parametrize("key", [PUBLISHER, ANNOUNCER])
     def test_recall_without_scope(self, strict: Service, key: str) -> None:
-        """A key without the scope recalls nothing, not even its own."""
+        """An API key without the recall scope cannot recall even its own notifications."""
         id = strict.publish(note()).json["id"]
         assert_problem(strict.recall(id, key), 403, "forbidden")
         assert strict.recall(id, CLEANER).status == 204
@@ -453,7 +453,7 @@ class TestKeys:
 class TestRoutes:
     @pytest.mark.parametrize("query", ["dry_run=explain", "dry_run=explian", "x"])
     def test_query_of_lines(self, service: Service, reader: Client, user: str, query: str) -> None:
-        """Who asks what would happen with many notifications is refused: none of them is published."""
+        """A dry run of several notifications is rejected, and none of them is published."""
         headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": NDJSON}
         answer = service.request("POST", f"/v1/notifications?{query}", [note(user)], headers)
         assert_problem(answer, 400, "bad_request")
@@ -465,7 +465,7 @@ class TestRoutes:
         [("GET", "/nothing"), ("POST", "/v1/notification"), ("GET", "/v1/notifications/a/b"), ("GET", "/v1/../etc")],
     )
     def test_unknown(self, service: Service, method: str, path: str) -> None:
-        """A path that does not exist is a problem too, and named."""
+        """An unknown path is answered with a problem that names it."""
         answer = service.request(method, path)
         assert_problem(answer, 404, "not_found")
         assert answer.json["detail"].startswith("The service has no /")
@@ -483,33 +483,33 @@ class TestRoutes:
         ],
     )
     def test_wrong_method(self, service: Service, method: str, path: str, allowed: set[str]) -> None:
-        """A method that a path does not know is answered with those that it knows."""
+        """A method that a path does not support is answered with the methods that it supports."""
         answer = service.request(method, path)
         assert_problem(answer, 405, "method_not_allowed")
         assert allowed <= {name.strip() for name in answer.headers["Allow"].split(",")}
 
     @pytest.mark.parametrize("path, headers", [("/v1/echo", {}), ("/v1/stream", {"Sec-WebSocket-Key": "x" * 22})])
     def test_no_upgrade(self, service: Service, path: str, headers: dict[str, str]) -> None:
-        """A plain request is told to upgrade, where only a WebSocket will do, or was meant and lost on the way."""
+        """A request without the upgrade is answered 426 where a WebSocket is needed, or a proxy removed the upgrade."""
         answer = service.request("GET", path, headers=headers)
         assert_problem(answer, 426, "upgrade_required")
         assert answer.headers["Upgrade"].lower() == "websocket"
 
     @pytest.mark.parametrize("path", ["/v1/stream", "/v1/echo"])
     def test_upgrade_with_body(self, service: Service, path: str) -> None:
-        """A request to upgrade that has a body is refused: its bytes would be taken for frames."""
+        """An upgrade request with a body is rejected: its bytes would be read as frames."""
         assert_problem(service.request("GET", path, b"body", HANDSHAKE), 400, "bad_request")
 
     @pytest.mark.parametrize("id", [UUID7, UUID4, "x", "x" * 1000, "'; --", "%00", "*", "{}", "%F0%9F%98%80" * 4])
     @pytest.mark.parametrize("method", ["GET", "DELETE"])
     def test_unknown_notification(self, service: Service, method: str, id: str) -> None:
-        """What was never published cannot be shown or recalled."""
+        """An unknown notification can be neither shown nor recalled."""
         path = f"/v1/notifications/{id}".replace(" ", "%20")
         answer = service.request(method, path, headers={"Authorization": f"Bearer {API_KEY}"})
         assert_problem(answer, 404, "not_found")
 
     def test_recalled_twice(self, service: Service, user: str) -> None:
-        """What was recalled is gone."""
+        """A recalled notification cannot be recalled again."""
         id = service.publish(note(user)).json["id"]
         assert service.recall(id).status == 204
         assert_problem(service.recall(id), 404, "not_found")
@@ -519,17 +519,17 @@ class TestRequestId:
     @pytest.mark.parametrize("path", ["/nothing", "/healthz", "/v1/stream"])
     @pytest.mark.parametrize("id", ["abc-123", "a" * 128, "A.b:c_d"])
     def test_echoed(self, service: Service, path: str, id: str) -> None:
-        """The id that a request brings comes back."""
+        """The answer repeats the request's X-Request-Id."""
         assert service.request("GET", path, headers={"X-Request-Id": id}).headers["X-Request-Id"] == id
 
     def test_handed_off(self, service: Service) -> None:
-        """It comes back with a long poll, too, whose answer the worker writes by itself."""
+        """A long poll, whose answer the worker writes without Flask, repeats it too."""
         headers = {"Authorization": f"Bearer {service.token()}", "X-Request-Id": "abc-123"}
         assert service.request("GET", "/v1/stream", headers=headers).headers["X-Request-Id"] == "abc-123"
 
     @pytest.mark.parametrize("id", ["", "a b", "a" * 129, "\xe9", "<script>", "a,b", '"'])
     def test_replaced(self, service: Service, id: str) -> None:
-        """An id that could do harm in a log is replaced."""
+        """An id with characters that are unsafe in a log is replaced."""
         answer = service.request("GET", "/nothing", headers={"X-Request-Id": id})
         assert answer.headers["X-Request-Id"] not in ("", id)
         assert_problem(answer, 404, "not_found")
@@ -537,20 +537,20 @@ class TestRequestId:
     @pytest.mark.parametrize("body", [note(), b"{"], ids=["good", "bad"])
     @pytest.mark.parametrize("kind", [JSON, f"{JSON}; charset=utf-8", NDJSON, "text/plain"])
     def test_of_a_publication(self, service: Service, kind: str, body: Any) -> None:
-        """A publication has an id like any other request, whatever becomes of it."""
+        """Accepted and rejected publications have a request id."""
         answer = service.publish(body, {"Content-Type": kind, "X-Request-Id": "mine"})
         assert answer.headers["X-Request-Id"] == "mine"
         answer = service.publish(body, {"Content-Type": kind, "X-Request-Id": "not mine"})
         assert answer.headers["X-Request-Id"] not in (None, "", "not mine")
 
     def test_distinct(self, service: Service) -> None:
-        """Each request has an id of its own."""
+        """Two requests have different ids."""
         assert len({service.request("GET", "/healthz").headers["X-Request-Id"] for _ in range(10)}) == 10
 
 
 class TestIdempotency:
     def test_retry(self, service: Service, user: str, reader: Client) -> None:
-        """A retry is answered like the first request and publishes nothing, whichever worker it meets."""
+        """A retry returns the first answer and publishes nothing, on every worker."""
         key = {"Idempotency-Key": user}
         first = service.publish(note(user, "once"), key)
         assert first.status == 201
@@ -563,12 +563,12 @@ class TestIdempotency:
         assert titles(reader, "end") == ["once", "end"]
 
     def test_quoted(self, service: Service, user: str) -> None:
-        """A key in quotes is the same key."""
+        """An idempotency key in quotes is the same key."""
         first = service.publish(note(user), {"Idempotency-Key": user})
         assert service.publish(note(user), {"Idempotency-Key": f'"{user}"'}).json == first.json
 
     def test_other_body(self, service: Service, user: str, reader: Client) -> None:
-        """A key that was used for another body is refused, and nothing is published."""
+        """A key that was used with another body is rejected, and nothing is published."""
         key = {"Idempotency-Key": user}
         service.publish(note(user, "first"), key)
         assert_problem(service.publish(note(user, "second"), key), 422, "idempotency_mismatch")
@@ -583,32 +583,32 @@ class TestIdempotency:
 
     @pytest.mark.parametrize("filler", ["x", "{", "}", '"', "~", ":"])
     def test_valid(self, service: Service, user: str, filler: str) -> None:
-        """A key may have any printable character."""
+        """A key may have all printable ASCII characters."""
         key = {"Idempotency-Key": f"a{filler}{user}"}
         first = service.publish(note(user), key)
         assert service.publish(note(user), key).json == first.json
 
     def test_refused_first(self, service: Service, user: str) -> None:
-        """A request that was refused leaves its key free."""
+        """A rejected request does not use up its key."""
         key = {"Idempotency-Key": user}
         assert service.publish(note(user, colour="blue"), key).status == 422
         assert service.publish(note(user), key).headers["Idempotency-Replayed"] is None
 
     def test_keys_of_publishers(self, strict: Service, user: str) -> None:
-        """The keys of two publishers do not meet."""
+        """Two publishers can use the same key."""
         key = {"Idempotency-Key": user}
         first = strict.publish(note(user), key)
         second = strict.publish(note(user), key, PUBLISHER)
         assert first.json["id"] != second.json["id"]
 
     def test_keys_of_namesakes(self, strict: Service, user: str) -> None:
-        """The keys of two publishers do not meet, however their ids are spelled."""
+        """Two publishers can use the same key even if one id is a prefix of the other."""
         first = strict.publish(note(user), {"Idempotency-Key": user})
         second = strict.publish(note(user), {"Idempotency-Key": f"thing:{user}"}, NAMESAKE)
         assert first.json["id"] != second.json["id"]
 
     def test_lines(self, service: Service, user: str, reader: Client) -> None:
-        """The key of newline-delimited JSON holds for each line; a line that changed is refused alone."""
+        """The key of newline-delimited JSON applies to each line; a changed line is rejected alone."""
         key = {"Idempotency-Key": user}
         first = service.publish([note(user, "one"), note(user, "two")], key)
         retry = service.publish([note(user, "one"), note(user, "2"), note(user, "three")], key)
@@ -618,7 +618,7 @@ class TestIdempotency:
         assert titles(reader, "three") == ["one", "two", "three"]
 
     def test_line_and_request(self, service: Service, user: str) -> None:
-        """The key of a line does not meet that of a request."""
+        """A line and a request can use the same key."""
         line = service.publish([note(user)], {"Idempotency-Key": user})
         request = service.publish(note(user), {"Idempotency-Key": f"{user}:1"})
         assert request.json["id"] != line.json[0]["id"]
@@ -626,7 +626,7 @@ class TestIdempotency:
 
 class TestLines:
     def test_bad_between_good(self, service: Service, user: str, reader: Client) -> None:
-        """A bad line fails alone; the answers come in order and name the lines."""
+        """An invalid line fails alone; the answers are in order and have line numbers."""
         lines = [
             note(user, "one"),
             b"{",
@@ -651,12 +651,12 @@ class TestLines:
         assert titles(reader, "three") == ["one", "three"]
 
     def test_faults_are_named(self, service: Service) -> None:
-        """A line's faults have their pointers."""
+        """The faults of a line have JSON Pointers."""
         [line] = service.publish([note(ttl=0)]).json
         assert [fault["pointer"] for fault in line["errors"]] == ["/ttl"]
 
     def test_many(self, service: Service, user: str, reader: Client) -> None:
-        """Many lines are answered and delivered in order, good and bad."""
+        """Many lines, valid and invalid, are answered and delivered in order."""
         lines = [b"{" if number % 10 == 9 else note(user, str(number)) for number in range(1000)]
         answer = service.publish(lines)
         assert [(line["line"], line["status"]) for line in answer.json] == [
@@ -666,13 +666,13 @@ class TestLines:
 
     @pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\n"])
     def test_nothing(self, service: Service, body: bytes) -> None:
-        """No lines have no answers."""
+        """A body without lines has an empty answer."""
         answer = service.publish(body, {"Content-Type": NDJSON})
         assert (answer.status, answer.json) == (200, [])
 
     @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
     def test_line_ends(self, service: Service, user: str, end: bytes) -> None:
-        """The last line may end as it likes, and lines may end as on Windows."""
+        """The last line may lack its line break, and lines may end with CRLF."""
         line = json.dumps(note(user)).encode()
         answer = service.publish(line + b"\r\n" + line + end, {"Content-Type": NDJSON})
         assert [line["status"] for line in answer.json] == [201, 201]

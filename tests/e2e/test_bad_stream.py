@@ -1,4 +1,4 @@
-"""What a client of `/v1/stream` can do wrong, and that nobody else suffers from it."""
+"""Invalid use of `/v1/stream`, and that it does not affect other clients."""
 
 import json
 import time
@@ -18,7 +18,7 @@ FRIEND = "https://app.example"
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Service]:
-    """A service with short times and small limits, and one worker: whatever happens, happens beside the witness."""
+    """A service with short timeouts, small limits and one worker, which also serves the witness."""
     with Service(
         workers=1,
         hello_timeout=1,
@@ -38,14 +38,14 @@ def witness(strict: Service) -> Iterator[Client]:
 
 @pytest.fixture(autouse=True)
 def others_are_served(strict: Service, witness: Client) -> Iterator[None]:
-    """After each test, a connection of the same worker still hears what is published."""
+    """After each test, another connection of the same worker still receives notifications."""
     yield
     assert_alive(strict, witness)
 
 
 @pytest.fixture
 def stranger(strict: Service) -> Iterator[Client]:
-    """A connection that has not said hello."""
+    """A connection that has not sent its hello."""
     with strict.connect() as stranger:
         yield stranger
 
@@ -147,12 +147,12 @@ NO_FRAMES = [
 
 class TestHello:
     def test_late(self, stranger: Client) -> None:
-        """Who does not say hello in time is sent away with 4003."""
+        """A client that sends no hello in time is disconnected with 4003."""
         assert stranger.close_code() == 4003
 
     @pytest.mark.parametrize("message", NO_FRAMES)
     def test_no_frame(self, stranger: Client, message: str | bytes) -> None:
-        """What is no JSON object in a text message is a protocol violation."""
+        """A message that is not a JSON object in text is a protocol violation."""
         stranger.socket.send(message)
         assert stranger.close_code() == 4500
 
@@ -189,7 +189,7 @@ class TestHello:
         ids=str,
     )
     def test_wrong_member(self, strict: Service, stranger: Client, members: dict[str, Any]) -> None:
-        """A hello with a wrong member is a protocol violation."""
+        """A hello with an invalid field is a protocol violation."""
         stranger.send("hello", **{"token": strict.token()} | members)
         assert stranger.close_code() == 4500
 
@@ -199,14 +199,14 @@ class TestHello:
         assert alice.close_code() == 4500
 
     def test_twice_at_once(self, strict: Service, stranger: Client) -> None:
-        """A second hello is one too where the first has not been answered."""
+        """A second hello is a protocol violation also before the first is answered."""
         stranger.send("hello", token=strict.token())
         stranger.send("hello", token=strict.token())
         assert stranger.close_code() == 4500
 
     @pytest.mark.parametrize("topics", [["secret"], ["", "a b", "{x}", "*"], ["orders*"]], ids=str)
     def test_topic_not_granted(self, strict: Service, stranger: Client, topics: list[str]) -> None:
-        """A topic that is not granted is left out of the welcome and named in an error."""
+        """A topic that the token does not grant is missing from the welcome and named in an error."""
         stranger.send("hello", token=strict.token("alice", ["orders"]), topics=["orders", *topics[:2]])
         assert stranger.receive()["topics"] == ["orders"]
         for topic in topics[:2]:
@@ -214,7 +214,7 @@ class TestHello:
             assert (problem["code"], problem["topic"]) == ("forbidden", topic)
 
     def test_unknown_member(self, strict: Service, stranger: Client) -> None:
-        """Unknown members are ignored: a newer client may talk to an older service."""
+        """Unknown fields are ignored, so that a newer client can use an older service."""
         stranger.send("hello", token=strict.token(), colour="blue")
         assert stranger.receive()["type"] == "welcome"
 
@@ -222,55 +222,55 @@ class TestHello:
 class TestToken:
     @bad_tokens
     def test_in_hello(self, strict: Service, stranger: Client, fault: str) -> None:
-        """A bad token in the hello ends the connection with 4001."""
+        """An invalid token in the hello closes the connection with 4001."""
         stranger.send("hello", token=bad_token(strict, fault))
         assert stranger.close_code() == 4001
 
     def test_missing(self, stranger: Client) -> None:
-        """A hello without a token, on a request without one, ends the connection with 4001."""
+        """Without a token in the hello or in the request, the connection is closed with 4001."""
         stranger.send("hello")
         assert stranger.close_code() == 4001
 
     @bad_tokens
     def test_in_header(self, strict: Service, fault: str) -> None:
-        """A bad token in the header is a problem before the upgrade."""
+        """An invalid token in the header is answered with a problem before the upgrade."""
         answer = refusal(strict, Authorization=f"Bearer {bad_token(strict, fault)}")
         assert answer.status == 401
         assert answer.json["code"] == ("token_expired" if fault == "expired" else "invalid_token")
 
     @bad_tokens
     def test_in_auth(self, strict: Service, alice: Client, fault: str) -> None:
-        """A bad fresh token is an error, and the old one stays in force."""
+        """An invalid new token is answered with an error, and the old one stays valid."""
         answer = alice.ask("auth", token=bad_token(strict, fault))
         assert answer["problem"]["status"] == 401
         assert alice.ask("subscribe", topic="orders")["topics"] == ["orders"]
 
     def test_huge_expiry(self, strict: Service, stranger: Client) -> None:
-        """An expiry beyond all times is a bad one, not a fault of the service."""
+        """An expiry beyond the range of dates is invalid, and no server error."""
         stranger.send("hello", token=strict.sign({"sub": "alice", "exp": 10**400}))
         assert stranger.close_code() == 4001
 
     @pytest.mark.parametrize("secret", TOKEN_SECRETS)
     def test_rotation(self, strict: Service, stranger: Client, secret: str) -> None:
-        """Each secret of a rotation verifies."""
+        """A token signed with any of the configured secrets is valid."""
         stranger.send("hello", token=strict.sign({"sub": "alice", "exp": int(time.time()) + 60}, secret))
         assert stranger.receive()["user"] == "alice"
 
     def test_header_is_enough(self, strict: Service) -> None:
-        """A hello needs no token where the request had one."""
+        """A hello needs no token if the request has one."""
         with strict.connect(additional_headers={"Authorization": f"Bearer {strict.token('bob')}"}) as client:
             client.send("hello")
             assert client.receive()["user"] == "bob"
 
     def test_other_users(self, strict: Service, alice: Client) -> None:
-        """A fresh token of another user is an error, and the old one stays in force."""
+        """A new token of another user is answered with an error, and the old one stays valid."""
         answer = alice.ask("auth", token=strict.token("bob", ["secret"]))
         assert answer["problem"]["code"] == "forbidden"
         assert alice.ask("subscribe", topic="secret")["problem"]["code"] == "forbidden"
         assert alice.ask("subscribe", topic="orders")["type"] == "ok"
 
     def test_narrowed(self, strict: Service, alice: Client) -> None:
-        """A fresh token with fewer grants ends the subscriptions that it does not grant."""
+        """A new token with fewer topics ends the subscriptions that it does not grant."""
         for topic in ("orders", "news"):
             alice.ask("subscribe", topic=topic)
         assert alice.ask("auth", token=strict.token("alice", ["news"]))["topics"] == ["news"]
@@ -279,19 +279,19 @@ class TestToken:
         assert alice.receive("notification")["channel"] == "topic:news"
 
     def test_expires(self, strict: Service) -> None:
-        """Who does not renew the token is told, and sent away when it expires."""
+        """A client that does not renew its token is warned, and disconnected when the token expires."""
         with strict.client("alice", token=strict.token("alice", expires_in=4)) as client:
             assert 0 <= client.receive("expiring")["in"] <= 4
             assert client.close_code() == 4001
 
     def test_expires_within_a_heartbeat(self, service: Service) -> None:
-        """A token that lives shorter than the time between two heartbeats is told of too."""
+        """The warning also comes for a token that expires within one heartbeat."""
         with service.client("alice", token=service.token("alice", expires_in=4)) as client:
             assert 0 <= client.receive("expiring")["in"] <= 4
             assert client.close_code() == 4001
 
     def test_renewed(self, strict: Service) -> None:
-        """Who renews the token outlives the old one."""
+        """A client that renews its token stays connected after the old one has expired."""
         expiry = time.time() + 4
         with strict.client("alice", token=strict.token("alice", expires_in=4)) as client:
             client.receive("expiring")
@@ -319,20 +319,20 @@ class TestCookie:
         ids=str,
     )
     def test_foreign_origin(self, strict: Service, origin: dict[str, str]) -> None:
-        """A cookie from a page of another site, or of an unknown one, is refused before the upgrade."""
+        """A cookie from another or an unknown origin is rejected before the upgrade."""
         answer = refusal(strict, Cookie=f"notifier_token={strict.token()}", **origin)
         assert (answer.status, answer.json["code"]) == (403, "foreign_origin")
 
     @pytest.mark.parametrize("origin", [{}, {"Origin": "null"}], ids=str)
     @pytest.mark.parametrize("host", ["", "notifier_backend", "not a host"])
     def test_useless_host(self, strict: Service, host: str, origin: dict[str, str]) -> None:
-        """A Host that a proxy has replaced by no real name makes no origin the service's own."""
+        """A Host that is not a real name, as some proxies send, matches no origin."""
         answer = refusal(strict, Cookie=f"notifier_token={strict.token()}", Host=host, **origin)
         assert (answer.status, answer.json["code"]) == (403, "foreign_origin")
 
     @pytest.mark.parametrize("origin", [f"http://{HANDSHAKE['Host']}", FRIEND])
     def test_known_origin(self, strict: Service, origin: str) -> None:
-        """A cookie from a page of the service, or of an origin that is allowed, is a token like any other."""
+        """A cookie from the service's own origin or an allowed one authenticates the user."""
         headers = {"Cookie": f"notifier_token={strict.token('carol')}", "Origin": origin}
         with Peer(strict.port, "/v1/stream", headers) as peer:
             peer.send(text(type="hello"))
@@ -340,7 +340,7 @@ class TestCookie:
 
     @bad_tokens
     def test_bad_token(self, strict: Service, fault: str) -> None:
-        """A bad token in a cookie is a problem before the upgrade."""
+        """An invalid token in a cookie is answered with a problem before the upgrade."""
         token = bad_token(strict, fault).replace(" ", "")
         assert refusal(strict, Cookie=f"notifier_token={token}", Origin=FRIEND).status == 401
 
@@ -348,7 +348,7 @@ class TestCookie:
 class TestFrames:
     @pytest.mark.parametrize("message", NO_FRAMES)
     def test_no_frame(self, alice: Client, message: str | bytes) -> None:
-        """What is no JSON object in a text message is a protocol violation, after the hello too."""
+        """After the hello, a message that is not a JSON object in text is a protocol violation."""
         alice.socket.send(message)
         assert alice.close_code() == 4500
 
@@ -385,7 +385,7 @@ class TestFrames:
         ids=lambda members: json.dumps(members)[:60],
     )
     def test_invalid(self, alice: Client, members: dict[str, Any]) -> None:
-        """A frame of an unknown type or with a wrong member is answered by an error with its ref."""
+        """A frame of an unknown type or with an invalid field is answered with an error and its ref."""
         alice.socket.send(json.dumps(members | {"ref": "mine"}))
         answer = alice.receive()
         assert (answer["type"], answer["ref"]) == ("error", "mine")
@@ -394,7 +394,7 @@ class TestFrames:
 
     @pytest.mark.parametrize("ref", [7, {}, ["mine"], "x" * 65])
     def test_bad_ref(self, alice: Client, ref: object) -> None:
-        """A ref that is none does not come back."""
+        """An invalid ref is not repeated in the answer."""
         alice.send("subscribe", topic="orders", ref=ref)
         answer = alice.receive()
         assert answer["type"] == "error"
@@ -402,14 +402,14 @@ class TestFrames:
         assert_lives(alice)
 
     def test_without_ref(self, alice: Client) -> None:
-        """A frame without a ref is answered without one."""
+        """A frame without a ref is answered without a ref."""
         alice.send("subscribe", topic="orders")
         answer = alice.receive()
         assert (answer["type"], answer["topics"]) == ("ok", ["orders"])
         assert "ref" not in answer
 
     def test_topic_not_granted(self, strict: Service, alice: Client) -> None:
-        """A topic that is not granted is refused, and nothing of it comes."""
+        """A topic that the token does not grant is rejected, and none of its notifications arrive."""
         assert alice.ask("subscribe", topic="secret")["problem"]["code"] == "forbidden"
         alice.ask("subscribe", topic="orders")
         for topic in ("secret", "orders"):
@@ -417,7 +417,7 @@ class TestFrames:
         assert alice.receive("notification")["channel"] == "topic:orders"
 
     def test_too_many_topics(self, alice: Client) -> None:
-        """One topic too many is refused; one that is subscribed already may be named again."""
+        """A topic above the limit is rejected; a topic that is already subscribed may be named again."""
         topics = [f"project:{number}" for number in range(MAX_TOPICS)]
         for topic in topics:
             assert alice.ask("subscribe", topic=topic)["type"] == "ok"
@@ -427,18 +427,18 @@ class TestFrames:
         assert alice.ask("subscribe", topic="orders")["topics"] == [*topics[1:], "orders"]
 
     def test_future_since(self, alice: Client) -> None:
-        """A cursor that this service cannot have given is answered: the channel is lost."""
+        """A cursor in the future is answered with the loss of the channel."""
         alice.send("subscribe", ref="mine", topic="orders", since="99999999999999-0")
         assert alice.receive()["channels"] == ["topic:orders"]
         assert alice.receive("ok")["ref"] == "mine"
 
     def test_too_big(self, alice: Client) -> None:
-        """A message above the limit ends the connection with 1009."""
+        """A message above the limit closes the connection with 1009."""
         alice.send("subscribe", topic="x" * MAX_MESSAGE)
         assert alice.close_code() == 1009
 
     def test_not_utf8(self, strict: Service) -> None:
-        """Text that is not UTF-8 ends the connection with 1007."""
+        """Text that is not UTF-8 closes the connection with 1007."""
         with Peer(strict.port, "/v1/stream") as peer:
             peer.send(frame(TEXT, b'{"type":"\xff"}'))
             assert peer.close_code() == 1007
@@ -446,14 +446,14 @@ class TestFrames:
 
 class TestLeaving:
     def test_reset(self, strict: Service) -> None:
-        """A client may vanish with a TCP reset, before and after its hello."""
+        """A client may end with a TCP reset, before or after its hello."""
         for hello in (b"", text(type="hello", token=strict.token())):
             with Peer(strict.port, "/v1/stream") as peer:
                 peer.send(hello)
                 peer.reset()
 
     def test_silence(self, strict: Service) -> None:
-        """A client that answers no ping is taken for dead: 4000."""
+        """A client that does not answer pings is disconnected with 4000."""
         with Peer(strict.port, "/v1/stream") as peer:
             peer.send(text(type="hello", token=strict.token()))
             *before, last = peer.frames()
@@ -461,7 +461,7 @@ class TestLeaving:
             assert (last.opcode, last.close_code) == (CLOSE, 4000)
 
     def test_pongs(self, strict: Service) -> None:
-        """Each heartbeat is a frame and a WebSocket ping; who answers the latter stays."""
+        """Each heartbeat is a frame and a WebSocket ping; a client that answers the ping stays connected."""
         with Peer(strict.port, "/v1/stream") as peer:
             peer.send(text(type="hello", token=strict.token()))
             assert peer.read_json()["heartbeat"] == 1
@@ -485,7 +485,7 @@ class TestLeaving:
         ids=["frames", "errors", "pings", "pings of the echo"],
     )
     def test_flood(self, strict: Service, path: str, request_: bytes) -> None:
-        """Who asks and asks without reading the answers is dropped."""
+        """A client that sends requests without reading the answers is disconnected."""
         with Peer(strict.port, path, receive_buffer=4096) as peer:
             if path == "/v1/stream":
                 peer.send(text(type="hello", token=strict.token()))
@@ -494,7 +494,7 @@ class TestLeaving:
                 peer.send(*[request_ * 500] * 200)
                 *answers, last = peer.frames()
             except (ConnectionError, EOFError):
-                return  # there was no room left for a goodbye
+                return  # the service could not send a close frame
             assert last.close_code == 4002
             assert len(answers) < 500 * 200
 
@@ -504,7 +504,7 @@ def frame_types(frames: list[Any]) -> set[str]:
 
 
 def test_full() -> None:
-    """A worker that is full refuses the next connection until one leaves, and serves those that it has."""
+    """A full worker rejects new connections until one ends, and serves those that it has."""
     with Service(workers=1, max_connections=2) as service, service.client("witness") as witness:
         with service.connect("/v1/echo"):
             answer = refusal(service)
@@ -515,7 +515,7 @@ def test_full() -> None:
 
 
 def test_drain() -> None:
-    """A service that ends says when to come back, then closes with 1012."""
+    """A stopping service tells clients when to reconnect, then closes with 1012."""
     with Service() as service:
         clients = [service.client("alice") for _ in range(6)]
         assert service.stop() == 0
@@ -526,7 +526,7 @@ def test_drain() -> None:
 
 
 def test_drain_of_echo() -> None:
-    """An echo returns nothing but what was sent, at its end too."""
+    """An echo connection receives only what it sent, and at the end the close frame."""
     with Service() as service, Peer(service.port) as echo:
         assert service.stop() == 0
         assert echo.close_code() == 1012

@@ -1,4 +1,4 @@
-"""The command line against a real service: what it prints, what it says, and how it ends."""
+"""The command line with a real service: its output, its messages and its exit codes."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ from tests.kit.waiting import DEADLINE, eventually
 
 @pytest.fixture(scope="module")
 def roomy() -> Iterator[Service]:
-    """A service that keeps so much that all that was ever published can be read again."""
+    """A service whose history holds everything that these tests publish."""
     with Service(workers=1, max_history=10_000) as service:
         yield service
 
@@ -39,13 +39,13 @@ def notifier(roomy: Service, tmp_path: Path) -> Command:
 
 
 def numbered(user: str, count: int, first: int = 0) -> bytes:
-    """Return lines with numbers, by which doubles are told."""
+    """Return lines with consecutive numbers, which show duplicates."""
     posts = ({"to": {"users": [user]}, "type": "test", "data": number} for number in range(first, first + count))
     return b"".join(json.dumps(post).encode() + b"\n" for post in posts)
 
 
 def published(service: Service, user: str) -> list[int]:
-    """Return the numbers of all that was ever published to a user, in order."""
+    """Return the numbers of all notifications published to a user, in order."""
     url = f"http://127.0.0.1:{service.port}"
     with NotifierClient(url, api_key=API_KEY, token=service.token(user)) as client:
         client.publish(to={"users": [user]}, type="test", data="end")
@@ -60,7 +60,7 @@ def published(service: Service, user: str) -> list[int]:
 
 
 def test_help(tmp_path: Path) -> None:
-    """Every command explains itself, and the version is told."""
+    """Every command has a help text, and --version prints the version."""
     notifier = Command(tmp_path)
     overview = notifier.run("--help").out
     for command in ("serve", "send", "listen", "token", "keys", "doctor", "bench"):
@@ -73,7 +73,7 @@ class TestSend:
     """`notifier send`."""
 
     def test_one(self, notifier: Command, roomy: Service, user: str) -> None:
-        """A notification of the options arrives, and its id is printed."""
+        """A notification made from options is delivered, and its id is printed."""
         with roomy.client(user) as listener:
             done = notifier.run("send", "--user", user, "--title", "Hello", "--data", '{"order": 1}', "--ttl", "60")
             frame = listener.receive("notification")
@@ -81,19 +81,19 @@ class TestSend:
         assert frame["notification"]["data"] == {"order": 1}
 
     def test_json(self, notifier: Command, user: str) -> None:
-        """With --json it prints what the service answered."""
+        """With --json it prints the answer of the service."""
         done = notifier.run("send", "--user", user, "--title", "Hello", "--json")
         assert json.loads(done.out)["channels"][0]["channel"] == f"user:{user}"
 
     def test_idempotency_key(self, notifier: Command, user: str) -> None:
-        """With a key of its own, a second run publishes nothing."""
+        """A second run with the same idempotency key publishes nothing."""
         first, second = (
             notifier.run("send", "--user", user, "--title", "Hello", "--idempotency-key", user) for _ in range(2)
         )
         assert first.out == second.out
 
     def test_refused(self, notifier: Command, user: str) -> None:
-        """What the service refuses is said as it says it."""
+        """A rejected notification is reported with the service's faults."""
         done = notifier.run("send", "--user", user, "--title", "Hello", "--severity", "loud")
         assert (done.code, done.out) == (4, "")
         assert "/severity: One of info" in done.words
@@ -109,13 +109,13 @@ class TestSend:
         ],
     )
     def test_wrong_usage(self, notifier: Command, words: list[str], said: str) -> None:
-        """Wrong usage is said before anything is sent."""
+        """Wrong usage is reported before anything is sent."""
         done = notifier.run("send", *words)
         assert (done.code, done.out) == (2, "")
         assert said in done.words
 
     def test_many(self, notifier: Command, roomy: Service, user: str) -> None:
-        """A file is published in order; what is refused is named by its line and holds up nothing."""
+        """A file is published in order; rejected lines are named and do not stop the others."""
         lines = numbered(user, 3) + b"\n" + b'{"to": {}}\n{"half\n' + numbered(user, 1200, 3)
         (notifier.folder / "job").write_bytes(lines)
         done = notifier.run("send", "job", "--json")
@@ -127,7 +127,7 @@ class TestSend:
         assert published(roomy, user) == list(range(1203))
 
     def test_stdin(self, notifier: Command, roomy: Service, user: str) -> None:
-        """Lines of stdin are sent as they come, not only at their end."""
+        """Lines on stdin are sent as they arrive, not only at the end."""
         with roomy.client(user) as listener:
             process = notifier.start("send", "-")
             assert process.stdin
@@ -139,7 +139,7 @@ class TestSend:
         assert (process.returncode, len(out.splitlines())) == (0, 2)
 
     def test_half_line(self, notifier: Command, roomy: Service, user: str) -> None:
-        """A line that ends in the middle is not sent; with the whole input it is, and the others are not again."""
+        """An incomplete last line is not sent. A second run with the whole input sends it, and nothing twice."""
         whole = numbered(user, 3)
         done = notifier.run("send", "-", "--resume", "job", stdin=whole[:-9])
         assert (done.code, len(done.lines)) == (2, 2)
@@ -148,13 +148,13 @@ class TestSend:
         assert published(roomy, user) == [0, 1, 2]
 
     def test_no_end_of_line(self, notifier: Command, roomy: Service, user: str) -> None:
-        """A last line without an end is sent where it is whole."""
+        """A last line without a line break is sent if it is complete."""
         assert notifier.run("send", "-", stdin=numbered(user, 2)[:-1]).code == 0
         assert published(roomy, user) == [0, 1]
 
     @pytest.mark.parametrize("words, said", [(["input"], "Sending  [####"), (["-"], "\r1,200 lines sent")])
     def test_progress(self, notifier: Command, user: str, words: list[str], said: str) -> None:
-        """A person at a terminal sees how far it is: of a file as a bar, of a pipe as a number."""
+        """A terminal shows the progress: a bar for a file, a count for a pipe."""
         (notifier.folder / "input").write_bytes(numbered(user, 1200))
         words = [sys.executable, "-m", "notifier", "send", *words]
         screen, terminal = os.openpty()
@@ -172,7 +172,7 @@ class TestSend:
             assert process.wait(DEADLINE) == 0
 
     def test_full_output(self, notifier: Command, user: str) -> None:
-        """If the ids cannot be written it says so."""
+        """An error while ids are written is reported."""
         words = [sys.executable, "-m", "notifier", "send", "--user", user, "--title", "Hello"]
         with open("/dev/full", "wb") as full:
             process = processes.run(
@@ -183,7 +183,7 @@ class TestSend:
 
 
 def seen_on(screen: int) -> str:
-    """Return what a terminal has shown, when its last process has left."""
+    """Return the output on a terminal, when its last process has ended."""
     shown = b""
     with contextlib.suppress(OSError), open(screen, "rb", buffering=0) as file:
         while more := file.read(4096):
@@ -192,11 +192,11 @@ def seen_on(screen: int) -> str:
 
 
 class TestResume:
-    """`notifier send --resume`: whatever ends it, the next one goes on."""
+    """`notifier send --resume`: the next run continues where an interrupted one ended."""
 
     @pytest.mark.parametrize("how, code", [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, -15)])
     def test_ended(self, roomy: Service, tmp_path: Path, user: str, how: signal.Signals, code: int) -> None:
-        """Ended in the middle of a batch that was published but not answered, nothing comes twice or not at all."""
+        """If a run ends after a batch was published and before its answer, nothing is lost or published twice."""
         reached, released = threading.Event(), threading.Event()
 
         def change(number: int, reply: Reply) -> Reply | None:
@@ -223,7 +223,7 @@ class TestResume:
         assert published(roomy, user) == list(range(3500))
 
     def test_other_batches(self, roomy: Service, tmp_path: Path, user: str) -> None:
-        """Also where the second run gets its lines in other pieces."""
+        """Nothing is published twice if the second run splits the input into other batches."""
         lines = numbered(user, 700)
         with Middle(roomy.port, lambda number, reply: None) as middle:
             notifier = Command.of(roomy, tmp_path, NOTIFIER_URL=middle.url)
@@ -234,7 +234,7 @@ class TestResume:
         assert published(roomy, user) == list(range(700))
 
     def test_unreachable(self, notifier: Command, roomy: Service, user: str) -> None:
-        """A service that stays away ends it, and it goes on where it was."""
+        """A service that stays unavailable ends the run with the number of lines that are done."""
         (notifier.folder / "input").write_bytes(numbered(user, 10))
         with Middle(roomy.port, lambda *_: Reply(502, {"Content-Type": "text/html"}, b"Bad Gateway")) as middle:
             done = notifier.run("send", "input", "--deadline", "0.2s", NOTIFIER_URL=middle.url)
@@ -242,7 +242,7 @@ class TestResume:
         assert "behind this proxy? 0 lines are done, and possibly some of the next 1000." in done.words
 
     def test_another_input(self, notifier: Command, user: str) -> None:
-        """Another input than before is refused, also a shorter one."""
+        """A different input than in the first run is rejected, also a shorter one."""
         assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3)).code == 0
         for other in (numbered(user, 3, 1), numbered(user, 2)):
             done = notifier.run("send", "-", "--resume", "job", stdin=other)
@@ -250,20 +250,20 @@ class TestResume:
             assert "differ from those that were sent with job" in done.words
 
     def test_more_input(self, notifier: Command, roomy: Service, user: str) -> None:
-        """What was added to the input is sent."""
+        """Lines added to the input are sent."""
         for count in (3, 5):
             assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, count)).code == 0
         assert published(roomy, user) == list(range(5))
 
     def test_another_service(self, notifier: Command, user: str) -> None:
-        """A job belongs to its service."""
+        """A resume file is rejected for another service."""
         assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3)).code == 0
         done = notifier.run("send", "-", "--resume", "job", NOTIFIER_URL="http://127.0.0.1:9", stdin=numbered(user, 3))
         assert done.code == 2
         assert "use another resume file" in done.words
 
     def test_too_late(self, notifier: Command, user: str) -> None:
-        """A batch of which the service may know nothing any more is not sent a second time unasked."""
+        """A batch whose idempotency keys may have expired is sent again only on request."""
         job = notifier.folder / "job"
         assert notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3)).code == 0
         job.write_text(json.dumps(json.loads(job.read_text()) | {"is_open": True}))
@@ -276,7 +276,7 @@ class TestResume:
 
     @pytest.mark.parametrize("content", [b"hello", b"[]", b'{"job": 1, "other": 2}'])
     def test_no_resume_file(self, notifier: Command, user: str, content: bytes) -> None:
-        """Another file is not taken for a resume file, and not overwritten."""
+        """A file that is not a resume file is rejected and not overwritten."""
         (notifier.folder / "job").write_bytes(content)
         done = notifier.run("send", "-", "--resume", "job", stdin=numbered(user, 3))
         assert done.code == 6
@@ -284,10 +284,10 @@ class TestResume:
         assert (notifier.folder / "job").read_bytes() == content
 
     def test_full_disk(self, notifier: Command, roomy: Service, user: str) -> None:
-        """Where the resume file cannot be written nothing is sent, or nothing more; with room it goes on."""
+        """If the resume file cannot be written, the run ends; with space on the disk the next run continues."""
         lines = numbered(user, 1500)
         process = notifier.start("send", "-", "--resume", "job")
-        # A limit on the size of files ends the space as a full disk does, but for this process only.
+        # A limit on the file size has the effect of a full disk, for this process only.
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10, 10))
         out, words = process.communicate(lines, timeout=DEADLINE)
         assert process.returncode == 6, words
@@ -297,14 +297,14 @@ class TestResume:
         assert published(roomy, user) == list(range(1500))
 
     def test_full_device(self, roomy: Service, tmp_path: Path, user: str) -> None:
-        """The same on a disk that is really full, where the machine lets us have one."""
+        """On a full disk nothing is sent. Needs the right to mount a tmpfs."""
         disk = tmp_path / "disk"
         disk.mkdir()
         mounted = processes.run(
             ["mount", "-t", "tmpfs", "-o", "size=4k", "none", disk], capture_output=True, check=False
         )
         if mounted.returncode:
-            pytest.skip("this machine mounts no tmpfs for us")
+            pytest.skip("needs the right to mount a tmpfs")
         try:
             (disk / "filler").write_bytes(b"x" * 4096)
             notifier = Command.of(roomy, tmp_path)
@@ -317,20 +317,20 @@ class TestResume:
 
 
 class TestBadWays:
-    """A wrong URL, a wrong key, and what is no Notifier: one sentence, and the exit code of the documentation."""
+    """A wrong URL, a wrong key or another service: one sentence and the documented exit code."""
 
     COMMANDS = (["send", "--user", "nobody", "--title", "Hello"], ["listen"], ["doctor"], ["bench", "--publish", "1"])
 
     @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
     def test_no_url(self, notifier: Command, words: list[str]) -> None:
-        """What is no URL is wrong usage."""
+        """An invalid URL is wrong usage."""
         done = notifier.run(*words, NOTIFIER_URL="127.0.0.1", NOTIFIER_TOKEN="a.eyJzdWIiOiJ4In0.c")
         assert (done.code, done.out) == (2, "")
         assert done.words.startswith("notifier: 127.0.0.1 is not the URL of a service") and done.words.count("\n") == 1
 
     @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
     def test_nobody_there(self, notifier: Command, words: list[str]) -> None:
-        """Where nobody listens it says where it looked, and what to check."""
+        """If nothing listens, the message names the address and says what to check."""
         deadline = [] if words == ["doctor"] else ["--deadline", "0.1s"]
         done = notifier.run(*words, *deadline, NOTIFIER_URL="http://127.0.0.1:9", NOTIFIER_TOKEN="a.eyJzdWIiOiJ4In0.c")
         assert (done.code, done.out) == (3, "")
@@ -339,7 +339,7 @@ class TestBadWays:
 
     @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
     def test_page(self, notifier: Command, roomy: Service, words: list[str]) -> None:
-        """A page of something else is told from an answer."""
+        """An HTML page is not taken for an answer of the service."""
         with Middle(roomy.port, lambda *_: PAGE) as middle:
             done = notifier.run(*words, NOTIFIER_URL=middle.url, NOTIFIER_TOKEN=roomy.token("nobody"))
         assert (done.code, done.out) == (5, "")
@@ -348,7 +348,7 @@ class TestBadWays:
 
     @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
     def test_wrong_path(self, notifier: Command, roomy: Service, words: list[str]) -> None:
-        """A path at which the service has nothing is named."""
+        """A wrong path in the URL is named."""
         url = f"http://127.0.0.1:{roomy.port}/elsewhere"
         done = notifier.run(*words, NOTIFIER_URL=url, NOTIFIER_TOKEN=roomy.token("nobody"))
         assert (done.code, done.out) == (4, "")
@@ -357,14 +357,14 @@ class TestBadWays:
     @pytest.mark.parametrize("version, said", [("9.0.0", "Update the client."), ("0.0.1", "Update the service.")])
     @pytest.mark.parametrize("words", COMMANDS[::2], ids=lambda words: words[0])
     def test_versions(self, notifier: Command, roomy: Service, words: list[str], version: str, said: str) -> None:
-        """A service that is too new or too old is named as such."""
+        """A service that is too new or too old is reported."""
         with Middle(roomy.port, lambda _, reply: reply.with_header("Notifier-Version", version)) as middle:
             done = notifier.run(*words, NOTIFIER_URL=middle.url)
         assert (done.code, done.out) == (5, "")
         assert said in done.words and version in done.words
 
     def test_wrong_key(self, notifier: Command) -> None:
-        """A wrong API key is refused; without one it says how to give it."""
+        """A wrong API key is rejected; without one, the message says how to set it."""
         wrong = notifier.run("send", "--all", "--title", "Hello", NOTIFIER_API_KEY="nk_wrong")
         assert (wrong.code, "invalid_api_key" in wrong.words) == (4, True)
         none = notifier.run("send", "--all", "--title", "Hello", NOTIFIER_API_KEY="")
@@ -375,7 +375,7 @@ class TestBadWays:
         [("a.b.c", 4, "invalid_token"), ("", 2, "NOTIFIER_TOKEN"), ("nk_key", 2, "API key"), ("a b", 2, "spaces")],
     )
     def test_wrong_token(self, notifier: Command, token: str, code: int, said: str) -> None:
-        """A wrong token is refused, or seen to be none."""
+        """A wrong token is rejected, by the service or before."""
         done = notifier.run("listen", NOTIFIER_TOKEN=token)
         assert (done.code, done.out) == (code, "")
         assert said in done.words
@@ -385,7 +385,7 @@ class TestListen:
     """`notifier listen`."""
 
     def test_lines(self, notifier: Command, roomy: Service, user: str) -> None:
-        """A notification is a line, whatever is in it."""
+        """Each notification is one line, without control characters."""
         process = notifier.start("listen", "--count", "2", NOTIFIER_TOKEN=roomy.token(user))
         assert process.stderr and b"Listening to" in process.stderr.readline()
         roomy.publish({"to": {"users": [user]}, "title": "On\n\x1b[2Jits way", "severity": "success"})
@@ -397,7 +397,7 @@ class TestListen:
         assert process.returncode == 0
 
     def test_json(self, notifier: Command, roomy: Service, user: str) -> None:
-        """With --json each event is an object."""
+        """With --json each event is one JSON object."""
         token = roomy.token(user, [user])
         process = notifier.start("listen", "--topic", user, "--json", "--count", "2", NOTIFIER_TOKEN=token)
         assert process.stderr and process.stderr.readline()
@@ -411,7 +411,7 @@ class TestListen:
         assert third["channel"] == f"user:{user}"
 
     def test_state(self, notifier: Command, roomy: Service, user: str) -> None:
-        """Killed and started again, it prints what came meanwhile, and nothing twice."""
+        """With --state, a new run prints what was published since the kill, and nothing twice."""
         token = roomy.token(user)
         got: list[int] = []
         for first in range(0, 9, 3):
@@ -429,14 +429,14 @@ class TestListen:
         assert [*got, json.loads(rest.out)["notification"]["data"]] == list(range(9))
 
     def test_interrupted(self, notifier: Command, roomy: Service, user: str) -> None:
-        """Ctrl-C ends it with a word."""
+        """Ctrl-C ends it with a short message."""
         process = notifier.start("listen", NOTIFIER_TOKEN=roomy.token(user))
         assert process.stderr and process.stderr.readline()
         done = end(process, signal.SIGINT)
         assert (done.code, done.out, done.words) == (130, "", "\nnotifier: Stopped.\n")
 
     def test_reader_left(self, notifier: Command, roomy: Service, user: str) -> None:
-        """Whoever reads may leave, as head does."""
+        """It ends quietly when the reader of its output ends, as `head` does."""
         process = notifier.start("listen", "--json", NOTIFIER_TOKEN=roomy.token(user))
         assert process.stderr and process.stdout and process.stderr.readline()
         process.stdout.close()
@@ -448,13 +448,13 @@ class TestListen:
         process.stdin.close()
 
     def test_topic(self, notifier: Command, roomy: Service, user: str) -> None:
-        """A topic that is not granted is said, and not waited for in vain."""
+        """A topic that the token does not grant ends the command with a message."""
         done = notifier.run("listen", "--topic", "secret", NOTIFIER_TOKEN=roomy.token(user))
         assert done.code == 4
         assert "The token does not grant the topic secret." in done.words
 
     def test_token_command(self, notifier: Command, roomy: Service, user: str) -> None:
-        """A command may give the tokens."""
+        """A command can provide the token."""
         token = f"echo {roomy.token(user)}"
         process = notifier.start("listen", "--token-command", token, "--count", "1")
         assert process.stderr and process.stderr.readline()
@@ -464,13 +464,13 @@ class TestListen:
 
     @pytest.mark.parametrize("command", ["false", "no-such-command", "echo 'a quotation without an end", "echo"])
     def test_no_token_from_command(self, notifier: Command, command: str) -> None:
-        """A command that gives no token is named, or that there is none."""
+        """A token command that fails, is missing or prints nothing is reported."""
         done = notifier.run("listen", "--token-command", command)
         assert (done.code, done.out, done.words.count("\n")) == (2, "", 1)
         assert "token" in done.words
 
     def test_full_disk(self, notifier: Command, roomy: Service, user: str) -> None:
-        """Where the state cannot be written it ends; what was printed is printed again, nothing is left out."""
+        """If the state file cannot be written, the command ends with an error."""
         process = notifier.start("listen", "--state", "no/such/folder", NOTIFIER_TOKEN=roomy.token(user))
         assert process.stderr and process.stderr.readline()
         roomy.publish({"to": {"users": [user]}, "title": "Hello"})
@@ -489,7 +489,7 @@ class TestTokens:
     """`notifier token` and `notifier keys`."""
 
     def test_token(self, notifier: Command, roomy: Service, user: str) -> None:
-        """The service takes the token, with its topics."""
+        """The service accepts the token and its topics."""
         done = notifier.run("token", user, "--topic", f"{user}:*", NOTIFIER_TOKEN_SECRETS=",".join(TOKEN_SECRETS))
         with roomy.client(token=done.out.strip(), topics=[f"{user}:a"]) as listener:
             assert listener.welcome["user"] == user
@@ -497,25 +497,25 @@ class TestTokens:
 
     @pytest.mark.parametrize("words, said", [(["a b"], "sub"), (["alice", "--for", "soon"], "30s, 15m, 1h or 7d")])
     def test_wrong_token(self, notifier: Command, words: list[str], said: str) -> None:
-        """What the service would not take is not made."""
+        """A token that the service would reject is not created."""
         done = notifier.run("token", *words, NOTIFIER_TOKEN_SECRETS=TOKEN_SECRETS[0])
         assert (done.code, done.out) == (2, "")
         assert said in done.words
 
     def test_unreadable_secret(self, notifier: Command) -> None:
-        """A file that cannot be read is named."""
+        """A secret file that cannot be read is named."""
         (notifier.folder / ".notifier/token-secret").mkdir(parents=True)
         done = notifier.run("token", "alice")
         assert (done.code, done.words) == (6, "notifier: .notifier/token-secret: Is a directory.\n")
 
     def test_no_secret(self, notifier: Command) -> None:
-        """Without a secret it says where to get one."""
+        """Without a secret, the message names the setting."""
         done = notifier.run("token", "alice")
         assert done.code == 2
         assert "NOTIFIER_TOKEN_SECRETS is not set" in done.words
 
     def test_keys(self, notifier: Command) -> None:
-        """What is printed is what the setting takes."""
+        """The printed key is valid in the setting."""
         plain = notifier.run("keys", "new", "shop").out.strip()
         [key] = Settings.from_environ({"NOTIFIER_API_KEYS": plain}).api_keys
         assert (key.id, key.topics) == ("shop", ("*",))
@@ -529,7 +529,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("name", ["a:b", "a,b", "[a", " a"])
     def test_wrong_name(self, notifier: Command, name: str) -> None:
-        """A name that would not come back as itself is refused."""
+        """A name that the setting could not hold is rejected."""
         done = notifier.run("keys", "new", name)
         assert (done.code, done.out) == (2, "")
 
@@ -560,7 +560,7 @@ class TestDoctor:
         assert (done.code, done.words) == (0, "")
 
     def test_without_secrets(self, notifier: Command) -> None:
-        """What it cannot check it says, and what it needs."""
+        """Checks that need a secret are skipped, with the setting that is missing."""
         done = notifier.run("doctor", "--idle", "0s", "--json", NOTIFIER_API_KEY="")
         findings = {finding["check"]: finding for finding in map(json.loads, done.lines)}
         assert findings["redis"]["level"] == findings["events"]["level"] == "skip"
@@ -568,7 +568,7 @@ class TestDoctor:
         assert done.code == 0
 
     def test_bad_proxy(self, notifier: Command, roomy: Service) -> None:
-        """A proxy that drops upgrades and holds back events is found, and a clock that is wrong."""
+        """A proxy that drops upgrades and buffers events is detected, and a wrong clock."""
 
         def change(_: int, reply: Reply) -> Reply:
             return reply.with_header("Date", "Sat, 01 Jan 2022 00:00:00 GMT")
@@ -582,7 +582,7 @@ class TestDoctor:
         assert "skip  origin: Needs WebSockets that pass the proxy." in done.lines
 
     def test_cut_when_idle(self, tmp_path: Path) -> None:
-        """A connection that is cut while it is idle is found."""
+        """An idle connection that is closed is detected."""
         with Service(workers=1) as service:
             process = Command.of(service, tmp_path).start("doctor", "--idle", "60s")
             assert process.stdout
@@ -594,16 +594,16 @@ class TestDoctor:
         assert b"fail  idle: An idle connection was closed within" in out
 
     def test_low_limit(self, tmp_path: Path) -> None:
-        """A low limit of open files is found."""
+        """A low limit on open files is detected."""
         with Service(workers=1, max_connections=10) as service:
             resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (512, 512))
-            os.kill(service.pid, signal.SIGHUP)  # its next workers have the limit
+            os.kill(service.pid, signal.SIGHUP)  # the new workers have the limit
             notifier = Command.of(service, tmp_path)
             eventually(lambda: "512 open files. Raise ulimit -n" in notifier.run("doctor", "--idle", "0s").out)
 
 
 def test_bench(notifier: Command, roomy: Service, user: str) -> None:
-    """A small load arrives as a whole, and is measured."""
+    """A small load is delivered completely, and the latency is reported."""
     done = notifier.run("bench", "--publish", "50", "--listeners", "3", "--json", NOTIFIER_TOKEN=roomy.token(user))
     report = json.loads(done.out)
     assert (done.code, report["published"], report["delivered"], report["lost"]) == (0, 50, 150, 0)
@@ -615,7 +615,7 @@ class TestServe:
     """`notifier serve`."""
 
     def test_development(self, tmp_path: Path) -> None:
-        """In one folder the service and the commands find each other's secrets; SIGTERM ends it."""
+        """In one folder, the commands find the secrets of the service; SIGTERM ends the service."""
         folder = Path(f"/tmp/notifier-{os.getpid()}")  # a short path: it holds a Unix socket
         folder.mkdir()
         notifier = Command(folder)
@@ -626,7 +626,7 @@ class TestServe:
             key = folder / ".notifier/api-key"
             eventually(lambda: key.exists() and key.read_text())
             if notifier.run("send", "--all", "--title", "x", "--deadline", "40s").code or process.poll() is not None:
-                pytest.skip("port 8080 of this machine is somebody else's")
+                pytest.skip("needs port 8080")
             token = notifier.run("token", "alice").out.strip()
             listening = notifier.start("listen", "--count", "1", NOTIFIER_TOKEN=token)
             assert listening.stderr and listening.stderr.readline()
@@ -640,7 +640,7 @@ class TestServe:
             shutil.rmtree(folder)
 
     def test_wrong_setting(self, notifier: Command) -> None:
-        """A wrong setting ends the start with its sentence."""
+        """A wrong setting ends the start with a message."""
         done = notifier.run("serve", NOTIFIER_HEARTBEAT="often")
         assert done.code == 1
         assert "Notifier cannot start. NOTIFIER_HEARTBEAT must be a number." in done.words

@@ -49,14 +49,14 @@ def assert_echo(peer: Peer, payload: bytes = b"still here", opcode: int = TEXT) 
 
 class TestHandshake:
     def test_accept(self, peer: Peer) -> None:
-        """The key is answered as in the example (section 1.3), with 101 and the upgrade (section 4.2.2)."""
+        """The accept key is that of the example (section 1.3), with status 101 and the upgrade (section 4.2.2)."""
         assert peer.status == 101
         assert peer.headers["Sec-WebSocket-Accept"] == ACCEPT
         assert peer.headers["Upgrade"].lower() == "websocket"
         assert peer.headers["Connection"].lower() == "upgrade"
 
     def test_names_are_case_insensitive(self, service: Service) -> None:
-        """The values of Upgrade and Connection are compared without case, in a list too (section 4.2.1)."""
+        """Upgrade and Connection are case-insensitive, also in lists (section 4.2.1)."""
         with Peer(service.port, headers={"Upgrade": "WebSocket", "Connection": "keep-alive, UPGRADE"}) as peer:
             assert peer.status == 101
             assert_echo(peer)
@@ -75,7 +75,7 @@ class TestHandshake:
 
     @pytest.mark.parametrize("offer", ["permessage-deflate", "permessage-deflate; client_max_window_bits, x-other"])
     def test_no_compression(self, service: Service, offer: str) -> None:
-        """An extension that is offered is not negotiated (section 9.1)."""
+        """No offered extension is accepted (section 9.1)."""
         with Peer(service.port, headers={"Sec-WebSocket-Extensions": offer}) as peer:
             assert peer.status == 101
             assert peer.headers["Sec-WebSocket-Extensions"] is None
@@ -83,14 +83,14 @@ class TestHandshake:
 
     @pytest.mark.parametrize("offer", ["notifier.v1", "other, notifier.v1"])
     def test_subprotocol(self, service: Service, offer: str) -> None:
-        """The subprotocol is chosen where it is offered (section 4.2.2)."""
+        """The subprotocol is selected if it is offered (section 4.2.2)."""
         with Peer(service.port, "/v1/stream", {"Sec-WebSocket-Protocol": offer}) as peer:
             assert peer.status == 101
             assert peer.headers["Sec-WebSocket-Protocol"] == "notifier.v1"
 
     @pytest.mark.parametrize("offer", [{}, {"Sec-WebSocket-Protocol": "other"}])
     def test_no_subprotocol(self, service: Service, offer: dict[str, str]) -> None:
-        """No subprotocol is chosen that was not offered, and the client is served the same (section 4.2.2)."""
+        """A client that does not offer the subprotocol is served without one (section 4.2.2)."""
         with Peer(service.port, "/v1/stream", offer) as peer:
             assert peer.status == 101
             assert peer.headers["Sec-WebSocket-Protocol"] is None
@@ -114,7 +114,7 @@ class TestHandshake:
     )
     @pytest.mark.parametrize("path", ["/v1/echo", "/v1/stream"])
     def test_refused(self, service: Service, path: str, change: dict[str, str | None]) -> None:
-        """A handshake without key, with a wrong version or without the upgrade is refused (section 4.2.1)."""
+        """A handshake without a key, with a wrong version or without the upgrade is rejected (section 4.2.1)."""
         headers = {name: value for name, value in {**HANDSHAKE, **change}.items() if value is not None}
         answer = service.request("GET", path, headers=headers)
         assert answer.status in (400, 426)
@@ -128,7 +128,7 @@ class TestHandshake:
         assert 400 <= service.exchange(handshake(start.format(path))).status < 500
 
     def test_version_is_named(self, service: Service) -> None:
-        """A wrong version is answered with the one that would do (section 4.4)."""
+        """A wrong version is answered with the supported version (section 4.4)."""
         answer = service.request("GET", "/v1/echo", headers=HANDSHAKE | {"Sec-WebSocket-Version": "8"})
         assert answer.headers["Sec-WebSocket-Version"] == "13"
 
@@ -137,11 +137,11 @@ class TestMessages:
     @pytest.mark.parametrize("size", SIZES)
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
     def test_echo(self, peer: Peer, opcode: int, size: int) -> None:
-        """A message of any length up to the limit comes back unmasked, whole and of its kind (sections 5.2, 5.6)."""
+        """A message of any length up to the limit is echoed unmasked and of the same type (sections 5.2, 5.6)."""
         assert_echo(peer, b"*" * size, opcode)
 
     def test_all_bytes(self, peer: Peer) -> None:
-        """A binary message may have any bytes (section 5.6)."""
+        """A binary message may contain all bytes (section 5.6)."""
         assert_echo(peer, bytes(range(256)), BINARY)
 
     def test_pipelined(self, peer: Peer) -> None:
@@ -151,7 +151,7 @@ class TestMessages:
         assert [peer.read().payload for _ in payloads] == payloads
 
     def test_one_byte_at_a_time(self, peer: Peer) -> None:
-        """How TCP cuts a message has no meaning (section 5.4)."""
+        """TCP segments may split a message anywhere (section 5.4)."""
         data = b"".join([*fragments(TEXT, GREETING[:8], GREETING[8:]), frame(BINARY, bytes(200))])
         peer.send(*(data[index : index + 1] for index in range(len(data))))
         assert [peer.read(), peer.read()] == [Frame(TEXT, GREETING), Frame(BINARY, bytes(200))]
@@ -172,12 +172,12 @@ class TestMessages:
         assert peer.close_code() == 1009
 
     def test_huge_frame(self, peer: Peer) -> None:
-        """A frame that announces far more than the limit is refused before it has come (section 10.4)."""
+        """A frame whose length exceeds the limit is rejected before its payload arrives (section 10.4)."""
         peer.send(b"\x82\xff" + (1 << 40).to_bytes(8, "big") + bytes(4), bytes(LIMIT + 1))
         assert peer.close_code() == 1009
 
     def test_limit_is_per_message(self, peer: Peer) -> None:
-        """Messages at the limit may follow each other."""
+        """Several messages may each have the length of the limit."""
         for _ in range(3):
             assert_echo(peer, b"*" * LIMIT)
 
@@ -197,7 +197,7 @@ class TestFragmentation:
         ids=["two", "empty", "empty at the ends", "empty between", "hundred", "long"],
     )
     def test_joined(self, peer: Peer, opcode: int, parts: list[bytes]) -> None:
-        """Fragments are joined, empty ones too (section 5.4)."""
+        """Fragments, including empty ones, are joined (section 5.4)."""
         peer.send(*fragments(opcode, *parts))
         assert peer.read() == Frame(opcode, b"".join(parts))
 
@@ -210,7 +210,7 @@ class TestFragmentation:
         assert peer.read() == Frame(TEXT, b"one two three")
 
     def test_close_between(self, peer: Peer) -> None:
-        """A close frame may come between fragments; the message is then never finished (section 5.4)."""
+        """A close frame between fragments is answered; the unfinished message is not (section 5.4)."""
         first, second = fragments(TEXT, b"one ", b"two")
         peer.send(first, close(1000), second)
         assert peer.close_code() == 1000
@@ -227,12 +227,12 @@ class TestFragmentation:
         ],
     )
     def test_out_of_order(self, peer: Peer, data: bytes) -> None:
-        """A continuation without a start, and a start within a message, are broken framing (section 5.4)."""
+        """A continuation without a start, and a start inside a message, are invalid framing (section 5.4)."""
         peer.send(data)
         assert peer.close_code() == 1002
 
     def test_continuation_after_the_end(self, peer: Peer) -> None:
-        """A continuation after the last fragment continues nothing (section 5.4)."""
+        """A continuation after the last fragment is invalid framing (section 5.4)."""
         peer.send(*fragments(TEXT, b"a", b"b"))
         assert peer.read() == Frame(TEXT, b"ab")
         peer.send(frame(CONTINUATION, b"c"))
@@ -242,7 +242,7 @@ class TestFragmentation:
 class TestControlFrames:
     @pytest.mark.parametrize("payload", [b"", b"Hello", bytes(range(125))], ids=["empty", "short", "125 bytes"])
     def test_ping(self, peer: Peer, payload: bytes) -> None:
-        """A ping is answered by a pong with its bytes (sections 5.5.2, 5.5.3)."""
+        """A ping is answered by a pong with the same payload (sections 5.5.2, 5.5.3)."""
         peer.send(frame(PING, payload))
         assert peer.read() == Frame(PONG, payload)
 
@@ -254,19 +254,19 @@ class TestControlFrames:
 
     @pytest.mark.parametrize("payload", [b"", b"unasked"])
     def test_unsolicited_pong(self, peer: Peer, payload: bytes) -> None:
-        """A pong that nobody asked for is ignored (section 5.5.3)."""
+        """An unsolicited pong is ignored (section 5.5.3)."""
         peer.send(frame(PONG, payload))
         assert_echo(peer)
 
     @pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
     def test_too_long(self, peer: Peer, opcode: int) -> None:
-        """A control frame of more than 125 bytes is broken framing (section 5.5)."""
+        """A control frame of more than 125 bytes is invalid framing (section 5.5)."""
         peer.send(frame(opcode, b"\x03\xe8" + b"*" * 124))
         assert peer.close_code() == 1002
 
     @pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
     def test_fragmented(self, peer: Peer, opcode: int) -> None:
-        """A control frame must not be fragmented (section 5.5)."""
+        """A fragmented control frame is invalid framing (section 5.5)."""
         peer.send(frame(opcode, fin=False))
         assert peer.close_code() == 1002
 
@@ -275,25 +275,25 @@ class TestFraming:
     @pytest.mark.parametrize("rsv", range(1, 8))
     @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
     def test_reserved_bits(self, peer: Peer, opcode: int, rsv: int) -> None:
-        """A reserved bit without an extension is broken framing (section 5.2)."""
+        """A reserved bit without an extension is invalid framing (section 5.2)."""
         peer.send(frame(opcode, rsv=rsv))
         assert peer.close_code() == 1002
 
     def test_reserved_bits_of_a_fragment(self, peer: Peer) -> None:
-        """A reserved bit on a continuation is broken framing too (section 5.2)."""
+        """A reserved bit on a continuation is invalid framing (section 5.2)."""
         peer.send(frame(TEXT, b"a", fin=False), frame(CONTINUATION, b"b", rsv=4))
         assert peer.close_code() == 1002
 
     @pytest.mark.parametrize("payload", [b"", b"Hello"])
     @pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
     def test_reserved_opcodes(self, peer: Peer, opcode: int, payload: bytes) -> None:
-        """A reserved opcode is broken framing (section 5.2)."""
+        """A reserved opcode is invalid framing (section 5.2)."""
         peer.send(frame(opcode, payload))
         assert peer.close_code() == 1002
 
     @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
     def test_unmasked(self, peer: Peer, opcode: int) -> None:
-        """A client's frame without a mask ends the connection (section 5.1)."""
+        """An unmasked frame from a client closes the connection (section 5.1)."""
         peer.send(frame(opcode, masked=False))
         assert peer.close_code() == 1002
 
@@ -301,17 +301,17 @@ class TestFraming:
         "size, width", [(0, 2), (125, 2), (0, 8), (125, 8), (126, 8), (65535, 8)], ids=lambda number: str(number)
     )
     def test_length_not_minimal(self, peer: Peer, size: int, width: int) -> None:
-        """A length must be written in the fewest bytes (section 5.2)."""
+        """A length that is not encoded in the fewest bytes is invalid framing (section 5.2)."""
         peer.send(frame(BINARY, bytes(size), width=width))
         assert peer.close_code() == 1002
 
     def test_length_with_top_bit(self, peer: Peer) -> None:
-        """The most significant bit of a 64-bit length must be 0 (section 5.2)."""
+        """A 64-bit length with the most significant bit set is invalid framing (section 5.2)."""
         peer.send(b"\x82\xff" + (1 << 63).to_bytes(8, "big") + bytes(4))
         assert peer.close_code() == 1002
 
     def test_what_came_before(self, peer: Peer) -> None:
-        """Messages before broken framing are answered, those behind it are not (section 7.1.7)."""
+        """Messages before invalid framing are answered, later ones are not (section 7.1.7)."""
         peer.send(frame(TEXT, b"good") + frame(TEXT, b"bad", rsv=1) + frame(TEXT, b"late"))
         assert peer.read() == Frame(TEXT, b"good")
         assert peer.close_code() == 1002
@@ -319,13 +319,13 @@ class TestFraming:
 
 class TestUtf8:
     def test_split_character(self, peer: Peer) -> None:
-        """A character may be split over fragments, at any byte (section 5.6)."""
+        """A character may be split across fragments at any byte (section 5.6)."""
         for cut in range(1, len(GREETING)):
             peer.send(*fragments(TEXT, GREETING[:cut], GREETING[cut:]))
             assert peer.read() == Frame(TEXT, GREETING)
 
     def test_every_byte_a_fragment(self, peer: Peer) -> None:
-        """A message may come in fragments of one byte (section 5.4)."""
+        """A message may consist of fragments of one byte (section 5.4)."""
         peer.send(*fragments(TEXT, *(bytes([byte]) for byte in GREETING)))
         assert peer.read() == Frame(TEXT, GREETING)
 
@@ -342,31 +342,31 @@ class TestUtf8:
 
     @pytest.mark.parametrize("payload", NOT_UTF8)
     def test_invalid_in_fragments(self, peer: Peer, payload: bytes) -> None:
-        """Text that is not UTF-8 is found over the borders of fragments (section 8.1)."""
+        """Text that is not UTF-8 is detected across fragments (section 8.1)."""
         peer.send(*fragments(TEXT, *(bytes([byte]) for byte in payload), b""))
         assert peer.close_code() == 1007
 
     @pytest.mark.parametrize("payload", NOT_UTF8)
     def test_binary_is_not_checked(self, peer: Peer, payload: bytes) -> None:
-        """What is no UTF-8 is a good binary message (section 5.6)."""
+        """A binary message need not be UTF-8 (section 5.6)."""
         assert_echo(peer, payload, BINARY)
 
     @pytest.mark.parametrize("reason", NOT_UTF8)
     def test_invalid_reason(self, peer: Peer, reason: bytes) -> None:
-        """The reason of a close frame must be UTF-8 (sections 5.5.1, 8.1)."""
+        """A close frame whose reason is not UTF-8 closes the connection with 1007 (sections 5.5.1, 8.1)."""
         peer.send(close(1000, reason))
         assert peer.close_code() == 1007
 
 
 class TestClose:
     def test_empty(self, peer: Peer) -> None:
-        """A close frame without a code is answered, and TCP ends (section 5.5.1)."""
+        """A close frame without a code is answered, and the TCP connection ends (section 5.5.1)."""
         peer.send(frame(CLOSE))
         assert list(peer.frames()) == [Frame(CLOSE)]
 
     @pytest.mark.parametrize("code", [*range(1000, 1004), *range(1007, 1012), 3000, 3999, 4000, 4999])
     def test_code_is_echoed(self, peer: Peer, code: int) -> None:
-        """A code that may be sent comes back (sections 5.5.1, 7.4)."""
+        """A valid close code is echoed (sections 5.5.1, 7.4)."""
         peer.send(close(code))
         assert peer.close_code() == code
 
@@ -378,22 +378,22 @@ class TestClose:
 
     @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
     def test_code_not_allowed(self, peer: Peer, code: int) -> None:
-        """A code that must not be sent is broken framing (section 7.4)."""
+        """A reserved close code is invalid framing (section 7.4)."""
         peer.send(close(code))
         assert peer.close_code() == 1002
 
     def test_half_a_code(self, peer: Peer) -> None:
-        """A close frame of one byte is broken framing (section 5.5.1)."""
+        """A close frame of one byte is invalid framing (section 5.5.1)."""
         peer.send(frame(CLOSE, b"\x03"))
         assert peer.close_code() == 1002
 
     def test_nothing_after(self, peer: Peer) -> None:
-        """What comes behind a close frame is not answered (section 5.5.1)."""
+        """Frames after a close frame are not answered (section 5.5.1)."""
         peer.send(close(1000) + frame(TEXT, b"late") + frame(PING, b"late") + close(1001))
         assert peer.close_code() == 1000
 
     def test_what_came_before(self, peer: Peer) -> None:
-        """Messages before a close frame are answered before it."""
+        """Messages before a close frame are answered first."""
         peer.send(frame(TEXT, b"last words") + frame(PING, b"?") + close(1001))
         assert [peer.read(), peer.read()] == [Frame(TEXT, b"last words"), Frame(PONG, b"?")]
         assert peer.close_code() == 1001
