@@ -4,8 +4,8 @@ A digest follows the log of the channel: an entry adds an item; a recall, anothe
 time removes one. It does not depend on the user, so a worker needs one digest per channel.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from notifier.protocol import cursor
@@ -69,6 +69,7 @@ class Digest:
         self._next_expiry: int | None = 0  # None: it must be determined
         self._sorted: list[Item] | None = None
         self._ranks: list[int] = []
+        self._types: dict[str, list[int]] | None = None  # made when a user who has muted a type asks
 
     def follow(self, first: bytes, rows: Iterable[Row]) -> None:
         """Take the entries after `last`. The log now begins with the entry `first`, empty if there is none."""
@@ -101,6 +102,26 @@ class Digest:
         """Return the items with ranks above `after`, up to and including `up_to`."""
         items = self._sort()
         return items[bisect_right(self._ranks, after) : bisect_right(self._ranks, up_to)]
+
+    def count(self, after: int, before: int) -> int:
+        """Return how many items have a rank above `after` and below `before`."""
+        self._sort()
+        return max(bisect_left(self._ranks, before) - bisect_right(self._ranks, after), 0)
+
+    def count_type(self, type: str, after: int, before: int) -> int:
+        """Return how many items of a type have a rank above `after` and below `before`."""
+        ranks = self.types.get(type, ())
+        return max(bisect_left(ranks, before) - bisect_right(ranks, after), 0)
+
+    @property
+    def types(self) -> Mapping[str, Sequence[int]]:
+        """The ranks of the items of each type, in order."""
+        if self._types is None:
+            found: dict[str, list[int]] = {}
+            for item in self._sort():
+                found.setdefault(item.type, []).append(item.rank)
+            self._types = found
+        return self._types
 
     def at(self, entry: str) -> Item | None:
         """Return the item of an entry, or None if the entry is no item (any more)."""
@@ -148,4 +169,5 @@ class Digest:
         if self._sorted is None:
             self._sorted = list(self.items.values())
             self._ranks = [item.rank for item in self._sorted]
+            self._types = None
         return self._sorted

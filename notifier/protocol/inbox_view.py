@@ -4,6 +4,7 @@ A mark is a rank: all items up to it have the flag, later ones do not, except fo
 notification to everybody adds nothing to the keys of any user until the user acts on that one item.
 """
 
+import functools
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -228,25 +229,38 @@ class InboxView:
     def _without(self, flag: str, mark: int, name: str, digest: Digest) -> int:
         """Return how many items of a channel count because they lack a flag."""
         joined = self._joined(name)
-        if self.state.mutes:
-            return sum(not (self._is_hidden(item) or self.state.marks.has(flag, item)) for item in self._all(name))
-        count = digest.behind(max(mark, joined))
+        count = self._count_unmuted(digest, max(mark, joined))
         for entry in self.state.marks.exceptions.get((flag, name), ()):
             item = digest.at(entry)
-            if item is not None and item.rank > joined:
+            if item is not None and item.rank > joined and not self.state.mutes_item(item):
                 count += 1 if item.rank <= mark else -1
         for id in digest.copies:
             copy = digest.items[id]
-            if copy.rank > joined and not self.state.marks.has(flag, copy) and self._is_elsewhere(copy):
+            if copy.rank > joined and self._is_counted(flag, copy) and self._is_elsewhere(copy):
                 count -= 1
         return count
 
-    def _all(self, name: str) -> list[Item]:
-        return self._digests[name].between(self._joined(name), 1 << 62)
+    def _is_counted(self, flag: str, item: Item) -> bool:
+        return not (self.state.marks.has(flag, item) or self.state.mutes_item(item))
 
-    def _is_hidden(self, item: Item) -> bool:
-        muted = self.state.mutes_item(item)
-        return muted or (item.is_copy and self._is_elsewhere(item))
+    def _count_unmuted(self, digest: Digest, after: int) -> int:
+        """Return how many items above a rank are not muted, without looking at each of them."""
+        mutes = self.state.mutes
+        if not mutes:
+            return digest.behind(after)
+        since = mutes.get(f"topic:{channels.topic_of(digest.channel)}")
+        end = 1 << 62 if since is None else Cursor(since, 0).rank
+        count = digest.count(after, end)
+        types = self._muted_types
+        for type in types.keys() & digest.types.keys() if types else ():
+            count -= digest.count_type(type, max(after, types[type]), end)
+        return count
+
+    @functools.cached_property
+    def _muted_types(self) -> dict[str, int]:
+        """The muted types, with the rank above which their items are muted."""
+        names = ((name.removeprefix("type:"), since) for name, since in self.state.mutes.items() if name[:5] == "type:")
+        return {type: Cursor(since, 0).rank - 1 for type, since in names}
 
     def _is_elsewhere(self, item: Item) -> bool:
         """Return whether the notification is listed by another channel: the first one that is not muted."""
