@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
-# Tests know only those variables of the outside that the package indexes need.
-TESTS := $(PYTHON) tests/kit/environment.py $(PYTEST) -n 2 --dist worksteal
+# Runs a command with only those variables of the outside that the package indexes need.
+NAMED := $(PYTHON) tests/kit/environment.py
+TESTS := $(NAMED) $(PYTEST) -n 2 --dist worksteal
 
 define CAN_MAKE_VENV
 import sys
@@ -43,10 +44,10 @@ browser:
 	node browser/build.js
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.run
+	$(NAMED) $(BIN)/python -m benchmarks.run
 
 chaos: $(VENV)/.dev
-	$(BIN)/python -m chaos.run
+	$(NAMED) $(BIN)/python -m chaos.run
 
 clean:
 	rm -rf $(VENV) .notifier .build build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

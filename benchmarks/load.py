@@ -29,9 +29,13 @@ class Listeners:
 
     def __exit__(self, *error):
         """End the client, and with it all its connections."""
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
-        self.process.stdout.close()
+        try:
+            self.process.stdin.close()
+            self.process.wait(timeout=10)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
 
     def open(self, service, count, in_flight=32, seconds=60):
         """Open some more connections, each with its own user where the service knows users."""

@@ -29,7 +29,11 @@ class Valkey(contextlib.ExitStack):
     def __enter__(self):
         """Start it."""
         self.callback(self.kill)
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def start(self):
