@@ -1,4 +1,4 @@
-"""What one can do wrong with an inbox, and what one is told."""
+"""Invalid inbox requests, and the problems that answer them."""
 
 import json
 import threading
@@ -18,7 +18,7 @@ MAX_IDS, MAX_MEMBERS, MAX_MEMBERSHIPS, MAX_HISTORY = 20, 5, 2, 10
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Service]:
-    """A service with small limits, and keys that may not do everything."""
+    """A service with small limits, and API keys with restricted scopes."""
     keys = [
         {"id": "all", "secret": API_KEY},
         {"id": "members", "secret": MEMBERS_ONLY, "scopes": ["members"], "topics": ["project:*"]},
@@ -46,7 +46,7 @@ def backend(service: Service, method: str, path: str, body: Any = None, key: str
 class TestIds:
     @pytest.mark.parametrize("by", ["http", "websocket", "post"])
     def test_of_others(self, strict: Service, user: str, by: str) -> None:
-        """Ids of other users are answered exactly as those that were never given, and nothing happens to them."""
+        """Ids of other users are answered like unknown ids, and remain unchanged."""
         theirs, never = publish(strict, f"{user}-2"), str(uuid4())
 
         def answer(id: str) -> Any:
@@ -67,14 +67,14 @@ class TestIds:
         assert counts["counts"]["unread"] == ask(strict, user, "GET", COUNTS).json["counts"]["unread"] + 1
 
     def test_mixed(self, strict: Service, user: str) -> None:
-        """What is known is done, and the rest is named; what cannot be an id is not one."""
+        """The action applies to known ids and returns the others, including strings that cannot be ids."""
         own = publish(strict, user)
         wrong = ["x", "é", "../../etc", 'a"b', str(uuid4())]
         answer = do(strict, user, "read", ids=[*wrong, own, own])
         assert (answer["changed"], answer["unknown"]) == (True, wrong)
 
     def test_too_many(self, strict: Service, user: str) -> None:
-        """More ids than allowed are refused as a whole, however many they are; as many are taken."""
+        """Too many ids are rejected as a whole; as many as the limit are accepted."""
         own = publish(strict, user)
         for count in (MAX_IDS + 1, 10_000):
             answer = ask(strict, user, "POST", "/v1/inbox/read", {"ids": [own] * count})
@@ -89,7 +89,7 @@ class TestIds:
         assert do(strict, user, "read", ids=[own, *(str(uuid4()) for _ in range(MAX_IDS - 1))])["changed"] is True
 
     def test_ten_thousand(self, service: Service, user: str) -> None:
-        """With the default settings ten thousand ids are refused, and pointed at where the body can be read."""
+        """With the default settings ten thousand ids are rejected, with a JSON Pointer if the body fits."""
         answer = ask(service, user, "POST", "/v1/inbox/read", {"ids": [str(uuid4()) for _ in range(10_000)]})
         if answer.status == 413:
             assert_problem(answer, 413, "body_too_large")
@@ -114,21 +114,21 @@ class TestActions:
         ],
     )
     def test_wrong(self, strict: Service, user: str, body: dict[str, Any], expected: tuple[str, str]) -> None:
-        """A wrong body is refused, with a pointer to what is wrong."""
+        """An invalid body is rejected with a JSON Pointer."""
         assert faults(ask(strict, user, "POST", "/v1/inbox/read", body)) == {expected}
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"null"])
     def test_no_json(self, strict: Service, user: str, body: bytes) -> None:
-        """A body that is no JSON object is refused."""
+        """A body that is not a JSON object is rejected."""
         assert_problem(ask(strict, user, "POST", "/v1/inbox/read", body), 400, "malformed_json")
 
     def test_unknown_action(self, strict: Service, user: str) -> None:
-        """There are five actions, and they are posted."""
+        """Other actions and other methods are rejected."""
         assert_problem(ask(strict, user, "POST", "/v1/inbox/burn", {"ids": []}), 404, "not_found")
         assert_problem(ask(strict, user, "GET", "/v1/inbox/read"), 405, "method_not_allowed")
 
     def test_frames(self, strict: Service, user: str) -> None:
-        """A wrong frame is answered under its ref, and the connection goes on."""
+        """An invalid frame is answered with its ref, and the connection stays open."""
         with strict.client(user) as client:
             for members, code in [
                 ({}, "invalid_inbox_action"),
@@ -141,14 +141,14 @@ class TestActions:
             assert client.ask("read", ids=[])["type"] == "ok"
 
     def test_cursor_of_the_future(self, strict: Service, user: str) -> None:
-        """A cursor in the future means what is there now: what comes next is unread."""
+        """A cursor in the future means everything up to now; later notifications are unread."""
         publish(strict, user)
         assert do(strict, user, "read", up_to="9999999999999999-9999999999999999999")["counts"]["unread"] == 0
         publish(strict, user)
         assert ask(strict, user, "GET", COUNTS).json["counts"]["unread"] == 1
 
     def test_the_same_at_once(self, strict: Service, user: str) -> None:
-        """Of devices that do the same at once, one has changed it; each is told the same counts."""
+        """If devices do the same at once, one of them changes the inbox, and all get the same counts."""
         id = publish(strict, user)
         answers: list[dict[str, Any]] = []
         threads = [
@@ -164,7 +164,7 @@ class TestActions:
         }
 
     def test_all_while_new_ones_arrive(self, strict: Service, user: str) -> None:
-        """Who reads all that they have been shown, while others arrive, has not read those."""
+        """Marking a list as read does not include notifications that arrive meanwhile."""
         for _ in range(5):
             publish(strict, user)
         for _ in range(20):
@@ -175,7 +175,7 @@ class TestActions:
             assert [item["notification"]["id"] for item in unread] == [new]
 
     def test_over_its_bound(self, strict: Service, user: str) -> None:
-        """An inbox over its bound has the newest; what fell out is unknown."""
+        """An inbox above its limit has the newest items; older ids are unknown."""
         ids = [publish(strict, user) for _ in range(MAX_HISTORY + 5)]
         listed = ask(strict, user, "GET", "/v1/inbox?limit=100").json
         assert [item["notification"]["id"] for item in listed["items"]] == ids[:4:-1]
@@ -189,12 +189,12 @@ class TestList:
         ["status=new", "limit=0", "limit=101", "limit=x", "before=1-0", "before=~all", "before=x~all", "severity=bad"],
     )
     def test_wrong(self, strict: Service, user: str, query: str) -> None:
-        """A wrong parameter is a bad request that names it."""
+        """An invalid parameter is named."""
         problem = assert_problem(ask(strict, user, "GET", f"/v1/inbox?{query}"), 400, "bad_request")
         assert problem["detail"].startswith(query.partition("=")[0])
 
     def test_cursor_from_elsewhere(self, strict: Service, user: str) -> None:
-        """A place of another user's list says nothing of that list: it is a place in time in one's own."""
+        """A cursor of another user's list works as a time in the own list and reveals nothing."""
         for _ in range(3):
             publish(strict, f"{user}-2")
         place = ask(strict, f"{user}-2", "GET", "/v1/inbox?limit=1").json["next"]
@@ -205,7 +205,7 @@ class TestList:
 
     @pytest.mark.parametrize("path", ["/v1/inbox", COUNTS, "/v1/inbox/mutes"])
     def test_who(self, strict: Service, path: str) -> None:
-        """Nobody reads an inbox without a token, or with a key of a publisher."""
+        """An inbox needs a user's token; an API key is not accepted."""
         assert_problem(strict.request("GET", path), 401, "invalid_token")
         assert_problem(backend(strict, "GET", path), 401, "invalid_token")
 
@@ -221,7 +221,7 @@ class TestMutes:
         ],
     )
     def test_wrong(self, strict: Service, user: str, body: dict[str, Any], expected: tuple[str, str]) -> None:
-        """Wrong mutes are refused, and those before stay."""
+        """Invalid mutes are rejected, and the previous ones remain."""
         ask(strict, user, "PUT", "/v1/inbox/mutes", {"types": ["kept"]})
         assert faults(ask(strict, user, "PUT", "/v1/inbox/mutes", body)) == {expected}
         assert ask(strict, user, "GET", "/v1/inbox/mutes").json == {"types": ["kept"], "topics": []}
@@ -241,7 +241,7 @@ class TestBackends:
         ],
     )
     def test_who(self, strict: Service, method: str, path: str) -> None:
-        """Only a key with the scope may; a user's token may nothing of it."""
+        """Members and users need an API key with the scope; a user's token is not accepted."""
         assert_problem(strict.request(method, path), 401, "invalid_api_key")
         assert_problem(ask(strict, "alice", method, path), 401, "invalid_api_key")
         assert_problem(backend(strict, method, path, key=PUBLISHER), 403, "forbidden")
@@ -249,13 +249,13 @@ class TestBackends:
             assert_problem(backend(strict, method, path, key=MEMBERS_ONLY), 403, "forbidden")
 
     def test_topics_of_a_key(self, strict: Service, user: str) -> None:
-        """A key keeps the members of its topics only."""
+        """An API key can change only members of its own topics."""
         assert backend(strict, "PUT", f"/v1/topics/project:1/members/{user}", key=MEMBERS_ONLY).status == 204
         assert_problem(backend(strict, "PUT", f"/v1/topics/orders/members/{user}", key=MEMBERS_ONLY), 403, "forbidden")
 
     @pytest.mark.parametrize("name", ["a%20b", "a%7Bb", "x" * 129, "a%09b"])
     def test_names(self, strict: Service, name: str) -> None:
-        """What is no name is refused, of a user and of a topic."""
+        """Invalid names of users and topics are rejected."""
         assert_problem(backend(strict, "PUT", f"/v1/topics/t/members/{name}"), 400, "bad_request")
         assert_problem(backend(strict, "PUT", f"/v1/topics/{name}/members/alice"), 400, "bad_request")
         assert_problem(backend(strict, "DELETE", f"/v1/users/{name}"), 400, "bad_request")
@@ -273,13 +273,13 @@ class TestBackends:
         ],
     )
     def test_members(self, strict: Service, body: dict[str, Any], expected: tuple[str, str]) -> None:
-        """A wrong change of members is refused as a whole."""
+        """An invalid change of members is rejected as a whole."""
         answer = backend(strict, "POST", "/v1/topics/bad/members", body)
         assert expected in faults(answer, "invalid_members")
         assert manage(strict, "GET", "/v1/topics/bad/members").json == {"members": [], "next": None}
 
     def test_too_many_memberships(self, strict: Service, user: str) -> None:
-        """Who is a member of too many topics is refused by name; the others are not."""
+        """A user with too many memberships is rejected by name; the others are added."""
         for topic in range(MAX_MEMBERSHIPS):
             manage(strict, "PUT", f"/v1/topics/{user}-{topic}/members/{user}")
         answer = backend(strict, "PUT", f"/v1/topics/{user}-x/members/{user}")
@@ -289,11 +289,11 @@ class TestBackends:
 
     @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x"])
     def test_limits(self, strict: Service, query: str) -> None:
-        """Members are listed by pages of a bounded length."""
+        """An invalid limit of a list of members is rejected."""
         assert_problem(backend(strict, "GET", f"/v1/topics/t/members?{query}"), 400, "bad_request")
 
     def test_nobody(self, strict: Service, user: str) -> None:
-        """Of whom nothing is known, nothing is told, and there is nothing to remove: both succeed."""
+        """Exporting and erasing an unknown user succeed."""
         everybody = {item["channel"] for item in manage(strict, "GET", f"/v1/users/{user}/export").json["inbox"]}
         assert everybody <= {"all"}
         assert backend(strict, "DELETE", f"/v1/users/{user}").status == 204
@@ -302,7 +302,7 @@ class TestBackends:
 
     @pytest.mark.parametrize("query", ["dry_run=yes", "dry_run=explain&x=1", "x=1"])
     def test_dry_run(self, strict: Service, user: str, query: str) -> None:
-        """Of a query that is not known nothing is published by mistake."""
+        """An unknown query parameter is rejected, and nothing is published."""
         headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
         note = {"to": {"users": [user]}, "title": "x"}
         answer = strict.request("POST", f"/v1/notifications?{query}", note, headers)

@@ -1,4 +1,4 @@
-"""The command line for inboxes, members and users, against a real service."""
+"""The command line for inboxes, members and users, with a real service."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def publish(service: Service, user: str, **members: Any) -> str:
     ids=" ".join,
 )
 def test_help(tmp_path: Path, words: list[str]) -> None:
-    """Every command explains itself."""
+    """Every command has a help text."""
     done = Command(tmp_path).run(*words, "--help")
     assert (done.code, done.words) == (0, "")
     assert len(done.lines) > 4
@@ -49,7 +49,7 @@ class TestInbox:
     """`notifier inbox`."""
 
     def test_list(self, notifier: Command, service: Service, user: str) -> None:
-        """An item is a line with its id and its state, whatever is in it; the newest is the first."""
+        """Each item is one line with its id and its state, newest first, without control characters."""
         first = publish(service, user, title="On\n\x1b[2Jits way", severity="success")
         second = publish(service, user, title="Second")
         notifier.run("inbox", "seen", first)
@@ -71,7 +71,7 @@ class TestInbox:
         )
 
     def test_limit(self, notifier: Command, service: Service, user: str) -> None:
-        """It prints so many, and says that there are more; or all of them."""
+        """--limit prints so many items and reports whether there are more; --all prints all."""
         published = [publish(service, user) for _ in range(22)]
         for words, count, said in (([], 20, True), (["--limit", "3"], 3, True), (["--limit", "22"], 22, False)):
             done = notifier.run("inbox", "list", *words)
@@ -81,7 +81,7 @@ class TestInbox:
         assert done.words == ""
 
     def test_filters(self, notifier: Command, service: Service, user: str) -> None:
-        """It prints what it is asked for."""
+        """Filters select the items to print."""
         one, other = publish(service, user, type="a"), publish(service, user, type="b", severity="error")
         notifier.run("inbox", "archive", one)
         for words, found in (
@@ -94,7 +94,7 @@ class TestInbox:
             assert [line.split()[0] for line in notifier.run("inbox", "list", *words).lines] == found
 
     def test_actions(self, notifier: Command, service: Service, user: str) -> None:
-        """Each prints how the inbox stands then."""
+        """Each action prints the new counts."""
         one, other = publish(service, user), publish(service, user)
         assert notifier.run("inbox", "counts").out == "2 unread, 2 unseen\n"
         for words, said in (
@@ -111,7 +111,7 @@ class TestInbox:
         assert counts["revision"] > 0
 
     def test_everything(self, notifier: Command, service: Service, user: str) -> None:
-        """All that is there can be meant, or all up to a cursor."""
+        """An action can apply to all items, or all up to a cursor."""
         publish(service, user)
         cursor = json.loads(notifier.run("inbox", "list", "--json").out)["cursor"]
         publish(service, user)
@@ -120,14 +120,14 @@ class TestInbox:
         assert (done["unread"], done["changed"], done["unknown"]) == (0, True, [])
 
     def test_unknown(self, notifier: Command, service: Service, user: str) -> None:
-        """An id that is not there is named; the others are done."""
+        """An unknown id is named; the action applies to the others."""
         id = publish(service, user)
         done = notifier.run("inbox", "read", id, "nothing")
         assert (done.code, done.out) == (1, "0 unread, 0 unseen\n")
         assert done.words == "notifier: Not in this inbox: nothing\n"
 
     def test_mutes(self, notifier: Command) -> None:
-        """One is muted in addition to the others."""
+        """A mute is added to the existing ones."""
         assert notifier.run("inbox", "mutes").out == ""
         assert notifier.run("inbox", "mute", "--type", "a", "--topic", "orders").lines == ["type a", "topic orders"]
         assert notifier.run("inbox", "mute", "--type", "b").lines == ["type a", "type b", "topic orders"]
@@ -150,14 +150,14 @@ class TestInbox:
         ],
     )
     def test_wrong_usage(self, notifier: Command, words: list[str], code: int, said: str) -> None:
-        """What is wrong is said, and nothing is printed."""
+        """Wrong usage is reported, and nothing is printed."""
         done = notifier.run("inbox", *words)
         assert (done.code, done.out) == (code, "")
         assert said in done.words
 
     @pytest.mark.parametrize("token, code, said", [("", 2, "NOTIFIER_TOKEN"), ("nk_x", 2, "API key"), ("x", 4, "401")])
     def test_wrong_token(self, notifier: Command, token: str, code: int, said: str) -> None:
-        """Without a user's token there is no inbox."""
+        """The inbox needs a user's token."""
         done = notifier.run("inbox", "counts", NOTIFIER_TOKEN=token)
         assert (done.code, done.out) == (code, "")
         assert said in done.words
@@ -169,7 +169,7 @@ class TestInbox:
     ids=" ".join,
 )
 def test_older_service(notifier: Command, service: Service, words: list[str]) -> None:
-    """A service that has none of this is named."""
+    """A service that is too old for the command is reported."""
 
     def older(number: int, reply: Reply) -> Reply:
         return reply._replace(status=404, body=b'{"status": 404, "code": "not_found", "title": "Not found."}')
@@ -184,7 +184,7 @@ class TestMembers:
     """`notifier members`."""
 
     def test_members(self, notifier: Command, user: str) -> None:
-        """Members come and go, and are printed one a line."""
+        """Members are added, removed and listed, one per line."""
         assert notifier.run("members", "add", user, "alice", "bob").out == "2 added\n"
         done = notifier.run("members", "add", user, "bob", "-", "--json", stdin=b"carl\n\ndora\r\n")
         assert json.loads(done.out) == {"added": 2, "removed": 0, "refused": []}
@@ -192,7 +192,7 @@ class TestMembers:
         assert notifier.run("members", "list", user).lines == ["bob", "carl", "dora"]
 
     def test_refused(self, tmp_path: Path) -> None:
-        """Who is a member of too many topics is named."""
+        """A user with too many memberships is named."""
         with Service(workers=1, max_memberships=1) as service:
             notifier = Command.of(service, tmp_path)
             notifier.run("members", "add", "one", "alice")
@@ -211,7 +211,7 @@ class TestMembers:
         ],
     )
     def test_wrong_usage(self, notifier: Command, words: list[str], code: int, said: str) -> None:
-        """What is wrong is said."""
+        """Wrong usage is reported."""
         done = notifier.run("members", *words)
         assert (done.code, done.out) == (code, "")
         assert said in done.words
@@ -221,13 +221,13 @@ class TestUser:
     """`notifier user`."""
 
     def test_export(self, notifier: Command, service: Service, user: str) -> None:
-        """Everything of a user is one object."""
+        """An export is one JSON object."""
         id = publish(service, user)
         export = json.loads(notifier.run("user", "export", user).out)
         assert (export["user"], export["inbox"][0]["notification"]["id"]) == (user, id)
 
     def test_erase(self, notifier: Command, service: Service, user: str) -> None:
-        """It asks before it erases; without a yes everything stays."""
+        """`erase` asks for confirmation, and without a yes erases nothing."""
         publish(service, user)
         for answer, code in ((b"n\n", 1), (b"\n", 1), (b"", 130)):
             done = notifier.run("user", "erase", user, stdin=answer)
@@ -239,14 +239,14 @@ class TestUser:
         assert notifier.run("inbox", "counts").out == "0 unread, 0 unseen\n"
 
     def test_erase_at_once(self, notifier: Command, service: Service, user: str) -> None:
-        """It may be told not to ask."""
+        """`erase --yes` does not ask."""
         publish(service, user)
         done = notifier.run("user", "erase", user, "--yes")
         assert (done.code, done.words) == (0, f"notifier: Everything about {user} is erased.\n")
         assert notifier.run("inbox", "list").out == ""
 
     def test_disconnect(self, notifier: Command, user: str) -> None:
-        """Who listens is sent away, and stays there."""
+        """A disconnected listener ends."""
         listening = notifier.start("listen")
         assert listening.stderr and b"Listening to" in listening.stderr.readline()
         assert notifier.run("user", "disconnect", user).code == 0
@@ -259,7 +259,7 @@ class TestShow:
     """`notifier show`, and `notifier send --explain`."""
 
     def test_show(self, notifier: Command, service: Service, user: str) -> None:
-        """A channel is a line, with what became of the notification there."""
+        """`show` prints one line per channel, with its receipt."""
         to = {"users": [user], "topics": [user]}
         id = publish(service, user, to=to)
         notifier.run("inbox", "read", id)
@@ -271,7 +271,7 @@ class TestShow:
         assert (receipt["channel"], receipt["archived_at"]) == (f"user:{user}", None)
 
     def test_delivered(self, notifier: Command, service: Service, user: str) -> None:
-        """What `notifier listen` has printed is delivered."""
+        """A notification that `notifier listen` has printed counts as delivered."""
         listening = notifier.start("listen", "--count", "1")
         assert listening.stderr and listening.stderr.readline()
         id = publish(service, user)
@@ -279,13 +279,13 @@ class TestShow:
         eventually(lambda: json.loads(notifier.run("show", id, "--json").out)["delivered_at"])
 
     def test_unknown(self, notifier: Command) -> None:
-        """What is not there is said so."""
+        """An unknown notification is reported."""
         done = notifier.run("show", "nothing")
         assert (done.code, done.out) == (4, "")
         assert "404 not_found" in done.words
 
     def test_explain(self, notifier: Command, service: Service, user: str) -> None:
-        """Each recipient is a line with what would happen, and why; a topic's members follow it."""
+        """Each recipient is one line with the outcome and its reason; members follow their topic."""
         notifier.run("members", "add", user, user, f"{user}-2")
         notifier.run("inbox", "mute", "--topic", user)
         words = ("send", "--user", user, "--topic", user, "--title", "Hello", "--explain")
@@ -300,7 +300,7 @@ class TestShow:
         assert notifier.run("inbox", "counts").out == "0 unread, 0 unseen\n"
 
     def test_explain_wrongly(self, notifier: Command, user: str) -> None:
-        """One notification is explained, and what is wrong with it is said."""
+        """--explain takes one notification and reports its faults."""
         done = notifier.run("send", "-", "--explain", stdin=b'{"to": {"all": true}, "title": "Hello"}\n')
         assert (done.code, done.out) == (2, "")
         assert "--explain takes one notification" in done.words
@@ -309,7 +309,7 @@ class TestShow:
         assert "/severity" in done.words
 
     def test_suppressed(self, notifier: Command, user: str) -> None:
-        """The publisher sees why something is not pushed."""
+        """The answer has the reason why a notification is not pushed."""
         notifier.run("inbox", "mute", "--type", "a")
         [channel] = json.loads(notifier.run("send", "--user", user, "--type", "a", "--json").out)["channels"]
         assert channel["suppressed"] == "muted_type"
@@ -319,7 +319,7 @@ class TestListen:
     """`notifier listen --inbox`."""
 
     def test_json(self, notifier: Command, service: Service, user: str) -> None:
-        """How the inbox stands is printed at the beginning, and when it changes."""
+        """With --json the inbox state is printed at the start and after each change."""
         listening = notifier.start("listen", "--inbox", "--json")
         assert listening.stdout and listening.stderr and listening.stderr.readline()
         first = json.loads(listening.stdout.readline())
@@ -335,7 +335,7 @@ class TestListen:
         end(listening)
 
     def test_lines(self, notifier: Command, service: Service, user: str) -> None:
-        """For people it is a line."""
+        """Without --json the inbox state is one line."""
         publish(service, user)
         listening = notifier.start("listen", "--inbox")
         assert listening.stdout and listening.stdout.readline() == b"inbox 1 unread, 1 unseen\n"

@@ -1,4 +1,4 @@
-"""The Python client against a real service."""
+"""The Python client with a real service."""
 
 import asyncio
 import itertools
@@ -37,23 +37,23 @@ def client(service: Service) -> Iterator[NotifierClient]:
 
 @pytest.fixture(scope="module")
 def roomy() -> Iterator[Service]:
-    """A service that keeps so much that a slow reader loses nothing."""
+    """A service with a history from which a slow reader loses nothing."""
     with Service(workers=1, max_history=10_000) as service:
         yield service
 
 
 def url_of(service: Service) -> str:
-    """Return where a service is."""
+    """Return the URL of a service."""
     return f"http://127.0.0.1:{service.port}"
 
 
 def numbered(user: str, count: int) -> list[dict[str, Any]]:
-    """Return notifications with numbers, by which doubles are told."""
+    """Return notifications with consecutive numbers, which show duplicates."""
     return [{"to": {"users": [user]}, "type": "test", "data": number} for number in range(count)]
 
 
 def numbers(stream: Stream, last: object) -> list[int]:
-    """Return the numbers that came, up to the notification with this one."""
+    """Return the numbers that arrive, up to the given one."""
     got = []
     closer = threading.Timer(DEADLINE, stream.close)
     closer.start()
@@ -70,7 +70,7 @@ class TestPublish:
     """Publishing."""
 
     def test_one(self, service: Service, client: NotifierClient, user: str) -> None:
-        """What is published by members arrives, and can be found and recalled."""
+        """A notification given as keyword arguments is delivered, and can be shown and recalled."""
         with client.listen(token=service.token(user)) as stream:
             published = client.publish(to={"users": [user]}, title="Hello", severity="success", data={"order": 1042})
             event = next(stream)
@@ -83,13 +83,13 @@ class TestPublish:
             assert next(stream) == Removed(published.id, f"user:{user}", stream.position.cursor)  # type: ignore[union-attr]
 
     def test_mapping(self, client: NotifierClient, user: str) -> None:
-        """A mapping, and members that complete it."""
+        """A notification can be a mapping with keyword arguments that complete it."""
         message = {"title": "Hello"}
         assert client.publish(message, to={"users": [user]}).channels[0].channel == f"user:{user}"
         assert message == {"title": "Hello"}
 
     def test_as_user(self, service: Service, client: NotifierClient, user: str) -> None:
-        """A user may publish to a topic that the token grants, and to no other."""
+        """A user can publish to topics that the token grants, and to no others."""
         token = service.token(user, [user], publish=[user])
         with client.listen([user], token=token) as stream:
             accepted = client.publish_as_user(user, token=token, type="chat.said", body="Hello")
@@ -100,7 +100,7 @@ class TestPublish:
             client.publish_as_user("other", {"body": "Hello"}, token=token)
 
     def test_refused(self, client: NotifierClient, user: str) -> None:
-        """The service's problem comes as an exception with all that it says."""
+        """A problem is raised as an exception with all its fields."""
         with pytest.raises(ProblemError) as raised:
             client.publish({"to": {"users": [user]}, "titel": "Hello"})
         assert raised.value.code == "invalid_notification"
@@ -108,13 +108,13 @@ class TestPublish:
         assert raised.value.request_id
 
     def test_wrong_key(self, service: Service) -> None:
-        """A wrong API key is a problem, not a retry."""
+        """A wrong API key is not retried."""
         with NotifierClient(url_of(service), api_key="nk_wrong") as client, pytest.raises(ProblemError) as raised:
             client.publish(to={"users": ["nobody"]}, title="Hello")
         assert raised.value.code == "invalid_api_key"
 
     def test_many(self, roomy: Service, user: str) -> None:
-        """Many come in order, and a bad one does not fail the others."""
+        """Many notifications are published in order, and an invalid one fails alone."""
         posts: list[Any] = numbered(user, 2500)
         posts[1200:1200] = [{"to": {}}, {"data": object()}]
         with (
@@ -127,7 +127,7 @@ class TestPublish:
         assert len({result.id for result in results if isinstance(result, Published)}) == 2500
 
     def test_many_again(self, client: NotifierClient, user: str) -> None:
-        """Repeated with the same key, what was published is known."""
+        """A repetition with the same keys publishes nothing twice."""
         posts = numbered(user, 1500)
         first = list(client.publish_many(posts, idempotency_key=user))
         again = list(client.publish_many(posts, idempotency_key=user))
@@ -135,10 +135,10 @@ class TestPublish:
 
 
 class TestBadWays:
-    """What is between the client and the service, and how it fails."""
+    """Faults between the client and the service."""
 
     def test_lost_answer(self, service: Service, client: NotifierClient, user: str) -> None:
-        """If the answer is lost, the repetition publishes nothing a second time."""
+        """If the answer is lost, the retry publishes nothing twice."""
         with (
             Middle(service.port, lambda number, reply: reply if number > 2 else None) as middle,
             NotifierClient(middle.url, api_key=API_KEY) as shaky,
@@ -150,7 +150,7 @@ class TestBadWays:
             assert numbers(stream, 2) == [1, 2]
 
     def test_lost_answers_of_many(self, roomy: Service, user: str) -> None:
-        """Neither are lines doubled whose answers were lost, or cut off."""
+        """Lines whose answers are lost or truncated are not published twice."""
 
         def change(number: int, reply: Reply) -> Reply | None:
             return (None, reply, reply._replace(body=reply.body[:5000]))[number % 3] if number < 6 else reply
@@ -165,12 +165,12 @@ class TestBadWays:
             while len(results) < len(posts):
                 try:
                     results = list(shaky.publish_many(posts, idempotency_key=user))
-                except NotNotifier:  # cut off in the middle of a line
+                except NotNotifier:  # truncated in the middle of a line
                     continue
             assert numbers(stream, 2499) == list(range(2500))
 
     def test_refused_connection(self) -> None:
-        """A service that is not there is an error that says where it was looked for."""
+        """If nothing listens, the error names the address."""
         with NotifierClient("http://127.0.0.1:9", api_key=API_KEY, deadline=0.5) as client:
             with pytest.raises(Unreachable, match="127.0.0.1:9.*Check the URL"):
                 client.publish(to={"users": ["nobody"]}, title="Hello")
@@ -178,7 +178,7 @@ class TestBadWays:
                 next(client.listen(token="any"))
 
     def test_stranger(self, service: Service) -> None:
-        """A page is told from an answer of the service."""
+        """An HTML page is not taken for an answer of the service."""
         with (
             Middle(service.port, lambda *_: PAGE) as middle,
             NotifierClient(middle.url, api_key=API_KEY) as client,
@@ -187,7 +187,7 @@ class TestBadWays:
             client.publish(to={"users": ["nobody"]}, title="Hello")
 
     def test_too_new(self, service: Service) -> None:
-        """A service of a later major version is not spoken to."""
+        """A service with a later major version is rejected."""
         with (
             Middle(service.port, lambda _, reply: reply.with_header("Notifier-Version", "7.0.0")) as middle,
             NotifierClient(middle.url, api_key=API_KEY) as client,
@@ -196,7 +196,7 @@ class TestBadWays:
             client.status()
 
     def test_dropped_upgrade(self, service: Service) -> None:
-        """A proxy that drops the upgrade is a problem that says so."""
+        """A proxy that drops the upgrade is reported."""
         with (
             Middle(service.port) as middle,
             NotifierClient(middle.url, token=service.token("alice")) as client,
@@ -209,7 +209,7 @@ class TestListen:
     """Listening."""
 
     def test_since(self, service: Service, client: NotifierClient, user: str) -> None:
-        """What was published meanwhile comes first, marked as replayed, and once."""
+        """With `since`, missed notifications come first, once each, marked as replayed."""
         with client.listen(token=service.token(user)) as stream:
             client.publish(to={"users": [user]}, type="test", data=1)
             next(stream)
@@ -221,7 +221,7 @@ class TestListen:
             assert event.notification["data"] == 2
 
     def test_topics(self, service: Service, client: NotifierClient, user: str) -> None:
-        """Topics that the token grants are heard; one that it does not is an error."""
+        """A stream receives the topics that the token grants; other topics are an error."""
         token = service.token(user, [f"{user}:*"])
         with client.listen([f"{user}:a"], token=token) as stream:
             client.publish(to={"topics": [f"{user}:a"]}, title="Hello")
@@ -231,19 +231,19 @@ class TestListen:
             next(stream)
 
     def test_lost(self, client: NotifierClient, service: Service, user: str) -> None:
-        """Who comes with a cursor of another time is told what is gone."""
+        """A cursor that the history no longer covers is answered with a loss."""
         event = next(client.listen(since="1-0", token=service.token(user)))
         assert isinstance(event, Lost) and f"user:{user}" in event.channels
 
     @pytest.mark.parametrize("token", ["no-token", "a.b.c"])
     def test_wrong_token(self, client: NotifierClient, token: str) -> None:
-        """A wrong token is a problem."""
+        """A wrong token is reported as a problem."""
         with pytest.raises(ProblemError) as raised:
             next(client.listen(token=token))
         assert raised.value.code == "invalid_token"
 
     def test_close(self, service: Service, client: NotifierClient, user: str) -> None:
-        """Another thread may end the iteration."""
+        """Another thread can end the iteration."""
         with client.listen(token=service.token(user)) as stream:
             closer = threading.Timer(0.2, stream.close)
             closer.start()
@@ -252,7 +252,7 @@ class TestListen:
 
 
 def test_restart(user: str) -> None:
-    """A stream outlives restarts of the service: nothing is lost, nothing comes twice."""
+    """Over restarts of the service a stream loses nothing and yields nothing twice."""
     with Service(workers=1) as service, NotifierClient(url_of(service), api_key=API_KEY) as client:
         publisher = threading.Thread(target=publish_slowly, args=(client, user, 60))
         with client.listen(token=service.token(user)) as stream:
@@ -266,14 +266,14 @@ def test_restart(user: str) -> None:
 
 
 def publish_slowly(client: NotifierClient, user: str, count: int) -> None:
-    """Publish one after the other, whatever becomes of the service meanwhile."""
+    """Publish one notification after another, with retries while the service restarts."""
     for post in numbered(user, count):
         client.publish(post)
         threading.Event().wait(0.02)
 
 
 def test_fresh_tokens(user: str) -> None:
-    """A stream outlives its tokens, without a new connection where the fresh one comes in time."""
+    """A stream renews its tokens before they expire, and stays connected."""
     with Service(workers=1, expiry_notice=3) as service, NotifierClient(url_of(service), api_key=API_KEY) as client:
         tokens = (service.token(user, expires_in=4) for _ in itertools.count())
         fetched = itertools.count(1)
@@ -296,7 +296,7 @@ def test_fresh_tokens(user: str) -> None:
 
 
 def test_low_limits(user: str) -> None:
-    """A service that takes little at once is sent little at once; nothing is published twice."""
+    """Batches respect low limits of the service, and nothing is published twice."""
     with (
         Service(workers=1, max_batch_bytes=1500, max_batch_lines=110, max_notification_bytes=1000) as service,
         NotifierClient(url_of(service), api_key=API_KEY) as client,
@@ -312,7 +312,7 @@ class TestAsync:
     """The same with asyncio."""
 
     def test_all(self, roomy: Service, user: str) -> None:
-        """It publishes, listens, finds and recalls."""
+        """The async client publishes, listens, shows and recalls."""
 
         async def run() -> None:
             async with AsyncNotifierClient(url_of(roomy), api_key=API_KEY) as client:
@@ -340,7 +340,7 @@ class TestAsync:
         asyncio.run(run())
 
     def test_cancelled(self, service: Service, user: str) -> None:
-        """Waiting for an event may be given up and taken up again: none is lost."""
+        """Cancelling the wait for an event loses no event."""
 
         async def run() -> None:
             async with AsyncNotifierClient(url_of(service), api_key=API_KEY, token=service.token(user)) as client:
@@ -358,32 +358,32 @@ class TestAsync:
 
 
 async def asynchronous(items: list[dict[str, Any]]) -> Any:
-    """Yield items as an asynchronous source does."""
+    """Yield items asynchronously."""
     for item in items:
         yield item
 
 
 class TestService:
-    """What the service does for its clients."""
+    """What the service provides for its clients."""
 
     @pytest.mark.parametrize("path", ["/healthz", "/v1/notifications", "/nothing", "/static/notifier.js", "/metrics"])
     def test_version(self, service: Service, path: str) -> None:
-        """Every answer says that it is Notifier's, errors too."""
+        """Every answer, also an error, has the Notifier-Version header."""
         assert service.request("GET", path).headers["Notifier-Version"] == __version__
 
     def test_version_of_publication(self, service: Service, user: str) -> None:
-        """The hot path says so as well."""
+        """The answer to a publication has the header."""
         answer = service.publish({"to": {"users": [user]}, "title": "Hello"})
         assert (answer.status, answer.headers["Notifier-Version"]) == (201, __version__)
 
     def test_version_of_poll(self, service: Service, user: str) -> None:
-        """So does an answer whose socket was handed off."""
+        """An answer that is written outside Flask has the header."""
         headers = {"Authorization": f"Bearer {service.token(user)}"}
         answer = service.request("GET", "/v1/stream", headers=headers)
         assert (answer.status, answer.headers["Notifier-Version"]) == (200, __version__)
 
     def test_status(self, service: Service) -> None:
-        """The status tells with what the service runs."""
+        """The status has the configuration of the service."""
         answer = service.request("GET", "/v1/status", headers={"Authorization": f"Bearer {API_KEY}"})
         assert answer.status == 200
         assert answer.json["version"] == __version__
@@ -393,5 +393,5 @@ class TestService:
         assert json.dumps(answer.json["redis"]["version"]).strip('"')[0].isdigit()
 
     def test_status_needs_key(self, service: Service) -> None:
-        """It tells nothing to strangers."""
+        """The status needs an API key."""
         assert service.request("GET", "/v1/status").json["code"] == "invalid_api_key"

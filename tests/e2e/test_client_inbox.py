@@ -1,4 +1,4 @@
-"""The Python client and the inbox of a real service."""
+"""The inbox of the Python client with a real service."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ from tests.kit.waiting import DEADLINE, eventually
 
 @pytest.fixture
 def client(service: Service, user: str) -> Iterator[NotifierClient]:
-    """A client that may publish, with the token of a user."""
+    """A client with an API key and the token of a user."""
     url = f"http://127.0.0.1:{service.port}"
     with NotifierClient(url, api_key=API_KEY, token=service.token(user), deadline=DEADLINE) as client:
         yield client
@@ -57,7 +57,7 @@ class TestList:
     """Lists and pages."""
 
     def test_item(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """An item is the notification with where it stands and what was done with it."""
+        """An item has the notification, its cursor and its flags."""
         published = client.publish(to={"users": [user]}, title="Hello", data={"order": 1042})
         [item] = inbox.list().items
         cursor = published.channels[0].cursor
@@ -67,7 +67,7 @@ class TestList:
         assert item.notification["data"] == {"order": 1042}
 
     def test_pages(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """The pages have all items once, the newest first; so does the iterator."""
+        """Pages, and the iterator, have each item once, newest first."""
         published = fill(client, user, 250)
         first = inbox.list(limit=100)
         second = inbox.list(limit=100, before=first.next)
@@ -79,7 +79,7 @@ class TestList:
         assert ids(inbox.items()) == newest_first
 
     def test_filters(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """Lists are of what is asked for."""
+        """Filters select items."""
         [shipped] = fill(client, user, 1, type="order.shipped")
         [failed] = fill(client, user, 1, severity="error")
         client.add_member(user, user)
@@ -95,20 +95,20 @@ class TestList:
         assert ids(inbox.items()) == [topic, failed]
 
     def test_expiry(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """It says when counts change by themselves."""
+        """The counts have the time of the next expiry."""
         published = client.publish(to={"users": [user]}, title="Hello", ttl=3600)
         expires = inbox.counts().expires_at
         assert expires and 3590 < (expires - published.created_at).total_seconds() < 3610
 
     @pytest.mark.parametrize("limit", [0, 101, -1])
     def test_wrong_limit(self, inbox: Inbox, limit: int) -> None:
-        """A page has 1 to 100 items."""
+        """A page of fewer than 1 or more than 100 items is rejected."""
         with pytest.raises(ProblemError, match="400 bad_request: limit"):
             inbox.list(limit=limit)
 
     @pytest.mark.parametrize("before", ["", "yesterday", "5-1", "5-1~elsewhere", "5-1~user:a&status=archived"])
     def test_cursor_from_elsewhere(self, client: NotifierClient, inbox: Inbox, user: str, before: str) -> None:
-        """What is no place is refused; what is a place in another list is no way into that list."""
+        """An invalid cursor is rejected; a cursor of another user's list reveals nothing of it."""
         fill(client, user, 1)
         try:
             assert inbox.list(before=before).items == ()
@@ -117,17 +117,17 @@ class TestList:
 
     @pytest.mark.parametrize("token", ["none", "a.b.c"])
     def test_wrong_token(self, client: NotifierClient, token: str) -> None:
-        """Without a valid token there is no inbox."""
+        """The inbox needs a valid token."""
         with pytest.raises(ProblemError) as raised:
             client.inbox(token=token).list()
         assert raised.value.status == 401
 
 
 class TestActions:
-    """What is done with items."""
+    """Actions on items."""
 
     def test_actions(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """Each says how the inbox stands then, and may be repeated."""
+        """Each action returns the new counts and can be repeated."""
         first, second, third = fill(client, user, 3)
         steps: list[tuple[Any, Any, tuple[int, int]]] = [
             (inbox.seen, first, (3, 2)),
@@ -145,7 +145,7 @@ class TestActions:
         assert ids(inbox.items()) == [third, first]
 
     def test_up_to(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """What came after the list was looked at stays unread."""
+        """Notifications newer than the list stay unread."""
         fill(client, user, 3)
         page = inbox.list(limit=1)
         [late] = fill(client, user, 1)
@@ -153,14 +153,14 @@ class TestActions:
         assert ids(inbox.items(status="unread")) == [late]
 
     def test_future(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """A cursor in the future means what is there now."""
+        """A cursor in the future means everything up to now."""
         fill(client, user, 1)
         assert inbox.read(up_to="9999999999999-0").counts.unread == 0
         fill(client, user, 1)
         assert inbox.counts().unread == 1
 
     def test_unknown(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """Of what is not there, or somebody else's, the ids come back; the others are done."""
+        """Unknown ids, and those of other users, are returned; the action applies to the others."""
         [own] = fill(client, user, 1)
         [other] = fill(client, f"{user}-2", 1)
         marked = inbox.read([own, other, "no-id"])
@@ -177,18 +177,18 @@ class TestActions:
         ],
     )
     def test_refused(self, inbox: Inbox, aim: dict[str, Any], pointer: str) -> None:
-        """What is wrong is named."""
+        """A rejected action names its faults."""
         with pytest.raises(ProblemError) as raised:
             inbox.read(**aim)
         assert (raised.value.code, raised.value.pointers) == ("invalid_inbox_action", [pointer])
 
     def test_nothing(self, inbox: Inbox) -> None:
-        """No ids are nothing to do."""
+        """An action without ids changes nothing."""
         marked = inbox.read([])
         assert (marked.changed, marked.unknown) == (False, ())
 
     def test_lost_answer(self, service: Service, client: NotifierClient, user: str) -> None:
-        """If an answer is lost it is done again, which changes nothing."""
+        """If the answer is lost, the client repeats the action, which changes nothing more."""
         [id] = fill(client, user, 1)
         with (
             Middle(service.port, lambda number, reply: reply if number > 1 else None) as middle,
@@ -199,7 +199,7 @@ class TestActions:
         assert (marked.changed, marked.counts.unread) == (False, 0)
 
     def test_mutes(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """What is muted is listed, but neither counted nor pushed; the publisher is told why."""
+        """A muted notification is listed, but neither counted nor pushed; the publisher gets the reason."""
         client.add_member(user, user)
         assert inbox.mutes() == Mutes()
         assert inbox.set_mutes("chat.said", [user]) == inbox.mutes() == Mutes(("chat.said",), (user,))
@@ -218,10 +218,10 @@ class TestActions:
 
 
 class TestListen:
-    """How the inbox stands, while it changes."""
+    """State events of a stream."""
 
     def test_states(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """Each change comes with the counts of the service, also to who made it."""
+        """Each change arrives with the service's counts, also at the client that made it."""
         with client.listen(inbox=True) as stream:
             first = state(stream)
             assert (first.counts[:2], first.reload, first.changes, first.topics) == ((0, 0), True, (), ())
@@ -240,7 +240,7 @@ class TestListen:
             assert state(stream).counts.unread == 0
 
     def test_topics(self, client: NotifierClient, user: str) -> None:
-        """Who becomes a member is told, and hears the topic at once."""
+        """A new member gets the topic in its state, and receives the topic's notifications at once."""
         with client.listen(inbox=True) as stream:
             state(stream)
             client.add_member(user, user)
@@ -254,7 +254,7 @@ class TestListen:
             assert (left.topics, left.counts.unread) == ((), 0)
 
     def test_not_asked_for(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """Who has not asked for states gets what came before there were any; the stream knows how the inbox stands."""
+        """Without `inbox=True` a stream yields no states, but knows the latest one."""
         with client.listen() as stream:
             [first] = fill(client, user, 1)
             assert until(stream, Received).id == first
@@ -276,15 +276,15 @@ def until(stream: Stream, kind: type[Any]) -> Any:
 
 
 class TestReceipts:
-    """What became of a notification."""
+    """Receipts of a notification."""
 
     def test_user(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """It is stored, then delivered, then read, then archived."""
+        """A receipt shows when a notification was stored, delivered, read and archived."""
         with client.listen() as stream:
             [id] = fill(client, user, 1)
             [receipt] = client.receipts(id)
             assert receipt == UserReceipt(f"user:{user}", receipt.stored_at)
-            next(stream)  # and leave with it
+            next(stream)  # and end with it
         eventually(lambda: delivered(client, id))
         inbox.read(id)
         inbox.archive(id)
@@ -293,7 +293,7 @@ class TestReceipts:
         assert receipt.delivered_at and receipt.read_at and receipt.archived_at
 
     def test_while_it_stays(self, client: NotifierClient, user: str) -> None:
-        """A listener that stays says so while it waits for what comes next."""
+        """A stream acknowledges a notification while it waits for the next one."""
         with client.listen() as stream:
             [id] = fill(client, user, 1)
             next(stream)
@@ -304,7 +304,7 @@ class TestReceipts:
         assert delivered(client, id)
 
     def test_shared(self, service: Service, client: NotifierClient, user: str) -> None:
-        """On a topic they are numbers."""
+        """The receipt of a topic has counts."""
         names = [f"{user}-{number}" for number in range(3)]
         client.change_members(user, names)
         id = client.publish(to={"topics": [user]}, title="Hello").id
@@ -314,30 +314,30 @@ class TestReceipts:
         assert receipt == SharedReceipt(f"topic:{user}", receipt.stored_at, receipt.delivered, read=2, archived=1)
 
     def test_unknown(self, client: NotifierClient) -> None:
-        """There are none of what is not there."""
+        """An unknown notification has no receipts."""
         for id in ("unknown", "01a214ac-ae9b-750e-8040-1eb44169066f"):
             with pytest.raises(ProblemError, match="not_found"):
                 client.receipts(id)
 
 
 def publish_when_delivered(client: NotifierClient, id: str, user: str) -> None:
-    """Publish another one when a notification was delivered."""
+    """Publish another notification when one was delivered."""
     eventually(lambda: delivered(client, id))
     fill(client, user, 1)
 
 
 def delivered(client: NotifierClient, id: str) -> bool:
-    """Tell whether a notification was delivered to its user."""
+    """Return whether a notification was delivered to its user."""
     [receipt] = client.receipts(id)
     assert isinstance(receipt, UserReceipt)
     return receipt.delivered_at is not None
 
 
 class TestBackend:
-    """What a backend asks about its users."""
+    """Requests of a backend about its users."""
 
     def test_members(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """A member has in the inbox what is published from then on, and nothing any more afterwards."""
+        """A member has the topic's notifications in the inbox from the beginning of the membership to its end."""
         client.publish(to={"topics": [user]}, title="Before")
         client.add_member(user, user)
         client.add_member(user, user)
@@ -348,7 +348,7 @@ class TestBackend:
         assert ids(inbox.items()) == []
 
     def test_many_members(self, client: NotifierClient, user: str) -> None:
-        """More than one request takes are changed and listed all the same."""
+        """More members than one request may have are changed and listed."""
         names = sorted(f"{user}-{number}" for number in range(2100))
         done = client.change_members(user, add=iter(names))
         assert (done.added, done.removed, done.refused) == (2100, 0, ())
@@ -359,7 +359,7 @@ class TestBackend:
 
     @pytest.mark.parametrize("name", ["a/b", "/a", "a?b#c%2F", "\u00fc@\u4f60", ".", "..", "a:b&c=d+e"])
     def test_any_names(self, service: Service, client: NotifierClient, user: str, name: str) -> None:
-        """Whatever a name has in it, it is that user and that topic."""
+        """Names with special characters work in all calls."""
         topic, member = f"{user}{name}", f"{name}{user}"
         client.add_member(topic, member)
         client.change_members(topic, [f"{member}-2"])
@@ -376,7 +376,7 @@ class TestBackend:
 
     @pytest.mark.parametrize("name", ["a b", "x" * 129, "{a}"])
     def test_wrong_names(self, client: NotifierClient, name: str) -> None:
-        """What is no name is refused, wherever it stands."""
+        """Invalid names are rejected in all calls."""
         asks = [
             lambda: client.add_member("orders", name),
             lambda: client.add_member(name, "alice"),
@@ -392,7 +392,7 @@ class TestBackend:
             assert raised.value.status in (400, 422)
 
     def test_export_and_erase(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """What is kept of a user can be had, and be erased; who is connected has to go, and stays away."""
+        """A user's data can be exported and erased; the erasure closes their streams."""
         [id] = fill(client, user, 1)
         client.add_member(user, user)
         inbox.set_mutes("a")
@@ -408,14 +408,14 @@ class TestBackend:
         assert client.export_user(user)["inbox"] == []
 
     def test_disconnect(self, client: NotifierClient, user: str) -> None:
-        """Who is disconnected stays away, until they are started anew."""
+        """A disconnected client does not reconnect."""
         with client.listen() as stream:
             client.disconnect_user(user)
             with pytest.raises(StreamClosed, match="4502 disconnected"):
                 next(stream)
 
     def test_explain(self, client: NotifierClient, inbox: Inbox, user: str) -> None:
-        """It says what would happen and why, and nothing happens."""
+        """A dry run reports what would happen and why, and publishes nothing."""
         inbox.set_mutes(topics=user)
         client.change_members(user, [user, f"{user}-2"])
         with client.listen() as stream:
@@ -442,7 +442,7 @@ class TestBackend:
 
 
 def test_older_service(service: Service, user: str) -> None:
-    """An older service is named in one sentence, and publishes nothing that was to be explained."""
+    """A service without dry runs is reported, and publishes nothing."""
 
     def older(number: int, reply: Reply) -> Reply:
         return reply._replace(status=404, body=b'{"status": 404, "code": "not_found", "title": "Not found."}')

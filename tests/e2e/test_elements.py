@@ -1,4 +1,4 @@
-"""The bell, the inbox and the toasts in a real Chromium, with a real service: what a user does, sees and hears."""
+"""The bell, the inbox and the toasts in a real Chromium with a real service."""
 
 import json
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ class Tab:
         self.inbox.get_by_role("button", name=name, exact=True).click()
 
     def focused(self) -> str:
-        """Return what a screen reader would call the element that has the focus."""
+        """Return the accessible name of the focused element."""
         return self.page.evaluate(
             """() => {
               let { activeElement: element } = document;
@@ -84,7 +84,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def tab(context: BrowserContext, service: Service, user: str) -> Iterator[Tab]:
-    """A page of the user, which neither fails nor does what its security policy forbids."""
+    """A page of the user. No error and no violation of the security policy occurs there."""
     tab = Tab(context, service, user)
     yield tab
     assert tab.errors == []
@@ -100,12 +100,12 @@ def publish(service: Service, user: str, *titles: str, **members: Any) -> str:
 
 
 def _refuse(route: Route) -> None:
-    """Answer a request with a fault."""
+    """Answer a request with a server error."""
     route.fulfill(status=500, body=json.dumps({"code": "internal_error", "title": "A fault"}))
 
 
 def test_arrival(tab: Tab, service: Service, user: str) -> None:
-    """What is published is in the list, in a toast, on the badge and in the bell's name, and is spoken of."""
+    """A notification appears in the list, in a toast, on the badge and in the bell's name, and is announced."""
     expect(tab.bell).to_have_accessible_name("Notifications")
     publish(service, user, "First", "Second", body="The body")
     expect(tab.titles()).to_have_text(["Second", "First"])
@@ -118,7 +118,7 @@ def test_arrival(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_two_browsers(browser: Browser, service: Service, user: str) -> None:
-    """What is read, archived or marked unread in one is so in the other, with the same counts."""
+    """Actions in one browser appear in the other, with the same counts."""
     with browser.new_context() as home, browser.new_context() as work:
         one, other = (Tab(context, service, user) for context in (home, work))
         publish(service, user, "First", "Second", "Third")
@@ -141,7 +141,7 @@ def test_two_browsers(browser: Browser, service: Service, user: str) -> None:
 
 
 def test_keyboard(tab: Tab, service: Service, user: str) -> None:
-    """Everything can be done without a pointer, and the focus is never lost."""
+    """The keyboard reaches everything, and the focus is never lost."""
     publish(service, user, *[f"Number {number}" for number in range(25)], severity="critical")
     expect(tab.toasts).to_have_count(25)
     expect(tab.bell).to_have_accessible_name("Notifications, 25 unread")
@@ -158,7 +158,7 @@ def test_keyboard(tab: Tab, service: Service, user: str) -> None:
         assert tab.focused() == name
     press("ArrowDown")
     assert tab.focused() == "Number 23"
-    press("Enter")  # reads it
+    press("Enter")  # marks it as read
     expect(tab.bell).to_have_accessible_name("Notifications, 24 unread")
     expect(tab.panel).not_to_be_visible()
     assert tab.focused() == "Notifications, 24 unread"
@@ -183,10 +183,10 @@ def test_keyboard(tab: Tab, service: Service, user: str) -> None:
     assert tab.focused() == "Archive: Number 22"
     press("Enter")
     expect(tab.bell).to_have_accessible_name("Notifications, 23 unread")
-    eventually(lambda: tab.focused() == "Archive: Number 21")  # what is in its place
+    eventually(lambda: tab.focused() == "Archive: Number 21")  # the item in its place
     expect(titles).to_have_count(20)
     press("End")
-    expect(titles).to_have_count(24)  # who comes near to the end gets more
+    expect(titles).to_have_count(24)  # near the end, more items are loaded
     press("End")
     assert tab.focused() == "Number 0"
     press("Home")
@@ -196,7 +196,7 @@ def test_keyboard(tab: Tab, service: Service, user: str) -> None:
     assert tab.focused() == "Archived"
     press("Enter")
     expect(titles).to_have_text(["Number 22"])
-    press("Tab")  # there is nothing to be marked as read
+    press("Tab")  # nothing can be marked as read
     assert tab.focused() == "Number 22"
     press("Tab")
     press("Tab")
@@ -228,11 +228,11 @@ def test_keyboard(tab: Tab, service: Service, user: str) -> None:
     assert tab.focused() == "Dismiss"
     press("Enter")
     expect(tab.toasts).to_have_count(0)
-    assert tab.focused() == "Notifications, 2 unread"  # where it was before
+    assert tab.focused() == "Notifications, 2 unread"  # where the focus was before
 
 
 def test_open(tab: Tab, service: Service, user: str) -> None:
-    """A title leads where the notification says, and reads it; a page may do that by itself."""
+    """A click on a title follows the action URL and marks it as read; a page may handle the click itself."""
     publish(service, user, "Order", action_url="/healthz")
     publish(service, user, "Nowhere")
     link = tab.item("Order").get_by_role("link", name="Order")
@@ -252,7 +252,7 @@ def test_open(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_no_title(tab: Tab, service: Service, user: str) -> None:
-    """What has no title, or an empty one, has a name all the same."""
+    """A notification without a title, or with an empty one, has a name."""
     publish(service, user, "", body="The body")
     publish(service, user, " ", body="The body", type="chat.said")
     for titles in (tab.titles(), tab.toasts.locator("[part=title]")):
@@ -261,7 +261,7 @@ def test_no_title(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_leaving_reads(context: BrowserContext, service: Service, user: str) -> None:
-    """A click that leaves the page reads all the same."""
+    """A click that leaves the page marks the notification as read."""
     tab = Tab(context, service, user)
     publish(service, user, "Order", action_url="/healthz")
     tab.toasts.get_by_role("link", name="Order").click()
@@ -272,7 +272,7 @@ def test_leaving_reads(context: BrowserContext, service: Service, user: str) -> 
 
 
 def test_what_goes(tab: Tab, service: Service, user: str) -> None:
-    """What is recalled or has expired leaves list, toasts and counts; a collapse key replaces, and moves to the top."""
+    """Recalled and expired notifications disappear everywhere; a replacement moves to the top."""
     mistake = publish(service, user, "A mistake")
     publish(service, user, "40 %", collapse_key="upload")
     publish(service, user, "Between")
@@ -291,7 +291,7 @@ def test_what_goes(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_what_belongs(tab: Tab, service: Service, user: str) -> None:
-    """What is in no inbox is in no list; a topic is in those of its members, who need not join it."""
+    """The list has only inbox notifications, including those of topics that the user is a member of."""
     key = {"Authorization": f"Bearer {service.api_key}"}
     tab.page.evaluate(
         """() => {
@@ -313,7 +313,7 @@ def test_what_belongs(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_seen(tab: Tab, service: Service, user: str) -> None:
-    """What is in a list that is shown is seen; a bell may count what is not."""
+    """Items in a visible list become seen; a bell can count the unseen ones."""
     page = tab.page
     page.evaluate("document.querySelector('main > notifier-inbox').remove()")
     page.evaluate("document.querySelector('notifier-bell').setAttribute('count', 'unseen')")
@@ -329,7 +329,7 @@ def test_seen(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_many(context: BrowserContext, service: Service, user: str) -> None:
-    """Older items come by scrolling; the focus stays when something arrives."""
+    """Scrolling loads older items; the focus stays when a notification arrives."""
     publish(service, user, *[f"Number {number}" for number in range(45)])
     tab = Tab(context, service, user)
     tab.page.evaluate("document.querySelector('main').style.setProperty('--notifier-list-height', '20rem')")
@@ -347,7 +347,7 @@ def test_many(context: BrowserContext, service: Service, user: str) -> None:
 
 
 def test_more(context: BrowserContext, service: Service, user: str) -> None:
-    """Where nothing scrolls, older items come by a button, and the focus goes to the first of them."""
+    """In a list that does not scroll, a button loads older items, and the first of them gets the focus."""
     publish(service, user, *[f"Number {number}" for number in range(41)])
     tab = Tab(context, service, user)
     more = tab.inbox.get_by_role("button", name="Show more")
@@ -359,9 +359,9 @@ def test_more(context: BrowserContext, service: Service, user: str) -> None:
 
 
 def test_more_than_nothing(context: BrowserContext, service: Service, user: str) -> None:
-    """Where all that was shown has gone, nothing is said of older items before they are known."""
+    """When all visible items have disappeared, the list is not called empty before older items are loaded."""
     publish(service, user, *[f"Number {number}" for number in range(21)])
-    tab = Tab(context, service, user, connects=False)  # it would fetch again by itself
+    tab = Tab(context, service, user, connects=False)  # a connected page would fetch again
     tab.filter("Unread")
     expect(tab.titles()).to_have_count(20)
     held: list[Route] = []
@@ -378,7 +378,7 @@ def test_more_than_nothing(context: BrowserContext, service: Service, user: str)
 
 
 def test_away(tab: Tab, service: Service, user: str) -> None:
-    """What was missed is one toast, and in the list."""
+    """Missed notifications appear in the list and as one toast."""
     tab.page.evaluate("notifier.disconnect()")
     publish(service, user, "First", "Second", "Third")
     tab.page.evaluate("notifier.connect()")
@@ -389,7 +389,7 @@ def test_away(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_toasts_wait(tab: Tab, service: Service, user: str) -> None:
-    """A toast goes after its time, but not while somebody looks; a critical one stays; no more than some are shown."""
+    """A toast disappears after its time, but not under the pointer or with focus; critical toasts stay."""
     page = tab.page
     page.clock.install()
     publish(service, user, "Critical", severity="critical")
@@ -411,7 +411,7 @@ def test_toasts_wait(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_toasts_wait_for_no_finger(browser: Browser, service: Service, user: str) -> None:
-    """One that is dismissed by a tap leaves the others their time, those that are there and those that come."""
+    """Dismissing a toast with a tap does not stop the timers of the others."""
     with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 400, "height": 700}) as context:
         tab = Tab(context, service, user)
         tab.page.clock.install()
@@ -427,7 +427,7 @@ def test_toasts_wait_for_no_finger(browser: Browser, service: Service, user: str
 
 
 def test_toasts_wait_for_no_mouse_that_left(tab: Tab, service: Service, user: str) -> None:
-    """A click that dismisses one leaves no focus in another; it goes back to where it was before."""
+    """Dismissing a toast with a click returns the focus to where it was."""
     tab.page.clock.install()
     tab.bell.focus()
     publish(service, user, "First", "Second")
@@ -442,7 +442,7 @@ def test_toasts_wait_for_no_mouse_that_left(tab: Tab, service: Service, user: st
 
 
 def test_toast_of_ones_own(tab: Tab, service: Service, user: str) -> None:
-    """A page may show something else instead."""
+    """A page can prevent a toast."""
     tab.page.evaluate(
         """() => addEventListener("notifier-toast", (event) => {
           if (event.detail.notification.type === "chat") event.preventDefault();
@@ -455,11 +455,11 @@ def test_toast_of_ones_own(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_refused(tab: Tab, service: Service, user: str) -> None:
-    """What the service does not do is taken back, and said until something else is done."""
+    """A failed action is rolled back, with a message until the next action."""
     publish(service, user, "First", "Second")
     expect(tab.titles()).to_have_text(["Second", "First"])
     tab.page.route("**/v1/inbox/archive", _refuse)
-    with tab.page.expect_response("**/v1/inbox?*"):  # it is fetched anew
+    with tab.page.expect_response("**/v1/inbox?*"):  # the list is fetched again
         tab.act("First", "Archive")
     publish(service, user, "Third")
     expect(tab.titles()).to_have_text(["Third", "Second", "First"])
@@ -474,7 +474,7 @@ def test_refused(tab: Tab, service: Service, user: str) -> None:
     ("action", "path", "status"), [("Mark as unread", "unread", "All"), ("Move back", "unarchive", "Archived")]
 )
 def test_refused_to_bring_back(tab: Tab, service: Service, user: str, action: str, path: str, status: str) -> None:
-    """So it is with what does not concern the toasts, which stand behind the inbox."""
+    """Failed actions that do not concern toasts are also rolled back."""
     publish(service, user, "First")
     expect(tab.titles()).to_have_text(["First"])
     tab.act("First", "Mark as read" if status == "All" else "Archive")
@@ -489,14 +489,14 @@ def test_refused_to_bring_back(tab: Tab, service: Service, user: str, action: st
 
 
 def test_unavailable(context: BrowserContext, service: Service, user: str) -> None:
-    """A list that cannot be fetched says so, and can be fetched again."""
+    """A list that cannot be fetched shows a message and a button to retry."""
     publish(service, user, "First")
 
     def refuse(route: Route) -> None:
         route.abort()
 
     context.route("**/v1/inbox?*", refuse)
-    tab = Tab(context, service, user, connects=False)  # it would try again by itself
+    tab = Tab(context, service, user, connects=False)  # a connected page would retry
     expect(tab.inbox.get_by_role("status")).to_have_text("Notifications are not available right now.")
     context.unroute("**/v1/inbox?*", refuse)
     tab.inbox.get_by_role("button", name="Try again").click()
@@ -505,7 +505,7 @@ def test_unavailable(context: BrowserContext, service: Service, user: str) -> No
 
 
 def test_all_of_what(context: BrowserContext, service: Service, user: str) -> None:
-    """All can be marked as read as soon as it is known what that is."""
+    """All can be marked as read only after the list was fetched."""
     publish(service, user, "First")
     context.route("**/v1/inbox?*", _refuse)
     tab = Tab(context, service, user)
@@ -520,7 +520,7 @@ def test_all_of_what(context: BrowserContext, service: Service, user: str) -> No
 
 
 def test_no_notifier(context: BrowserContext, service: Service, user: str) -> None:
-    """Without a Notifier elements are empty and ask for nothing; one that comes before the elements is taken."""
+    """Without a Notifier the elements are empty and send no requests; one set before their definition is used."""
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{service.port}/docs/errors")
     asked: list[str] = []
@@ -542,7 +542,7 @@ def test_no_notifier(context: BrowserContext, service: Service, user: str) -> No
 
 
 def test_a_notifier_that_goes(tab: Tab, service: Service, user: str) -> None:
-    """An element that loses its Notifier closes and forgets, also what it has asked for; it may get another."""
+    """An element that loses its Notifier closes and drops pending answers; it can get another."""
     publish(service, user, "First")
     expect(tab.titles()).to_have_text(["First"])
     held: list[Route] = []
@@ -573,7 +573,7 @@ def test_a_notifier_that_goes(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_languages_and_sides(context: BrowserContext, service: Service, user: str) -> None:
-    """Texts, plurals, numbers and ages are of the page's language; a page from right to left is mirrored."""
+    """Texts, plurals, numbers and ages follow the page's language; a right-to-left page is mirrored."""
     texts = {
         "title": "الإشعارات",
         "unreadLabel": {"0": "الإشعارات", "two": "إشعاران", "other": "{count} إشعارات"},
@@ -601,7 +601,7 @@ def test_languages_and_sides(context: BrowserContext, service: Service, user: st
 
 
 def test_another_language(tab: Tab, service: Service, user: str) -> None:
-    """A page may change its language: all ages and numbers follow, and toasts stay."""
+    """When a page changes its language, ages and numbers follow, and toasts stay."""
     publish(service, user, "First", "Second", severity="critical")
     expect(tab.titles()).to_have_count(2)
     for lang, now, two in (("de", "jetzt", "2"), ("ar-EG", "الآن", "٢")):
@@ -614,7 +614,7 @@ def test_another_language(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_texts_that_are_none(tab: Tab, service: Service, user: str) -> None:
-    """What a page's texts do not say is said in English, and all elements are there."""
+    """Missing texts are in English."""
     publish(service, user, "First", "Second")
     tab.page.evaluate(
         """() => {
@@ -631,7 +631,7 @@ def test_texts_that_are_none(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_a_language_that_is_none(tab: Tab, service: Service, user: str) -> None:
-    """What is no language of the Web is taken for that of the browser."""
+    """An invalid language falls back to that of the browser."""
     tab.page.evaluate("document.documentElement.lang = 'en_US'")
     publish(service, user, "First")
     expect(tab.titles()).to_have_text(["First"])
@@ -639,7 +639,7 @@ def test_a_language_that_is_none(tab: Tab, service: Service, user: str) -> None:
 
 
 def test_unread_beyond_the_list(context: BrowserContext, service: Service, user: str) -> None:
-    """All can be marked as read where what is shown is, and older items are not."""
+    """All can be marked as read if only items beyond the loaded ones are unread."""
     publish(service, user, *[f"Number {number}" for number in range(25)])
     tab = Tab(context, service, user)
     for number in range(24, 4, -1):
@@ -653,7 +653,7 @@ def test_unread_beyond_the_list(context: BrowserContext, service: Service, user:
 @needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe(browser: Browser, service: Service, user: str, scheme: Any) -> None:
-    """axe-core finds nothing, with the panel closed and open, empty and full."""
+    """axe-core finds no fault, with the panel closed and open, empty and full."""
     with browser.new_context(color_scheme=scheme) as context:
         tab = Tab(context, service, user)
         tab.page.evaluate("document.documentElement.style.colorScheme = 'light dark'")

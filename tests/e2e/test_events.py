@@ -1,4 +1,4 @@
-"""Server-Sent Events: the same frames, and a stream that is resumed by what the browser remembers."""
+"""Server-Sent Events: the same frames as on a WebSocket, and resuming by Last-Event-ID."""
 
 import ctypes
 import json
@@ -19,11 +19,11 @@ from tests.kit.service import Service
 from tests.kit.valkey import pid_of, running_valkey
 from tests.kit.waiting import DEADLINE, eventually
 
-SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
+SO_ATTACH_FILTER = 26  # on Linux; Python has no name for it
 
 
 def stream(service: Service, user: str, topics: tuple[str, ...] = (), **options: Any) -> EventStream:
-    """Return a stream that has been welcomed."""
+    """Return a stream that has received its welcome."""
     events = EventStream(service, service.token(user, ["*"]), topics, **options)
     assert events.response.status == 200, events.response.read()
     assert events.receive()["type"] == "welcome"
@@ -43,13 +43,13 @@ def numbered(cursor: str) -> tuple[int, ...]:
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[Service]:
-    """A service with one worker, whose connections may be counted, and a quick heartbeat."""
+    """A service with one worker, whose metrics count all connections, and a short heartbeat."""
     with Service(workers=1, heartbeat=1, max_history=20_000) as service:
         yield service
 
 
 def test_head(service: Service, user: str) -> None:
-    """The answer is a stream that nobody keeps or changes, and says when to come back."""
+    """The answer forbids caching and buffering, and sets the reconnection time."""
     with stream(service, user) as events:
         headers = events.response.headers
         assert headers["Content-Type"] == "text/event-stream"
@@ -59,7 +59,7 @@ def test_head(service: Service, user: str) -> None:
 
 
 def test_live(service: Service, user: str) -> None:
-    """What is published comes in order, each event with its cursor as its id."""
+    """Notifications arrive in order, each with its cursor as the event id."""
     with stream(service, user, (f"t-{user}",)) as events:
         assert numbered(events.parser.last_event_id)  # the welcome's
         for number in range(50):
@@ -72,7 +72,7 @@ def test_live(service: Service, user: str) -> None:
 
 
 def test_resume(service: Service, user: str) -> None:
-    """Whoever comes back with the last event id gets what was missed, in cursor order, without a gap."""
+    """A client that resumes with Last-Event-ID gets what it missed in cursor order, without a gap."""
     topic = f"t-{user}"
     with stream(service, user, (topic,)) as events:
         publish(service, user, 0)
@@ -80,17 +80,17 @@ def test_resume(service: Service, user: str) -> None:
         last = events.parser.last_event_id
         publish_numbers(service, topic, 1, 300)
         publish(service, user, 301)
-        events.data(301)  # else what its worker has yet to hear would come live
+        events.data(301)  # otherwise its worker might deliver the rest live
     with stream(service, user, (topic,), last_event_id=last) as events:
         frames = [events.receive("notification") for _ in range(302)]
-    # 0 lies within the overlap. Two channels may have entries of the same millisecond, which come in either order.
+    # 0 is within the overlap. Entries of two channels in the same millisecond come in either order.
     assert sorted(frame["notification"]["data"] for frame in frames) == list(range(302))
     assert [numbered(frame["cursor"]) for frame in frames] == sorted(numbered(frame["cursor"]) for frame in frames)
     assert all(frame["replay"] for frame in frames)
 
 
 def test_the_last_event_id_counts_more_than_since(service: Service, user: str) -> None:
-    """A page's query is as old as the page; what the browser saw since counts."""
+    """Last-Event-ID takes precedence over `since`, which is as old as the page."""
     with stream(service, user) as events:
         first = events.parser.last_event_id
     with stream(service, user, since=first) as events:
@@ -104,7 +104,7 @@ def test_the_last_event_id_counts_more_than_since(service: Service, user: str) -
 
 
 def test_a_replay_that_is_cut(service: Service, user: str) -> None:
-    """Whatever was read of a replay: the last event id continues it."""
+    """An interrupted replay continues from Last-Event-ID."""
     topic = f"t-{user}"
     with stream(service, user, (topic,)) as events:
         last = events.parser.last_event_id
@@ -119,7 +119,7 @@ def test_a_replay_that_is_cut(service: Service, user: str) -> None:
 
 
 def test_topics_with_a_since_of_their_own(service: Service, user: str) -> None:
-    """A topic is replayed from its own cursor, then confirmed; another has nothing old."""
+    """A topic with a cursor is replayed from there and then confirmed; one without has nothing old."""
     a, b = f"a-{user}", f"b-{user}"
     cursor = service.publish({"to": {"topics": [a]}, "data": "a1"}).json["channels"][0]["cursor"]
     for topic in (a, b):
@@ -133,7 +133,7 @@ def test_topics_with_a_since_of_their_own(service: Service, user: str) -> None:
 
 
 def test_joining_replay_and_live_under_load(alone: Service, user: str) -> None:
-    """Streams that come back while much is published miss nothing and see each channel in order."""
+    """Streams that resume while much is published miss nothing and get each channel in order."""
     topic, count = f"t-{user}", 6_000
     with stream(alone, user, (topic,)) as events:
         last = events.parser.last_event_id
@@ -154,7 +154,7 @@ def test_joining_replay_and_live_under_load(alone: Service, user: str) -> None:
 
 
 def test_heartbeat(alone: Service, user: str) -> None:
-    """A ping is a comment, and moves on from where the stream is resumed."""
+    """A ping is a comment, and advances the last event id."""
     with stream(alone, user) as events:
         before = numbered(events.parser.last_event_id)
         eventually(lambda: events.read_comment() or numbered(events.parser.last_event_id) > before)
@@ -164,7 +164,7 @@ def test_heartbeat(alone: Service, user: str) -> None:
 
 
 def test_resume_from_a_ping(alone: Service, user: str) -> None:
-    """Who resumes from the id of a ping misses nothing."""
+    """A client that resumes from the id of a ping misses nothing."""
     with stream(alone, user) as events:
         before = numbered(events.parser.last_event_id)
         eventually(lambda: events.read_comment() or numbered(events.parser.last_event_id) > before)
@@ -175,7 +175,7 @@ def test_resume_from_a_ping(alone: Service, user: str) -> None:
 
 
 def test_expiry(alone: Service, user: str) -> None:
-    """A token that is about to expire is announced; then the stream ends with 4001, and says so."""
+    """The stream warns before its token expires, then ends with 4001."""
     with EventStream(alone, alone.token(user, expires_in=4)) as events:
         frames = list(events.frames())
     assert [frame["type"] for frame in frames] == ["welcome", "expiring", "close"]
@@ -184,7 +184,7 @@ def test_expiry(alone: Service, user: str) -> None:
 
 @pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM])
 def test_drain(user: str, sent: signal.Signals) -> None:
-    """A restart says goodbye and when to come back, to page and browser; whoever comes back misses nothing."""
+    """A restart tells page and browser when to reconnect; a client that does misses nothing."""
     with Service(workers=1, drain_timeout=3) as service, stream(service, user) as events:
         last = events.parser.last_event_id
         publish(service, user, "before")
@@ -206,7 +206,7 @@ def test_drain(user: str, sent: signal.Signals) -> None:
 
 
 def test_a_reader_that_stops(alone: Service, user: str) -> None:
-    """Whoever stops reading is served from the log afterwards: nothing is missing, and nobody else waits."""
+    """A client that stops reading is served from the log later: it misses nothing, and nobody else waits."""
     topic = f"t-{user}"
     with (
         stream(alone, user, (topic,), receive_buffer=4096) as slow,
@@ -215,7 +215,7 @@ def test_a_reader_that_stops(alone: Service, user: str) -> None:
         for start in range(1, 10_001, 1_000):
             publish_numbers(alone, topic, start, start + 999)
             assert fast.data(1_000) == list(range(start, start + 1_000))
-        # Its heartbeats go by: a slow reader is no dead one.
+        # Several heartbeats pass: a slow reader is not disconnected.
         for _ in range(3):
             fast.read_comment()
         assert slow.data(10_000) == list(range(1, 10_001))
@@ -225,7 +225,7 @@ def test_a_reader_that_stops(alone: Service, user: str) -> None:
 
 @pytest.mark.parametrize("way", ["close", "half-close", "reset"])
 def test_a_client_that_goes(alone: Service, user: str, way: str) -> None:
-    """However a client leaves, its connection is forgotten."""
+    """A connection is forgotten, however the client closes it."""
     with stream(alone, user) as events:
         eventually(lambda: alone.metric("notifier_connections") == 1)
         match way:
@@ -241,7 +241,7 @@ def test_a_client_that_goes(alone: Service, user: str, way: str) -> None:
 
 
 def test_a_client_that_vanishes(user: str) -> None:
-    """A client whose machine answers no more, and says nothing either, is noticed."""
+    """A client whose machine no longer answers is detected."""
     with Service(workers=1, heartbeat=1, lag_timeout=1) as service, stream(service, user) as events:
         eventually(lambda: service.metric("notifier_connections") == 1)
         drop_all_that_comes(events.socket)
@@ -249,14 +249,14 @@ def test_a_client_that_vanishes(user: str) -> None:
 
 
 def drop_all_that_comes(sock: socket.socket) -> None:
-    """Let the kernel drop each segment before it is acknowledged, by a filter of one instruction: return 0."""
+    """Make the kernel drop each incoming segment before it is acknowledged, by a filter that returns 0."""
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HL", 1, ctypes.addressof(instruction))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 def test_redis_away(user: str) -> None:
-    """While Redis is away a stream opens and ends with 4004; one that is open is served when Redis is back."""
+    """While Redis is unavailable, a new stream ends with 4004; an open one continues afterwards."""
     with (
         running_valkey() as valkey,
         Service(workers=1, redis_url=valkey.url, attach_timeout=1, broker_deadline=4) as service,
@@ -275,7 +275,7 @@ def test_redis_away(user: str) -> None:
 
 
 def test_a_full_worker(user: str) -> None:
-    """A worker that is full turns a stream away with the time to come back; a poll gets the status."""
+    """A full worker closes a new stream with a time to reconnect, and answers a poll with 503."""
     with Service(workers=1, max_connections=1) as service, stream(service, user) as first:
         with EventStream(service, service.token(user)) as events:
             [close] = events.frames()
@@ -291,7 +291,7 @@ def test_a_full_worker(user: str) -> None:
 
 
 def test_recall_and_collapse(service: Service, user: str) -> None:
-    """A recall comes live and on resuming; of what was replaced only the last is replayed."""
+    """A recall arrives live and in a replay; only the last replacement is replayed."""
     with stream(service, user) as events:
         last = events.parser.last_event_id
         wrong = publish(service, user, "wrong")
@@ -307,7 +307,7 @@ def test_recall_and_collapse(service: Service, user: str) -> None:
 
 
 def test_retained_for_nobody(service: Service, user: str) -> None:
-    """What is in no log comes to who is connected, with an id, and in no replay."""
+    """A notification with `retain: none` arrives live and in no replay."""
     with stream(service, user) as events:
         last = events.parser.last_event_id
         publish(service, user, "now", retain="none")
@@ -318,7 +318,7 @@ def test_retained_for_nobody(service: Service, user: str) -> None:
 
 
 def test_line_breaks(service: Service, user: str) -> None:
-    """Whatever breaks lines somewhere, in a text or between the tokens of the JSON that was posted, breaks no event."""
+    """Line breaks in a text, or between the tokens of the posted JSON, do not break an event."""
     text = "a\nb\rc\r\nd\u2028e\u2029f\u0085g\x0bh\x0ci\0"
     body = json.dumps({"to": {"users": [user]}, "title": text, "data": {text: [text, 1]}}, ensure_ascii=False, indent=2)
     with stream(service, user) as events:
@@ -332,7 +332,7 @@ def test_line_breaks(service: Service, user: str) -> None:
 
 
 def test_largest(service: Service, user: str) -> None:
-    """Notifications of 64 KB come whole, live and from the log."""
+    """Notifications of 64 KB arrive complete, live and in a replay."""
     body = json.dumps({"to": {"users": [user]}, "data": ""})
     text = "\u2028" * ((65536 - len(body)) // 3)
     with stream(service, user) as events:

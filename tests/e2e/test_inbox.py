@@ -1,4 +1,4 @@
-"""The inbox on a real service with two workers: it is the same on all of them, on every transport, at any moment."""
+"""The inbox on a real service with two workers: all workers and transports report the same state."""
 
 import itertools
 import random
@@ -22,13 +22,13 @@ from tests.kit.waiting import eventually
 
 @pytest.fixture(scope="module")
 def inboxes() -> Iterator[Service]:
-    """A service with two workers whose `all` is used by this file only."""
+    """A service with two workers. Only this file publishes to `all` there."""
     with Service(allowed_origins="https://shop.example", replay_overlap=0) as service:
         yield service
 
 
 def state(client: Client | EventStream, **expected: Any) -> dict[str, Any]:
-    """Return the next state that has these members."""
+    """Return the next state frame with these fields."""
     while True:
         frame = client.receive("state")
         if frame | expected == frame:
@@ -41,7 +41,7 @@ def counts(unread: int, unseen: int) -> dict[str, Any]:
 
 class TestLive:
     def test_welcome(self, inboxes: Service, user: str) -> None:
-        """A welcome tells how the inbox stands, on every transport, as the counts do."""
+        """The welcome has the inbox state on every transport, the same as the counts."""
         publish(inboxes, user, ttl=600)
         do(inboxes, user, "seen", ids=[publish(inboxes, user)])
         told = ask(inboxes, user, "GET", COUNTS).json
@@ -54,7 +54,7 @@ class TestLive:
             assert {name: welcome[name] for name in told} == told
 
     def test_state(self, inboxes: Service, user: str) -> None:
-        """What one does is told to all connections of the user on all workers, the acting one too; to nobody else."""
+        """An action is sent to all connections of the user on all workers, and to no other user."""
         ids = [publish(inboxes, user) for _ in range(3)]
         with (
             inboxes.on_each_worker(user) as clients,
@@ -83,7 +83,7 @@ class TestLive:
             assert "changes" not in other.receive("state")
 
     def test_counts_only(self, inboxes: Service, user: str) -> None:
-        """What is published, recalled, replaced or expires is told with the counts alone, wherever it came from."""
+        """A publication, recall, replacement or expiry changes only the counts, on every kind of channel."""
         manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
         with inboxes.on_each_worker(user) as clients:
             unread = clients[0].welcome["counts"]["unread"]
@@ -109,12 +109,12 @@ class TestLive:
 
     @pytest.mark.parametrize("to", ["alice", "#t"])
     def test_a_log_that_nobody_uses(self, to: str) -> None:
-        """When a log goes as a whole, because nothing came for as long as its entries are kept, clients are told."""
+        """Clients get new counts when a whole log expires because nothing was published for its retention."""
         with running_valkey() as valkey, Service(workers=1, redis_url=valkey.url) as service:
             manage(service, "PUT", "/v1/topics/t/members/alice")
             publish(service, to)
             with connected(valkey) as redis:
-                for what in ("log", "inbox"):  # what is tied to the log goes with it
+                for what in ("log", "inbox"):  # whatever expires with the log
                     redis.pexpire(f"n:{{{'topic:t' if to == '#t' else 'user:alice'}}}:{what}", 1500)
             publish(service, to)
             with service.client("alice") as client:
@@ -122,10 +122,10 @@ class TestLive:
                 state(client, counts=counts(0, 0))
 
     def test_poll(self, inboxes: Service, user: str) -> None:
-        """A change ends a poll that waits, which tells it or comes back to a welcome that does."""
+        """A change ends a waiting poll. The answer, or the welcome of the next poll, has the new counts."""
         publish(inboxes, user)
         frames = ask(inboxes, user, "GET", "/v1/stream?wait=0").json["frames"]
-        # The last ping may be of a heartbeat before what was published.
+        # The last ping may be from a heartbeat before the publication.
         since = max((frame["cursor"] for frame in frames if "cursor" in frame), key=cursor.parse)
         with waiting(inboxes, user, wait=20, since=since) as answers:
             told = do(inboxes, user, "read", up_to=FUTURE)
@@ -134,7 +134,7 @@ class TestLive:
         assert [f["counts"] for f in frames if f["type"] in ("welcome", "state")][-1] == told["counts"]
 
     def test_lagging(self, inboxes: Service, user: str) -> None:
-        """Who lags is told how the inbox stands when it has caught up."""
+        """A slow client gets the inbox state when it has caught up."""
         with (
             inboxes.on_each_worker(f"{user}-2") as others,
             Peer(inboxes.port, "/v1/stream", receive_buffer=4096) as peer,
@@ -146,7 +146,7 @@ class TestLive:
                 assert all(each["status"] == 201 for each in inboxes.publish([line] * 300).json)
             publish(inboxes, f"{user}-2")
             for other in others:
-                other.receive("notification")  # its worker has heard all of it
+                other.receive("notification")  # its worker has received everything
             told = do(inboxes, user, "read", up_to=FUTURE)
             notifications = 0
             while True:
@@ -158,7 +158,7 @@ class TestLive:
             assert notifications == 900
 
     def test_replaying(self, inboxes: Service, user: str) -> None:
-        """Who is still being sent what it missed ends with the counts of the server, whatever is done meanwhile."""
+        """After a replay a client has the counts of the service, whatever happens during the replay."""
         with inboxes.client(user) as client:
             since = client.welcome["cursor"]
         line = {"to": {"users": [user]}, "data": "x" * 500}
@@ -174,7 +174,7 @@ class TestLive:
 
     @pytest.mark.parametrize("transport", ["websocket", "post"])
     def test_ack(self, inboxes: Service, user: str, transport: str) -> None:
-        """An ack is noted on every transport, and not answered."""
+        """An ack is stored on every transport, and not answered."""
         with inboxes.client(user) as client:
             id = publish(inboxes, user, "all")
             cursor = client.receive("notification")["cursor"]
@@ -193,7 +193,7 @@ class TestLive:
             assert receipt()[f"user:{user}"]["read_at"] is None
 
     def test_post_of_a_frame(self, inboxes: Service, user: str) -> None:
-        """Who has no WebSocket posts the frames, and is answered as there."""
+        """A client without a WebSocket posts frames, and gets the same answers."""
         id = publish(inboxes, user)
         frame = {"type": "read", "ref": "r", "ids": [id]}
         answer = ask(inboxes, user, "POST", "/v1/stream", frame)
@@ -204,7 +204,7 @@ class TestLive:
 
 class TestMembership:
     def test_joined_and_left(self, inboxes: Service, user: str) -> None:
-        """Connections gain and lose a topic at once, on all workers, without a subscription."""
+        """A membership adds and removes a topic on all connections of the user, on all workers."""
         with inboxes.on_each_worker(user) as clients:
             manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
             for client in clients:
@@ -222,7 +222,7 @@ class TestMembership:
                 assert client.receive("notification")["notification"]["title"] == "2"
 
     def test_nothing_is_lost_between(self, inboxes: Service, user: str) -> None:
-        """What is published right behind the membership reaches everybody, though no worker may know of it yet."""
+        """A notification published right after the membership reaches all members."""
         with inboxes.on_each_worker(user) as clients:
             for number in range(8):
                 topic = f"{user}-{number}"
@@ -235,7 +235,7 @@ class TestMembership:
                 assert titles == {f"{user}-{number}" for number in range(8)}
 
     def test_while_away(self, inboxes: Service, user: str) -> None:
-        """Who comes back is sent what a topic had since the membership, and nothing from before."""
+        """A client that reconnects receives what the topic has had since the membership began, and nothing older."""
         with inboxes.client(user) as client:
             since = client.welcome["cursor"]
         publish(inboxes, f"#{user}", title="before")
@@ -247,7 +247,7 @@ class TestMembership:
         assert sorted(titles) == ["after", "last"]
 
     def test_while_replaying(self, inboxes: Service, user: str) -> None:
-        """Memberships that come and go while a connection is replayed do it no harm."""
+        """Memberships may change during a replay."""
         with inboxes.client(user) as client:
             since = client.welcome["cursor"]
         assert inboxes.publish([{"to": {"users": [user]}, "data": "x" * 500}] * 900).status == 200
@@ -263,7 +263,7 @@ class TestMembership:
             assert own == 900
 
     def test_both(self, inboxes: Service, user: str) -> None:
-        """Who subscribes besides keeps the topic when the membership ends, and the other way round."""
+        """A subscription survives the end of the membership, and a membership the end of the subscription."""
         with inboxes.client(user, [user]) as client:
             manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
             state(client, revision=1)
@@ -281,7 +281,7 @@ class TestMembership:
     @pytest.mark.parametrize("left", [0, 1])
     @pytest.mark.parametrize("how", ["ids", "up_to"])
     def test_left_of_two(self, inboxes: Service, user: str, how: str, left: int) -> None:
-        """What was done with a notification of two topics stays done when the user leaves one of them."""
+        """The flags of a notification on two topics remain when the user leaves one of them."""
         topics = [f"{user}-a", f"{user}-b"]
         for topic in topics:
             manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")
@@ -297,7 +297,7 @@ class TestMembership:
         assert ask(inboxes, user, "GET", COUNTS).json["counts"] == undone["counts"]
 
     def test_up_to_between_two_topics(self, inboxes: Service, user: str) -> None:
-        """Up to a place in the list means the notification there, also where it came to another topic moments later."""
+        """An action up to a cursor includes the notification there, also its copy that was appended moments later."""
         topics = [f"{user}-a", f"{user}-b"]
         for topic in topics:
             manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")
@@ -313,7 +313,7 @@ class TestMembership:
         assert ask(inboxes, user, "GET", COUNTS).json["counts"]["unread"] == unread
 
     def test_bulk(self, inboxes: Service, user: str) -> None:
-        """Many are added and removed at once, and listed by pages."""
+        """Many members are added and removed in one request, and listed in pages."""
         path = f"/v1/topics/{user}/members"
         names = [f"{user}-{number:03}" for number in range(120)]
         answer = manage(inboxes, "POST", path, {"add": names}).json
@@ -327,7 +327,7 @@ class TestMembership:
 
 class TestMutes:
     def test_not_pushed(self, inboxes: Service, user: str) -> None:
-        """What is muted is neither pushed nor counted, live or on replay; on all workers, and for nobody else."""
+        """Muted notifications are not pushed or counted, live or in a replay, for this user only."""
         manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
         with inboxes.on_each_worker(user) as clients, inboxes.client(f"{user}-2") as other:
             since = clients[0].welcome["cursor"]
@@ -349,7 +349,7 @@ class TestMutes:
 
     @pytest.mark.parametrize("first", [0, 1])
     def test_two_muted_topics(self, inboxes: Service, user: str, first: int) -> None:
-        """What came by two muted topics stays uncounted whichever is heard again first."""
+        """A notification on two muted topics stays uncounted, whichever topic is unmuted first."""
         topics = [f"{user}-a", f"{user}-b"]
         for topic in topics:
             manage(inboxes, "PUT", f"/v1/topics/{topic}/members/{user}")
@@ -361,7 +361,7 @@ class TestMutes:
             assert ask(inboxes, user, "GET", COUNTS).json["counts"] == before
 
     def test_copies_of_what_was_muted(self, inboxes: Service, user: str) -> None:
-        """What was muted stays uncounted also where the user's own copy of it goes, and its receipt counts it once."""
+        """A muted notification stays uncounted after its copy for the user expires; the receipt counts it once."""
         manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
         before = ask(inboxes, user, "GET", COUNTS).json["counts"]
         ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": ["noise"], "topics": [user]})
@@ -377,7 +377,7 @@ class TestMutes:
         assert reads == [1, 0]
 
     def test_suppressed(self, inboxes: Service, user: str) -> None:
-        """The publisher is told, for each channel."""
+        """The answer to the publisher reports the suppression for each channel."""
         assert ask(inboxes, user, "GET", "/v1/inbox/mutes").json == {"types": [], "topics": []}
         ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": ["noise"]})
         answer = inboxes.publish({"to": {"users": [user, f"{user}-2"]}, "type": "noise"}).json
@@ -385,22 +385,22 @@ class TestMutes:
 
 
 class TestMissed:
-    """What a worker has not heard, or has said to somebody else only, is told all the same."""
+    """Changes that a worker missed, or sent only to other connections, are sent all the same."""
 
     def test_nobody_was_there(self, user: str) -> None:
-        """The first who comes after others had gone is told of each change, also back to what those had been told."""
+        """The first connection after others have closed gets each change, even one back to an earlier state."""
         with Service(workers=1) as service, service.client(f"{user}-2") as witness:
             with service.client(user) as client:
                 before = client.welcome["counts"]
             id = publish(service, user, f"{user}-2")
-            assert witness.receive("notification")["notification"]["id"] == id  # the worker has heard it
+            assert witness.receive("notification")["notification"]["id"] == id  # the worker has received it
             with service.client(user) as client:
                 assert client.welcome["counts"] != before
                 service.recall(id)
                 state(client, counts=before)
 
     def test_membership_while_deaf(self, user: str) -> None:
-        """Whoever became a member while their worker did not hear it is told so, and hears the topic."""
+        """A membership that began while the worker's subscription was lost takes effect, with its topic."""
         with (
             running_valkey() as valkey,
             Service(workers=1, redis_url=valkey.url) as service,
@@ -419,7 +419,7 @@ class TestCut:
         ("method", "path", "status"), [("POST", "/v1/users/{}/disconnect", 202), ("DELETE", "/v1/users/{}", 204)]
     )
     def test_closed(self, inboxes: Service, user: str, method: str, path: str, status: int) -> None:
-        """Who is disconnected or erased is closed on all workers and transports, and nobody else is."""
+        """Disconnecting or erasing a user closes their connections on all workers and transports, and no others."""
         with (
             inboxes.on_each_worker(user) as clients,
             EventStream(inboxes, inboxes.token(user)) as events,
@@ -434,7 +434,7 @@ class TestCut:
             assert other.receive("notification")["notification"]["title"] == "still here"
 
     def test_erased(self, inboxes: Service, user: str) -> None:
-        """Nothing of whom was erased comes back, neither by a list nor by a replay, on any worker."""
+        """After an erasure, no list and no replay has anything of the user, on any worker."""
         with inboxes.client(user) as client:
             since = client.welcome["cursor"]
             id = publish(inboxes, user, title="secret")
@@ -456,7 +456,7 @@ class TestCut:
                 assert frame["channel"] == "all"
 
     def test_under_way(self, user: str) -> None:
-        """What the user was doing when they were erased brings nothing back."""
+        """Requests in flight during an erasure do not recreate data."""
         with running_valkey() as valkey, Service(workers=1, redis_url=valkey.url) as service:
             publish(service, user)
             with service.client(user) as client:
@@ -465,13 +465,13 @@ class TestCut:
                 client.send("ack", cursor=client.welcome["cursor"])
                 manage(service, "DELETE", f"/v1/users/{user}")
                 assert client.close_code() == 4502
-            do(service, user, "read", up_to=FUTURE)  # by then all that was under way is done
+            do(service, user, "read", up_to=FUTURE)  # by then all requests in flight are answered
             with connected(valkey) as redis:
                 kept = {key.decode().rpartition(":")[2] for key in redis.keys(f"*user:{user}*")}
             assert kept == {"cut", "erased"}
 
     def test_begin_again(self, inboxes: Service, user: str) -> None:
-        """Whoever comes back at once after an erasure is told of an empty inbox, and is spared nothing."""
+        """A user who reconnects right after an erasure has an empty inbox and no mutes."""
         ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": [user]})
         with inboxes.on_each_worker(user) as clients:
             publish(inboxes, user)
@@ -491,7 +491,7 @@ class TestCut:
 
 class TestHttp:
     def test_list(self, inboxes: Service, user: str) -> None:
-        """A list has items, counts, and the cursor up to which it is complete: all up to it can be read."""
+        """A list has items, counts, and the cursor up to which everything can be marked as read."""
         ids = [publish(inboxes, user) for _ in range(3)]
         page = ask(inboxes, user, "GET", "/v1/inbox?limit=2").json
         assert [item["notification"]["id"] for item in page["items"]] == ids[:0:-1]
@@ -502,7 +502,7 @@ class TestHttp:
 
     @pytest.mark.parametrize("path", ["/v1/inbox", COUNTS])
     def test_conditional(self, inboxes: Service, user: str, path: str) -> None:
-        """Whoever has the last answer is told so, on every worker, until something changes."""
+        """A request with the current ETag is answered 304 on every worker, until something changes."""
         publish(inboxes, user)
         first = ask(inboxes, user, "GET", path)
         tag = {"If-None-Match": first.headers["ETag"]}
@@ -521,7 +521,7 @@ class TestHttp:
 
     @pytest.mark.parametrize("path", ["", "/counts", "/mutes", "/read", "/unarchive"])
     def test_preflight(self, inboxes: Service, path: str) -> None:
-        """Pages of other origins may ask."""
+        """A preflight allows pages of other origins."""
         headers = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
         answer = inboxes.request("OPTIONS", f"/v1/inbox{path}", None, headers)
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
@@ -529,7 +529,7 @@ class TestHttp:
         assert "If-None-Match" in answer.headers["Access-Control-Allow-Headers"]
 
     def test_cookie(self, inboxes: Service, user: str) -> None:
-        """The cookie counts for pages of the own origin and those of the settings; others are refused."""
+        """The cookie is accepted from the own origin and the configured ones, and rejected from others."""
         id = publish(inboxes, user)
         cookie = {"Cookie": f"notifier_token={inboxes.token(user)}"}
         for origin, status in [
@@ -545,7 +545,7 @@ class TestHttp:
         assert shared.headers["Access-Control-Allow-Credentials"] == "true"
 
     def test_receipts(self, inboxes: Service, user: str) -> None:
-        """A notification shows what became of it on each of its channels."""
+        """A notification has a receipt for each of its channels."""
         id = publish(inboxes, user, f"#{user}", "all")
         do(inboxes, user, "archive", ids=[id])
         shown = manage(inboxes, "GET", f"/v1/notifications/{id}").json
@@ -555,7 +555,7 @@ class TestHttp:
         assert (topic["read"], everybody["read"], everybody["archived"]) == (0, 1, 1)
 
     def test_export_under_way(self, inboxes: Service, user: str) -> None:
-        """An export has each item once, also one that is archived and taken back all the time."""
+        """An export has each item once, even while the item is archived and unarchived."""
         target, *_ = [publish(inboxes, user) for _ in range(150)]
         ended = threading.Event()
 
@@ -576,7 +576,7 @@ class TestHttp:
             thread.join()
 
     def test_explain(self, inboxes: Service, user: str) -> None:
-        """A dry run tells who would get it, and publishes nothing."""
+        """A dry run reports who would receive the notification, and publishes nothing."""
         manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
         headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
         note = {"to": {"users": [user, f"{user}-2"], "topics": [user]}, "title": "x"}
@@ -594,7 +594,7 @@ class TestHttp:
 
 
 def test_redis_restarted(user: str) -> None:
-    """Over a restart of Redis what is done and published counts, and all connections end with the same counts."""
+    """After a restart of Redis, actions and publications count, and all connections have the same counts."""
     with running_valkey() as valkey, Service(redis_url=valkey.url, heartbeat=5) as service:
         manage(service, "PUT", f"/v1/topics/{user}/members/{user}")
         for to in (user, "all", f"#{user}"):
@@ -604,7 +604,7 @@ def test_redis_restarted(user: str) -> None:
             valkey.start()
             eventually(lambda: service.publish({"to": {"topics": [user]}, "title": "x"}).status == 201)
             eventually(lambda: ask(service, user, "POST", "/v1/inbox/read", {"up_to": FUTURE}).status == 200)
-            eventually(service.is_ready)  # also the worker that has not been asked
+            eventually(service.is_ready)  # including the worker that has not answered yet
             told = ask(service, user, "GET", COUNTS).json
             for client in clients:
                 last = client.welcome
@@ -617,7 +617,7 @@ def test_redis_restarted(user: str) -> None:
 
 
 class Device:
-    """A client of the user with a WebSocket: it remembers every state that it was told."""
+    """A WebSocket client of the user that records every state frame."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -643,9 +643,9 @@ class Device:
 
 
 def test_a_thousand_random_operations(user: str) -> None:
-    """Three clients of one user do 1,000 random things at once: in the end all agree with each other and a model.
+    """Three clients of one user do 1,000 random operations at once: in the end they agree with each other and a model.
 
-    Who is told of every revision knows the order in which things were done, and the model does them in that order.
+    A client that gets every revision knows the order of the operations, and the model applies them in that order.
     """
     with Service(workers=2) as service:
         manage(service, "PUT", f"/v1/topics/{user}/members/{user}")
@@ -678,11 +678,11 @@ def test_a_thousand_random_operations(user: str) -> None:
 
             told = ask(service, user, "GET", COUNTS).json
             for device in devices:
-                # A state may come before those of the changes that it has; they are told all the same.
+                # A state may come before the changes that it includes; they follow.
                 while device.states[-1] | told != device.states[-1] or len(device.changes) < told["revision"] - 1:
                     device.receive()
                 revisions = [change["revision"] for change in device.changes]
-                assert revisions == list(range(2, told["revision"] + 1))  # 1 was the membership
+                assert revisions == list(range(2, told["revision"] + 1))  # revision 1 is the membership
             assert devices[0].changes == devices[1].changes
 
         for change in devices[0].changes:
@@ -708,7 +708,7 @@ def test_a_thousand_random_operations(user: str) -> None:
 
 
 def operate(service: Service, user: str, model: Model, rng: random.Random, act: Any, name: str) -> None:
-    """Do one random thing."""
+    """Do one random operation."""
     ids = list(model.items)
     kind = rng.random()
     if kind < 0.3 or len(ids) < 3:

@@ -1,4 +1,4 @@
-"""Long polls: whoever asks again with the cursor of the last answer misses nothing."""
+"""Long polls: a client that polls with the cursor of the last answer misses nothing."""
 
 import json
 import os
@@ -19,13 +19,13 @@ from tests.kit.waiting import DEADLINE, eventually
 
 
 def poll(service: Service, user: str, *items: tuple[str, object], token: str = "", **query: object) -> Answer:
-    """Return the answer to a poll; its frames are checked to be whole."""
+    """Return the answer to a poll."""
     headers = {"Authorization": f"Bearer {token or service.token(user, ['*'])}"}
     return service.request("GET", f"/v1/stream?{urlencode([*items, *query.items()])}", headers=headers)
 
 
 def frames(answer: Answer) -> list[dict[str, Any]]:
-    """Return the frames of an answer, all of them."""
+    """Return the frames of an answer, without the first ping."""
     assert answer.status == 200, answer.text
     listed: list[dict[str, Any]] = answer.json["frames"]
     assert listed[0] == {"type": "ping"}
@@ -37,20 +37,20 @@ def data(answer: Answer) -> list[Any]:
 
 
 def highest(answer: Answer) -> str:
-    """Return the cursor to go on from."""
+    """Return the cursor for the next poll."""
     cursors = [frame["cursor"] for frame in frames(answer) if "cursor" in frame]
     return max(cursors, key=lambda text: tuple(map(int, text.split("-"))))
 
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[Service]:
-    """A service with one worker, whose connections may be counted, and a quick heartbeat."""
+    """A service with one worker, whose metrics count all connections, and a short heartbeat."""
     with Service(workers=1, heartbeat=5) as service:
         yield service
 
 
 def test_without_since(service: Service, user: str) -> None:
-    """Who has no cursor gets one, at once, and nothing old."""
+    """A poll without a cursor returns one at once, and nothing old."""
     service.publish({"to": {"users": [user]}, "data": "old"})
     welcome, ping = frames(poll(service, user, topic="a", wait=1000))
     assert (welcome["type"], welcome["user"], welcome["topics"], welcome["lost"]) == ("welcome", user, ["a"], [])
@@ -58,13 +58,13 @@ def test_without_since(service: Service, user: str) -> None:
 
 
 def test_what_was_missed(service: Service, user: str) -> None:
-    """With a cursor it is answered at once if something was missed, in order over all channels."""
+    """A poll with a cursor returns missed notifications at once, in order across channels."""
     cursor = highest(poll(service, user))
     for number in range(100):
         to = {"topics": [f"t-{user}"]} if number % 3 else {"users": [user]}
         assert service.publish({"to": to, "data": number}).status == 201
     answer = poll(service, user, since=cursor, topic=f"t-{user}", wait=1000)
-    assert sorted(data(answer)) == list(range(100))  # two channels may have entries of the same millisecond
+    assert sorted(data(answer)) == list(range(100))  # two channels may have entries in the same millisecond
     replayed = [frame for frame in frames(answer) if frame["type"] == "notification"]
     assert all(frame["replay"] for frame in replayed)
     cursors = [tuple(map(int, frame["cursor"].split("-"))) for frame in replayed]
@@ -73,7 +73,7 @@ def test_what_was_missed(service: Service, user: str) -> None:
 
 
 def test_what_comes_next(alone: Service, user: str) -> None:
-    """With a cursor and nothing missed it waits for what comes next."""
+    """A poll that missed nothing waits for the next notification."""
     cursor = highest(poll(alone, user))
     with waiting(alone, user, since=cursor) as answers:
         assert alone.publish({"to": {"users": [user]}, "data": "next"}).status == 201
@@ -82,16 +82,16 @@ def test_what_comes_next(alone: Service, user: str) -> None:
 
 
 def test_nothing_comes(alone: Service, user: str) -> None:
-    """Nothing came: a ping ends the wait, and says from where to go on."""
+    """A poll without a notification ends with a ping and its cursor."""
     cursor = highest(poll(alone, user))
-    for wait in (0, 0.5, 1000):  # the last is cut to the heartbeat
+    for wait in (0, 0.5, 1000):  # the last wait is limited to the heartbeat
         welcome, ping = frames(poll(alone, user, since=cursor, wait=wait))
         assert (welcome["type"], ping["type"]) == ("welcome", "ping")
         assert tuple(map(int, ping["cursor"].split("-"))) >= tuple(map(int, cursor.split("-")))
 
 
 def test_nothing_is_missed_between_polls(alone: Service, user: str) -> None:
-    """Poll after poll, while others publish: everything comes, in order."""
+    """Consecutive polls during publishing return everything in order."""
     topic, count = f"t-{user}", 300
     cursor = highest(poll(alone, user, topic=topic))
     publisher = threading.Thread(target=publish_numbers, args=(alone, topic, count))
@@ -111,7 +111,7 @@ def publish_numbers(service: Service, topic: str, count: int) -> None:
 
 
 def test_the_overlap_is_no_news(alone: Service, user: str) -> None:
-    """Who asks again at once is sent the overlap, but waits: else it would ask again and again."""
+    """A poll whose replay has only the overlap waits, because a client would poll in a loop otherwise."""
     assert alone.publish({"to": {"users": [user]}, "data": "seen"}).status == 201
     cursor = highest(poll(alone, user, since="1-0"))
     with waiting(alone, user, since=cursor) as answers:
@@ -120,32 +120,32 @@ def test_the_overlap_is_no_news(alone: Service, user: str) -> None:
 
 
 def test_lost(user: str) -> None:
-    """Who has lost something is told at once, also where there is nothing else to send."""
+    """A loss is answered at once, even without notifications."""
     options = {"workers": 1, "max_history": 1, "recent_bytes": 0, "replay_overlap": 0}
     with Service(**options) as service, service.client(user) as witness:
         cursor = highest(poll(service, user))
         ids = [service.publish({"to": {"users": [user]}, "data": number}).json["id"] for number in range(3)]
         assert service.recall(ids[2]).status == 204
-        assert witness.receive("removed")["id"] == ids[2]  # the worker has heard all of it
+        assert witness.receive("removed")["id"] == ids[2]  # the worker has received everything
         answer = poll(service, user, since=cursor)
         assert frames(answer)[0]["lost"] == [f"user:{user}"]
 
 
 def test_topics_with_a_since_of_their_own(service: Service, user: str) -> None:
-    """Each topic may begin where the client has left it."""
+    """Each topic can have its own cursor."""
     first = [service.publish({"to": {"topics": [f"{name}-{user}"]}, "data": name}) for name in "abc"]
     second = [service.publish({"to": {"topics": [f"{name}-{user}"]}, "data": name.upper()}) for name in "abc"]
     a, b, c = (f"{name}-{user}" for name in "abc")
     late = second[1].json["channels"][0]["cursor"]
     early = first[0].json["channels"][0]["cursor"]
     answer = poll(service, user, ("topic", f"{a} {early}"), ("topic", f"{b} {late}"), ("topic", c))
-    assert [item for item in data(answer) if item not in "bB"] == ["a", "A"]  # of b, there may be the overlap
+    assert [item for item in data(answer) if item not in "bB"] == ["a", "A"]  # topic b may have the overlap
     oks = [frame["ref"] for frame in frames(answer) if frame["type"] == "ok"]
     assert oks == [a, b]
 
 
 def test_refused_topics(service: Service, user: str) -> None:
-    """A topic that is not granted is named, and the others are heard."""
+    """A topic that the token does not grant is named; the others are served."""
     answer = poll(service, user, ("topic", "a"), ("topic", "b"), token=service.token(user, ["b"]))
     welcome, error, _ = frames(answer)
     assert welcome["topics"] == ["b"]
@@ -153,7 +153,7 @@ def test_refused_topics(service: Service, user: str) -> None:
 
 
 def test_many_topics(service: Service, user: str) -> None:
-    """A hundred topics with unusual names are served, one more is refused."""
+    """A hundred topics with unusual names are served, one more is rejected."""
     names = [f"ünï/{number}:日本&=+%?#" for number in range(100)]
     assert frames(poll(service, user, *(("topic", name) for name in names)))[0]["topics"] == names
     answer = poll(service, user, *(("topic", name) for name in [*names, "x"]))
@@ -172,7 +172,7 @@ def test_many_topics(service: Service, user: str) -> None:
     ],
 )
 def test_wrong(service: Service, user: str, query: str, name: str) -> None:
-    """What is wrong is named in a sentence."""
+    """An invalid parameter is named."""
     headers = {"Authorization": f"Bearer {service.token(user, ['*'])}"}
     answer = service.request("GET", f"/v1/stream?{query}", headers=headers)
     assert (answer.status, answer.json["code"]) == (400, "bad_request")
@@ -180,7 +180,7 @@ def test_wrong(service: Service, user: str, query: str, name: str) -> None:
 
 
 def test_expired(alone: Service, user: str) -> None:
-    """A token that expires within the wait ends it: the answer says so, and is JSON."""
+    """A token that expires during the wait ends the poll with a complete answer."""
     cursor = highest(poll(alone, user))
     answer = poll(alone, user, token=alone.token(user, expires_in=4), since=cursor)
     assert [frame["type"] for frame in frames(answer)] == ["welcome", "expiring", "close"]
@@ -188,7 +188,7 @@ def test_expired(alone: Service, user: str) -> None:
 
 
 def test_drain(user: str) -> None:
-    """A restart ends the wait: the answer says when to come back, and is JSON."""
+    """A restart ends the poll with a complete answer that says when to reconnect."""
     with Service(workers=1) as service:
         cursor = highest(poll(service, user))
         with waiting(service, user, since=cursor) as answers:
@@ -201,14 +201,14 @@ def test_drain(user: str) -> None:
 
 
 def test_large(user: str) -> None:
-    """Notifications that are larger than all buffers come to a slow reader, and the answer is whole."""
+    """A slow reader gets a complete answer that is larger than all buffers."""
     options = {"workers": 1, "max_notification_bytes": 200_000, "send_buffer_bytes": 4096}
     with Service(**options) as service, service.client(user) as witness:
         cursor = highest(poll(service, user))
         notifications = [{"to": {"users": [user]}, "data": [number, "x" * 150_000]} for number in range(20)]
         assert {line["status"] for line in service.publish(notifications).json} == {201}
         for _ in notifications:
-            witness.receive("notification")  # the worker has heard it
+            witness.receive("notification")  # the worker has received it
         replayed = service.metric("notifier_replayed_total")
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -226,7 +226,7 @@ def test_large(user: str) -> None:
 
 
 def test_a_worker_is_killed_in_the_middle(user: str) -> None:
-    """An answer that was cut is no JSON, and asking again with the same cursor brings all of it."""
+    """A truncated answer is not JSON, and a poll with the same cursor returns everything."""
     with Service(workers=1, max_notification_bytes=65536) as service:
         cursor = highest(poll(service, user))
         notifications = [{"to": {"users": [user]}, "data": [number, "x" * 60_000]} for number in range(60)]
@@ -249,14 +249,14 @@ def test_a_worker_is_killed_in_the_middle(user: str) -> None:
 
 
 def test_redis_away(user: str) -> None:
-    """While Redis is away a poll ends with a close that says to come back, and what it asked for is not lost."""
+    """While Redis is unavailable a poll ends with a close frame, and a later poll misses nothing."""
     with running_valkey() as valkey, Service(workers=1, redis_url=valkey.url, attach_timeout=1) as service:
         cursor = highest(poll(service, user))
         assert service.publish({"to": {"users": [user]}, "data": "kept"}).status == 201
         server = pid_of(valkey)
         os.kill(server, signal.SIGSTOP)
         try:
-            # The topic is one that this worker does not hear yet.
+            # This worker does not subscribe to the topic yet.
             answer = poll(service, user, topic=f"t-{user}", since=cursor)
         finally:
             os.kill(server, signal.SIGCONT)
@@ -266,13 +266,13 @@ def test_redis_away(user: str) -> None:
 
 
 def test_recall_and_collapse(alone: Service, user: str) -> None:
-    """A poll is told of a recall, and of what replaced something only the last."""
+    """A poll returns a recall, and of several replacements the last."""
     cursor = highest(poll(alone, user))
     with alone.client(user) as witness:
         for number in range(3):
             assert alone.publish({"to": {"users": [user]}, "data": number, "collapse_key": "k"}).status == 201
         for _ in range(3):
-            witness.receive("notification")  # the worker has heard it
+            witness.receive("notification")  # the worker has received it
     answer = poll(alone, user, since=cursor)
     assert data(answer) == [2]
     [id] = [frame["notification"]["id"] for frame in frames(answer) if frame["type"] == "notification"]
@@ -282,7 +282,7 @@ def test_recall_and_collapse(alone: Service, user: str) -> None:
 
 
 def test_retained_for_nobody(alone: Service, user: str) -> None:
-    """A poll that waits gets what is in no log."""
+    """A waiting poll returns a notification with `retain: none`."""
     cursor = highest(poll(alone, user))
     with waiting(alone, user, since=cursor) as answers:
         assert alone.publish({"to": {"users": [user]}, "data": "now", "retain": "none"}).status == 201

@@ -1,4 +1,4 @@
-"""Publishing by clients: in order, once, as who they are, and to the cost of nobody else."""
+"""Publishing by clients: in order, once, with their own name, and at no cost to others."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.kit.waiting import eventually
 
 @pytest.fixture(scope="module")
 def fast() -> Iterator[Service]:
-    """A service whose clients may publish as often as they like."""
+    """A service with a high publish rate for clients."""
     with Service(client_publish_rate=10_000) as service:
         yield service
 
@@ -27,7 +27,7 @@ def claims(service: Service, user: str, topics: tuple[str, ...] = ("*",), publis
 
 
 def client(service: Service, user: str, topic: str = "", since: str | None = None) -> Client:
-    """Return a client that may publish to all topics, and hears one."""
+    """Return a client that may publish to all topics and subscribes to one."""
     return service.client(user, [topic] if topic else [], since=since, token=claims(service, user))
 
 
@@ -44,7 +44,7 @@ def say(client: Client, topic: str, data: object, **members: object) -> None:
 
 
 def test_order(fast: Service, user: str) -> None:
-    """What one connection publishes comes in its order, to all workers; so do the answers."""
+    """Publications of one connection arrive in order on all workers, and are answered in order."""
     with client(fast, user) as publisher:
         readers = [client(fast, f"{user}-{number}", user) for number in range(6)]
         for number in range(500):
@@ -62,7 +62,7 @@ def test_order(fast: Service, user: str) -> None:
 
 
 def test_echo(fast: Service, user: str) -> None:
-    """A connection is not sent what it does not want to hear of itself; other tabs on all workers are."""
+    """With `echo: false` the publishing connection gets no copy; the user's other connections do."""
     tabs = [client(fast, user, user) for _ in range(6)]
     publisher = tabs[0]
     for number in range(20):
@@ -83,7 +83,7 @@ def test_echo(fast: Service, user: str) -> None:
 
 
 def test_echo_of_who_does_not_listen(fast: Service, user: str) -> None:
-    """Who does not hear a topic may publish there without an echo, and hear it later."""
+    """A connection can publish without echo to a topic before it subscribes to it."""
     with client(fast, user) as publisher, client(fast, f"{user}-2", user) as other:
         assert publisher.ask("publish", topic=user, notification={"data": 1}, echo=False)["type"] == "ok"
         assert other.receive("notification")["notification"]["data"] == 1
@@ -93,7 +93,7 @@ def test_echo_of_who_does_not_listen(fast: Service, user: str) -> None:
 
 
 def test_a_replay_has_it(fast: Service, user: str) -> None:
-    """What a connection did not want to hear of itself is in its replay, with the id that it was told."""
+    """A replay includes publications without echo, with the ids of their answers."""
     with client(fast, user, user) as publisher:
         cursor = publisher.welcome["cursor"]
         ok = publisher.ask("publish", topic=user, notification={"data": 1}, echo=False)
@@ -102,7 +102,7 @@ def test_a_replay_has_it(fast: Service, user: str) -> None:
 
 
 def test_publish_before_the_welcome(fast: Service, user: str) -> None:
-    """A client need not wait for its welcome; the answer does."""
+    """A client can publish before its welcome; the answer comes after it."""
     with fast.connect() as early:
         early.send("hello", token=claims(fast, user), topics=[user])
         say(early, user, 1, ref="r")
@@ -112,7 +112,7 @@ def test_publish_before_the_welcome(fast: Service, user: str) -> None:
 
 
 def test_idempotency(fast: Service, user: str) -> None:
-    """With its key a publication is there once, whatever it is repeated on; another one with the key is refused."""
+    """A repetition with the same idempotency key publishes nothing; another body with the key is rejected."""
     with client(fast, f"{user}-2", user) as reader:
         frame = {"topic": user, "notification": {"data": 1}, "idempotency_key": "a key"}
         with client(fast, user) as first:
@@ -134,7 +134,7 @@ def test_idempotency(fast: Service, user: str) -> None:
 
 
 def test_rate(service: Service, user: str) -> None:
-    """Twenty at once, then an error that says for how long to wait; nothing of it is published."""
+    """After a burst of twenty, publications are rejected with the time to wait."""
     with client(service, user, user) as publisher:
         for number in range(60):
             say(publisher, user, number, ref=str(number))
@@ -146,7 +146,7 @@ def test_rate(service: Service, user: str) -> None:
 
 
 def test_rate_of_requests(user: str) -> None:
-    """Requests of a user have a rate, too, all of them together; those of another user have their own."""
+    """All requests of one user share a rate; other users have their own."""
     with Service(workers=1, client_publish_rate=1) as service:
         token = claims(service, user)
         answers = [post(service, token, publish(user, number)) for number in range(60)]
@@ -173,7 +173,7 @@ def test_rate_of_requests(user: str) -> None:
     ],
 )
 def test_refused(service: Service, user: str, members: dict[str, Any], status: int, code: str) -> None:
-    """What is refused is refused alike as a frame and as a request, and the connection lives."""
+    """A frame and a request are rejected for the same reasons, and the connection stays open."""
     token = claims(service, user, publish=(f"{user}:*",))
     frame = publish(f"{user}:1", 1, ref="r") | members
     answer = post(service, token, frame)
@@ -188,26 +188,26 @@ def test_refused(service: Service, user: str, members: dict[str, Any], status: i
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"5", b"\xff", b'{"type":"publish"', b"[" * 60_000])
 def test_no_frame(service: Service, user: str, body: bytes) -> None:
-    """A body that is no JSON object is a problem."""
+    """A body that is not a JSON object is rejected."""
     answer = post(service, claims(service, user), body)
     assert (answer.status, answer.json["code"]) == (400, "malformed_json")
 
 
 def test_other_frames(service: Service, user: str) -> None:
-    """Only publish may be posted."""
+    """Frames that need a connection cannot be posted."""
     answer = post(service, claims(service, user), {"type": "subscribe", "topic": "a"})
     assert (answer.status, answer.json["code"]) == (422, "invalid_frame")
 
 
 def test_too_large(service: Service, user: str) -> None:
-    """A body beyond the limit is refused, announced or not."""
+    """A body above the limit is rejected, with and without a Content-Length."""
     token, body = claims(service, user), json.dumps(publish(user, "x" * 70_000)).encode()
     for sent in (body, iter([body])):
         assert post(service, token, sent).json["code"] == "body_too_large"
 
 
 def test_post_needs_a_token(service: Service, user: str) -> None:
-    """Without a token nothing is published, and a cookie needs an own page."""
+    """Posting needs a token; a cookie is accepted only from an allowed origin."""
     frame, cookie = publish(user, 1), {"Cookie": f"notifier_token={claims(service, user)}"}
     own = {"Origin": f"http://127.0.0.1:{service.port}"}
     assert service.request("POST", "/v1/stream", frame).json["code"] == "invalid_token"
@@ -217,7 +217,7 @@ def test_post_needs_a_token(service: Service, user: str) -> None:
 
 
 def test_retained_for_nobody(service: Service, user: str) -> None:
-    """A client may publish what is in no log."""
+    """A client can publish with `retain: none`."""
     with client(service, user, user) as publisher:
         cursor = publisher.welcome["cursor"]
         ok = publisher.ask("publish", topic=user, notification={"type": "typing", "retain": "none"}, echo=False)
@@ -228,7 +228,7 @@ def test_retained_for_nobody(service: Service, user: str) -> None:
 
 
 def test_broker_away(user: str) -> None:
-    """While Redis is away every publication is answered by an error, and later by an ok again."""
+    """While Redis is unavailable every publication is answered with an error, and later with an ok."""
     with (
         running_valkey() as valkey,
         Service(workers=1, redis_url=valkey.url, redis_timeout=0.5) as service,
@@ -250,8 +250,8 @@ def test_broker_away(user: str) -> None:
 
 
 def test_a_flood(user: str) -> None:
-    """One that floods is held to its rate, and others are served meanwhile."""
-    # However slowly this client reads beside its flood, it is not to be closed for that.
+    """A flooding client is limited to its rate, and others are served."""
+    # This client may read slowly during its flood and must not be closed for that.
     with Service(workers=1, max_backlog_bytes=10_000_000) as service, service.connect() as flooder:
         flooder.send("hello", token=claims(service, user))
         with client(service, f"{user}-2", f"{user}-2") as other:
@@ -266,7 +266,7 @@ def test_a_flood(user: str) -> None:
 
 
 def test_a_flood_that_reads_nothing(user: str) -> None:
-    """One that floods and reads no answer is closed, and others are served."""
+    """A flooding client that reads no answers is disconnected, and others are served."""
     with Service(workers=1) as service, Peer(service.port, "/v1/stream", receive_buffer=4096) as flooder:
         flooder.send(raw.text(type="hello", token=claims(service, user)))
         frames = b"".join(raw.text(**publish(user, number)) for number in range(100))
