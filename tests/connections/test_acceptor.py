@@ -1,0 +1,271 @@
+"""The acceptor: its limit, what it opens, and the pace at which it closes connections when the worker ends."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from notifier.connections import acceptor as module
+from notifier.connections.acceptor import Acceptor
+from notifier.connections.events import Ask, EventConnection
+from notifier.connections.poll import PollConnection
+from notifier.connections.states import ConnectionState, TransportState
+from notifier.connections.stream import StreamHooks
+from notifier.connections.websocket import Connection
+from notifier.errors import BrokerUnavailable, Disconnect, Restarting, TooManyConnections
+from notifier.protocol.frames import Hello
+from notifier.protocol.identity import Identity
+from notifier.protocol.session import Attach, Rules
+from notifier.settings import ApiKey, Settings
+from tests.connections.conftest import Connect
+from tests.kit import raw
+from tests.kit.clock import Clock
+from tests.kit.link import until
+from tests.kit.service import API_KEY
+
+ALICE = Identity("alice", 1e12)
+
+
+class Worker:
+    """An acceptor with hooks that note what its connections ask for."""
+
+    def __init__(self, **options: Any) -> None:
+        self.actions: list[Any] = []
+        self.connections: set[Connection] = set()
+        self.has_reached_redis = True
+        hooks = StreamHooks(
+            schedule=lambda *_: None,
+            closed=self.connections.discard,
+            act=lambda connection, action: self.actions.append(action),
+            stop=lambda connection: None,
+            drained=lambda connection: None,
+            request_state=lambda connection: None,
+        )
+        options = {"workers": 1, "max_connections": 10} | options
+        settings = Settings(redis_url="", api_keys=(ApiKey("tests", API_KEY),), **options)
+        unused: Any = None
+        self.acceptor = Acceptor(settings, Rules(unused), hooks, self.connections, lambda: self.has_reached_redis)
+
+
+class Closing:
+    """A connection that notes when the acceptor closes it, and closes its transport at once or never."""
+
+    def __init__(self, clock: Clock, is_stubborn: bool = False) -> None:
+        self._clock = clock
+        self.calls: list[tuple[str, Any]] = []
+        self.closed_at = 0.0
+        self.transport = SimpleNamespace(is_open=True)
+        self._is_stubborn = is_stubborn
+
+    def drain(self, retry_after_ms: int) -> None:
+        self.calls.append(("drain", retry_after_ms))
+
+    def close(self, disconnect: Disconnect) -> None:
+        self.calls.append(("close", type(disconnect)))
+        self.closed_at = self._clock.now
+        self.transport.is_open = self._is_stubborn
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(1000.0)
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def held(worker: Worker, clock: Clock, count: int, *, is_stubborn: bool = False) -> list[Closing]:
+    """Let an acceptor hold some connections."""
+    connections: list[Any] = [Closing(clock, is_stubborn) for _ in range(count)]
+    worker.connections.update(connections)
+    return connections
+
+
+class TestRoom:
+    def test_room(self) -> None:
+        Worker().acceptor.require_room()
+
+    def test_without_redis(self) -> None:
+        """Before Redis was reached nothing is accepted."""
+        worker = Worker()
+        worker.has_reached_redis = False
+        with pytest.raises(BrokerUnavailable) as refused:
+            worker.acceptor.require_room()
+        assert refused.value.retry_after == 1
+
+    def test_full(self, connect: Connect) -> None:
+        """A worker that is full accepts again when a connection has gone."""
+        worker = Worker(max_connections=2)
+        peers = []
+        for _ in range(2):
+            worker.acceptor.require_room()
+            transport, peer = connect()
+            worker.acceptor.open_echo(transport, b"")
+            peers.append(peer)
+        with pytest.raises(TooManyConnections) as refused:
+            worker.acceptor.require_room()
+        assert refused.value.retry_after == 5
+        peers[0].close()
+        until(lambda: len(worker.connections) == 1)
+        worker.acceptor.require_room()
+
+    def test_full_while_draining(self, connect: Connect, clock: Clock) -> None:
+        """A worker that drains refuses nobody: it closes the connection like all others."""
+        worker = Worker(max_connections=2)
+        held(worker, clock, 2)
+        worker.acceptor.drain()
+        worker.acceptor.require_room()
+
+
+class TestOpening:
+    def test_stream(self, connect: Connect) -> None:
+        """A stream begins with the bytes that came with the handshake, and knows who asked."""
+        worker = Worker()
+        transport, _ = connect()
+        worker.acceptor.open_stream(transport, ALICE, raw.text(type="hello"))
+        until(lambda: worker.actions)
+        assert worker.actions == [Attach(None, (), ())]
+        [connection] = worker.connections
+        assert connection.session.identity is ALICE  # type: ignore[attr-defined]
+
+    def test_numbers(self, connect: Connect) -> None:
+        """Each connection of a worker has a number of its own."""
+        worker = Worker()
+        for _ in range(3):
+            worker.acceptor.open_stream(connect()[0], ALICE, b"")
+        assert {connection.number for connection in worker.connections} == {1, 2, 3}  # type: ignore[attr-defined]
+
+    def test_echo(self, connect: Connect) -> None:
+        worker = Worker()
+        transport, peer = connect()
+        worker.acceptor.open_echo(transport, raw.frame(raw.TEXT, b"hello"))
+        peer.read_exactly(7)
+        assert raw.frames_in(peer.data) == [raw.Frame(raw.TEXT, b"hello")]
+
+    @pytest.mark.parametrize("kind", [EventConnection, PollConnection])
+    def test_plain(self, connect: Connect, kind: type[EventConnection]) -> None:
+        """A plain request is answered with its head, and says hello at once."""
+        worker = Worker()
+        transport, peer = connect()
+        worker.acceptor.open_plain(kind, transport, ALICE, Ask(b"HEAD", Hello(), wait=10))
+        assert peer.read().startswith(b"HEAD")
+        assert worker.actions == [Attach(None, (), ())]
+
+    def test_failure(self, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection that cannot begin is closed, not held."""
+        worker = Worker()
+        transport, peer = connect()
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(Connection, "start", fail)
+        with pytest.raises(ZeroDivisionError):
+            worker.acceptor.open_stream(transport, ALICE, b"")
+        assert (worker.connections, transport.state) == (set(), TransportState.CLOSED)
+        assert peer.read_all() == b""
+
+    def test_while_draining(self, connect: Connect, clock: Clock) -> None:
+        """A connection that comes too late is closed like all others."""
+        worker = Worker()
+        worker.acceptor.drain()
+        transport, peer = connect()
+        worker.acceptor.open_echo(transport, b"")
+        [connection] = worker.connections
+        assert connection.state is ConnectionState.CLOSING
+        assert [frame.close_code for frame in peer.frames()] == [1012]
+
+
+class TestDraining:
+    def test_each(self, clock: Clock) -> None:
+        """Each connection is told when to reconnect, then closed with 1012."""
+        worker = Worker()
+        for connection in held(worker, clock, 20):
+            worker.acceptor.drain()
+            (drain, retry_after), close = connection.calls
+            assert (drain, close) == ("drain", ("close", Restarting))
+            assert 0 <= retry_after <= 1000
+
+    def test_pace(self, clock: Clock) -> None:
+        """Connections are closed evenly, 400 a second by all workers together."""
+        worker = Worker(workers=4)
+        connections = held(worker, clock, 200)
+        worker.acceptor.drain()
+        times = sorted(connection.closed_at - 1000 for connection in connections)
+        assert times == pytest.approx([number / 100 for number in range(200)])
+
+    def test_drain_timeout(self, clock: Clock) -> None:
+        """Where the pace would take longer than the drain timeout, the pace is higher."""
+        worker = Worker(drain_timeout=1)
+        connections = held(worker, clock, 800)
+        worker.acceptor.drain()
+        times = sorted(connection.closed_at - 1000 for connection in connections)
+        assert times == pytest.approx([number / 800 for number in range(800)])
+
+    def test_late(self, clock: Clock) -> None:
+        """Time that was lost is made up for: the pace counts from the beginning."""
+        clock.late = 0.001
+        worker = Worker()
+        connections = held(worker, clock, 400)
+        worker.acceptor.drain()
+        assert max(connection.closed_at for connection in connections) < 1001.01
+
+    def test_clients_that_close(self, clock: Clock) -> None:
+        """When the last client has closed, nothing is waited for any more."""
+        worker = Worker()
+        held(worker, clock, 4)
+        worker.acceptor.drain()
+        assert clock.now == pytest.approx(1000.0075)
+
+    def test_clients_that_do_not_close(self, clock: Clock) -> None:
+        """Clients that do not close have two seconds."""
+        worker = Worker()
+        held(worker, clock, 4, is_stubborn=True)
+        worker.acceptor.drain()
+        assert clock.now == pytest.approx(1002, abs=0.1)
+
+    def test_nothing_to_close(self, clock: Clock) -> None:
+        worker = Worker()
+        worker.acceptor.drain()
+        assert (worker.acceptor.is_draining, clock.now) == (True, 1000)
+
+    def test_once(self, clock: Clock) -> None:
+        """A second caller closes nothing again, and waits until the first is done."""
+        worker = Worker()
+        [connection] = held(worker, clock, 1)
+        ends: list[str] = []
+
+        def drain_again() -> None:
+            worker.acceptor.drain()
+            ends.append("second")
+
+        second = threading.Thread(target=drain_again)
+
+        def close(disconnect: Disconnect) -> None:
+            second.start()
+            second.join(0.01)
+            assert worker.acceptor.is_draining and second.is_alive()
+            connection.transport.is_open = False
+            ends.append("first")
+
+        connection.close = close  # type: ignore[method-assign]
+        worker.acceptor.drain()
+        second.join(10)
+        assert (ends, len(connection.calls)) == (["first", "second"], 1)
+
+    def test_connections(self, connect: Connect, clock: Clock) -> None:
+        """On sockets: echoes get nothing but 1012; a stream that was not welcomed gets nothing else either."""
+        worker = Worker()
+        peers = []
+        for _ in range(2):
+            transport, peer = connect()
+            worker.acceptor.open_echo(transport, b"")
+            peers.append(peer)
+        transport, peer = connect()
+        worker.acceptor.open_stream(transport, ALICE, b"")
+        peers.append(peer)
+        worker.acceptor.drain()
+        for peer in peers:
+            assert [frame.close_code for frame in peer.frames()] == [1012]
+            peer.close()
+        until(lambda: not worker.connections)
