@@ -1,4 +1,4 @@
-"""Members: who has a topic in their inbox without subscribing to it. Backends keep them."""
+"""Members: the users who get a topic into their inbox without subscribing to it. Backends add and remove them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,14 +11,17 @@ from notifier.settings import Settings
 
 
 class Added(NamedTuple):
-    """How many users have become members, and who is a member of too many topics already."""
+    """How many users have become members, and which users have reached the limit of topic memberships."""
 
     added: int
     refused: list[str]
 
 
 class Members:
-    """The members of all topics: each topic has a list of them, and each of them has the topic."""
+    """The members of all topics. A topic has a list of its members, and each user has the topics.
+
+    Every method may raise `BrokerUnavailable`.
+    """
 
     def __init__(self, settings: Settings, store: Store, inbox: Inbox) -> None:
         self._settings = settings
@@ -26,29 +29,29 @@ class Members:
         self._inbox = inbox
 
     def add(self, topic: str, users: Sequence[str]) -> Added:
-        """Let users be members, from what is published next on. Who is one already stays one since then."""
+        """Make users members, from the next publication on. Existing members keep their earlier beginning."""
         if not users:
             return Added(0, [])
         logged = self._store.ask("HGET", self._store.of(channels.of_topic(topic), "meta"), "logged")
         since = (logged or b"0-0").decode()
-        # First the list: who is in it without having the topic is added by a retry.
+        # The list comes first: if this fails halfway, a retry adds the topic to users who are only in the list.
         self._store.ask("ZADD", self._key(topic), *(part for user in users for part in (0, user)))
         most = self._settings.max_memberships
         results = self._inbox.alter([Alteration(user, "topics", {topic: since}, most=most) for user in users])
         refused = [user for user, (added, _) in zip(users, results, strict=True) if added < 0]
-        self._enlist(topic, users)
+        self._correct_list(topic, users)
         return Added(sum(added for added, _ in results if added > 0), refused)
 
     def remove(self, topic: str, users: Sequence[str]) -> int:
-        """Let users be members no more; return how many were."""
+        """Remove users from the members; return how many were members."""
         if not users:
             return 0
         results = self._inbox.alter([Alteration(user, "topics", remove=(topic,)) for user in users])
-        self._enlist(topic, users)
+        self._correct_list(topic, users)
         return sum(removed for _, removed in results)
 
     def page(self, topic: str, after: str, limit: int) -> list[str]:
-        """Return so many members, in the order of their names, those that come after a name."""
+        """Return up to `limit` members after a name, in the order of their names."""
         begin = f"({after}" if after else "-"
         found = self._store.ask("ZRANGEBYLEX", self._key(topic), begin, "+", "LIMIT", 0, limit)
         return [name.decode() for name in found]
@@ -57,8 +60,8 @@ class Members:
         """Return how many members topics have."""
         return [require(reply) for reply in self._store.execute([pack("ZCARD", self._key(topic)) for topic in topics])]
 
-    def _enlist(self, topic: str, users: Sequence[str]) -> None:
-        """Let the list say who has the topic, also where others change the same at this moment."""
+    def _correct_list(self, topic: str, users: Sequence[str]) -> None:
+        """Make the list agree with the users, also while another worker changes the same members."""
         found = self._having(topic, users)
         while found:
             commands = [

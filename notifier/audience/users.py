@@ -1,4 +1,4 @@
-"""Users: everything that is kept of one, to be told, erased, or cut off."""
+"""Users: exporting and erasing everything that is stored about one, and disconnecting one."""
 
 from collections.abc import Iterable
 from operator import itemgetter
@@ -17,8 +17,8 @@ from notifier.protocol import notification
 from notifier.protocol.entry import ERASED, HISTORY, REMOVED
 from notifier.protocol.inbox_query import ANY, MAX_LIMIT, Query
 
-_CUT_KEPT = 3_600_000  # ms: a worker that did not hear of it has learned it by then
-_PAGE = 500  # entries of a log at once
+_REMEMBERED = 3_600_000  # ms: by then every worker has learned of a disconnection, even one that missed the message
+_PAGE = 500  # entries of a log per request
 
 
 class Users:
@@ -35,10 +35,11 @@ class Users:
         self._call("disconnect", user, b"disconnected")
 
     def erase(self, user: str) -> None:
-        """Remove everything of a user, and close their connections.
+        """Remove everything that is stored about a user, and close the user's connections.
 
-        What failed in the middle may be repeated: what names other keys goes before the keys that name it. What was
-        published meanwhile, or who was added to a topic, is found when the keys are removed.
+        An erasure that failed halfway can be repeated: keys elsewhere that name the user are changed before the user's
+        own keys, which lead to them, are removed. Notifications and memberships that were added meanwhile are found
+        when the user's keys are removed.
         """
         channel = channels.of_user(user)
         self._forget(user, self._inbox.states([user])[0].topics, self._ids(channel))
@@ -46,7 +47,7 @@ class Users:
         self._forget(user, (topic.decode() for topic in topics), [id.decode() for id in ids])
 
     def export(self, user: str) -> dict[str, Any]:
-        """Return everything that is kept of a user, as `docs/http-api.md` describes it."""
+        """Return everything that is stored about a user, as `docs/http-api.md` describes it."""
         channel = channels.of_user(user)
         state = self._inbox.states([user])[0]
         history = [body for kind, body in self._log(channel) if kind == HISTORY]
@@ -59,7 +60,7 @@ class Users:
         }
 
     def _items(self, user: str) -> list[dict[str, Any]]:
-        """Return all items in one go: one that is archived meanwhile must not be missed, nor come twice."""
+        """Return all items from one list: an item that is archived meanwhile must neither be missing nor come twice."""
         items: list[dict[str, Any]] = []
         query = Query(ANY, MAX_LIMIT)
         while True:
@@ -70,11 +71,11 @@ class Users:
             query = query._replace(before=listing.next)
 
     def _call(self, script: str, user: str, why: bytes) -> Any:
-        command = self._store.call(script, (self._store.sharded(channels.of_user(user)),), (why, _CUT_KEPT))
+        command = self._store.call(script, (self._store.sharded(channels.of_user(user)),), (why, _REMEMBERED))
         return require(self._store.carry_out([command])[0])
 
     def _log(self, channel: str) -> list[tuple[bytes, bytes]]:
-        """Return the entries of a log: kind and body."""
+        """Return kind and body of all entries of a log."""
         found: list[tuple[bytes, bytes]] = []
         start = b"-"
         while True:
@@ -85,18 +86,18 @@ class Users:
             start = b"(" + page[-1][0]
 
     def _ids(self, channel: str) -> list[str]:
-        """Return the ids of the notifications that a log names."""
+        """Return the ids of the notifications in a log."""
         log = self._log(channel)
         return [body.decode() if kind == REMOVED else notification.id_of(body) for kind, body in log]
 
     def _forget(self, user: str, topics: Iterable[str], ids: list[str]) -> None:
-        """Let topics and notifications name a user no more."""
+        """Remove a user from topics, and from the records of notifications."""
         for topic in topics:
             self._members.remove(topic, [user])
         self._erase_records(channels.of_user(user), ids)
 
     def _erase_records(self, channel: str, ids: list[str]) -> None:
-        """Let no notification say any more that it went to a channel."""
+        """Remove a channel from the records of notifications."""
         keys = [self._store.key("notification", id) for id in ids]
         records = self._store.execute([pack("GET", key) for key in keys])
         commands = []
