@@ -32,14 +32,14 @@ def service() -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def valkey() -> Iterator[EmbeddedValkey]:
-    """A server for all tests of one file."""
+    """A server shared by all tests: use names of your own."""
     with running_valkey() as valkey:
         yield valkey
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
     """A client of it that shares no code with the service."""
     with connected(valkey) as client:

@@ -19,7 +19,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest, Row
 from notifier.protocol.entry import EPHEMERAL, HISTORY, MUTED, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.inbox_view import NOTHING, InboxState, InboxView
-from tests.kit.service import eventually
+from tests.kit.waiting import eventually
 
 READ = {"action": "read", "ids": ["x"]}
 

@@ -8,7 +8,7 @@ import pytest
 
 from notifier.inbox import rounds as module
 from notifier.inbox.rounds import Round, Rounds
-from tests.kit.valkey import DEADLINE
+from tests.kit.waiting import DEADLINE
 
 
 class Clock:

@@ -1,0 +1,71 @@
+"""Members of topics on a real server."""
+
+import threading
+
+from tests.kit.waiting import DEADLINE
+from tests.kit.worker import Make, Worker
+
+
+def test_from_then_on(worker: Worker) -> None:
+    """A member gets what is published afterwards; adding or removing a member brings nothing older back."""
+    worker.publish("#t")
+    assert worker.members.add("t", ["alice", "bob"]) == (2, [])
+    second = worker.publish("#t")
+    assert worker.members.add("t", ["alice"]) == (0, [])
+    assert worker.ids("alice") == [second]
+    assert worker.members.remove("t", ["alice"]) == 1
+    assert worker.members.remove("t", ["alice"]) == 0
+    worker.publish("#t")
+    assert (worker.counts("alice"), worker.counts("bob")) == ((0, 0), (2, 2))
+    worker.members.add("t", ["alice"])
+    assert worker.counts("alice") == (0, 0)
+    worker.publish("#t")
+    assert worker.counts("alice") == (1, 1)
+
+
+def test_pages(worker: Worker) -> None:
+    """Members are listed in the order of their names."""
+    names = [f"user-{number:02}" for number in range(25)] + ["é", "Z"]
+    worker.members.add("t", names)
+    found, after = [], ""
+    while page := worker.members.page("t", after, 4):
+        found += page
+        after = page[-1]
+    assert found == sorted(names, key=str.encode)
+    assert worker.members.count(["t", "nothing"]) == [27, 0]
+
+
+def test_too_many(make: Make) -> None:
+    """A user with the greatest number of memberships is added to no other topic until one is removed."""
+    worker = make(max_memberships=2)
+    for topic in ("a", "b"):
+        worker.members.add(topic, ["alice"])
+    assert worker.members.add("c", ["alice", "bob"]) == (1, ["alice"])
+    assert worker.members.page("c", "", 9) == ["bob"]
+    assert worker.members.add("a", ["alice"]) == (0, [])
+    worker.members.remove("a", ["alice"])
+    assert worker.members.add("c", ["alice"]) == (1, [])
+    assert sorted(worker.inbox.view("alice").state.topics) == ["b", "c"]
+
+
+def test_nobody(worker: Worker) -> None:
+    """Adding or removing no users changes nothing."""
+    assert worker.members.add("t", []) == (0, [])
+    assert worker.members.remove("t", []) == 0
+
+
+def test_members_at_once(make: Make) -> None:
+    """If a user is added and removed at the same time, the topic's list and the user's topics agree."""
+    workers, users = [make(), make()], [f"user-{number}" for number in range(30)]
+    for user in users:
+        both = [
+            threading.Thread(target=act, args=("t", [user]))
+            for act in (workers[0].members.add, workers[1].members.remove)
+        ]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join(DEADLINE)
+    states = workers[0].inbox.states(users)
+    having = {user for user, state in zip(users, states, strict=True) if "t" in state.topics}
+    assert set(workers[0].members.page("t", "", 100)) == having

@@ -1,0 +1,120 @@
+"""Lists of inboxes on a real server: pages, filters and order."""
+
+import threading
+
+from notifier.protocol import notification
+from notifier.protocol.inbox_query import Query
+from tests.kit.waiting import DEADLINE
+from tests.kit.worker import FUTURE, Make, Worker
+
+
+def test_ties(worker: Worker) -> None:
+    """Pages of any size form the same list, the newest first, across channels and ties."""
+    worker.members.add("t", ["alice"])
+    ahead, published = worker.clock.ms + 60_000, set()
+    for number in range(25):
+        worker.clock.observe(ahead + number // 5)  # each millisecond has several, however slow the machine
+        published |= {worker.publish(to) for to in ("alice", "all", "#t")}
+    whole = worker.items("alice", limit=100)
+    keys = [(item.cursor, item.channel) for item in whole]
+    assert keys == sorted(keys, reverse=True)
+    assert {notification.id_of(item.body) for item in whole} == published and len(whole) == 75
+    for limit in (1, 2, 7, 74, 75):
+        assert worker.items("alice", limit=limit) == whole
+    cursors = [item.cursor for item in whole]
+    assert len({place.ms for place in cursors}) < len(cursors), "no two items share a millisecond"
+
+
+def test_statuses(worker: Worker) -> None:
+    """The statuses list unread items, archived ones, and all that are not archived."""
+    new, read, archived = (worker.publish("alice") for _ in range(3))
+    worker.act("alice", "read", read)
+    worker.act("alice", "archive", archived)
+    assert worker.ids("alice") == [read, new]
+    assert worker.ids("alice", status="unread") == [new]
+    assert worker.ids("alice", status="archived") == [archived]
+
+
+def test_filters(worker: Worker) -> None:
+    """Lists are filtered by any of several types, topics and severities; pages are full though few items match."""
+    worker.members.add("t", ["alice"])
+    worker.members.add("u", ["alice"])
+    own = [worker.publish("alice", type="x" if number % 9 else "y") for number in range(60)]
+    topic = [worker.publish("#t", type="y", severity="error"), worker.publish("#u", type="z", severity="critical")]
+    assert worker.ids("alice", types=frozenset("y"), limit=2) == [topic[0], *own[::9][::-1]]
+    assert worker.ids("alice", topics=frozenset("t")) == topic[:1]
+    assert worker.ids("alice", topics=frozenset("tu")) == topic[::-1]
+    assert worker.ids("alice", severities=frozenset(["error", "critical"])) == topic[::-1]
+    assert worker.ids("alice", types=frozenset("yz"), topics=frozenset("u")) == topic[1:]
+    assert worker.ids("alice", types=frozenset("no")) == []
+
+
+def test_few_of_many(worker: Worker) -> None:
+    """A filter finds few items among many that do not match, on both kinds of channels."""
+    wanted = []
+    for number in range(240):
+        severity = "critical" if number in (0, 1, 130, 131) else "info"
+        id = worker.publish("alice" if number % 2 else "all", severity=severity)
+        wanted += [id] if severity == "critical" else []
+    for limit in (1, 2, 3, 100):
+        assert worker.ids("alice", limit=limit, severities=frozenset({"critical"})) == wanted[::-1]
+
+
+def test_recalled_between_pages(worker: Worker) -> None:
+    """A page continues where the previous one ended, whatever was recalled or published meanwhile."""
+    for number in range(10):
+        worker.publish("alice" if number % 2 else "all")
+    ids = worker.ids("alice")[::-1]
+    first = worker.lists.page("alice", Query(limit=4))
+    worker.recall(ids[6])
+    worker.recall(ids[5])
+    worker.publish("alice")
+    second = worker.lists.page("alice", Query(limit=4, before=first.next))
+    assert [notification.id_of(item.body) for item in second.items] == ids[1:5][::-1]
+
+
+def test_deep_archive(worker: Worker) -> None:
+    """Items are found behind hundreds of archived ones."""
+    old = worker.publish("alice")
+    worker.publish_each(["alice"] * 250)
+    worker.act("alice", "archive", up_to=FUTURE)
+    worker.act("alice", "unarchive", old)
+    assert worker.ids("alice") == [old]
+    assert len(worker.ids("alice", status="archived", limit=100)) == 250
+
+
+def test_another_place(worker: Worker) -> None:
+    """A place in the list of another user is only a place in time."""
+    other = [worker.publish("bob") for _ in range(3)]
+    page = worker.lists.page("bob", Query(limit=1))
+    assert page.next is not None and len(other) == 3
+    mine = worker.publish("alice")
+    assert worker.ids("alice", before=page.next) == []
+    assert worker.ids("alice") == [mine]
+
+
+def test_cursor(make: Make) -> None:
+    """The cursor of a list covers only items in it, however much is published while it is read."""
+    worker, publisher = make(), make()
+    worker.members.add("t", ["alice"])
+    over = threading.Event()
+
+    def publish() -> None:
+        while not over.is_set():
+            for to in ("alice", "all", "#t"):
+                publisher.publish(to)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        for _ in range(40):
+            page = worker.lists.page("alice", Query(limit=100))
+            worker.act("alice", "read", up_to=page.cursor)
+            shown = {(item.cursor, item.channel) for item in page.items}
+            oldest = min((item.cursor for item in page.items), default=FUTURE)
+            later = worker.lists.page("alice", Query(limit=100)).items
+            covered = {(item.cursor, item.channel) for item in later if oldest < item.cursor <= page.cursor}
+            assert covered <= shown
+    finally:
+        over.set()
+        thread.join(DEADLINE)

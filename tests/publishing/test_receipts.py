@@ -1,0 +1,84 @@
+"""Receipts on a real server: deliveries, reads and archivings."""
+
+import time
+from typing import Any
+
+from notifier.protocol import cursor
+from notifier.protocol.cursor import Cursor
+from tests.kit.waiting import DEADLINE
+from tests.kit.worker import FUTURE, Make, Worker
+
+
+def receipts_of(worker: Worker, id: str) -> dict[str, dict[str, Any]]:
+    channels = worker.log.find(id) or []
+    return {each.pop("channel"): each for each in worker.receipts.of(id, channels)}
+
+
+def test_user(worker: Worker) -> None:
+    """A receipt has the times when an item was first delivered, read and archived, until it is marked otherwise."""
+    id = worker.publish("alice")
+    [receipt] = receipts_of(worker, id).values()
+    assert [receipt[name] for name in ("delivered_at", "read_at", "archived_at")] == [None, None, None]
+    worker.inbox.acknowledge({"alice": (FUTURE, None)})
+    worker.act("alice", "archive", up_to=FUTURE)
+    [receipt] = receipts_of(worker, id).values()
+    assert receipt["stored_at"] <= receipt["delivered_at"] <= receipt["read_at"] <= receipt["archived_at"]
+    worker.inbox.acknowledge({"alice": (FUTURE, Cursor(0, 0))})
+    worker.act("alice", "archive", id)
+    assert list(receipts_of(worker, id).values()) == [receipt]
+    worker.act("alice", "unread", id)
+    [after] = receipts_of(worker, id).values()
+    assert after == receipt | {"read_at": None, "archived_at": None}
+
+
+def test_shared(worker: Worker) -> None:
+    """Receipts of shared channels count how many users have received, read and archived an item, each user once."""
+    worker.members.add("t", ["alice", "bob", "carol"])
+    id = worker.publish("#t", "all")
+    for user, action in [("alice", "read"), ("bob", "archive"), ("carol", "seen")]:
+        for _ in range(2):
+            worker.inbox.acknowledge({user: (FUTURE, None)})
+            worker.act(user, action, id)
+    assert receipts_of(worker, id)["all"] | {"stored_at": 0} == {
+        "stored_at": 0,
+        "delivered": 3,
+        "read": 2,
+        "archived": 1,
+    }
+    for user in ("alice", "bob", "carol"):
+        worker.act(user, "read", up_to=FUTURE)
+    assert receipts_of(worker, id)["all"]["read"] == 3
+    worker.act("bob", "unread", id)
+    receipt = receipts_of(worker, id)["all"]
+    assert (receipt["read"], receipt["archived"]) == (2, 0)
+
+
+def test_ack_since(worker: Worker) -> None:
+    """An ack does not cover items from before its `since`."""
+    first, second = worker.answer("alice"), worker.answer("alice")
+    place = cursor.parse(first["channels"][0]["cursor"])
+    worker.inbox.acknowledge({"alice": (FUTURE, place)})
+    receipts = [receipts_of(worker, each["id"])["user:alice"] for each in (first, second)]
+    assert [receipt["delivered_at"] is None for receipt in receipts] == [True, False]
+
+
+def test_ack_of_the_future(worker: Worker) -> None:
+    """An ack of a cursor in the future covers what exists now, not later items."""
+    worker.inbox.acknowledge({"alice": (FUTURE, None)})
+    worker.inbox.acknowledge({"alice": (FUTURE, None)})
+    deadline = time.monotonic() + DEADLINE
+    delivered: object = True
+    while delivered:  # the ack covers its whole millisecond
+        assert time.monotonic() < deadline
+        delivered = receipts_of(worker, worker.publish("alice"))["user:alice"]["delivered_at"]
+
+
+def test_gone(make: Make) -> None:
+    """An item that has left a channel has no receipt there."""
+    worker = make(max_history=1)
+    id = worker.publish("alice", "all")
+    worker.act("alice", "read", id)
+    worker.publish("alice")
+    assert list(receipts_of(worker, id)) == ["all"]
+    worker.recall(id)
+    assert receipts_of(worker, id) == {}
