@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -20,45 +20,45 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def programs() -> Iterator[None]:
-    """The programs of a test end with it."""
+    """End the programs that a test has started."""
     yield
     processes.end_all()
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
-    """A service with two workers and the default settings, shared by all tests: use names of your own."""
+    """A service with two workers and default settings, shared by all tests: use unique names."""
     with Service() as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[EmbeddedValkey]:
-    """A server shared by all tests: use names of your own."""
+    """A Valkey server shared by all tests: use unique names."""
     with running_valkey() as valkey:
         yield valkey
 
 
 @pytest.fixture(scope="session")
 def client(valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
-    """A client of it that shares no code with the service."""
+    """A client of the server that shares no code with the service."""
     with connected(valkey) as client:
         yield client
 
 
 @pytest.fixture
 def user() -> str:
-    """The name of a user whom no other test knows."""
+    """The unique name of a user."""
     return f"user-{uuid4()}"
 
 
 def pytest_unconfigure() -> None:
-    """End what the helpers have started for all tests."""
+    """End the programs that the helpers have started for all tests."""
     close_servers()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests have measured against a budget."""
+    """Print the measurements of tests."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, text in getattr(report, "user_properties", []):

@@ -26,7 +26,7 @@ def ledger() -> Ledger:
 
 @pytest.fixture
 def witness() -> Witness:
-    """A client that is owed everything of the topic."""
+    """A client that must receive everything on the topic."""
     witness = Witness("client", "alice", ["orders"], Journal())
     witness.welcomed("0-0", ["orders"])
     return witness
@@ -43,7 +43,7 @@ def kinds(ledger: Ledger, witness: Witness, max_history: int = 100) -> list[str]
 
 
 def test_all_in_order(ledger: Ledger, witness: Witness) -> None:
-    """A client that was given everything once and in order is no violation."""
+    """Receiving everything once and in order is no violation."""
     deliver(witness, 1, 2, 3)
     assert kinds(ledger, witness) == []
 
@@ -59,13 +59,13 @@ def test_all_in_order(ledger: Ledger, witness: Witness) -> None:
     ],
 )
 def test_a_broken_promise(ledger: Ledger, witness: Witness, numbers: tuple[int, ...], expected: str) -> None:
-    """A hole, a duplicate, a change of places and an invention are each seen."""
+    """A gap, a duplicate, a wrong order and an invented notification are violations."""
     deliver(witness, *numbers)
     assert expected in kinds(ledger, witness)
 
 
 def test_a_loss_that_was_told(ledger: Ledger, witness: Witness) -> None:
-    """A hole is excused where the client was told of it, if more was published than is kept."""
+    """A gap is no violation if it was reported as lost and exceeds the history."""
     deliver(witness, 1)
     witness.told_lost([CHANNEL], "1000-0")
     deliver(witness, 3)
@@ -74,7 +74,7 @@ def test_a_loss_that_was_told(ledger: Ledger, witness: Witness) -> None:
 
 
 def test_a_loss_that_was_told_elsewhere(ledger: Ledger, witness: Witness) -> None:
-    """To be told of a loss excuses no other hole."""
+    """A reported loss excuses no gap at another place."""
     deliver(witness, 1, 3)
     witness.told_lost([CHANNEL], "3000-0")
     assert "missing" in kinds(ledger, witness, max_history=0)
@@ -82,7 +82,7 @@ def test_a_loss_that_was_told_elsewhere(ledger: Ledger, witness: Witness) -> Non
 
 @pytest.fixture
 def model(ledger: Ledger) -> Model:
-    """The inbox of somebody who became a member before all three came, which are kept for it."""
+    """The inbox of a user who became a member before the three publications."""
     for publication in ledger.publications.values():
         publication.for_inbox, publication.acknowledged = True, publication.attempts[0][0] + 0.5
     model = Model("alice", ledger)
@@ -91,7 +91,7 @@ def model(ledger: Ledger) -> Model:
 
 
 def operation(action: str, began: float, **what: Any) -> Operation:
-    """Return what was done at a time, in no time."""
+    """Return an operation that took no time."""
     return Operation(action, attempts=[(began, "done")], began_ms=int(1000 * began), acknowledged=began, **what)
 
 
@@ -105,7 +105,7 @@ def faults(model: Model, *items: Item) -> list[str]:
 
 
 def test_an_inbox_as_it_should_be(model: Model) -> None:
-    """What was done holds for what was there then, by id and up to a cursor, and the last of it counts."""
+    """Operations apply to the items of their time, by id or up to a cursor, and the last one counts."""
     model.note(operation("read", 2.7, up_to=(9000, 0)))
     model.note(operation("archive", 2.8, ids=("id-1",)))
     model.note(operation("unread", 2.9, ids=("id-2",)))
@@ -122,13 +122,13 @@ def test_an_inbox_as_it_should_be(model: Model) -> None:
     ],
 )
 def test_an_inbox_that_is_wrong(model: Model, items: tuple[Item, ...], expected: list[str]) -> None:
-    """What came later is not read, what was read stays so, nothing is missing, and nothing is invented."""
+    """Wrong flags, missing items and invented items are violations."""
     model.note(operation("read", 2.7, up_to=(9000, 0)))
     assert faults(model, *items) == expected
 
 
 def test_what_has_left_an_inbox(model: Model, ledger: Ledger) -> None:
-    """What was recalled is gone, as is what a topic had before its user joined it again."""
+    """Recalled items, and those of a topic before its user joined again, must be gone."""
     ledger.publications["3"].recalled = 4.0
     assert faults(model, listed(3), listed(2), listed(1)) == ["not gone"]
     model.note(operation(LEAVE, 1.6, topic="orders"))
@@ -138,7 +138,7 @@ def test_what_has_left_an_inbox(model: Model, ledger: Ledger) -> None:
 
 
 def test_a_late_attempt(model: Model) -> None:
-    """Where an attempt without an answer may be carried out after what came next, either is right."""
+    """If an unanswered attempt may take effect after the next operation, both results are right."""
     model.note(operation("read", 2.7, ids=("id-1",), late_until=5.0))
     model.note(operation("unread", 2.8, ids=("id-1",)))
     rest = listed(3), listed(2)
@@ -146,7 +146,7 @@ def test_a_late_attempt(model: Model) -> None:
 
 
 def test_behind(ledger: Ledger, witness: Witness) -> None:
-    """Who was still being given what it had missed when the run ended has lost nothing yet."""
+    """A client whose replay was not finished when the run ended is behind, and has lost nothing."""
     deliver(witness, 1)
     debt = oracle.Debt(ledger, witness)
     assert not debt.gains()
@@ -161,7 +161,7 @@ def test_behind(ledger: Ledger, witness: Witness) -> None:
 
 
 def test_a_debt_that_is_lost(ledger: Ledger, witness: Witness) -> None:
-    """Nothing is owed any more of what was told to be lost."""
+    """After a reported loss, nothing before it is missing."""
     deliver(witness, 1)
     debt = oracle.Debt(ledger, witness)
     witness.told_lost([CHANNEL], "1000-0")

@@ -1,4 +1,4 @@
-"""Who was away: what a publisher replaced, limited, withdrew or kept from the log is so for them, too."""
+"""Replays respect collapse keys, TTLs, recalls and retention."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.kit.waiting import eventually
 
 @pytest.fixture
 def cursor(service: Service, user: str) -> str:
-    """The cursor of a client that goes away after it has seen a notification."""
+    """The cursor of a client that disconnects after one notification."""
     with service.client(user) as client:
         publish(service, user, "seen")
         return str(client.receive("notification")["cursor"])
@@ -22,14 +22,14 @@ def publish(service: Service, user: str, title: str, **members: object) -> str:
 
 
 def come_back(service: Service, user: str, cursor: str) -> list[str]:
-    """Return what a client that comes back is sent, up to the end of its replay, less what it has seen already."""
+    """Return the replay of a client that reconnects, without the notification that it has seen."""
     with service.client(user, since=cursor) as client:
         assert client.welcome["lost"] == []
         return [sent for sent in read_replay(client) if sent != "seen"]
 
 
 def read_replay(client: Client) -> list[str]:
-    """Return the titles that come before the ping that ends a replay; a removal is its id."""
+    """Return the titles, and the ids of removals, up to the ping that ends a replay."""
     sent = []
     while (frame := client.receive("notification", "removed", "lost", "ping"))["type"] != "ping":
         assert frame["type"] != "lost", frame
@@ -38,7 +38,7 @@ def read_replay(client: Client) -> list[str]:
 
 
 def test_collapse(service: Service, user: str, cursor: str) -> None:
-    """What was replaced while a client was away does not reach it; what was not does, in order."""
+    """A replay has the last notification of a collapse key, and the others, in order."""
     for title in ("10 %", "50 %"):
         publish(service, user, title, collapse_key="upload")
     publish(service, user, "between")
@@ -47,7 +47,7 @@ def test_collapse(service: Service, user: str, cursor: str) -> None:
 
 
 def test_collapse_of_what_was_seen(service: Service, user: str) -> None:
-    """A client that has seen what was replaced while it was away is sent what replaced it."""
+    """A client that has seen a notification gets its replacement in the replay."""
     with service.client(user) as client:
         publish(service, user, "10 %", collapse_key="upload")
         cursor = str(client.receive("notification")["cursor"])
@@ -56,7 +56,7 @@ def test_collapse_of_what_was_seen(service: Service, user: str) -> None:
 
 
 def test_ttl(service: Service, user: str, cursor: str) -> None:
-    """What has outlived its ttl does not reach a client that was away, and is not called lost."""
+    """An expired notification is not replayed, and not reported as lost."""
     publish(service, user, "for a moment", ttl=2)
     publish(service, user, "for long", ttl=3600)
     assert come_back(service, user, cursor) == ["for a moment", "for long"]
@@ -67,14 +67,14 @@ def test_ttl(service: Service, user: str, cursor: str) -> None:
     ("retain", "kept"), [("inbox", ["then", "after"]), ("history", ["then", "after"]), ("none", ["after"])]
 )
 def test_retain(service: Service, user: str, cursor: str, retain: str, kept: list[str]) -> None:
-    """A client that was away is sent what was retained, and nothing that was not, and that is not called lost."""
+    """A replay has only retained notifications; the others are not reported as lost."""
     publish(service, user, "then", retain=retain)
     publish(service, user, "after")
     assert come_back(service, user, cursor) == kept
 
 
 def test_recall(service: Service, user: str, cursor: str) -> None:
-    """What was published and recalled while a client was away never reaches it; it is told to take it away."""
+    """A recalled notification is not replayed, but its removal is."""
     wrong = publish(service, user, "wrong")
     publish(service, user, "right")
     assert service.recall(wrong).status == 204
@@ -82,7 +82,7 @@ def test_recall(service: Service, user: str, cursor: str) -> None:
 
 
 def test_recall_of_what_was_seen(service: Service, user: str) -> None:
-    """A client that has seen what was recalled while it was away is told to take it away."""
+    """A client that has seen a notification gets its removal in the replay."""
     with service.client(user) as client:
         wrong = publish(service, user, "wrong")
         cursor = str(client.receive("notification")["cursor"])
@@ -91,7 +91,7 @@ def test_recall_of_what_was_seen(service: Service, user: str) -> None:
 
 
 def test_a_ping_before_the_hello(user: str) -> None:
-    """A client that is slow to say where it resumes is not told that it has been sent everything."""
+    """A ping before the hello has no cursor."""
     with Service(workers=1, heartbeat=1, hello_timeout=20) as service, service.connect() as client:
         publish(service, user, "missed")
         assert "cursor" not in client.receive("ping")

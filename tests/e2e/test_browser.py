@@ -1,4 +1,4 @@
-"""The demo page in a real Chromium: what the README's first screen promises."""
+"""The demo page in a real Chromium."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ def demo() -> Iterator[Service]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser's console complained of."""
+    """Errors on the browser's console."""
     return []
 
 
@@ -44,7 +44,7 @@ def titles(page: Page, user: str):
 
 
 def test_one_post_reaches_every_tab(browser: Browser, demo: Service, complaints: list[str]) -> None:
-    """A notification appears in every tab of its user, whichever worker the tab is connected to, and in no other's."""
+    """A notification appears in every tab of its user, on every worker, and in no other user's."""
     tabs = [open_tab(browser, demo, complaints) for _ in range(4)]
     published = demo.publish({"to": {"users": ["alice"]}, "title": "For every tab"})
     assert published.status == 201
@@ -59,7 +59,7 @@ def test_one_post_reaches_every_tab(browser: Browser, demo: Service, complaints:
 
 
 def test_a_cut_connection_catches_up(browser: Browser, demo: Service, complaints: list[str]) -> None:
-    """What is published while a client is cut appears when it is back, marked as replayed, once and in order."""
+    """Notifications published while a client is disconnected appear later, marked as replayed, once and in order."""
     tab = open_tab(browser, demo, complaints)
     alice = tab.locator('[data-client="alice"]')
     assert demo.publish({"to": {"users": ["alice"]}, "title": "Before"}).status == 201
@@ -80,7 +80,7 @@ def test_a_cut_connection_catches_up(browser: Browser, demo: Service, complaints
 
 
 def test_the_form_publishes(browser: Browser, demo: Service, complaints: list[str]) -> None:
-    """The page's form publishes, and shows the curl that does the same."""
+    """The page's form publishes, and shows the equivalent curl command."""
     tab = open_tab(browser, demo, complaints)
     form = tab.locator("form#publish")
     form.get_by_label("Title", exact=False).first.fill("From the form")
@@ -93,7 +93,7 @@ def test_the_form_publishes(browser: Browser, demo: Service, complaints: list[st
 
 
 def test_what_is_read_is_read_in_every_tab(browser: Browser, demo: Service, complaints: list[str]) -> None:
-    """A notification is on the bell, in the inbox and in a toast; what is read in one tab is so in the other."""
+    """A notification is on the bell, in the inbox and in a toast; marking it as read in one tab affects the other."""
     tabs = [open_tab(browser, demo, complaints) for _ in range(2)]
     assert demo.publish({"to": {"users": ["bob"]}, "title": "For Bob", "severity": "critical"}).status == 201
     people = [tab.locator('[data-client="bob"]') for tab in tabs]
@@ -115,7 +115,7 @@ def test_what_is_read_is_read_in_every_tab(browser: Browser, demo: Service, comp
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(browser: Browser, demo: Service, complaints: list[str], scheme: Any, width: int) -> None:
-    """axe-core finds nothing on the page, wide or narrow, light or dark, with the panel closed and open."""
+    """axe-core finds no fault on the page, wide or narrow, light or dark, with the panel closed and open."""
     tab = open_tab(browser, demo, complaints)
     tab.emulate_media(color_scheme=scheme)
     tab.set_viewport_size({"width": width, "height": 900})

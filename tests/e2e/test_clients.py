@@ -1,4 +1,4 @@
-"""Clients that others wrote hear what is published."""
+"""Clients of other authors receive notifications."""
 
 import asyncio
 import itertools
@@ -22,19 +22,19 @@ TITLES = [f"number {number}" for number in range(50)]
 
 def publish_all(service: Service, user: str) -> None:
     for title in TITLES:
-        # Not for the inbox, so that nothing else comes in between.
+        # Not for the inbox, so that no state frames come between.
         assert service.publish({"to": {"users": [user]}, "title": title, "retain": "history"}).status == 201
 
 
 def test_websockets(service: Service, user: str) -> None:
-    """The package `websockets` hears every notification, in order."""
+    """The package `websockets` receives every notification, in order."""
     with service.client(user) as client:
         publish_all(service, user)
         assert [client.receive("notification")["notification"]["title"] for _ in TITLES] == TITLES
 
 
 def test_websocket_client(service: Service, user: str) -> None:
-    """The package `websocket-client` hears every notification, in order, authenticated by a header."""
+    """The package `websocket-client` receives every notification, in order, authenticated by a header."""
     link = websocket.create_connection(
         f"ws://127.0.0.1:{service.port}/v1/stream",
         timeout=DEADLINE,
@@ -54,7 +54,7 @@ def test_websocket_client(service: Service, user: str) -> None:
     not (shutil.which("node") and (ROOT / "node_modules/ws").exists()), reason="needs node, and ws from npm"
 )
 def test_ws(service: Service, user: str) -> None:
-    """The package `ws` of npm hears every notification, in order, with the subprotocol and without an extension."""
+    """The npm package `ws` receives every notification, in order, with the subprotocol and without extensions."""
     client = processes.start(
         ["node", "ws_client.js", f"ws://127.0.0.1:{service.port}/v1/stream", service.token(user), str(len(TITLES))],
         cwd=KIT,
@@ -69,7 +69,7 @@ def test_ws(service: Service, user: str) -> None:
 
 
 def run_command(service: Service, user: str, *command: str) -> list[str]:
-    """Publish when a command has printed that it was welcomed, and return the lines that it prints until it ends."""
+    """Publish when a command has printed its welcome, and return the lines that it prints."""
     client = processes.start(command, cwd=KIT, stdout=subprocess.PIPE, text=True)
     assert client.stdout
     while "welcome" not in client.stdout.readline():
@@ -83,14 +83,14 @@ def run_command(service: Service, user: str, *command: str) -> list[str]:
     reason="needs node, and eventsource from npm",
 )
 def test_eventsource(service: Service, user: str) -> None:
-    """The package `eventsource` of npm hears every notification, in order, each with its cursor as its id."""
+    """The npm package `eventsource` receives every notification, in order, each with its cursor as the id."""
     url, token = f"http://127.0.0.1:{service.port}/v1/stream", service.token(user)
     assert run_command(service, user, "node", "eventsource_client.js", url, token, str(len(TITLES))) == TITLES
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_curl(service: Service, user: str) -> None:
-    """`curl -N` prints every event as it comes."""
+    """`curl -N` prints every event."""
     url, token = f"http://127.0.0.1:{service.port}/v1/stream", service.token(user)
     headers = ("-H", "Accept: text/event-stream", "-H", f"Authorization: Bearer {token}")
     lines = run_command(service, user, "curl", "-sN", url, *headers)
@@ -100,7 +100,7 @@ def test_curl(service: Service, user: str) -> None:
 
 
 def test_aiohttp(service: Service, user: str) -> None:
-    """`aiohttp` hears every notification, in order, as a WebSocket and as the lines of a stream."""
+    """`aiohttp` receives every notification, in order, on a WebSocket and as the lines of an event stream."""
     asyncio.run(asyncio.wait_for(hear_with_aiohttp(service, user), 2 * DEADLINE))
 
 

@@ -1,4 +1,4 @@
-"""A worker that dies in the middle of a publication: the retry completes it and doubles nothing."""
+"""A worker that is killed during a publication: the retry completes it and publishes nothing twice."""
 
 import http.client
 import os
@@ -21,7 +21,7 @@ from tests.kit.waiting import eventually
 USERS = [f"user-{number}" for number in range(1000)]
 NOTE = {"to": {"users": USERS}, "title": "once", "data": "x" * 200}
 KEY = {"Idempotency-Key": "the same"}
-PART = 200_000  # bytes: the claim fits in, and some of the entries, but far from all
+PART = 200_000  # bytes: enough for the claim and some of the entries, but by far not all
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def server() -> Iterator[Valkey]:
 
 @pytest.fixture
 def way(server: Valkey) -> Iterator[Aside]:
-    """The service's way to Valkey."""
+    """The proxy between the service and Valkey."""
     with running_aside(server.port) as way:
         yield way
 
@@ -45,7 +45,7 @@ def service(way: Aside) -> Iterator[Service]:
 
 
 def counts(control: redis.Redis) -> Counter[int]:
-    """Return how many users have how many entries in their logs."""
+    """Return the number of users per number of entries in their log."""
     with control.pipeline(transaction=False) as pipeline:
         for user in USERS:
             pipeline.xlen(f"n:{{user:{user}}}:log")
@@ -53,7 +53,7 @@ def counts(control: redis.Redis) -> Counter[int]:
 
 
 def crash(service: Service, way: Aside) -> None:
-    """Publish; in the middle of the write the connection to Valkey carries nothing any more, and the worker dies."""
+    """Publish, stop the connection to Valkey during the write, and kill the worker."""
     publisher = threading.Thread(target=try_to_publish, args=(service,))
     way.ask(lambda proxy: [link.die_after(PART) for link in proxy.links])
     publisher.start()
@@ -64,14 +64,14 @@ def crash(service: Service, way: Aside) -> None:
 
 
 def try_to_publish(service: Service) -> Answer | None:
-    """Return the answer, if there is one: the worker may be dead."""
+    """Return the answer, or None if the worker was killed."""
     with suppress(OSError, http.client.HTTPException):
         return service.publish(NOTE, KEY)
     return None
 
 
 def retry(service: Service) -> Answer:
-    """Publish again until the lease of the first request is over, as its publisher should."""
+    """Retry until the lease of the first request has expired, as a publisher should."""
     answers: list[Answer | None] = []
 
     def is_created() -> bool:
@@ -85,13 +85,13 @@ def retry(service: Service) -> Answer:
 
 
 def test_a_worker_that_dies_in_the_middle(server: Valkey, way: Aside, service: Service) -> None:
-    """After a crash in the middle of the write to 1,000 channels, a retry completes all and doubles none."""
+    """After a crash during the write to 1,000 channels, a retry completes it and publishes nothing twice."""
     with redis.Redis(port=server.port) as control:
         with service.client(USERS[0]) as first, service.client(USERS[-1]) as last:
             cursors = [client.welcome["cursor"] for client in (first, last)]
             crash(service, way)
         before = counts(control)
-        assert before.keys() == {0, 1} and before[1] > 100, before  # some have it, some do not
+        assert before.keys() == {0, 1} and before[1] > 100, before  # some users have the entry, some do not
         answer = retry(service)
         assert counts(control) == {1: len(USERS)}
         assert service.publish(NOTE, KEY).headers["Idempotency-Replayed"] == "true"

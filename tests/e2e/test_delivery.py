@@ -1,4 +1,4 @@
-"""What was published is heard by everyone it is for: over several workers, after an absence, at a slow pace."""
+"""Delivery across workers, to clients that reconnect, and to slow clients."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def read_numbers(client: Client, count: int) -> list[int]:
 
 
 def slow_reader(service: Service, token: str, topic: str) -> Peer:
-    """Return a subscriber with a small receive buffer that reads only when it is asked to."""
+    """Return a subscriber with a small receive buffer that reads only on request."""
     peer = Peer(service.port, "/v1/stream", receive_buffer=4096)
     peer.send(raw.text(type="hello", token=token, topics=[topic]))
     assert read(peer, "welcome")
@@ -43,7 +43,7 @@ def read(peer: Peer, *types: str) -> dict[str, Any]:
 
 
 def test_every_worker_hears_every_worker(service: Service, user: str) -> None:
-    """Connections on both workers hear what either worker publishes."""
+    """Connections on both workers receive what either worker publishes."""
     with service.on_each_worker(user) as clients:
         for number in range(20):
             assert service.publish({"to": {"users": [user]}, "data": number}).status == 201
@@ -52,7 +52,7 @@ def test_every_worker_hears_every_worker(service: Service, user: str) -> None:
 
 
 def test_resume(service: Service, user: str) -> None:
-    """A client that comes back with its cursor gets what it missed on all its channels, in cursor order, once."""
+    """A client that resumes with its cursor gets what it missed on all its channels, in cursor order, once."""
     topic = f"topic-of-{user}"
     with service.client(user, [topic]) as client:
         assert service.publish({"to": {"users": [user]}, "data": 0}).status == 201
@@ -60,10 +60,10 @@ def test_resume(service: Service, user: str) -> None:
         for number in range(1, 300):
             to = {"topics": [topic]} if number % 3 else {"users": [user]}
             assert service.publish({"to": to, "data": number}).status == 201
-        read_numbers(client, 299)  # else what its worker has yet to hear would come live
+        read_numbers(client, 299)  # otherwise its worker might deliver the rest live
     with service.client(user, [topic], since=cursor) as client:
         frames = [client.receive("notification") for _ in range(300)]
-    # 0 lies within the overlap. Two channels may have entries of the same millisecond, which come in either order.
+    # 0 is within the overlap. Entries of two channels in the same millisecond come in either order.
     assert sorted(frame["notification"]["data"] for frame in frames) == list(range(300))
     cursors = [tuple(map(int, frame["cursor"].split("-"))) for frame in frames]
     assert cursors == sorted(cursors)
@@ -75,7 +75,7 @@ def test_resume(service: Service, user: str) -> None:
 
 
 def test_resume_beyond_the_history(user: str) -> None:
-    """A client that was away for longer than the history reaches back gets what there is, and is told what is not."""
+    """A client that was offline for longer than the history covers gets the rest, and the loss."""
     with Service(workers=1, max_history=100, replay_overlap=0, recent_bytes=0) as service:
         with service.client(user) as client:
             cursor = client.welcome["cursor"]
@@ -87,7 +87,7 @@ def test_resume_beyond_the_history(user: str) -> None:
 
 
 def test_resume_without_redis(user: str) -> None:
-    """A client that was away for a moment is served by its worker from memory, what the log has dropped included."""
+    """A client that was offline briefly is served from memory, including what the log has dropped."""
     with Service(workers=1, max_history=100) as service:
         with service.client(user) as client:
             cursor = client.welcome["cursor"]
@@ -102,13 +102,13 @@ def test_resume_without_redis(user: str) -> None:
 
 
 def test_return_at_once(user: str) -> None:
-    """Those who come back at once, each from another place, share the reads of what they have in common."""
+    """Clients that resume at the same time from different cursors share reads of the log."""
     with running_valkey() as valkey, Service(workers=1, redis_url=valkey.url, recent_bytes=0) as service:
         all_of = {"to": {"all": True}, "title": "for everybody"}
         cursors = [service.publish(all_of).json["channels"][0]["cursor"] for _ in range(5)]
         clients = [service.connect() for _ in range(40)]
         server = pid_of(valkey)
-        os.kill(server, signal.SIGSTOP)  # so that they all wait
+        os.kill(server, signal.SIGSTOP)  # so that all clients wait
         try:
             for number, client in enumerate(clients):
                 token = service.token(f"{user}-{number}")
@@ -124,7 +124,7 @@ def test_return_at_once(user: str) -> None:
 
 
 def test_subscribe_with_since(service: Service, user: str) -> None:
-    """A topic that is subscribed with a cursor is replayed before it is confirmed."""
+    """A subscription with a cursor is replayed before it is confirmed."""
     topic = f"topic-of-{user}"
     token = service.token(user, [topic])
     cursor = service.publish({"to": {"topics": [topic]}, "data": 0}).json["channels"][0]["cursor"]
@@ -142,7 +142,7 @@ def test_subscribe_with_since(service: Service, user: str) -> None:
 
 
 def test_subscribe_with_another_since(user: str) -> None:
-    """A topic that is asked for once more, with a later cursor, leaves nothing out."""
+    """Subscribing to a topic a second time, with a later cursor, loses nothing."""
     topic = f"topic-of-{user}"
     with Service(workers=1, replay_overlap=0) as service, service.connect() as client:
         answers = [service.publish({"to": {"topics": [topic]}, "data": number}) for number in range(6)]
@@ -154,7 +154,7 @@ def test_subscribe_with_another_since(user: str) -> None:
 
 
 def test_join_before_the_welcome(user: str) -> None:
-    """A topic that is joined without a cursor while the welcome waits for Redis begins with what is published next."""
+    """A subscription without a cursor, made while the welcome waits for Redis, starts with the next publication."""
     topic = f"topic-of-{user}"
     with running_valkey() as valkey, Service(workers=1, redis_url=valkey.url) as service, service.client(user):
         assert service.publish({"to": {"topics": [topic]}, "data": "before"}).status == 201
@@ -164,7 +164,7 @@ def test_join_before_the_welcome(user: str) -> None:
             try:
                 client.send("hello", token=service.token(user, [topic]))
                 client.send("subscribe", ref="1", topic=topic)
-                assert client.socket.ping().wait(DEADLINE)  # both have been taken
+                assert client.socket.ping().wait(DEADLINE)  # both frames have been read
             finally:
                 os.kill(server, signal.SIGCONT)
             frames = [client.receive("welcome", "notification", "lost", "ok") for _ in range(2)]
@@ -173,7 +173,7 @@ def test_join_before_the_welcome(user: str) -> None:
 
 
 def test_retained_for_nobody(service: Service, user: str) -> None:
-    """A notification that is retained for nobody reaches who is connected, and no replay has it."""
+    """A notification with `retain: none` reaches connected clients, and no replay."""
     with service.client(user) as client:
         cursor = client.welcome["cursor"]
         assert service.publish({"to": {"users": [user]}, "title": "now", "retain": "none"}).status == 201
@@ -184,7 +184,7 @@ def test_retained_for_nobody(service: Service, user: str) -> None:
 
 
 def test_collapse(service: Service, user: str) -> None:
-    """Of notifications with one collapse key, a client that was away gets the last."""
+    """A client that reconnects gets only the last notification of a collapse key."""
     cursor = None
     for percent in (10, 50, 100):
         note = {"to": {"users": [user]}, "data": percent, "collapse_key": "upload"}
@@ -196,7 +196,7 @@ def test_collapse(service: Service, user: str) -> None:
 
 
 def test_recall(service: Service, user: str) -> None:
-    """A recalled notification is taken from open tabs, and clients that were away never see it."""
+    """A recall is sent to connected clients; clients that reconnect do not get the notification."""
     with service.client(user) as client:
         id = service.publish({"to": {"users": [user]}, "title": "wrong"}).json["id"]
         cursor = client.receive("notification")["cursor"]
@@ -209,7 +209,7 @@ def test_recall(service: Service, user: str) -> None:
 
 
 def test_a_client_that_stops_reading(deep: Service) -> None:
-    """Whoever stops reading while 10,000 are published gets every one in order afterwards; nobody else waits for it."""
+    """A client that stops reading during 10,000 publications gets all of them later, in order; nobody else waits."""
     topic, token = "deep", deep.token("slow", ["deep"])
     with slow_reader(deep, token, topic) as slow, deep.client("fast", [topic]) as fast:
         for start in range(1, 10_001, 1_000):
@@ -221,13 +221,13 @@ def test_a_client_that_stops_reading(deep: Service) -> None:
 
 
 def test_a_client_that_stops_reading_for_too_long_loses_by_name(service: Service, user: str) -> None:
-    """With a history of 1,000, whoever stops reading gets what is retained, and is told that something is gone."""
+    """A client that stops reading for longer than the history covers gets the history, and the loss."""
     topic = f"topic-of-{user}"
     token, other = service.token(user, [topic]), f"{user}-2"
     with service.on_each_worker(other) as others, slow_reader(service, token, topic) as slow:
         publish_numbers(service, topic, 1, 10_000)
         assert service.publish({"to": {"users": [other]}, "data": "end"}).status == 201
-        assert [read_numbers(client, 1) for client in others] == [["end"]] * 2  # the workers have heard all of it
+        assert [read_numbers(client, 1) for client in others] == [["end"]] * 2  # the workers have received everything
         numbers, lost = [], []
         while not numbers or numbers[-1] < 10_000:
             frame = read(slow, "notification", "lost")
@@ -237,12 +237,12 @@ def test_a_client_that_stops_reading_for_too_long_loses_by_name(service: Service
             else:
                 numbers.append(frame["notification"]["data"])
         assert lost == [[f"topic:{topic}"]]
-        assert numbers[:gap] == list(range(1, gap + 1))  # what was under way
-        assert numbers[gap:] == list(range(9_001, 10_001))  # what is retained
+        assert numbers[:gap] == list(range(1, gap + 1))  # what was already sent
+        assert numbers[gap:] == list(range(9_001, 10_001))  # the history
 
 
 def test_the_data_survive_the_service(user: str) -> None:
-    """After the service was killed outright and started again, a client resumes and has missed nothing."""
+    """After the service was killed and restarted, a client resumes and has missed nothing."""
     with Service(workers=2) as service:
         with service.client(user) as client:
             cursor = client.welcome["cursor"]

@@ -1,4 +1,4 @@
-"""One user on three devices: two browsers with the browser library, and a program with the Python client."""
+"""One user with three devices: two browsers, and a program with the Python client."""
 
 import random
 import threading
@@ -17,7 +17,7 @@ from tests.kit.waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
-OPERATIONS = 350  # of each browser; the program and the backend do the rest of more than 1,000
+OPERATIONS = 350  # of each browser; the program and the backend do the others of more than 1,000
 _START = """async (token) => {
   const { Notifier } = await import("/static/notifier.js");
   window.items = [];
@@ -27,7 +27,7 @@ _START = """async (token) => {
   notifier.on("inbox", (inbox) => told.push(inbox));
   notifier.connect();
 }"""
-# What a list in a page would ask for, at random, one thing after the other.
+# Random requests, one after the other, as a list in a page would send them.
 _PLAY = """([seed, count]) => {
   const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
   const choose = (list) => list[Math.floor(random() * list.length)];
@@ -50,7 +50,7 @@ _PLAY = """([seed, count]) => {
 
 @pytest.fixture
 def pages(browser: Browser, service: Service, user: str) -> Iterator[list[Page]]:
-    """The user's page in two browsers, which share nothing."""
+    """The user's page in two separate browser contexts."""
     with browser.new_context() as home, browser.new_context() as work:
         pages = [context.new_page() for context in (home, work)]
         for page in pages:
@@ -61,7 +61,7 @@ def pages(browser: Browser, service: Service, user: str) -> Iterator[list[Page]]
 
 
 def until(page: Page, condition: str) -> None:
-    """Wait for something in a page, whose security policy lets no string be a function."""
+    """Wait for a condition in a page, whose security policy forbids functions made from strings."""
     eventually(lambda: page.evaluate(condition), 3 * DEADLINE)
 
 
@@ -91,7 +91,7 @@ class Program:
                 self.states.append(event)
 
     def play(self, model: Model, rng: random.Random, count: int) -> None:
-        """Do so many random things."""
+        """Do this many random operations."""
         actions = [self.inbox.seen, self.inbox.read, self.inbox.unread, self.inbox.archive, self.inbox.unarchive]
         for _ in range(count):
             ids = rng.sample(list(model.items), 3)
@@ -103,7 +103,7 @@ class Program:
 
 
 def publish(service: Service, user: str, model: Model, rng: random.Random, count: int) -> None:
-    """Publish to the user and to the topic, and recall some of it."""
+    """Publish to the user and the topic, and recall some notifications."""
     for number in range(count):
         to = rng.choice([{"users": [user]}, {"topics": [user]}, {"users": [user], "topics": [user]}])
         answer = service.publish({"to": to, "title": f"{number}"}).json
@@ -115,22 +115,22 @@ def publish(service: Service, user: str, model: Model, rng: random.Random, count
 
 
 def carry_out(model: Model, states: list[State]) -> None:
-    """Do in the model what was done, in the order of the revisions; none is missing."""
+    """Apply all changes to the model in the order of their revisions, of which none is missing."""
     changes = [change for state in states for change in state.changes if change.action in Model.ACTIONS]
-    assert [change.revision for change in changes] == list(range(2, len(changes) + 2))  # 1 was the membership
+    assert [change.revision for change in changes] == list(range(2, len(changes) + 2))  # revision 1 is the membership
     for change in changes:
         target: dict[str, Any] = {"up_to": change.up_to} if change.up_to else {"ids": change.ids}
         model.carry_out({"action": change.action, **target})
 
 
 def test_a_thousand_random_operations(service: Service, user: str, pages: list[Page]) -> None:
-    """Whatever the three do at once, in the end all have the same counts, and the list is what was done."""
+    """Whatever the three do at once, in the end they have the same counts and the list of the model."""
     model, rng = Model(user), random.Random(2026)
     with Program(service, user) as program:
         assert manage(service, "PUT", f"/v1/topics/{user}/members/{user}").status == 204
         publish(service, user, model, rng, 30)
         for seed, page in enumerate(pages, start=7):
-            until(page, "items.length >= 25")  # what went to both channels comes once
+            until(page, "items.length >= 25")  # a notification to both channels arrives once
             page.evaluate(_PLAY, [seed, OPERATIONS])
         backend = threading.Thread(target=publish, args=(service, user, model, random.Random(1), 100))
         backend.start()
@@ -160,7 +160,7 @@ def test_a_thousand_random_operations(service: Service, user: str, pages: list[P
 
 
 def test_gone_everywhere(service: Service, user: str, pages: list[Page]) -> None:
-    """What is read on one device is told to the others, with the counts."""
+    """Marking as read on one device reaches the others, with the counts."""
     with Program(service, user) as program:
         id = service.publish({"to": {"users": [user]}, "title": "Read me"}).json["id"]
         unread = program.inbox.counts().unread

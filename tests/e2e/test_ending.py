@@ -1,4 +1,4 @@
-"""A worker that ends: what keeps it, and what it tells those who come too late."""
+"""A stopping worker, its idle connections, and clients that connect too late."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ from tests.kit.waiting import DEADLINE
 
 
 def test_idle_connections() -> None:
-    """A connection that asks for nothing does not keep a worker until gunicorn kills it; a proxy has many of them."""
+    """Idle keep-alive connections, of which a proxy has many, do not delay the end of a worker."""
     with Service(workers=1) as service:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)) as idle:
             idle.request("GET", "/healthz")
@@ -25,7 +25,7 @@ def test_idle_connections() -> None:
 
 
 def test_latecomers(user: str) -> None:
-    """Who asks a worker that already sends the others away goes with them, and is not refused."""
+    """A client that requests a stream from a draining worker is disconnected like the others, not rejected."""
     websocket = raw.HANDSHAKE
     events, poll = {"Accept": "text/event-stream"}, {"Accept": "application/json"}
     with Service(workers=1) as service, contextlib.ExitStack() as stack:
@@ -36,7 +36,7 @@ def test_latecomers(user: str) -> None:
             connection.request("GET", "/healthz")
             assert connection.getresponse().read()
         os.kill(service.pid, signal.SIGTERM)
-        assert witness.read().close_code == 1012  # and its worker waits for the other half of the closing handshake
+        assert witness.read().close_code == 1012  # the worker now waits for the other half of the closing handshake
         for connection, headers in zip(kept, (websocket, events, poll), strict=True):
             connection.request("GET", "/v1/stream", headers=authorized | headers)
         answers = [connection.getresponse() for connection in kept]
@@ -46,7 +46,7 @@ def test_latecomers(user: str) -> None:
 
 
 def test_newcomers() -> None:
-    """Over a reload nobody is refused: a worker that ends serves newcomers, and sends them away with the others."""
+    """During a reload nobody is rejected: a stopping worker serves new clients, and disconnects them like others."""
     with Service(workers=1) as service, service.client("first") as first, ThreadPoolExecutor() as pool:
         sent_away = pool.submit(first.close_code)
         os.kill(service.pid, signal.SIGHUP)
@@ -62,7 +62,7 @@ def test_newcomers() -> None:
 
 
 def test_ctrl_c(user: str) -> None:
-    """A terminal sends SIGINT to master and workers alike: all connections are told that the service ends."""
+    """SIGINT to master and workers, as from a terminal, closes all connections with 1012."""
     with Service(drain_timeout=2) as service:
         clients = [service.client(f"{user}-{number}") for number in range(12)]
         os.killpg(service.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Every example runs as its first lines say: the real service, the real frameworks, and pages in a real Chromium."""
+"""Every example runs as its first lines say, with the real service, frameworks and Chromium."""
 
 import re
 import shlex
@@ -39,7 +39,7 @@ def ports() -> Ports:
 
 @pytest.fixture(scope="module")
 def service(ports: Ports) -> Iterator[Service]:
-    """What `make run` starts, with the setting that an example names before it."""
+    """The service of `make run`, with the setting that one example needs."""
     [origin] = re.findall(r"NOTIFIER_ALLOWED_ORIGINS=(\S+)", with_ports(commands(EXAMPLES / "cookie.py")[0], ports))
     service = Service(dev=1, api_keys="", token_secrets="", allowed_origins=origin)
     ports[SERVICE_PORT] = str(service.port)
@@ -65,7 +65,7 @@ def notifier(service: Service) -> Iterator[NotifierClient]:
 
 @pytest.fixture
 def listen(service: Service) -> Listen:
-    """Returns what comes for a user."""
+    """Returns a stream of a user."""
     url, secret = f"http://127.0.0.1:{service.port}", (service.directory / "token-secret").read_text().strip()
 
     def listen(user: str, *topics: str) -> Stream:
@@ -107,7 +107,7 @@ def test_first_lines(path: Path) -> None:
 
 @of("echo.py")
 def test_echo(example: Example) -> None:
-    """Text and bytes come back as they went."""
+    """Text and bytes are echoed unchanged."""
     assert example.start().ends() == 0, example.output
     came = re.findall(r"(.+) came back after [\d.]+ ms", example.output)
     assert came == ["'Hello'", "'How are you?'", "b'Hello How are you?'"]
@@ -115,7 +115,7 @@ def test_echo(example: Example) -> None:
 
 @of("header.py")
 def test_header(example: Example, notifier: NotifierClient) -> None:
-    """Who shows a token on the upgrade is welcome, and a bad one is refused with a sentence."""
+    """A token in a header is accepted, and an invalid one is rejected with a message."""
     with example:
         example.prints("Welcome, alice.")
         notifier.publish(to={"users": ["alice"]}, title="By header")
@@ -126,7 +126,7 @@ def test_header(example: Example, notifier: NotifierClient) -> None:
 
 @of("listener.py")
 def test_listener(example: Example, notifier: NotifierClient, service: Service) -> None:
-    """It prints what comes, and after a kill or a restart of the service what it missed, each once."""
+    """It prints notifications, and after a kill or a restart of the service the missed ones, each once."""
     with example:
         example.prints("Listening.")
         published = notifier.publish(to={"users": ["alice"]}, title="To alice")
@@ -157,7 +157,7 @@ def test_listener(example: Example, notifier: NotifierClient, service: Service) 
     ids=["ProblemError", "NotNotifier", "ConfigurationError"],
 )
 def test_listener_gives_up(example: Example, replaced: tuple[str, str], said: str, folder: Path) -> None:
-    """Where another try would not help, it ends with a sentence."""
+    """It ends with a message if retrying cannot help."""
     (folder / "listener.json").unlink(missing_ok=True)
     other = Example(folder, "cookie.py")
     if "Something else" in said:
@@ -172,7 +172,7 @@ def test_listener_gives_up(example: Example, replaced: tuple[str, str], said: st
 
 @of("sensor.py")
 def test_sensor(example: Example, service: Service, listen: Listen) -> None:
-    """What was measured while nobody listened, before and after a power cut, comes once and in order."""
+    """Readings taken while the service was down, before and after a kill, arrive once and in order."""
     service.stop()
     with example:
         example.prints("3 readings wait")
@@ -187,7 +187,7 @@ def test_sensor(example: Example, service: Service, listen: Listen) -> None:
 
 @of("page/index.html")
 def test_page(example: Example, browser: Browser, notifier: NotifierClient) -> None:
-    """A page of another origin gets what comes for its user and its topic, and takes away what is recalled."""
+    """A page of another origin shows notifications of its user and its topic, and removes recalled ones."""
     with example:
         page = browser.new_page()
         page.goto(example.address())
@@ -203,7 +203,7 @@ def test_page(example: Example, browser: Browser, notifier: NotifierClient) -> N
 
 @of("cookie.py")
 def test_cookie(example: Example, browser: Browser, notifier: NotifierClient) -> None:
-    """Who has logged in is connected, by a cookie that no script can read."""
+    """After the login the page is connected, by a cookie that scripts cannot read."""
     with example:
         page = browser.new_page()
         page.goto(example.address())
@@ -226,7 +226,7 @@ def enter(page: Page, address: str, name: str, room: str) -> None:
 
 
 def say(page: Page, text: str) -> None:
-    """Say something, and wait until it has been published."""
+    """Send a message, and wait until it has been published."""
     page.get_by_placeholder("Text").fill(text)
     page.get_by_role("button", name="Say").click()
     expect(page.get_by_placeholder("Text")).to_have_value("")
@@ -234,7 +234,7 @@ def say(page: Page, text: str) -> None:
 
 @of("chat.py")
 def test_chat(example: Example, browser: Browser) -> None:
-    """What one says comes to all others in the room, once, and to nobody else; a name has one owner."""
+    """A message reaches all others in the room, once, and no other room; a name can be used once."""
     pages = [browser.new_context().new_page() for _ in range(4)]
     alice, bob, carol, dave = pages
     with example:
@@ -257,7 +257,7 @@ def test_chat(example: Example, browser: Browser) -> None:
 
 @of("dashboard.py")
 def test_dashboard(example: Example, browser: Browser, folder: Path, notifier: NotifierClient) -> None:
-    """What comes is drawn without anybody's doing; who opens it later sees the same."""
+    """New readings appear without a reload; a page opened later shows the same."""
 
     def publish(celsius: float) -> None:
         data = {"sensor": "cellar", "at": time.time(), "celsius": celsius}
@@ -277,7 +277,7 @@ def test_dashboard(example: Example, browser: Browser, folder: Path, notifier: N
 
 @pytest.mark.parametrize("example", ["flask_orders.py", "fastapi_orders.py", "django_orders.py"], indirect=True)
 def test_orders(example: Example, listen: Listen) -> None:
-    """An order that is committed is told of; one that is rolled back is not."""
+    """A committed order is published; one that is rolled back is not."""
     with listen("alice") as stream, example:
         example.address()
         curl = order(example)
@@ -289,7 +289,7 @@ def test_orders(example: Example, listen: Listen) -> None:
 
 
 def order(example: Example) -> Callable[[str], str]:
-    """Return what orders something by the example's own command, and returns the status."""
+    """Return a function that orders by the example's own command and returns the status."""
     [command] = re.findall(r"^\s*(curl .+)", example.path.read_text(), re.MULTILINE)
 
     def curl(item: str) -> str:
@@ -302,7 +302,7 @@ def order(example: Example) -> Callable[[str], str]:
 
 @of("fastapi_orders.py")
 def test_outbox(example: Example, service: Service, listen: Listen) -> None:
-    """What was committed while the service was away comes when it is back, also after a power cut, and once."""
+    """Orders committed while the service was down are published later, once, also after a kill."""
     service.stop()
     with example:
         example.address()

@@ -1,4 +1,4 @@
-"""What `dry_run=explain` says would happen is what happens."""
+"""`dry_run=explain` predicts what happens."""
 
 import pytest
 
@@ -9,7 +9,7 @@ BACKEND = {"Authorization": f"Bearer {API_KEY}", "Content-Type": JSON}
 
 @pytest.mark.parametrize("retain", ["history", "none"])
 def test_only_the_inbox_is_muted(service: Service, user: str, retain: str) -> None:
-    """A member who has muted the topic is pushed what is not for the inbox, and is explained so."""
+    """A mute does not apply to notifications outside the inbox, and the explanation says so."""
     topic = f"topic-of-{user}"
     token = {"Authorization": f"Bearer {service.token(user)}"}
     service.request("PUT", f"/v1/topics/{topic}/members/{user}", headers=BACKEND)

@@ -1,4 +1,4 @@
-"""What the service says of itself, whichever worker is asked."""
+"""Metrics and health, which are the same on all workers."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.kit.waiting import eventually
 
 
 def test_all_workers_are_counted() -> None:
-    """Connections, publications and deliveries of all workers are summed; a worker that died counts no more."""
+    """Metrics sum all workers; the connections of a killed worker no longer count."""
     with Service(workers=2) as service:
         clients = [service.client("alice") for _ in range(20)]
         try:
@@ -34,7 +34,7 @@ def test_all_workers_are_counted() -> None:
 
 
 def test_failed_publications(user: str) -> None:
-    """Publications that Redis did not take are counted, with an idempotency key and without."""
+    """Publications that Redis rejected are counted, with and without an idempotency key."""
     with valkey() as server, Service(redis_url=server.url, **FAST) as service:
         note = {"to": {"users": [user]}, "title": "refused"}
         with redis.Redis(port=server.port) as control:
@@ -47,6 +47,6 @@ def test_failed_publications(user: str) -> None:
 
 
 def test_ready_and_alive(service: Service) -> None:
-    """A worker that answers is alive, and ready when it hears what is published."""
+    """A running worker is healthy and ready."""
     assert service.request("GET", "/healthz").json == {"status": "ok"}
     assert service.request("GET", "/readyz").json == {"status": "ready"}

@@ -1,4 +1,4 @@
-"""Redis away, hung or short of replicas, workers that end: publishers are told, and nothing is missing afterwards."""
+"""Redis is down, hangs or lacks replicas, workers end: publishers get errors, and clients lose nothing."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.kit.waiting import eventually
 
 @pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
 def test_outage(fault: signal.Signals, user: str) -> None:
-    """While Redis is hung or dead, publishing answers 503 and readiness follows; afterwards nothing is missing."""
+    """While Redis hangs or is down, publishing and readiness answer 503; afterwards nothing is lost."""
     with valkey() as server, Service(redis_url=server.url, **FAST) as service:
         note = {"to": {"users": [user]}, "title": "kept"}
         with service.client(user) as client:
@@ -34,7 +34,7 @@ def test_outage(fault: signal.Signals, user: str) -> None:
                 server.signal(signal.SIGCONT)
             eventually(lambda: service.publish(note | {"title": "after"}).status == 201)
             titles = [client.receive("notification")["notification"]["title"]]
-            # What was refused may have been written all the same: a hung server carries out what it was sent.
+            # The rejected publication may have been written: a server that hung processes what it has received.
             if titles == ["refused"]:
                 titles = [client.receive("notification")["notification"]["title"]]
             assert titles == ["after"]
@@ -42,7 +42,7 @@ def test_outage(fault: signal.Signals, user: str) -> None:
 
 
 def test_a_subscription_that_was_cut(user: str) -> None:
-    """A worker whose subscription Redis has cut subscribes again, and sends what was published meanwhile."""
+    """A worker whose subscription Redis closed subscribes again, and delivers what it missed."""
     with valkey() as server, Service(redis_url=server.url, **FAST) as service, service.client(user) as client:
         with redis.Redis(port=server.port) as control:
             for number in range(20):
@@ -52,7 +52,7 @@ def test_a_subscription_that_was_cut(user: str) -> None:
 
 
 def test_a_lost_script(user: str) -> None:
-    """Scripts that Redis has forgotten are loaded again by the publication that needs them."""
+    """A publication loads the scripts again that Redis has lost."""
     with valkey() as server, Service(redis_url=server.url, **FAST) as service:
         with redis.Redis(port=server.port) as control:
             control.script_flush()
@@ -60,7 +60,7 @@ def test_a_lost_script(user: str) -> None:
 
 
 def test_replicas(user: str) -> None:
-    """With NOTIFIER_MIN_REPLICAS, a publication that too few replicas have is not acknowledged."""
+    """With NOTIFIER_MIN_REPLICAS, a publication on too few replicas is not acknowledged."""
     with valkey() as server, valkey(replica_of=server.port) as replica:
         note = {"to": {"users": [user]}, "title": "safe"}
         with Service(redis_url=server.url, min_replicas=1, **FAST) as service:
@@ -73,7 +73,7 @@ def test_replicas(user: str) -> None:
 
 
 def test_a_worker_that_dies(user: str) -> None:
-    """Clients of a worker that was killed resume elsewhere with nothing missing."""
+    """Clients of a killed worker resume on another one and have missed nothing."""
     with Service(**FAST) as service:
         with service.client(user) as client:
             cursor = client.welcome["cursor"]
@@ -86,7 +86,7 @@ def test_a_worker_that_dies(user: str) -> None:
 
 
 def test_reload(user: str) -> None:
-    """A reload tells every connection when to come back, and loses nothing."""
+    """A reload tells every connection when to reconnect, and loses nothing."""
     with Service(**FAST) as service:
         clients = [service.client(user) for _ in range(20)]
         cursor, workers = clients[0].welcome["cursor"], children(service.pid)
@@ -102,7 +102,7 @@ def test_reload(user: str) -> None:
 
 
 def test_a_log_that_lost_its_end(user: str) -> None:
-    """After a failover that lost what was acknowledged, who was away is told; with a new database everybody is."""
+    """A loss in a failover is reported to clients that reconnect; a new database is reported to all."""
     with valkey() as server, Service(redis_url=server.url, replay_overlap=0, **FAST) as service:
         channel, key = f"user:{user}", f"n:{{user:{user}}}"
         with service.client(user) as client, redis.Redis(port=server.port) as control:
@@ -126,7 +126,7 @@ def test_a_log_that_lost_its_end(user: str) -> None:
 
 
 def test_a_log_that_lost_its_end_and_goes_on(user: str) -> None:
-    """The same, where others publish before the worker that saw the lost ones has subscribed anew."""
+    """The loss is reported if others publish before the worker that received the lost entry subscribes again."""
     with valkey() as server, running_aside(server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}/0"
         with Service(redis_url=url, replay_overlap=0, **FAST | {"workers": 1}) as service:
@@ -148,7 +148,7 @@ def test_a_log_that_lost_its_end_and_goes_on(user: str) -> None:
 
 
 def test_a_clock_that_stepped_back(user: str) -> None:
-    """A worker that starts after the clock of Redis was set back goes on from the time that others have seen."""
+    """A worker that starts after the clock of Redis was set back continues from the latest known time."""
     with valkey() as server, redis.Redis(port=server.port) as control:
         hour_ahead = 1000 * int(time.time()) + 3_600_000
         control.set("n:{nodes}:beat", hour_ahead)
@@ -160,7 +160,7 @@ def test_a_clock_that_stepped_back(user: str) -> None:
 
 
 def test_the_embedded_valkey_is_watched(user: str) -> None:
-    """An embedded Valkey that was killed is started again by itself, and has kept everything."""
+    """A killed embedded Valkey is restarted automatically, with all its data."""
     with Service(**FAST) as service, redis.Redis(unix_socket_path=str(service.directory / "valkey.sock")) as control:
         with service.client(user) as client:
             cursor = client.welcome["cursor"]
@@ -174,7 +174,7 @@ def test_the_embedded_valkey_is_watched(user: str) -> None:
 
 
 def test_one_directory_one_service() -> None:
-    """A second service on the same data directory does not start, and does no harm to the first."""
+    """A second service on the same data directory does not start, and does not affect the first."""
     with Service(**FAST) as service:
         second = Service(**FAST, data_dir=service.directory)
         with pytest.raises(AssertionError, match="Another service uses"):

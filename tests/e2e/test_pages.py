@@ -1,4 +1,4 @@
-"""Pages in a real Chromium that use no library of ours: EventSource and fetch, from several origins."""
+"""Pages in a real Chromium without the library: EventSource and fetch, from several origins."""
 
 import http.server
 import json
@@ -26,7 +26,7 @@ LISTEN = """([url, options]) => {
   source.onerror = () => errors++;
   source.onmessage = (event) => {
     const frame = JSON.parse(event.data);
-    if (frame.type === "state") return; // comes when it likes
+    if (frame.type === "state") return; // comes at any time
     frames_.push(frame);
     ids.push(event.lastEventId);
   };
@@ -63,7 +63,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 def open_page(context: BrowserContext, origin: str, service: Service, user: str = "") -> Page:
-    """Return a page of an origin; with a user it has the cookie."""
+    """Return a page of an origin, with the cookie of the user if one is given."""
     if user:
         url = f"http://127.0.0.1:{service.port}"
         context.add_cookies([{"name": "notifier_token", "value": service.token(user, ["*"]), "url": url}])
@@ -89,7 +89,7 @@ def publish(service: Service, user: str, value: object) -> None:
 
 
 def test_event_source(context: BrowserContext, service: Service, user: str) -> None:
-    """A page of the same origin listens with its cookie, and each message has its cursor as its id."""
+    """A page of the same origin listens with its cookie, and each event id is the cursor."""
     page = open_page(context, own(service), service, user)
     listen(page, service, f"?topic=t-{user}")
     page.wait_for_function("frames_.length")
@@ -101,7 +101,7 @@ def test_event_source(context: BrowserContext, service: Service, user: str) -> N
 
 
 def test_event_source_comes_back(context: BrowserContext, user: str) -> None:
-    """Over a reload of the service an EventSource comes back by itself, and misses nothing."""
+    """Over reloads of the service an EventSource reconnects and misses nothing."""
     with Service(workers=2) as service:
         page = open_page(context, own(service), service, user)
         listen(page, service)
@@ -123,7 +123,7 @@ def test_event_source_comes_back(context: BrowserContext, user: str) -> None:
 
 
 def test_event_source_after_a_full_worker(context: BrowserContext, user: str) -> None:
-    """An EventSource that finds the worker full comes back until it is let in."""
+    """An EventSource reconnects until a full worker accepts it."""
     with Service(workers=1, max_connections=1) as service:
         with service.client(user):
             page = open_page(context, own(service), service, user)
@@ -134,14 +134,14 @@ def test_event_source_after_a_full_worker(context: BrowserContext, user: str) ->
 
 
 def test_event_source_remembers_a_ping(context: BrowserContext, user: str) -> None:
-    """A browser resumes from the id of a ping, which is no event."""
+    """A browser resumes from the id of a ping, which is not an event."""
     with Service(workers=1, heartbeat=1) as service:
         page = open_page(context, own(service), service, user)
         asked: list[Request] = []
         page.on("request", lambda request: asked.append(request))
         listen(page, service)
         page.wait_for_function("frames_.length")
-        with service.connect() as witness:  # whose pings come after the page's
+        with service.connect() as witness:  # its pings come after those of the page
             witness.send("hello", token=service.token("witness"))
             cursor = witness.receive("welcome")["cursor"]
             while milliseconds(witness.receive("ping").get("cursor", "0-0")) < milliseconds(cursor) + 3000:
@@ -159,7 +159,7 @@ def milliseconds(cursor: str) -> int:
 
 
 def test_event_source_of_other_origins(context: BrowserContext, elsewhere: list[str], user: str) -> None:
-    """With credentials, an EventSource of an allowed origin listens; one of a foreign origin is refused for good."""
+    """An EventSource with credentials works from an allowed origin, and fails permanently from others."""
     allowed, foreign = elsewhere
     with Service(workers=1, allowed_origins=allowed) as service:
         page = open_page(context, allowed, service, user)
@@ -182,7 +182,7 @@ FETCH = """async ([url, options]) => {
 
 
 def test_fetch(context: BrowserContext, elsewhere: list[str], service: Service, user: str) -> None:
-    """A page of any origin polls and publishes with a token in the header, and reads problems."""
+    """A page of any origin can poll and publish with a token in the header, and read problems."""
     page = open_page(context, elsewhere[1], service)
     url = f"http://127.0.0.1:{service.port}/v1/stream"
     headers = {
@@ -212,7 +212,7 @@ def test_fetch(context: BrowserContext, elsewhere: list[str], service: Service, 
 def test_fetch_with_the_cookie_of_another_origin(
     context: BrowserContext, elsewhere: list[str], service: Service, user: str
 ) -> None:
-    """A page of a foreign origin can neither read a stream with the user's cookie nor publish with it."""
+    """A page of a foreign origin can neither read a stream nor publish with the user's cookie."""
     page = open_page(context, elsewhere[1], service, user)
     url = f"http://127.0.0.1:{service.port}/v1/stream"
     assert page.evaluate(FETCH, [url, {"credentials": "include"}])[0] == 0

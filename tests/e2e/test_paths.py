@@ -1,4 +1,4 @@
-"""Names of users and topics in paths: whatever may be a name can be asked for."""
+"""Names of users and topics in paths."""
 
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ BACKEND = {"Authorization": f"Bearer {API_KEY}"}
 
 @pytest.mark.parametrize("name", ["org/alice", "org//alice", "alice/", "/alice", "a/export", "é%2F?#"])
 def test_names(service: Service, name: str) -> None:
-    """A name may have slashes and whatever else a path is parted by."""
+    """A name may contain slashes and other separators of a path."""
     path = quote(name, safe="")
     members = f"/v1/topics/{path}/members"
     assert service.request("PUT", f"{members}/{path}", headers=BACKEND).status == 204

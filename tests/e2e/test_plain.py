@@ -1,4 +1,4 @@
-"""`/v1/stream` as plain HTTP: methods, versions, what else is on the connection, cookies and origins."""
+"""`/v1/stream` as plain HTTP: methods, versions, other requests on the connection, cookies and origins."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ ALLOWED, FOREIGN = "https://app.example.com", "https://evil.example.com"
 
 @pytest.fixture(scope="module")
 def guarded():
-    """A service that lets pages of one other origin use the cookie."""
+    """A service that accepts the cookie from one other origin."""
     with Service(workers=1, allowed_origins=ALLOWED) as service:
         yield service
 
@@ -24,7 +24,7 @@ def bearer(service: Service, user: str) -> dict[str, str]:
 
 
 def raw_exchange(service: Service, data: bytes) -> bytes:
-    """Return all that comes back for these bytes."""
+    """Send bytes, and return everything received."""
     with socket.create_connection(("127.0.0.1", service.port), DEADLINE) as sock:
         sock.sendall(data)
         return b"".join(iter(lambda: sock.recv(65536), b""))
@@ -50,7 +50,7 @@ def test_old_http(service: Service, user: str) -> None:
 
 
 def test_what_is_behind_the_request(service: Service, user: str) -> None:
-    """A body, or further requests, are not answered, and spoil nothing."""
+    """A body or further requests after the request are not answered, and do no harm."""
     once = request(service, user)
     for behind in (once, once * 50, b"x" * 100_000, b"\x81\x85\0\0\0\0hello"):
         assert frames(raw_exchange(service, once + behind)) == WHOLE
@@ -59,7 +59,7 @@ def test_what_is_behind_the_request(service: Service, user: str) -> None:
 
 
 def test_what_was_before_the_request(service: Service, user: str) -> None:
-    """A kept connection may end in a stream."""
+    """A stream may follow other requests on the same connection."""
     before = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = raw_exchange(service, before * 3 + request(service, user))
     *answered, last = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
@@ -68,7 +68,7 @@ def test_what_was_before_the_request(service: Service, user: str) -> None:
 
 
 def test_kept_after_a_problem(service: Service, user: str) -> None:
-    """A connection on which a stream was refused may be used on."""
+    """After a rejected stream the connection can be used again."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)
     for headers, status in (({}, 401), (bearer(service, user), 200)):
         connection.request("GET", "/v1/stream", headers=headers)
@@ -78,7 +78,7 @@ def test_kept_after_a_problem(service: Service, user: str) -> None:
 
 
 def test_head(service: Service, user: str) -> None:
-    """HEAD tells the kind of the answer, and opens nothing."""
+    """HEAD returns the media type, and opens no stream."""
     for accept, kind in (("text/event-stream", "text/event-stream"), ("*/*", "application/json")):
         answer = service.request("HEAD", "/v1/stream", headers=bearer(service, user) | {"Accept": accept})
         assert (answer.status, answer.text) == (200, "")
@@ -87,7 +87,7 @@ def test_head(service: Service, user: str) -> None:
 
 
 def test_other_methods(service: Service) -> None:
-    """What the path does not know is refused."""
+    """Other methods are rejected."""
     for method in ("PUT", "DELETE", "PATCH"):
         answer = service.request(method, "/v1/stream")
         assert (answer.status, answer.json["code"]) == (405, "method_not_allowed")
@@ -95,7 +95,7 @@ def test_other_methods(service: Service) -> None:
 
 
 def test_accept(service: Service, user: str) -> None:
-    """Whoever accepts events among others gets events."""
+    """A client that accepts events among other types gets events."""
     sent = bearer(service, user) | {"Accept": "application/json;q=0.5, text/event-stream"}
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)
     connection.request("GET", "/v1/stream", headers=sent)
@@ -106,7 +106,7 @@ def test_accept(service: Service, user: str) -> None:
 
 
 def test_a_proxy_without_upgrade(service: Service, user: str) -> None:
-    """A WebSocket client behind a proxy that drops Upgrade is told what is wrong."""
+    """A WebSocket client behind a proxy that drops Upgrade gets a problem that names the proxy."""
     answer = service.request("GET", "/v1/stream", headers=bearer(service, user) | {"Sec-WebSocket-Key": "x"})
     assert answer.status == 426 and "proxy" in answer.json["detail"]
 
@@ -129,7 +129,7 @@ def test_a_proxy_without_upgrade(service: Service, user: str) -> None:
     ],
 )
 def test_cookie(guarded: Service, user: str, headers: dict[str, str], status: int) -> None:
-    """The cookie is for pages of the same origin and of those that are allowed."""
+    """The cookie is accepted from the same origin and from allowed ones."""
     own = {"Origin": f"http://127.0.0.1:{guarded.port}"} if headers.get("Origin") == "own" else {}
     sent = {"Cookie": f"notifier_token={guarded.token(user)}", **headers, **own}
     answer = guarded.request("GET", "/v1/stream", headers=sent)
@@ -139,7 +139,7 @@ def test_cookie(guarded: Service, user: str, headers: dict[str, str], status: in
 
 @pytest.mark.parametrize("token", ["good", "bad", "none"])
 def test_sharing(guarded: Service, user: str, token: str) -> None:
-    """Pages of any origin may read the answer, an error too; only those that are allowed may use the cookie."""
+    """Pages of any origin may read answers and errors; only allowed ones may send the cookie."""
     sent = {"good": bearer(guarded, user), "bad": {"Authorization": "Bearer x"}, "none": {}}[token]
     for method in ("GET", "POST"):
         foreign = guarded.request(method, "/v1/stream", headers=sent | {"Origin": FOREIGN}).headers
@@ -153,7 +153,7 @@ def test_sharing(guarded: Service, user: str, token: str) -> None:
 
 
 def test_preflight(guarded: Service) -> None:
-    """A browser learns that pages may send a token and the last event id."""
+    """A preflight allows the headers for the token and the last event id."""
     asked = {"Origin": FOREIGN, "Access-Control-Request-Method": "GET"}
     answer = guarded.request("OPTIONS", "/v1/stream", headers=asked)
     assert (answer.status, answer.text) == (204, "")

@@ -1,6 +1,6 @@
-"""Through the proxies of docs/deploy, as Debian has them, all comes as without one; through bad ones it does not.
+"""The service behind nginx, Caddy and HAProxy, configured as in docs/deploy, and behind misconfigured proxies.
 
-Each kind is the real daemon with the file that an operator takes; tests/proxies.py says what a test replaces in it.
+Each is the real daemon of Debian with the real file; tests/kit/proxies.py says what a test replaces in the file.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def seen(kind: str, service: Service) -> Iterator[Service]:
-    """The service as it is seen from before the proxy."""
+    """The service as its clients see it, through the proxy."""
     with KINDS[kind](service.port) as proxy:
         yield service.behind(proxy.port, proxy.tls)
 
@@ -76,7 +76,7 @@ def web_socket(service: Service, user: str, since: str | None = None) -> Frames:
 
 
 def events(service: Service, user: str, since: str | None = None) -> Frames:
-    """Yield the frames of a stream of Server-Sent Events, and an empty one for each comment."""
+    """Yield the frames of Server-Sent Events, and an empty frame for each comment."""
     connection = service.dial()
     with contextlib.closing(connection):
         connection.request("GET", query(since), headers={"Accept": "text/event-stream", **bearer(service, user)})
@@ -91,7 +91,7 @@ def events(service: Service, user: str, since: str | None = None) -> Frames:
 
 
 def polls(service: Service, user: str, since: str | None = None) -> Frames:
-    """Yield the frames of long polls, one after the other."""
+    """Yield the frames of consecutive long polls."""
     while True:
         answer = service.request("GET", query(since), headers=bearer(service, user))
         if answer.status in (502, 503):
@@ -106,7 +106,7 @@ TRANSPORTS: dict[str, Callable[..., Frames]] = {"web socket": web_socket, "event
 
 
 def notifications(frames: Frames) -> Iterator[object]:
-    """Yield the data of notifications, once each: what lies within the overlap comes again with the next poll."""
+    """Yield the data of notifications, once each: the next poll repeats those within the overlap."""
     known = set()
     for frame in frames:
         if frame.get("type") == "notification" and (id := frame["notification"]["id"]) not in known:
@@ -115,9 +115,9 @@ def notifications(frames: Frames) -> Iterator[object]:
 
 
 class Follower(threading.Thread):
-    """A client that comes back with its cursor until it is told to stop. `heard` has each notification once."""
+    """A client that reconnects with its cursor until it is stopped. `heard` has each notification once."""
 
-    # A long poll that a restart cuts is no JSON: the protocol says to ask again.
+    # The answer of a long poll that a restart truncates is not JSON: the protocol says to poll again.
     _AWAY: ClassVar = (OSError, HTTPException, WebSocketException, json.JSONDecodeError)
 
     def __init__(self, transport: str, service: Service, user: str) -> None:
@@ -139,7 +139,7 @@ class Follower(threading.Thread):
         self._stopped.set()
 
     def expect(self, data: list[object]) -> None:
-        """Wait until it has heard all this, in order, and was told of no loss."""
+        """Wait until it has received these data, in order, and check that nothing was lost."""
         eventually(lambda: len(self.heard) >= len(data))
         assert (list(self.heard.values()), self.lost) == (data, [])
 
@@ -158,7 +158,7 @@ class Follower(threading.Thread):
 
 
 def publish_until_acknowledged(service: Service, user: str, number: int) -> None:
-    """Publish as a careful publisher does: repeat with the same key until it is acknowledged."""
+    """Publish, and retry with the same idempotency key until it is acknowledged."""
 
     def is_acknowledged() -> bool:
         body = {"to": {"users": [user]}, "data": number}
@@ -173,7 +173,7 @@ def publish_until_acknowledged(service: Service, user: str, number: int) -> None
 
 
 def test_web_socket(seen: Service, user: str) -> None:
-    """A WebSocket with its subprotocol is welcomed and hears; its pings and close codes come through."""
+    """A WebSocket receives its subprotocol, notifications, pongs and close codes."""
     with seen.connect(subprotocols=["notifier.v1"]) as client:
         assert client.socket.subprotocol == "notifier.v1"
         client.send("hello", token=seen.token(user))
@@ -187,7 +187,7 @@ def test_web_socket(seen: Service, user: str) -> None:
 
 
 def test_echo(seen: Service) -> None:
-    """Whatever a WebSocket sends comes back as it was."""
+    """WebSocket messages are echoed unchanged."""
     with seen.connect("/v1/echo") as client:
         for message in ("", "text", b"\x00\xff" * 30_000):
             client.socket.send(message)
@@ -196,7 +196,7 @@ def test_echo(seen: Service) -> None:
 
 @needs_curl
 def test_server_sent_events(seen: Service, user: str) -> None:
-    """curl on HTTP/2 has every event before the next is published."""
+    """curl on HTTP/2 receives every event before the next is published."""
     command = ["curl", "-sN", "-D-", "--http2", "--cacert", str(certificate().chain), "--max-time", "60"]
     command += ["-H", "Accept: text/event-stream", "-H", f"Authorization: Bearer {seen.token(user)}"]
     command.append(f"https://127.0.0.1:{seen.port}/v1/stream")
@@ -212,7 +212,7 @@ def test_server_sent_events(seen: Service, user: str) -> None:
 
 
 def test_long_poll(seen: Service, user: str) -> None:
-    """Each poll is answered by what comes next, and nothing falls between two of them."""
+    """Each poll returns the next notification, and none is lost between polls."""
     frames = polls(seen, user)
     assert next(frames)["type"] == "ping"
     heard = notifications(frames)
@@ -222,7 +222,7 @@ def test_long_poll(seen: Service, user: str) -> None:
 
 
 def test_publish_many(seen: Service, user: str) -> None:
-    """A batch goes through as one request, its bad line fails alone."""
+    """A batch is one request, and an invalid line fails alone."""
     lines: list[object] = [{"to": {"users": [user]}, "data": number} for number in range(500)]
     lines[250] = {"to": {}}
     with seen.client(user) as client:
@@ -233,14 +233,14 @@ def test_publish_many(seen: Service, user: str) -> None:
 
 
 def test_publish_in_chunks(seen: Service, user: str) -> None:
-    """A batch whose length is not known before arrives whole."""
+    """A chunked batch is published completely."""
     line = json.dumps({"to": {"users": [user]}, "title": "x"}).encode() + b"\n"
     answer = seen.publish((line for _ in range(300)), {"Content-Type": NDJSON})
     assert [line["status"] for line in answer.json] == [201] * 300
 
 
 def test_the_longest_batch(seen: Service, user: str) -> None:
-    """16 MB go through."""
+    """A batch of 16 MB is published completely."""
     limit = 16_777_216
     line = json.dumps({"to": {"users": [user]}, "title": "x", "data": "y" * 50_000}).encode() + b"\n"
     body = line * (limit // len(line))
@@ -249,7 +249,7 @@ def test_the_longest_batch(seen: Service, user: str) -> None:
 
 
 def test_problems_pass_unchanged(seen: Service, service: Service) -> None:
-    """What the service refuses is refused in its own words, an upgrade too."""
+    """Problems, also those that answer an upgrade, arrive unchanged."""
     bad = {"Authorization": "Bearer nonsense"}
     for method, path, headers, status in (
         ("POST", "/v1/notifications", bad, 401),
@@ -268,7 +268,7 @@ def test_problems_pass_unchanged(seen: Service, service: Service) -> None:
 
 
 def test_own_origin(seen: Service, user: str) -> None:
-    """Host and Origin arrive, so a page of the service may use the cookie and a page from elsewhere may not."""
+    """Host and Origin arrive: the cookie is accepted from the own origin and rejected from others."""
     cookie = {"Cookie": f"notifier_token={seen.token(user)}"}
     own, foreign = f"https://127.0.0.1:{seen.port}", "https://elsewhere.example"
     with seen.connect(additional_headers=cookie, origin=own) as client:
@@ -286,17 +286,17 @@ def test_own_origin(seen: Service, user: str) -> None:
     + ["https://127.0.0.1/metrics", "/METRICS", "/metrics;x", "/%2fmetrics", "/v1/..%2fmetrics"],
 )
 def test_metrics_are_private(seen: Service, service: Service, target: str) -> None:
-    """However it is spelt, the world does not see the metrics, which the service itself shows."""
+    """The metrics are not public, however the path is spelled."""
     assert "notifier_connections" in service.request("GET", "/metrics").text
     answer = seen.request("GET", target)
     assert answer.status in (308, 400, 404)
     assert "notifier_" not in answer.text
     if answer.status == 308:
-        assert answer.headers["Location"].endswith("/metrics")  # which is refused
+        assert answer.headers["Location"].endswith("/metrics")  # which is rejected as well
 
 
 def test_heartbeat_against_idle_timeout(service: Service, lively: Service, user: str) -> None:
-    """Proxies that cut what is silent for four seconds cut a stream that pings every 25, and none that does each."""
+    """With an idle timeout of 4 s, proxies close streams with a ping every 25 s, and none with a ping every second."""
     kinds = [kind for name, kind in KINDS.items() if is_installed(name)]
     with contextlib.ExitStack() as stack:
         silent, streams = [], []
@@ -309,14 +309,14 @@ def test_heartbeat_against_idle_timeout(service: Service, lively: Service, user:
         for stream in streams:
             stack.callback(stream.close)
             assert next(stream)["type"] == "welcome"
-        assert [client.close_code() for client in silent] == [None] * len(silent)  # which is how time passes here
+        assert [client.close_code() for client in silent] == [None] * len(silent)  # this waits for the timeout
         publish(lively, user, "alive")
         for stream in streams:
             assert next(notifications(stream)) == "alive"
 
 
 def test_a_restart(kind: str, user: str) -> None:
-    """Who follows through a proxy comes back after a restart and has missed nothing; meanwhile the answer is 503."""
+    """After a restart, clients behind a proxy resume and have missed nothing; meanwhile publishing is answered 503."""
     with (
         Service(workers=1, heartbeat=2) as service,
         KINDS[kind](service.port) as proxy,
@@ -336,8 +336,8 @@ def test_a_restart(kind: str, user: str) -> None:
 
 
 def test_two_machines(kind: str, user: str) -> None:
-    """Two services share a Redis. What one is given, clients of the other hear; and while one after the other restarts,
-    nothing that was acknowledged is lost."""
+    """Two services share a Redis. While one after the other restarts, no acknowledged notification is lost, and
+    clients of one receive what was published to the other."""
     settings = {"workers": 1, "heartbeat": 2}
     with (
         running_valkey() as valkey,
@@ -366,7 +366,7 @@ def test_two_machines(kind: str, user: str) -> None:
 @needs_nginx
 @pytest.mark.parametrize(("upgrades", "status"), [("stripped", 426), ("400", 400), ("426", 426)])
 def test_an_enemy_of_upgrades(service: Service, user: str, upgrades: Any, status: int) -> None:
-    """Behind it no WebSocket opens, and the other transports do."""
+    """Behind a proxy without upgrades no WebSocket opens, and the other transports work."""
     with enemy(service.port, upgrades) as proxy:
         seen = service.behind(proxy.port)
         with Peer(proxy.port, "/v1/stream") as peer:
@@ -383,7 +383,7 @@ def test_an_enemy_of_upgrades(service: Service, user: str, upgrades: Any, status
 
 @needs_nginx
 def test_an_enemy_of_streams(service: Service, user: str) -> None:
-    """Behind it events do not come before 64 KB have gathered, while a poll and a WebSocket have them at once."""
+    """Behind a proxy that buffers 64 KB, events are late, and polls and WebSockets work."""
     with enemy(service.port, buffers=True) as proxy, open_events(proxy, service.token(user)) as held:
         seen = service.behind(proxy.port)
         polled = notifications(polls(seen, user, since="0-0"))
@@ -402,7 +402,7 @@ def test_an_enemy_of_streams(service: Service, user: str) -> None:
 
 @needs_nginx
 def test_an_enemy_of_both(service: Service, user: str) -> None:
-    """Behind it only the long poll is left."""
+    """Behind a proxy with both faults only long polls work."""
     with enemy(service.port, "426", buffers=True) as proxy, open_events(proxy, service.token(user)) as held:
         with Peer(proxy.port, "/v1/stream") as peer:
             assert peer.status == 426
@@ -415,7 +415,7 @@ def test_an_enemy_of_both(service: Service, user: str) -> None:
 
 @contextlib.contextmanager
 def open_events(proxy: Proxy, token: str) -> Iterator[socket.socket]:
-    """Ask for a stream of all that the user has, and wait for no answer."""
+    """Request an event stream of the user's whole history, without waiting for the answer."""
     head = "GET /v1/stream?since=0-0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
     with socket.create_connection(("127.0.0.1", proxy.port), DEADLINE) as sock:
         sock.sendall(f"{head}Authorization: Bearer {token}\r\n\r\n".encode())

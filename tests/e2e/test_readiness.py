@@ -1,4 +1,4 @@
-"""`/readyz`: 503 while a worker cannot hear or Redis cannot be written, and 200 again by itself."""
+"""`/readyz` answers 503 while a worker has no subscription or Redis accepts no writes, and 200 afterwards."""
 
 from collections.abc import Callable, Iterator
 
@@ -37,7 +37,7 @@ def heal(control: redis.Redis) -> None:
 
 @pytest.mark.parametrize("fault", [out_of_memory, without_replicas, demoted])
 def test_a_redis_that_refuses_writes(server: Valkey, fault: Callable[[redis.Redis], None], user: str) -> None:
-    """While Redis refuses writes no worker is ready, but all hear: nobody is put behind, and who comes is served."""
+    """While Redis rejects writes no worker is ready, but subscriptions and replays continue."""
     with Service(redis_url=server.url, **FAST) as service, redis.Redis(port=server.port) as control:
         note = {"to": {"users": [user]}, "title": "kept"}
         with service.client(user) as client:
@@ -56,7 +56,7 @@ def test_a_redis_that_refuses_writes(server: Valkey, fault: Callable[[redis.Redi
 
 
 def test_too_few_replicas(server: Valkey) -> None:
-    """With NOTIFIER_MIN_REPLICAS, no worker is ready before so many have what is written."""
+    """With NOTIFIER_MIN_REPLICAS, no worker is ready while too few replicas are connected."""
     with valkey(replica_of=server.port) as replica, Service(redis_url=server.url, min_replicas=1, **FAST) as service:
         replica.end()
         eventually(lambda: not any(is_ready(service) for _ in range(12)))
@@ -65,7 +65,7 @@ def test_too_few_replicas(server: Valkey) -> None:
 
 
 def test_a_worker_that_cannot_hear(server: Valkey, user: str) -> None:
-    """A worker that can publish, but does not hear, is not ready."""
+    """A worker that can publish, but receives nothing from Redis, is not ready."""
     with running_aside(server.port) as proxy, Service(redis_url=url(proxy.port), **FAST) as service:
         proxy.ask(lambda proxy: setattr(proxy, "deafens", True))
         proxy.silence()
@@ -76,7 +76,7 @@ def test_a_worker_that_cannot_hear(server: Valkey, user: str) -> None:
 
 
 def test_a_subscriber_that_is_silently_dead(server: Valkey, user: str) -> None:
-    """Workers whose subscription is open but carries nothing notice it, subscribe anew, and nothing is missing."""
+    """Workers detect a subscription that is open but silent, subscribe again, and lose nothing."""
     with running_aside(server.port) as proxy, Service(redis_url=url(proxy.port), **FAST) as service:
         clients = [service.client(user) for _ in range(8)]
         try:

@@ -1,4 +1,4 @@
-"""The recording client beside a real service: whatever is done with an inbox, both say the same."""
+"""The recording client has the same inbox as a real service."""
 
 import random
 import time
@@ -25,14 +25,14 @@ FILTERS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def own() -> Iterator[Service]:
-    """A service of its own, since what goes to all is in every inbox."""
+    """A separate service, because publications to `all` are in every inbox."""
     with Service(workers=1) as service:
         yield service
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_same(own: Service, seed: int) -> None:
-    """The recording client's inbox is that of a user to whom everything was published."""
+    """After random operations both clients return the same lists and counts."""
     dice, recording = random.Random(seed), RecordingNotifier()
     with NotifierClient(f"http://127.0.0.1:{own.port}", api_key=API_KEY, deadline=DEADLINE) as client:
         client.add_member("orders", "alice")
@@ -44,7 +44,7 @@ def test_same(own: Service, seed: int) -> None:
 
 
 class Both:
-    """The two clients; notifications are named by their numbers, since each has ids of its own."""
+    """The two clients. Notifications are identified by number, because the ids differ."""
 
     def __init__(self, recording: RecordingNotifier, client: NotifierClient, token: str) -> None:
         self.clients = (recording, client)
@@ -52,16 +52,16 @@ class Both:
         self.ids: list[tuple[str, str]] = []
 
     def publish(self, dice: random.Random) -> None:
-        """Publish something to the user, a topic or all."""
+        """Publish to the user, a topic or all."""
         to = dice.choice([{"users": ["alice"]}, {"topics": ["orders"]}, {"all": True}])
         members = {"type": dice.choice("abc"), "severity": dice.choice(["info", "error"])}
         published = [client.publish(members, to=to) for client in self.clients]  # type: ignore[typeddict-item, misc]
         self.ids.append((published[0].id, published[1].id))
         last = int(published[1].channels[0].cursor.split("-")[0])
-        eventually(lambda: time.time() * 1000 > last + 1)  # within a millisecond, channels have an order of their own
+        eventually(lambda: time.time() * 1000 > last + 1)  # within a millisecond, the order depends on the channel
 
     def act(self, dice: random.Random) -> None:
-        """Do something with some items, or with all up to one of them."""
+        """Carry out an action on some items, or on all up to one of them."""
         action, numbers = (
             dice.choice(ACTIONS),
             dice.sample(range(len(self.ids)), dice.randint(0, min(len(self.ids), 4))),
@@ -76,14 +76,14 @@ class Both:
                 act([self.ids[number][index] for number in numbers])
 
     def recall(self, dice: random.Random) -> None:
-        """Take something back."""
+        """Recall a notification."""
         if self.ids and dice.random() < 0.3:
             pair = self.ids.pop(dice.randrange(len(self.ids)))
             for client, id in zip(self.clients, pair, strict=True):
                 client.recall(id)
 
     def compare(self, dice: random.Random) -> None:
-        """Fail where they do not say the same."""
+        """Check that both clients return the same."""
         ours, theirs = (inbox.counts()[:2] for inbox in self.inboxes)
         assert ours == theirs
         filters = dice.choice(FILTERS)
@@ -91,7 +91,7 @@ class Both:
         assert ours_listed == theirs_listed, filters
 
     def listed(self, index: int, filters: dict[str, Any]) -> list[tuple[int, bool, bool, bool]]:
-        """Return a list, with numbers in place of ids."""
+        """Return a list with numbers in place of ids."""
         numbers = {pair[index]: number for number, pair in enumerate(self.ids)}
         items = self.inboxes[index].items(**filters)
         return [(numbers[item.id], item.seen, item.read, item.archived) for item in items]

@@ -1,4 +1,4 @@
-"""Tabs of a real Chromium: they share one connection, and none misses anything when that goes through hard times."""
+"""Tabs of a real Chromium share one connection, and lose nothing when it fails."""
 
 import contextlib
 import os
@@ -28,14 +28,14 @@ NOTE_TAKEOVER = """() => {
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """A service of its own, so that its connections can be counted."""
+    """A separate service, so that its connections can be counted."""
     with Service() as service:
         yield service
 
 
 @pytest.fixture
 def context(browser: Browser, service: Service) -> Iterator[BrowserContext]:
-    """A visitor's browser, with nothing remembered."""
+    """A browser context without stored data."""
     with browser.new_context() as context:
         yield context
     eventually(lambda: connections(service) == 0)
@@ -47,7 +47,7 @@ def publish(service: Service, user: str, *titles: str) -> None:
 
 
 def test_ten_tabs_have_one_connection(context: BrowserContext, service: Service, user: str) -> None:
-    """Every tab is called back, the service sees one connection, and what is once per browser is done once."""
+    """Every tab gets each notification, the service has one connection, and `perBrowser` callbacks run once."""
     tabs = [Tab(context, service, user).connected() for _ in range(10)]
     eventually(lambda: connections(service) == 1)
     assert len({tab.get("notifier.connection") for tab in tabs}) == 1
@@ -58,7 +58,7 @@ def test_ten_tabs_have_one_connection(context: BrowserContext, service: Service,
 
 
 def test_users_do_not_mix(context: BrowserContext, service: Service, user: str) -> None:
-    """Tabs of two users in one browser have a connection each, and hear only their own."""
+    """Tabs of two users in one browser have separate connections and notifications."""
     alice, bob = (Tab(context, service, name).connected() for name in (user, f"{user}-other"))
     eventually(lambda: connections(service) == 2)
     publish(service, user, "for alice")
@@ -71,7 +71,7 @@ def test_users_do_not_mix(context: BrowserContext, service: Service, user: str) 
 def test_the_leader_goes(
     context: BrowserContext, service: Service, user: str, end: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """When the tab that holds the connection is closed or crashes, the others go on: no gap, and nothing twice."""
+    """When the tab with the connection closes or crashes, the others miss nothing and get nothing twice."""
     tabs = [Tab(context, service, user, topics=["orders"]).connected() for _ in range(10)]
     leader, *others = tabs
     titles = [f"number {number}" for number in range(150)]
@@ -101,7 +101,7 @@ def crash(tab: Tab) -> None:
 
 
 def test_a_leader_goes_back_and_forth(context: BrowserContext, service: Service, user: str) -> None:
-    """A page that the browser puts aside gives the connection to another, and resumes as it was when it comes back."""
+    """A page in the back/forward cache hands its connection to another tab, and resumes when it is shown again."""
     leader, other = (Tab(context, service, user).connected() for _ in range(2))
     first = other.get("notifier.connection")
     leader.page.evaluate("() => addEventListener('pageshow', ({ persisted }) => localStorage.persisted = persisted)")
@@ -120,9 +120,9 @@ def test_a_leader_goes_back_and_forth(context: BrowserContext, service: Service,
 
 @pytest.mark.parametrize("transports", [["websocket"], ["poll"]])
 def test_the_machine_sleeps(browser: Browser, user: str, transports: list[str]) -> None:
-    """A browser that sleeps until the service takes it for gone has missed nothing when it wakes up.
+    """A browser that is suspended until the service closes its connection has missed nothing when it resumes.
 
-    Of Server-Sent Events no answer is expected, so while the kernel takes them nobody is gone.
+    Not with Server-Sent Events: their clients send nothing, so the kernel of a suspended one still accepts data.
     """
     with Service(workers=1, heartbeat=1) as service, browser.new_context() as context:
         tabs = [Tab(context, service, user, transports=transports).connected() for _ in range(3)]
@@ -139,7 +139,7 @@ def test_the_machine_sleeps(browser: Browser, user: str, transports: list[str]) 
 
 @contextlib.contextmanager
 def asleep(browser: Browser) -> Iterator[None]:
-    """Stop every process of a browser, as a machine does that is shut."""
+    """Stop every process of a browser, as when a laptop is closed."""
     processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
     for process in processes:
         os.kill(process["id"], signal.SIGSTOP)
@@ -151,7 +151,7 @@ def asleep(browser: Browser) -> Iterator[None]:
 
 
 def test_each_tab_has_its_topics(context: BrowserContext, service: Service, user: str) -> None:
-    """A tab hears the topics that it joined; with `since`, it alone gets their past."""
+    """A tab receives the topics that it joined; with `since`, only this tab gets the replay."""
     orders, invoices = Tab(context, service, user, topics=["orders"]), Tab(context, service, user)
     begin = orders.connected().get("notifier.cursor")
     invoices.connected()
@@ -168,7 +168,7 @@ def test_each_tab_has_its_topics(context: BrowserContext, service: Service, user
 
 
 def test_a_reloaded_page_resumes(context: BrowserContext, service: Service, user: str) -> None:
-    """With a storage a page that was away for a moment gets what the other tabs have had already, and they nothing."""
+    """With a storage, a reloaded page gets what the other tabs already have; the other tabs get nothing twice."""
     reader, away = (Tab(context, service, user).connected() for _ in range(2))
     cursor = away.get("notifier.cursor")
     away.page.close()
@@ -195,7 +195,7 @@ def test_a_reloaded_page_resumes(context: BrowserContext, service: Service, user
 
 @pytest.mark.parametrize("transports", [["websocket"], ["sse"], ["poll"]])
 def test_a_tab_publishes(context: BrowserContext, service: Service, user: str, transports: list[str]) -> None:
-    """What a tab publishes reaches the others, itself only with echo; what it may not is told by the problem's code."""
+    """A publication of a tab reaches the others, and itself only with echo; a forbidden one is rejected."""
     options = {"topics": ["orders", "invoices"], "transports": transports}
     leader, follower = (Tab(context, service, user, **options).connected() for _ in range(2))
     for number, tab in enumerate((leader, follower)):
@@ -217,7 +217,7 @@ def test_a_tab_publishes(context: BrowserContext, service: Service, user: str, t
 
 @pytest.mark.parametrize("transports", [None, ["sse"], ["poll"]], ids=["any", "sse", "poll"])
 def test_a_restart(browser: Browser, user: str, transports: list[str] | None) -> None:
-    """Tabs come back by themselves when the service was away, by the transport that they had, and miss nothing."""
+    """After a restart of the service tabs reconnect on the same transport, and miss nothing."""
     options: dict[str, Any] = {"transports": transports} if transports else {}
     with Service(workers=1) as service, browser.new_context() as context:
         tabs = [Tab(context, service, user, **options).connected() for _ in range(2)]
@@ -239,7 +239,7 @@ def test_a_restart(browser: Browser, user: str, transports: list[str] | None) ->
 def test_behind_a_proxy(
     context: BrowserContext, service: Service, user: str, upgrades: Any, buffers: bool, transport: str
 ) -> None:
-    """Where an nginx lets no WebSocket through, the next transport carries the same stream; and it is remembered."""
+    """Behind a proxy without WebSockets the next transport works, and is remembered."""
     tried: list[str] = []
     context.on("page", lambda page: page.on("websocket", lambda socket: tried.append(socket.url)))
     with enemy(service.port, upgrades, buffers) as proxy:

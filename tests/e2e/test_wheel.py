@@ -1,4 +1,4 @@
-"""The wheel, installed somewhere else: it has all that it needs, and knows nothing of the checkout."""
+"""The wheel, installed outside the checkout, is complete."""
 
 import shutil
 import sys
@@ -81,7 +81,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path) -> Iterator[Path]:
-    """A virtual environment in a folder of its own with the wheel in it; what it requires is that of this one."""
+    """A separate virtual environment with the wheel, which shares the dependencies of this one."""
     folder = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     python = folder / "venv/bin/python"
@@ -103,7 +103,7 @@ def pip(python: str, *words: str) -> None:
 
 
 def test_content(wheel: Path) -> None:
-    """It has the scripts, the pages, the browser library and the types, and nothing of the tests."""
+    """The wheel has the scripts, the pages, the browser library and the types, and no tests."""
     names = zipfile.ZipFile(wheel).namelist()
     for path in ROOT.glob("notifier/**/*"):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -112,7 +112,7 @@ def test_content(wheel: Path) -> None:
 
 
 def test_commands(installed: Path) -> None:
-    """From the wheel alone the service is served, and a notification sent."""
+    """The commands of the wheel run the service and send a notification."""
     command, port = installed / "venv/bin/notifier", free_port()
     serve = [command, "serve", "--dev", "--workers", "1", "--bind", f"127.0.0.1:{port}"]
     with (installed / "log").open("wb") as log:
@@ -132,7 +132,7 @@ def test_commands(installed: Path) -> None:
 
 
 def test_pytest_plugin(installed: Path) -> None:
-    """Where the wheel is installed pytest has the fixtures, and a module of the user's may use them."""
+    """The wheel brings the pytest fixtures, which a user's test module can use."""
     folder = installed / "shop"
     folder.mkdir()
     (folder / "test_shop.py").write_text(SHOP_TEST)

@@ -22,7 +22,7 @@ needs_axe = pytest.mark.skipif(not _AXE.exists(), reason="needs axe-core from np
 
 expect.set_options(timeout=1000 * DEADLINE)
 
-# A document does not know of what moves in the shadow trees of its elements.
+# A document does not list the animations in the shadow trees of its elements.
 _STILL = """() => {
   const animationsIn = (root) => {
     const inner = [...root.querySelectorAll("*")].flatMap(({ shadowRoot }) => shadowRoot ?? []);
@@ -51,7 +51,7 @@ class Chromium:
         self._browser = self._playwright.chromium.launch(
             executable_path=CHROMIUM,
             args=_QUIET,
-            # Pages that a user comes back to are as they were, as in every browser.
+            # Keep the back/forward cache, as browsers do.
             ignore_default_args=["--disable-back-forward-cache"],
         )
         self._loop = asyncio.get_running_loop()
@@ -79,7 +79,7 @@ class Chromium:
 
 
 class Tab:
-    """A tab with a Notifier; `port` is where its page comes from, if not from the service itself."""
+    """A tab with a Notifier. `port` is that of a proxy between the page and the service, if there is one."""
 
     def __init__(
         self, context: BrowserContext, service: Service, user: str, port: int | None = None, **options: Any
@@ -90,7 +90,7 @@ class Tab:
         self.page.evaluate(_START, [token, options])
 
     def wait(self, condition: str, value: object = None) -> None:
-        """Wait until an expression is true in the page; `value` is what it knows as that."""
+        """Wait until an expression is true in the page; `value` is a variable of the expression."""
         eventually(lambda: self.page.evaluate(f"(value) => {condition}", value))
 
     def connected(self) -> "Tab":
@@ -99,18 +99,18 @@ class Tab:
         return self
 
     def get(self, expression: str) -> Any:
-        """Return what an expression is in the page."""
+        """Evaluate an expression in the page."""
         return self.page.evaluate(expression)
 
     def got(self, titles: list[str]) -> None:
-        """Wait for the last of these titles, and see that they came in that order, each once, and nothing else."""
+        """Wait for the last of these titles, and check that exactly these came, in this order."""
         self.wait("titles.includes(value)", titles[-1])
         got = self.get("titles")
         assert got == titles, got
 
 
 def check_accessibility(page: Page) -> None:
-    """Let axe-core look at a page, as soon as nothing moves any more. It finds nothing."""
+    """Check with axe-core that a page has no fault, after its animations have ended."""
     page.evaluate(_STILL)
     page.evaluate(_AXE.read_text())
     found = page.evaluate("async () => (await axe.run(document)).violations")
@@ -118,7 +118,7 @@ def check_accessibility(page: Page) -> None:
 
 
 def connections(service: Service) -> int:
-    """Return how many connections the service has."""
+    """Return the number of connections of a service."""
     [line] = [
         line for line in service.request("GET", "/metrics").text.splitlines() if line.startswith("notifier_connections")
     ]

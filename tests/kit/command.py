@@ -1,4 +1,4 @@
-"""The real command line, in a process of its own."""
+"""The command line, in a separate process."""
 
 import signal
 from pathlib import Path
@@ -13,7 +13,7 @@ _ROOT = Path(__file__).parent.parent.parent
 
 
 class Done(NamedTuple):
-    """How a command ended. `words` are what it said on stderr."""
+    """The result of a command. `words` is its output on stderr."""
 
     code: int
     out: str
@@ -21,12 +21,12 @@ class Done(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """What it printed."""
+        """The lines of its output."""
         return self.out.splitlines()
 
 
 class Command:
-    """`notifier`, told where a service is."""
+    """The command `notifier`, with the environment of a service's user or publisher."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
@@ -39,13 +39,13 @@ class Command:
         return cls(folder, **given | variables)
 
     def run(self, *words: str, stdin: bytes = b"", **variables: str) -> Done:
-        """Run it to its end."""
+        """Run the command to its end."""
         process = self.start(*words, **variables)
         out, words_said = process.communicate(stdin, timeout=3 * DEADLINE)
         return Done(process.returncode, out.decode(), words_said.decode())
 
     def start(self, *words: str, **variables: str) -> Forked:
-        """Start it; the end of the test ends it."""
+        """Start the command. The end of the test ends it."""
         server = server_of("notifier.cli.main")
         return processes.keep(server.start(["notifier", *words], self.folder, self.environ | variables))
 

@@ -1,4 +1,4 @@
-"""A subscriber by Server-Sent Events, with a parser written after the HTML Standard (section 9.2.6)."""
+"""A subscriber by Server-Sent Events, with a parser after the HTML Standard (section 9.2.6)."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ class Event(NamedTuple):
 
 
 class Parser:
-    """Takes bytes, yields events, and remembers what an EventSource would."""
+    """Turns bytes into events, and remembers what an EventSource would."""
 
     def __init__(self) -> None:
         self.last_event_id = ""
@@ -33,7 +33,7 @@ class Parser:
         self._type, self._data, self._id = "", "", ""
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Yield the events that are complete now."""
+        """Yield the events that are complete."""
         self._bytes += data
         at = 0
         while line := _LINE.match(self._bytes, at):
@@ -69,7 +69,7 @@ class Parser:
 
 
 class EventStream:
-    """One request. What is not in the arguments is not sent."""
+    """One request, which has only what the arguments say."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class EventStream:
         self.close()
 
     def event(self) -> Event | None:
-        """Return the next event; None: the stream has ended."""
+        """Return the next event, or None at the end of the stream."""
         while not self._events:
             data = self.response.read1(65536)
             if not data:
@@ -112,7 +112,7 @@ class EventStream:
         return self._events.pop(0)
 
     def frames(self) -> Iterator[dict[str, Any]]:
-        """Yield the frames until the stream ends. Their ids are checked."""
+        """Yield the frames until the stream ends, and check their ids."""
         while event := self.event():
             frame: dict[str, Any] = json.loads(event.data)
             assert event.type == "message"
@@ -132,7 +132,7 @@ class EventStream:
         return [self.receive("notification")["notification"]["data"] for _ in range(count)]
 
     def read_comment(self) -> None:
-        """Wait for a comment that has yet to come."""
+        """Wait for the next comment."""
         count = len(self.parser.comments)
         while len(self.parser.comments) == count:
             data = self.response.read1(65536)
@@ -140,6 +140,6 @@ class EventStream:
             self._events += self.parser.feed(data)
 
     def close(self) -> None:
-        """Leave."""
+        """Close the stream."""
         self.response.close()
         self._connection.close()

@@ -1,4 +1,4 @@
-"""Runs an example as its first lines say, in a folder that looks like the project's, on ports that are free."""
+"""Runs an example as its first lines say, in a folder like the project's, on free ports."""
 
 import ast
 import contextlib
@@ -23,24 +23,24 @@ EXAMPLES = ROOT / "examples"
 FILES = sorted([*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/*.html")])
 INSTALL = ".venv/bin/pip install -r examples/requirements.txt"
 SERVICE_PORT = "8080"
-PATIENCE = 60.0  # seconds: frameworks take long to load where much else runs
+PATIENCE = 60.0  # seconds: frameworks load slowly on a busy machine
 _PORTS = re.compile(rf"\b({SERVICE_PORT}|8000|8501|500\d)\b")
 
-Ports = dict[str, str]  # as written -> free
+Ports = dict[str, str]  # port in the text -> free port
 
 
 def choose_ports() -> Ports:
-    """Return a free port for each that the examples name."""
+    """Return a free port for each port in the examples."""
     return {port: str(free_port()) for path in FILES for port in _PORTS.findall(path.read_text())}
 
 
 def with_ports(text: str, ports: Ports) -> str:
-    """Return a text with the ports that are free."""
+    """Return a text with free ports."""
     return _PORTS.sub(lambda match: ports[match[0]], text)
 
 
 def copy_examples(folder: Path, ports: Ports, data: Path) -> None:
-    """Make a folder look like the project's while `make run` runs."""
+    """Fill a folder like the project's folder during `make run`."""
     shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("__pycache__", "token"))
     for path in (folder / "examples").rglob("*.*"):
         path.write_text(with_ports(path.read_text(), ports))
@@ -62,7 +62,7 @@ class Example:
         self.started = 0.0  # in Unix seconds
 
     def start(self, *replaced: str, **environ: str) -> Self:
-        """Start it; of the command the first of two given texts is replaced by the second."""
+        """Start it. Of two given texts, the first is replaced by the second in the command."""
         script = "\n".join(self.lines).replace(*replaced) if replaced else "\n".join(self.lines)
         self.started = time.time()
         with self._log.open("wb") as log:
@@ -73,12 +73,12 @@ class Example:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group, to end the shell's child with it
+                start_new_session=True,  # a process group, to end the shell's children too
             )
         return self
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it."""
         process, self._process = self._process, None
         if process and process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -93,7 +93,7 @@ class Example:
 
     @property
     def output(self) -> str:
-        """What it has printed since it was started last."""
+        """Its output since the last start."""
         return self._log.read_text()
 
     def prints(self, text: str) -> None:
@@ -106,7 +106,7 @@ class Example:
         return self._process.wait(PATIENCE)
 
     def address(self) -> str:
-        """Return where it serves, when it does."""
+        """Wait until it serves, and return its address."""
         [port] = set(re.findall(r"(?:--port|--server.port|--noreload|http.server) (\d+)", self.lines[-1]))
         address = f"http://127.0.0.1:{port}"
         eventually(lambda: answers(address) or self._fail_if_ended(address), PATIENCE)
@@ -117,7 +117,7 @@ class Example:
 
 
 def commands(path: Path) -> list[str]:
-    """Return the three lines that say how an example is run: behind the first sentence."""
+    """Return the three lines after the first sentence, which say how an example is run."""
     text = path.read_text()
     header = text.split("-->")[0] if path.suffix == ".html" else ast.get_docstring(ast.parse(text)) or ""
     blocks = [block.splitlines() for block in header.split("\n\n")]
@@ -130,7 +130,7 @@ def inherited() -> dict[str, str]:
 
 
 def answers(address: str) -> bool:
-    """Tell whether anybody serves there."""
+    """Return whether a server answers at an address."""
     try:
         urllib.request.urlopen(address, timeout=DEADLINE).close()
     except urllib.error.HTTPError:

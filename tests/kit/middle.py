@@ -1,4 +1,4 @@
-"""A proxy between a client and a service, that does to answers what a test wants. It does not pass upgrades on."""
+"""A proxy between a client and a service that changes answers. It does not support upgrades."""
 
 import http.client
 import threading
@@ -10,23 +10,23 @@ from tests.kit.waiting import DEADLINE
 
 
 class Reply(NamedTuple):
-    """What the service has answered, or what the client shall be answered."""
+    """An answer of the service, or to the client."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def with_header(self, name: str, value: str) -> "Reply":
-        """Return it with another value of a header."""
+        """Return the answer with another value of a header."""
         return self._replace(headers={**self.headers, name: value})
 
 
-Change = Callable[[int, Reply], Reply | None]  # the number of the request, from 1; None: the answer is lost
+Change = Callable[[int, Reply], Reply | None]  # gets the number of the request, from 1; returns None to lose the answer
 PAGE = Reply(200, {"Content-Type": "text/html"}, b"<!doctype html><title>Sign in to the guest network</title>")
 
 
 class Middle:
-    """A proxy at `url`. `change` makes of the service's answer what the client is sent."""
+    """A proxy at `url`. `change` turns the service's answer into the client's."""
 
     def __init__(self, port: int, change: Change = lambda number, reply: reply) -> None:
         self.change = change
@@ -47,7 +47,7 @@ class Middle:
         self._server.server_close()
 
     def pass_on(self, handler: BaseHTTPRequestHandler) -> None:
-        """Carry a request to the service, and the answer back."""
+        """Forward a request to the service, and return the answer."""
         with self._lock:
             self.requests += 1
             number = self.requests

@@ -1,4 +1,4 @@
-"""Drives the client's generators by hand: what a step yields is looked at, and what comes of it is said."""
+"""Drives the client's generators step by step, without a network."""
 
 import json
 from collections.abc import Generator
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Play(Generic[Result]):
-    """A generator that runs until it ends. `step` is what it wants now, `result` what it returned."""
+    """A running generator. `step` is what it has yielded last, `result` what it returned."""
 
     result: Result
 
@@ -22,7 +22,7 @@ class Play(Generic[Result]):
         self.step: Any = next(steps)
 
     def answer(self, outcome: object = None) -> Any:
-        """Say what came of the step, and return the next one; None if there is none."""
+        """Send the outcome of the step, and return the next step, or None at the end."""
         try:
             self.step = self._steps.send(outcome)
         except StopIteration as end:
@@ -31,7 +31,7 @@ class Play(Generic[Result]):
 
 
 class Clock:
-    """A clock that stands still unless it is told."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -52,11 +52,11 @@ def problem(status: int, code: str, **headers: str) -> Answer:
 
 
 def html(status: int, **headers: str) -> Answer:
-    """Return what a proxy answers by itself."""
+    """Return an HTML answer of a proxy."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(URL, status, {"content-type": "text/html"} | names, b"<html>Oops</html>")
 
 
 def refused() -> Unreachable:
-    """Return what comes of a request to a closed port."""
+    """Return the outcome of a request to a closed port."""
     return Unreachable(f"Cannot reach {URL}: Connection refused")

@@ -1,4 +1,4 @@
-"""Programs that end with the test that started them, whatever the test comes to."""
+"""Programs that end with the test that started them, even if the test fails."""
 
 import subprocess
 from collections.abc import Sequence

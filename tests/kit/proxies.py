@@ -1,4 +1,4 @@
-"""Proxies between client and service: those that docs/deploy shows, and some that mean no good.
+"""Proxies between client and service, configured as in docs/deploy, and misconfigured ones.
 
     with Service() as service, nginx(service.port) as proxy:
         seen = service.behind(proxy.port, proxy.tls)
@@ -6,7 +6,7 @@
     with enemy(service.port, upgrades="stripped", buffers=True) as proxy:
         page.goto(f"http://127.0.0.1:{proxy.port}/")
 
-Each is a daemon of its own in a directory that is thrown away; a service of the system is neither used nor touched.
+Each is a separate daemon in a temporary directory. The proxies of the system are not used.
 """
 
 import atexit
@@ -27,12 +27,12 @@ from tests.kit.ports import free_port
 from tests.kit.waiting import eventually
 
 DEPLOY = Path(__file__).parent.parent.parent / "docs/deploy"
-_PATHS = "/usr/sbin:/usr/bin"  # where Debian has the daemons, also for who has no /usr/sbin in the PATH
-_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # nginx makes them all
+_PATHS = "/usr/sbin:/usr/bin"  # where Debian has the daemons; not every PATH has /usr/sbin
+_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")  # nginx creates all of them
 
 
 class Certificate(NamedTuple):
-    """A certificate for 127.0.0.1 that signs itself: paths of the chain, of the key, and of both in one file."""
+    """Paths of a self-signed certificate for 127.0.0.1: its chain, its key, and both in one file."""
 
     chain: Path
     key: Path
@@ -41,7 +41,7 @@ class Certificate(NamedTuple):
 
 @functools.cache
 def certificate() -> Certificate:
-    """Return the one of this run."""
+    """Return the certificate of this run."""
     directory = Path(tempfile.mkdtemp(prefix="notifier-tls-"))
     atexit.register(shutil.rmtree, directory)
     made = Certificate(*(directory / name for name in ("chain.pem", "key.pem", "both.pem")))
@@ -53,10 +53,10 @@ def certificate() -> Certificate:
 
 
 def _trusting() -> ssl.SSLContext:
-    """Return how Python's clients trust the certificate.
+    """Return a context in which Python's clients trust the certificate.
 
     Not TLS 1.3: the package websockets writes while another thread reads, and a session ticket that comes just then
-    stalls OpenSSL for good. curl speaks it in the tests.
+    stalls OpenSSL. The tests use TLS 1.3 with curl.
     """
     context = ssl.create_default_context(cafile=certificate().chain)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -64,7 +64,7 @@ def _trusting() -> ssl.SSLContext:
 
 
 class Proxy:
-    """A daemon between `port` and a service. `tls` is None where it speaks plain HTTP."""
+    """A daemon between `port` and a service. `tls` is None if it uses plain HTTP."""
 
     def __init__(self, command: list[str], config: Callable[[Path], str], port: int, tls: bool = True) -> None:
         self.port = port
@@ -76,7 +76,7 @@ class Proxy:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._directory.chmod(0o711)  # its workers may have less rights
+        self._directory.chmod(0o711)  # its workers may have fewer rights
         config = self._directory / "config"
         config.write_text(self._config(self._directory))
         environ = environment.basic() | {"HOME": str(self._directory), "XDG_DATA_HOME": str(self._directory)}
@@ -110,12 +110,12 @@ class Proxy:
 
 
 def is_installed(name: str) -> bool:
-    """Tell whether a daemon is there."""
+    """Return whether a daemon is installed."""
     return shutil.which(name, path=_PATHS) is not None
 
 
 def nginx(*services: int, idle: int = 60) -> Proxy:
-    """Return nginx as docs/deploy shows it, before services on these ports. `idle` is in seconds."""
+    """Return nginx as in docs/deploy, in front of services on these ports. `idle` is a timeout in seconds."""
     port, plain = free_port(), free_port()
 
     def config(directory: Path) -> str:
@@ -139,7 +139,7 @@ def nginx(*services: int, idle: int = 60) -> Proxy:
 
 
 def caddy(*services: int, idle: int = 60) -> Proxy:
-    """Return Caddy as docs/deploy shows it. Its certificate is given, where in production it would fetch one."""
+    """Return Caddy as in docs/deploy, but with a given certificate, which it would fetch in production."""
     port, plain = free_port(), free_port()
     addresses = " ".join(f"127.0.0.1:{service}" for service in services)
     options = f"{{\n\tadmin off\n\tskip_install_trust\n\thttp_port {plain}\n\thttps_port {port}\n}}\n"
@@ -152,7 +152,7 @@ def caddy(*services: int, idle: int = 60) -> Proxy:
                 "notify.example.com {": options,
                 "reverse_proxy 127.0.0.1:8080": f"reverse_proxy {addresses}",
                 "read_timeout 60s": f"read_timeout {idle}s",
-                "lb_try_duration 5s": "lb_try_duration 1s",  # a test that stops the service waits for it
+                "lb_try_duration 5s": "lb_try_duration 1s",  # a test that stops the service waits this long
             },
         )
 
@@ -160,7 +160,7 @@ def caddy(*services: int, idle: int = 60) -> Proxy:
 
 
 def haproxy(*services: int, idle: int = 60) -> Proxy:
-    """Return HAProxy as docs/deploy shows it."""
+    """Return HAProxy as in docs/deploy."""
     port, plain = free_port(), free_port()
     rights = "    user haproxy\n    group haproxy\n"
 
@@ -168,7 +168,7 @@ def haproxy(*services: int, idle: int = 60) -> Proxy:
         return _filled(
             "haproxy.cfg",
             {
-                "maxconn 32000": "maxconn 1000",  # a machine for tests may allow no more files
+                "maxconn 32000": "maxconn 1000",  # a test machine may allow fewer open files
                 rights: rights if os.geteuid() == 0 else "",
                 "bind :443": f"bind 127.0.0.1:{port}",
                 "bind :80": f"bind 127.0.0.1:{plain}",
@@ -191,11 +191,11 @@ Upgrades = Literal["passed", "stripped", "400", "426"]
 
 
 def enemy(service: int, upgrades: Upgrades = "passed", buffers: bool = False) -> Proxy:
-    """Return an nginx that is set wrong, on plain HTTP.
+    """Return a misconfigured nginx, on plain HTTP.
 
-    upgrades: what becomes of a request to upgrade. "stripped": it arrives as a plain one; "400" and "426": nginx
-        refuses it with this status.
-    buffers: answers are held back until 64 KB have gathered or they end, whatever the service says.
+    upgrades: the fate of upgrade requests. "stripped": they arrive as plain requests; "400" and "426": nginx
+        rejects them with this status.
+    buffers: answers are held back until they have 64 KB or end, against the service's headers.
     """
     port = free_port()
     refusal = f"if ($http_upgrade) {{ return {upgrades}; }}" if upgrades.isdecimal() else ""
@@ -235,7 +235,7 @@ def _temporary(directory: Path) -> str:
 
 
 def _filled(name: str, values: Mapping[str, str]) -> str:
-    """Return a file of docs/deploy with what is a machine's own replaced."""
+    """Return a file of docs/deploy, with the values of a machine replaced."""
     text = (DEPLOY / name).read_text()
     for old, new in values.items():
         assert text.count(old) == 1, f"{name} has {old!r} {text.count(old)} times"

@@ -1,4 +1,4 @@
-"""A WebSocket peer on a bare socket: it sends any bytes, and reads frames as RFC 6455 section 5.2 draws them."""
+"""A WebSocket peer on a bare socket: it sends any bytes, and reads frames after RFC 6455 section 5.2."""
 
 import http.client
 import io
@@ -32,7 +32,7 @@ class Frame(NamedTuple):
 
     @property
     def close_code(self) -> int | None:
-        """The code of a close frame; None: it has none."""
+        """The code of a close frame, or None."""
         assert self.opcode == CLOSE, self
         return struct.unpack_from("!H", self.payload)[0] if self.payload else None
 
@@ -46,7 +46,7 @@ def handshake(start: str, headers: Mapping[str, str] | None = None) -> bytes:
 def frame(
     opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True, width: int | None = None
 ) -> bytes:
-    """Return the bytes of a frame. `width` is how many bytes the extended length takes: 0, 2 or 8."""
+    """Return the bytes of a frame. `width` is the size of the extended length in bytes: 0, 2 or 8."""
     size = len(payload)
     if width is None:
         width = 0 if size < 126 else 2 if size < 65536 else 8
@@ -116,7 +116,7 @@ def reset(sock: socket.socket) -> None:
 
 
 class Peer:
-    """One connection, with the handshake made. `behind` goes out in the same segment as the handshake."""
+    """One connection after its handshake. `behind` is sent in the same segment as the handshake."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Peer:
         self._socket.close()
 
     def send(self, *data: bytes) -> None:
-        """Send bytes, each argument with a write of its own."""
+        """Send bytes, each argument in a separate write."""
         for piece in data:
             self._socket.sendall(piece)
 
@@ -159,7 +159,7 @@ class Peer:
         return read_frame(self._file)
 
     def read_json(self) -> dict[str, Any]:
-        """Return the next text message; pings before it are answered."""
+        """Return the next text message. Pings before it are answered."""
         while (received := self.read()).opcode == PING:
             self.send(frame(PONG, received.payload))
         assert received.opcode == TEXT, received
@@ -167,17 +167,17 @@ class Peer:
         return members
 
     def frames(self) -> Iterator[Frame]:
-        """Yield what comes until the service closes."""
+        """Yield frames until the service closes the connection."""
         while self._file.peek(1):
             yield self.read()
 
     def close_code(self) -> int | None:
-        """Return the code of the close frame, which must be all that still comes before the end of TCP."""
+        """Return the code of the close frame, which must be the last data before the end of TCP."""
         frames = list(self.frames())
         assert [frame.opcode for frame in frames] == [CLOSE], frames
         return frames[0].close_code
 
     def reset(self) -> None:
-        """Vanish with a TCP reset."""
+        """Close with a TCP reset."""
         self._file.close()
         reset(self._socket)

@@ -42,7 +42,7 @@ Body = bytes | str | dict[str, Any] | list[Any] | Iterable[bytes] | None
 
 
 class Answer(NamedTuple):
-    """What came back over HTTP. `json` is a list where it was newline-delimited, and None where it was no JSON."""
+    """An HTTP answer. `json` is a list for newline-delimited JSON, and None for anything else than JSON."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 
 
 class Service:
-    """One service. Settings are named like the fields of `notifier.settings.Settings`."""
+    """A service. The names of the settings are the fields of `notifier.settings.Settings`."""
 
     def __init__(self, **settings: object) -> None:
         self.port = free_port()
@@ -89,7 +89,7 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What the service has logged so far, over all its starts."""
+        """The log of all starts of the service."""
         return self._log.read_text()
 
     @property
@@ -119,11 +119,11 @@ class Service:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            EmbeddedValkey(self.directory).stop()  # it has outlived its master
+            EmbeddedValkey(self.directory).stop()  # it is still running
             raise AssertionError(f"The service does not end.\n{self.log}") from None
 
     def behind(self, port: int, tls: ssl.SSLContext | None = None) -> Self:
-        """Return this service as it is reached at another port: through a proxy."""
+        """Return this service as its clients reach it through a proxy at another port."""
         seen = copy.copy(self)
         seen.port, seen.tls = port, tls
         return seen
@@ -152,7 +152,7 @@ class Service:
         return float(found[1])
 
     def publish(self, body: Body, headers: Mapping[str, str] | None = None, key: str = API_KEY) -> Answer:
-        """Publish one notification, or one per line where the body is a list; bytes and text go out as they are."""
+        """Publish a notification, or a list of them. Bytes and text are sent unchanged."""
         kind = NDJSON if isinstance(body, list) else JSON
         return self.request(
             "POST",
@@ -162,11 +162,11 @@ class Service:
         )
 
     def recall(self, id: str, key: str = API_KEY) -> Answer:
-        """Take a notification back."""
+        """Recall a notification."""
         return self.request("DELETE", f"/v1/notifications/{id}", headers={"Authorization": f"Bearer {key}"})
 
     def exchange(self, data: bytes) -> Answer:
-        """Return the answer to bytes that may be no valid request; the writing side is closed behind them."""
+        """Send bytes, which need not be a valid request, end the writing side, and return the answer."""
         with socket.create_connection(("127.0.0.1", self.port), DEADLINE) as sock:
             sock.sendall(data)
             sock.shutdown(socket.SHUT_WR)
@@ -181,20 +181,20 @@ class Service:
         return self.sign({"sub": user, "exp": int(time.time() + expires_in), "topics": list(topics)} | claims)
 
     def sign(self, claims: dict[str, object], secret: str | None = TOKEN_SECRETS[0], algorithm: str = "HS256") -> str:
-        """Return a token with these claims, whatever they are."""
+        """Return a token with these claims."""
         return jwt.encode(claims, secret, algorithm)
 
     def connect(self, path: str = "/v1/stream", **options: Any) -> "Client":
-        """Open a WebSocket and send nothing."""
+        """Open a WebSocket without sending a hello."""
         url = f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.port}{path}"
-        # Without a bound for what the test does not ask for: at the bound the library hears no goodbye for 10 seconds.
+        # Unlimited queue: with a full queue the library takes 10 seconds to notice a close frame.
         usual = {"ssl": self.tls, "proxy": None, "ping_interval": None, "open_timeout": DEADLINE, "max_queue": None}
         return Client(connect(url, **usual | options))
 
     def client(
         self, user: str = "alice", topics: Iterable[str] = (), since: str | None = None, token: str | None = None
     ) -> "Client":
-        """Open a stream, subscribe to topics, and return it when it has been welcomed."""
+        """Open a stream, subscribe to topics, and return the client after its welcome."""
         topics = list(topics)
         client = self.connect()
         client.send("hello", token=token or self.token(user, topics), topics=topics, since=since)
@@ -207,7 +207,7 @@ class Service:
         found: dict[str, Client] = {}
         with contextlib.ExitStack() as stack, ThreadPoolExecutor(_AT_ONCE) as pool:
             for _ in range(50):
-                # One after the other they may all come to the worker whose core is free.
+                # Connections made one after the other may all reach the worker whose core is free.
                 for client in pool.map(lambda _: self.client(user), range(_AT_ONCE)):
                     if found.setdefault(client.welcome["connection"].partition("-")[0], client) is client:
                         stack.enter_context(client)
@@ -219,17 +219,17 @@ class Service:
             yield list(found.values())
 
     def is_ready(self) -> bool:
-        """Tell whether all workers can hear and write."""
+        """Return whether all workers are ready."""
         assert self._process and self._process.poll() is None, self.log
         try:
-            # Whichever worker accepts it answers: so many in a row are all workers, as good as certainly.
+            # Any worker may answer: twelve answers in a row come from all workers, almost certainly.
             return all(self.request("GET", "/readyz").status == 200 for _ in range(12))
         except (ConnectionError, TimeoutError):
             return False
 
 
 class Client:
-    """A well-behaved subscriber, on a WebSocket library that shares no code with the service."""
+    """A subscriber with a WebSocket library that shares no code with the service."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._closer = contextlib.ExitStack()
@@ -248,14 +248,14 @@ class Client:
         self.socket.send(json.dumps({"type": type, **members}))
 
     def receive(self, *types: str) -> dict[str, Any]:
-        """Return the next frame of these types; without types, the next that is no ping."""
+        """Return the next frame of these types; without types, the next frame that is not a ping."""
         while True:
             frame: dict[str, Any] = json.loads(self.socket.recv(DEADLINE))
             if frame["type"] in types or (not types and frame["type"] != "ping"):
                 return frame
 
     def ask(self, type: str, **members: object) -> dict[str, Any]:
-        """Send a frame and return what answers it."""
+        """Send a frame and return its answer."""
         ref = f"r{next(self._refs)}"
         self.send(type, ref=ref, **members)
         answer = self.receive("ok", "error")
@@ -263,7 +263,7 @@ class Client:
         return answer
 
     def close_code(self) -> int | None:
-        """Return the code with which the service ends the connection; None: it said nothing."""
+        """Return the code of the service's close frame, or None if the connection ends without one."""
         try:
             while True:
                 self.socket.recv(DEADLINE)
@@ -271,7 +271,7 @@ class Client:
             return closed.rcvd.code if closed.rcvd else None
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._closer.close()
 
 
