@@ -1,1 +1,1 @@
-"""The inbox of a user: what is in it, what is done with it, and how connections learn of it."""
+"""The inboxes of users: states, lists and actions, and what connections are sent about them."""

@@ -1,0 +1,228 @@
+"""The action queue: order, results, limits and failures of what arrives on connections."""
+
+import json
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, TooSlow
+from notifier.inbox.action_queue import ActionQueue
+from notifier.inbox.inbox import Change
+from notifier.protocol.cursor import Cursor
+from notifier.protocol.inbox_request import Target
+from notifier.protocol.inbox_view import NOTHING, InboxView
+from notifier.protocol.session import Acknowledge, Marking
+from tests.kit.waiting import DEADLINE, eventually
+
+FIRST, SECOND, THIRD = (Cursor(ms, 0) for ms in (1, 2, 3))
+
+
+class Connection:
+    """A connection that records its frames."""
+
+    def __init__(self, user: str = "ada", failure: Disconnect | None = None) -> None:
+        self.session = SimpleNamespace(identity=SimpleNamespace(user=user))
+        self.is_open = True
+        self.is_disconnected = False
+        self.frames: list[dict[str, Any]] = []
+        self.closed: Disconnect | None = None
+        self._failure = failure
+
+    def reply(self, frame: bytes) -> None:
+        if self._failure:
+            raise self._failure
+        self.frames.append(json.loads(frame))
+
+    def close(self, disconnect: Disconnect) -> None:
+        self.closed = disconnect
+
+
+class Inbox:
+    """An inbox that records what it is asked for; `fails` is raised instead."""
+
+    def __init__(self) -> None:
+        self.acted: list[tuple[str, str, Target]] = []
+        self.acks: list[dict[str, tuple[Cursor, Cursor | None]]] = []
+        self.fails: Exception | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def act(self, user: str, action: str, target: Target) -> Change:
+        self.meanwhile()
+        self._fail()
+        self.acted.append((user, action, target))
+        return Change(InboxView(NOTHING._replace(unread=3), {}), True, ["x"])
+
+    def acknowledge(self, acks: dict[str, tuple[Cursor, Cursor | None]]) -> None:
+        self._fail()
+        self.acks.append(acks)
+
+    def _fail(self) -> None:
+        if self.fails:
+            raise self.fails
+
+
+class Queue:
+    """An action queue without its threads."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._queue: Any = ActionQueue(inbox)  # type: ignore[arg-type]
+
+    def put(self, connection: Connection, ref: str, id: str = "x", action: str = "read") -> None:
+        self._queue.put(connection, Marking(ref, action, Target((id,))))
+
+    def acknowledge(self, connection: Connection, cursor: Cursor, since: Cursor | None = None) -> None:
+        self._queue.acknowledge(connection, Acknowledge(cursor, since))
+
+    def run(self) -> None:
+        """Carry out everything in the queue."""
+        for worker in self._queue._workers:
+            while worker._filled.is_set():
+                worker.step()
+
+    def start(self) -> None:
+        self._queue.start()
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def queue(inbox: Inbox) -> Queue:
+    return Queue(inbox)
+
+
+class TestActions:
+    def test_order(self, queue: Queue, inbox: Inbox) -> None:
+        """The actions of a user are carried out in order, whatever the connection, and each gets its result."""
+        phone, page = Connection(), Connection()
+        for number, connection in enumerate([phone, page, page, phone]):
+            queue.put(connection, str(number), f"id-{number}")
+        queue.run()
+        assert inbox.acted == [("ada", "read", Target((f"id-{number}",))) for number in range(4)]
+        assert [frame["ref"] for frame in phone.frames] == ["0", "3"]
+        assert page.frames[0] == {
+            "type": "ok",
+            "ref": "1",
+            "counts": {"unread": 3, "unseen": 0},
+            "revision": 0,
+            "expires_at": None,
+            "changed": True,
+            "unknown": ["x"],
+        }
+
+    def test_failures(self, queue: Queue, inbox: Inbox) -> None:
+        """An action that fails is answered with its problem, an unexpected failure with an internal error."""
+        connection = Connection()
+        for failure in (BrokerUnavailable(), ZeroDivisionError()):
+            inbox.fails = failure
+            queue.put(connection, "a")
+            queue.run()
+        inbox.fails = None
+        queue.put(connection, "b")
+        queue.run()
+        problems = [frame.get("problem", {}).get("code") for frame in connection.frames]
+        assert problems == ["broker_unavailable", "internal_error", None]
+        assert [frame["ref"] for frame in connection.frames] == ["a", "a", "b"]
+
+    def test_a_client_that_does_not_read(self, queue: Queue) -> None:
+        """A connection that cannot take its result is closed; others get theirs."""
+        slow, other = Connection(failure=TooSlow()), Connection()
+        queue.put(slow, "a")
+        queue.put(other, "b")
+        queue.run()
+        assert isinstance(slow.closed, TooSlow)
+        assert len(other.frames) == 1
+
+    def test_a_connection_that_has_gone(self, queue: Queue, inbox: Inbox) -> None:
+        """The actions of a closed connection are still carried out, without a result."""
+        connection = Connection()
+        queue.put(connection, "a")
+        inbox.meanwhile = lambda: setattr(connection, "is_open", False)
+        queue.run()
+        assert len(inbox.acted) == 1
+        assert connection.frames == []
+
+    def test_a_user_who_was_disconnected(self, queue: Queue, inbox: Inbox) -> None:
+        """Actions that were not begun before the user was disconnected are not carried out."""
+        connection = Connection()
+        queue.put(connection, "a")
+        connection.is_disconnected = True
+        queue.run()
+        assert inbox.acted == []
+        assert connection.frames == []
+
+    def test_limit(self, queue: Queue, inbox: Inbox) -> None:
+        """A queue that is full rejects further actions, until it has been worked off."""
+        connection = Connection()
+        for number in range(10_000):
+            queue.put(connection, str(number))
+        with pytest.raises(Overloaded):
+            queue.put(connection, "more")
+        queue.run()
+        queue.put(connection, "later")
+        queue.run()
+        assert len(inbox.acted) == 10_001
+
+
+class TestAcknowledgements:
+    def test_merged(self, queue: Queue, inbox: Inbox) -> None:
+        """Waiting acks of a user are recorded as one, up to the last cursor, from the first one on."""
+        ada, bob = Connection(), Connection("bob")
+        queue.acknowledge(ada, SECOND, SECOND)
+        queue.acknowledge(ada, THIRD, FIRST)
+        queue.acknowledge(ada, FIRST, THIRD)
+        queue.acknowledge(bob, SECOND, FIRST)
+        queue.acknowledge(bob, THIRD)
+        queue.run()
+        recorded = {user: ack for acks in inbox.acks for user, ack in acks.items()}
+        assert recorded == {"ada": (THIRD, FIRST), "bob": (THIRD, None)}
+
+    def test_many_users(self, queue: Queue, inbox: Inbox) -> None:
+        """The acks of many users are recorded in requests of limited size."""
+        for number in range(2000):
+            queue.acknowledge(Connection(f"user-{number}"), FIRST)
+        queue.run()
+        assert sum(map(len, inbox.acks)) == 2000
+        assert max(map(len, inbox.acks)) == 200
+
+    def test_outage(self, queue: Queue, inbox: Inbox, caplog: pytest.LogCaptureFixture) -> None:
+        """Acks that cannot be recorded are dropped with a warning; the next one of the client is recorded."""
+        ada = Connection()
+        inbox.fails = BrokerUnavailable("Redis is away.")
+        queue.acknowledge(ada, FIRST)
+        queue.run()
+        inbox.fails = None
+        queue.acknowledge(ada, SECOND)
+        queue.run()
+        assert inbox.acks == [{"ada": (SECOND, None)}]
+        assert "Redis is away." in caplog.text
+
+
+def test_threads(queue: Queue, inbox: Inbox) -> None:
+    """A slow action delays only users of the same thread, and only until it is done."""
+    ada = Connection()
+    slow = threading.Event()
+    others = [Connection(f"user-{number}") for number in range(20)]
+    held: list[threading.Thread] = []
+
+    def hold() -> None:
+        """Keep the first thread that acts."""
+        held.append(threading.current_thread())
+        if held[0] is threading.current_thread():
+            slow.wait(DEADLINE)
+
+    inbox.meanwhile = hold
+    queue.start()
+    queue.put(ada, "a")
+    eventually(lambda: held)
+    for connection in others:
+        queue.put(connection, "b")
+    eventually(lambda: any(connection.frames for connection in others))
+    assert ada.frames == []
+    slow.set()
+    eventually(lambda: all(connection.frames for connection in [ada, *others]))
