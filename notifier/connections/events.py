@@ -53,5 +53,5 @@ class EventConnection(StreamConnection):
         """Ignore what follows the request."""
 
     def _tick(self, now: float) -> None:
-        self.session.hear()
+        self.session.note_activity()
         super()._tick(now)

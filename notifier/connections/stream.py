@@ -158,13 +158,13 @@ class StreamConnection(Connection):
         self._hooks.stop(self)
 
     def _note_activity(self) -> None:
-        self.session.hear()
+        self.session.note_activity()
 
     def _tick(self, now: float) -> None:
         if self.transport.is_blocked:
             if now - self.transport.blocked_since > self._lag_timeout:
                 raise TooSlow()
-            self.session.hear()  # a ping would wait behind the backlog
+            self.session.note_activity()  # a ping would wait behind the backlog
         for action in self.session.tick(now):
             self._act(action)
 

@@ -16,7 +16,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one, UTF-8 can
 
 
 class _ClientFrame(msgspec.Struct, tag_field="type", tag=str.lower, frozen=True):
-    """Unknown members are ignored, so that a newer client may talk to an older service."""
+    """Unknown fields are ignored, so that a newer client can use an older service."""
 
     ref: str | None = None
 
@@ -30,20 +30,20 @@ class Hello(_ClientFrame, frozen=True):
 
 
 class Subscribe(_ClientFrame, kw_only=True, frozen=True):
-    """Hear a topic, and first what it published after `since`."""
+    """Subscribe to a topic, and replay it from `since`."""
 
     topic: str
     since: str | None = None
 
 
 class Unsubscribe(_ClientFrame, kw_only=True, frozen=True):
-    """Hear a topic no more."""
+    """Unsubscribe from a topic."""
 
     topic: str
 
 
 class Auth(_ClientFrame, kw_only=True, frozen=True):
-    """Go on with a fresh token."""
+    """Replace the token."""
 
     token: str
 
@@ -58,7 +58,7 @@ class Publish(_ClientFrame, kw_only=True, frozen=True):
 
 
 class _Action(_ClientFrame, kw_only=True, frozen=True):
-    """Do something with items of the inbox: those that are named, or all up to a cursor."""
+    """Run an action on items of the inbox: those with these ids, or all up to a cursor."""
 
     ids: tuple[str, ...] | None = None
     up_to: str | None = None
@@ -77,15 +77,15 @@ class Unread(_Action, frozen=True):
 
 
 class Archive(_Action, frozen=True):
-    """Put items away."""
+    """Archive items."""
 
 
 class Unarchive(_Action, frozen=True):
-    """Take items out of the archive."""
+    """Return items from the archive."""
 
 
 class Ack(_ClientFrame, kw_only=True, frozen=True):
-    """Tell that this client has everything up to a cursor, and after `since`."""
+    """Acknowledge everything up to a cursor, or only what follows `since` up to there."""
 
     cursor: str
     since: str | None = None
@@ -114,8 +114,8 @@ def decode(text: str) -> ClientFrame:
     """Return the frame that a client sent.
 
     Raises:
-        ProtocolViolation: the text is no JSON object.
-        InvalidFrame: the object has an unknown type or a wrong member; `ref` is a member of the problem.
+        ProtocolViolation: the text is not a JSON object.
+        InvalidFrame: the object has an unknown type or an invalid field; the problem has the frame's `ref`.
     """
     if text.count("{") + text.count("[") > _MAX_DEPTH and json_shape.is_deep(text.encode(), _MAX_DEPTH):
         if not text.lstrip().startswith("{"):
@@ -131,10 +131,10 @@ def decode(text: str) -> ClientFrame:
 
 
 def decode_cursor(text: str | None, ref: str | None = None, name: str = "since") -> Cursor | None:
-    """Return the cursor that a member of a frame is.
+    """Return the cursor in the field `name` of a frame.
 
     Raises:
-        InvalidFrame: it is no cursor.
+        InvalidFrame: the value is not a cursor.
     """
     try:
         return None if text is None else cursor.parse(text)
@@ -168,7 +168,7 @@ def welcome(
 
 
 def notification(channel: str, id: bytes, body: bytes, replay: bool) -> bytes:
-    """Return the frame of a notification; `body` is its JSON, taken over as it is."""
+    """Return the frame of a notification. `body` is its JSON, which is copied unchanged."""
     return b"".join(
         (
             b'{"type":"notification","cursor":"',
@@ -183,12 +183,12 @@ def notification(channel: str, id: bytes, body: bytes, replay: bool) -> bytes:
 
 
 def removed(channel: str, id: bytes, notification: bytes) -> bytes:
-    """Return the frame that takes a notification away."""
+    """Return the frame that removes a notification."""
     return _encode({"type": "removed", "cursor": id.decode(), "channel": channel, "id": notification.decode()})
 
 
 def state(inbox: Inbox, changes: list[Any], *, memberships: bool) -> bytes:
-    """Return the frame that tells how the inbox stands, what has changed it, and of what the user is a member."""
+    """Return the frame with the state of the inbox, its changes, and the memberships if they may have changed."""
     frame: dict[str, Any] = {"type": "state", **inbox.summary}
     if changes:
         frame["changes"] = changes
@@ -203,7 +203,7 @@ def changed(ref: str | None, inbox: Inbox, changed: bool, unknown: list[str]) ->
 
 
 def lost(channels: list[str]) -> bytes:
-    """Return the frame that says that something of these channels is gone for good."""
+    """Return the frame that reports channels with entries that cannot be replayed any more."""
     return _encode({"type": "lost", "channels": channels})
 
 
@@ -218,28 +218,28 @@ def published(ref: str | None, id: str, cursor: str) -> bytes:
 
 
 def error(problem: Problem, ref: str | None = None) -> bytes:
-    """Return the answer to a frame that was not carried out; its `ref` may be a member of the problem."""
+    """Return the answer to a frame that failed. If the problem has a `ref`, it replaces the given one."""
     document = problem.document()
     return _encode(_with_ref("error", document.pop("ref", ref)) | {"problem": document})
 
 
 def expiring(seconds: int) -> bytes:
-    """Return the frame that asks for a fresh token."""
+    """Return the frame that asks for a new token."""
     return _encode({"type": "expiring", "in": seconds})
 
 
 def drain(retry_after_ms: int) -> bytes:
-    """Return the frame that says goodbye, and when to come back."""
+    """Return the frame that announces the end of the connection, and when to reconnect."""
     return _encode({"type": "drain", "retry_after_ms": retry_after_ms})
 
 
 def close(disconnect: Disconnect) -> bytes:
-    """Return the last frame of a transport that has no close codes."""
+    """Return the last frame on transports without close codes."""
     return _encode({"type": "close", "code": disconnect.close_code, "reason": disconnect.text})
 
 
 def ping(cursor: Cursor | None) -> bytes:
-    """Return the sign of life, with the cursor up to which everything has been sent, where that is so."""
+    """Return a ping, with the cursor up to which everything has been sent, if there is one."""
     return _encode({"type": "ping"} if cursor is None else {"type": "ping", "cursor": str(cursor)})
 
 
@@ -248,7 +248,7 @@ def _with_ref(type: str, ref: str | None) -> dict[str, Any]:
 
 
 def _ref_of(text: str) -> str | None:
-    """Return the ref of a frame that is not valid, so that its sender knows which one it was."""
+    """Return the ref of an invalid frame, so that its sender knows which frame failed."""
     try:
         members = json.loads(text)
     except ValueError as error:
@@ -259,7 +259,7 @@ def _ref_of(text: str) -> str | None:
 
 
 def _ref_of_deep(text: str) -> str | None:
-    """Return the ref of a frame that is nested too deeply to be decoded."""
+    """Return the ref of a frame that is too deeply nested to be decoded."""
     written = json_shape.text_of(text, "ref")
     try:
         return _checked_ref(json.loads(written)) if written else None

@@ -1,7 +1,7 @@
-"""Framing: how the frames of the stream go out, on each of its three transports.
+"""Framing: what surrounds the JSON of a frame on each of the stream's three transports.
 
-The JSON of a frame is one line, and the same on all of them. What is built for one connection serves all that have
-the same framing.
+The JSON is one line, and the same on all transports. Bytes that are built for one connection serve all connections
+with the same framing.
 """
 
 from typing import Protocol
@@ -15,16 +15,16 @@ class Framing(Protocol):
     """What a connection puts around its frames."""
 
     def frame(self, json: bytes, cursor: bytes = b"") -> bytes:
-        """Return a frame as it goes out. `cursor` is from where a client that has it may resume."""
+        """Return the bytes of a frame. A client that has received it may resume from `cursor`."""
 
     def ping(self, cursor: Cursor | None) -> bytes:
-        """Return a sign of life, with the cursor up to which everything has been sent, where that is so."""
+        """Return the bytes of a ping, with the cursor up to which everything has been sent, if there is one."""
 
     def drain(self, retry_after_ms: int) -> bytes:
-        """Return a frame that says when to come back."""
+        """Return the bytes of the frame that announces the end, and when to reconnect."""
 
     def farewell(self, disconnect: Disconnect) -> bytes:
-        """Return the last bytes, which say why it ends."""
+        """Return the last bytes of a connection, which state why it is closed."""
 
 
 class WebSocketFraming:
@@ -35,7 +35,7 @@ class WebSocketFraming:
         return websocket.encode(json)
 
     def ping(self, cursor: Cursor | None) -> bytes:
-        """Return a frame: pages see no pings of their WebSocket."""
+        """Return a frame of its own: JavaScript in pages cannot see WebSocket pings."""
         return self.frame(frames.ping(cursor))
 
     def drain(self, retry_after_ms: int) -> bytes:
@@ -55,24 +55,24 @@ class EventFraming:
         return b"id: %b\ndata: %b\n\n" % (cursor, json) if cursor else b"data: %b\n\n" % json
 
     def ping(self, cursor: Cursor | None) -> bytes:
-        """Return a comment. An id without data is no event, but where the client resumes from."""
+        """Return a comment. An id without data is no event, but the client resumes from it."""
         return b": ping\nid: %b\n\n" % str(cursor).encode() if cursor else b": ping\n\n"
 
     def drain(self, retry_after_ms: int) -> bytes:
-        """Return an event, and what makes a browser's own EventSource heed it."""
+        """Return an event, and the field that a browser's own EventSource follows."""
         return self.retry(retry_after_ms) + self.frame(frames.drain(retry_after_ms))
 
     def farewell(self, disconnect: Disconnect) -> bytes:
-        """Return an event that says why."""
+        """Return an event that states why."""
         return self.frame(frames.close(disconnect))
 
     def retry(self, ms: int) -> bytes:
-        """Return when a browser's own EventSource shall come back."""
+        """Return the field after which a browser's own EventSource reconnects."""
         return b"retry: %d\n\n" % ms
 
 
 class PollFraming:
-    """One JSON object with a list of frames. It begins with a ping, so every other frame has a comma before it."""
+    """One JSON object with a list of frames. It begins with a ping, so that every other frame follows a comma."""
 
     BEGINNING = b'{"frames":[' + frames.ping(None)
 
@@ -89,7 +89,7 @@ class PollFraming:
         return self.frame(frames.drain(retry_after_ms))
 
     def farewell(self, disconnect: Disconnect) -> bytes:
-        """Return the end of the answer, which says why it ends here."""
+        """Return the end of the answer, which states why it ends here."""
         return self.frame(frames.close(disconnect)) + b"]}\n"
 
 

@@ -1,4 +1,4 @@
-"""The state machine of one connection's protocol: frames and time go in, actions come out."""
+"""Sessions: the protocol of one connection as a state machine. Frames and time go in, actions come out."""
 
 import math
 import sys
@@ -47,14 +47,14 @@ from notifier.protocol.publishing import read as read_publishing
 
 
 class State(Enum):
-    """Where a session is. `ATTACHING` lasts from the hello to the welcome."""
+    """The state of a session. `ATTACHING` lasts from the hello to the welcome."""
 
     GREETING = "greeting"
     ATTACHING = "attaching"
     READY = "ready"
 
 
-_LATEST_NOTICE = 10.0  # seconds: a busy client of long polls says hello more often than that
+_LATEST_NOTICE = 10.0  # seconds before a token expires; clients of long polls send a hello more often than that
 _ANY = (Subscribe, Unsubscribe, Auth, Publish, Seen, Read, Unread, Archive, Unarchive, Ack)
 _ACCEPTS: dict[State, tuple[type[ClientFrame], ...]] = {
     State.GREETING: (Hello,),
@@ -64,7 +64,7 @@ _ACCEPTS: dict[State, tuple[type[ClientFrame], ...]] = {
 
 
 class Rules(NamedTuple):
-    """What all sessions of a worker share. Times are in seconds."""
+    """What all sessions of a worker share. Times are in seconds; `verify` takes a token and a Unix time."""
 
     verify: Callable[[str, float], Identity]
     hello_timeout: float = 10
@@ -78,7 +78,10 @@ class Rules(NamedTuple):
 
 
 class Attach(NamedTuple):
-    """Welcome the connection: let it hear its channels, from `since` on. `refused` are to be answered then."""
+    """Subscribe the connection to its channels, replay them from `since`, and welcome it.
+
+    `refused` are problems to send after the welcome.
+    """
 
     since: Cursor | None
     topics: tuple[str, ...]
@@ -86,7 +89,7 @@ class Attach(NamedTuple):
 
 
 class Join(NamedTuple):
-    """Let the connection hear one more topic, then confirm `ref`."""
+    """Subscribe the connection to a topic, replay the topic from `since`, then confirm `ref`."""
 
     ref: str | None
     topic: str
@@ -94,14 +97,14 @@ class Join(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """Let the connection hear these topics no more, then confirm `ref`."""
+    """Unsubscribe the connection from topics, then confirm `ref`."""
 
     ref: str | None
     topics: tuple[str, ...]
 
 
 class Marking(NamedTuple):
-    """Do something with items of the user's inbox, then confirm `ref`."""
+    """Run an action on items of the user's inbox, then confirm `ref`."""
 
     ref: str | None
     action: str
@@ -109,7 +112,7 @@ class Marking(NamedTuple):
 
 
 class Acknowledge(NamedTuple):
-    """Note that the client has everything up to a cursor, and after another one where it says so."""
+    """Note that the client has received everything up to `cursor`, or only what follows `since` up to there."""
 
     cursor: Cursor
     since: Cursor | None
@@ -122,33 +125,33 @@ class Reply(NamedTuple):
 
 
 class SendPing(NamedTuple):
-    """Ask for a sign of life."""
+    """Send a ping."""
 
 
 Action = Attach | Join | Leave | Publishing | Marking | Acknowledge | Reply | SendPing
 
 
 class Session:
-    """One connection's protocol. `now` is always in Unix seconds."""
+    """The protocol of one connection. `now` is always in Unix seconds."""
 
-    __slots__ = ("_allowance", "_due", "_heard", "_ping_at", "_rules", "_warn_at", "identity", "state", "topics")
+    __slots__ = ("_allowance", "_due", "_is_active", "_ping_at", "_rules", "_warn_at", "identity", "state", "topics")
 
     def __init__(self, rules: Rules, now: float, identity: Identity | None = None) -> None:
         self._rules = rules
         self.state = State.GREETING
         self.identity = identity
         self.topics: tuple[str, ...] = ()
-        self._due = now + rules.hello_timeout  # of the hello, then of the welcome
+        self._due = now + rules.hello_timeout  # deadline of the hello, then of the welcome
         self._ping_at = now + rules.heartbeat
-        self._heard = True
-        self._warn_at = math.inf  # before the token expires
-        self._allowance: Allowance | None = None  # to publish, once it does
+        self._is_active = True  # since the last ping
+        self._warn_at = math.inf  # some time before the token expires
+        self._allowance: Allowance | None = None  # from the first publish on
 
     def receive(self, text: str, now: float) -> list[Action]:
-        """Return what a frame of the client asks for.
+        """Return the actions that a frame of the client causes.
 
         Raises:
-            Disconnect: the connection ends.
+            Disconnect: the connection must be closed.
         """
         try:
             return self._take(frames.decode(text), now)
@@ -156,19 +159,19 @@ class Session:
             return self._refuse(problem)
 
     def take(self, frame: ClientFrame, now: float) -> list[Action]:
-        """Return what a frame asks for that came in another way than as text.
+        """Return the actions that a frame causes which did not arrive as text.
 
         Raises:
-            Disconnect: the connection ends.
+            Disconnect: the connection must be closed.
         """
         try:
             return self._take(frame, now)
         except Problem as problem:
             return self._refuse(problem)
 
-    def hear(self) -> None:
-        """Note a sign of life: bytes of the client."""
-        self._heard = True
+    def note_activity(self) -> None:
+        """Note that bytes of the client arrived, or that it reads: it needs no answer to the last ping."""
+        self._is_active = True
 
     @property
     def is_welcome(self) -> bool:
@@ -180,10 +183,10 @@ class Session:
         self.state = State.READY
 
     def tick(self, now: float) -> list[Action]:
-        """Return what the time asks for.
+        """Return the actions that are due.
 
         Raises:
-            Disconnect: a deadline has passed.
+            Disconnect: a deadline has passed, and the connection must be closed.
         """
         if self.state is State.GREETING and now >= self._due:
             raise HelloTimeout()
@@ -192,7 +195,7 @@ class Session:
         return self._expiry(now) + self._ping(now)
 
     def next_tick(self) -> float:
-        """Return when `tick` is wanted again."""
+        """Return when `tick` is due again."""
         due = self._ping_at if self.is_welcome else min(self._ping_at, self._due)
         if self.identity is None:
             return due
@@ -200,7 +203,7 @@ class Session:
 
     def _take(self, frame: ClientFrame, now: float) -> list[Action]:
         if not isinstance(frame, _ACCEPTS[self.state]):
-            raise ProtocolViolation(f"no {type(frame).__name__.lower()} may come now")
+            raise ProtocolViolation(f"no {type(frame).__name__.lower()} is allowed now")
         match frame:
             case Hello():
                 return [self._hello(frame, now)]
@@ -231,10 +234,10 @@ class Session:
             except (InvalidToken, TokenExpired) as problem:
                 raise TokenRefused(problem.detail[:100]) from problem
             if self.identity and identity.user != self.identity.user:
-                raise StreamForbidden("the token is another user's than the request's")
+                raise StreamForbidden("the token belongs to another user than the request")
         if identity is None:
             raise TokenRefused("no token")
-        self._hold(identity, now)
+        self._adopt(identity, now)
         asked = tuple(sys.intern(topic) for topic in dict.fromkeys(frame.topics))
         if len(asked) > self._rules.max_topics:
             raise ProtocolViolation(f"at most {self._rules.max_topics} topics")
@@ -269,8 +272,8 @@ class Session:
             problem.fields["ref"] = frame.ref
             raise
         if self.identity and identity.user != self.identity.user:
-            raise Forbidden("The token is another user's.", ref=frame.ref)
-        self._hold(identity, now)
+            raise Forbidden("The token belongs to another user.", ref=frame.ref)
+        self._adopt(identity, now)
         left = tuple(topic for topic in self.topics if not self._may_read(topic))
         self.topics = tuple(topic for topic in self.topics if topic not in left)
         return Leave(frame.ref, left)
@@ -284,8 +287,8 @@ class Session:
             raise RateLimited(retry_after=math.ceil(wait), ref=frame.ref)
         return publishing
 
-    def _hold(self, identity: Identity, now: float) -> None:
-        """Go by this token. Of one that ends soon its client is told half way: it may always get such short ones."""
+    def _adopt(self, identity: Identity, now: float) -> None:
+        """Use a new token. If it is short-lived, warn its client half-way: its tokens may all be short-lived."""
         self.identity = identity
         half = (identity.expires - now) / 2
         self._warn_at = identity.expires - min(self._rules.expiry_notice, max(half, _LATEST_NOTICE))
@@ -308,18 +311,18 @@ class Session:
     def _ping(self, now: float) -> list[Action]:
         if now < self._ping_at:
             return []
-        if not self._heard:
+        if not self._is_active:
             raise HeartbeatLost()
-        self._heard = False
+        self._is_active = False
         self._ping_at = now + self._rules.heartbeat
         return [SendPing()]
 
 
 def read_ack(frame: Ack) -> Acknowledge:
-    """Return what a client says that it has.
+    """Return the acknowledgement in a frame.
 
     Raises:
-        InvalidFrame
+        InvalidFrame: a cursor is not valid.
     """
     place = frames.decode_cursor(frame.cursor, frame.ref, "cursor")
     assert place is not None
@@ -327,10 +330,10 @@ def read_ack(frame: Ack) -> Acknowledge:
 
 
 def read_marking(frame: InboxFrame, most: int) -> Marking:
-    """Return what a client wants to be done with its user's inbox.
+    """Return the inbox action in a frame, on at most `most` items.
 
     Raises:
-        InvalidInboxAction: with the frame's `ref`.
+        InvalidInboxAction: the frame names no items, or too many; the problem has the frame's `ref`.
     """
     try:
         return Marking(frame.ref, type(frame).__name__.lower(), aim(frame.ids, frame.up_to, most))

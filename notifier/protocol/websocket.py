@@ -21,17 +21,17 @@ _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnect
 
 
 def accept(key: str, version: str, offered: str, subprotocol: str) -> bytes:
-    """Return the answer that ends the opening handshake (RFC 6455 section 4.2.2).
+    """Return the response that completes the opening handshake (RFC 6455 section 4.2.2).
 
     `key`, `version` and `offered` are the headers Sec-WebSocket-Key, -Version and -Protocol. The subprotocol is
-    chosen if it was offered; no extension ever is.
+    chosen if the client offered it; extensions never are.
 
     Raises:
-        UpgradeRequired: the version is another one.
+        UpgradeRequired: the client asks for another version.
         BadRequest: the key is not 16 bytes in base64.
     """
     if version != VERSION:
-        raise UpgradeRequired(f"Version {VERSION} is spoken.", headers={"Sec-WebSocket-Version": VERSION})
+        raise UpgradeRequired(f"The only supported version is {VERSION}.", headers={"Sec-WebSocket-Version": VERSION})
     try:
         nonce = base64.b64decode(key, validate=True)
     except ValueError:
@@ -58,19 +58,19 @@ class Binary(NamedTuple):
 
 
 class Ping(NamedTuple):
-    """A ping, to be answered by a pong with the same bytes."""
+    """A ping, which must be answered by a pong with the same bytes."""
 
     data: bytes
 
 
 class Pong(NamedTuple):
-    """An answer to a ping: a sign of life."""
+    """The answer to a ping."""
 
     data: bytes
 
 
 class Close(NamedTuple):
-    """The peer ends the connection. The code is None where the frame had none."""
+    """The peer closes the connection. The code is None if the frame has none."""
 
     code: int | None
 
@@ -99,7 +99,7 @@ def encode_pong(data: bytes) -> bytes:
 
 
 def encode_close(code: int | None, reason: str = "") -> bytes:
-    """Return a close frame. The reason is cut to the 123 bytes that fit into a control frame."""
+    """Return a close frame. The reason is truncated to the 123 bytes that fit into a control frame."""
     if code is None:
         return encode(b"", Opcode.CLOSE)
     text = reason.encode()[:123].decode("utf-8", "ignore")  # not in the middle of a character
@@ -112,7 +112,7 @@ PING = encode(b"", Opcode.PING)
 class Decoder:
     """Turns the bytes of a client into events.
 
-    One is made when bytes come and dropped when it is `at_rest`: a connection that is idle has none.
+    A decoder is created when bytes arrive and dropped when it is `at_rest`: an idle connection has none.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -122,11 +122,11 @@ class Decoder:
         self._size = 0
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Yield what the bytes complete, in order.
+        """Yield the events that the bytes complete, in order.
 
         Raises:
-            BrokenFraming, NotUtf8, MessageTooBig: after what came before the fault; the connection ends with the
-                close code of the error.
+            BrokenFraming, NotUtf8, MessageTooBig: after the events before the fault; the connection must be closed
+                with the close code of the error.
         """
         self._frames.receive_bytes(data)
         try:
@@ -139,7 +139,7 @@ class Decoder:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is half read: no frame, no fragmented message."""
+        """Whether no frame and no fragmented message is incomplete."""
         frames, messages = self._frames._frame_decoder, self._frames._message_decoder
         return frames.header is None and not len(frames.buffer) and messages.opcode is None
 
@@ -158,7 +158,7 @@ class Decoder:
         if self._size > self._max_bytes:
             raise MessageTooBig()
         if chunk or finished:
-            self._chunks.append(chunk)  # empty fragments may come without end
+            self._chunks.append(chunk)  # a client may send empty fragments endlessly
         if not finished:
             return None
         chunks, self._chunks, self._size = self._chunks, [], 0

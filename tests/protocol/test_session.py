@@ -465,7 +465,7 @@ class TestDeadlines:
             assert subject.next_tick() == now
             assert subject.tick(now - 0.1) == []
             assert subject.tick(now) == [SendPing()]
-            subject.hear()
+            subject.note_activity()
 
     def test_lost_heartbeat(self) -> None:
         """Who was not heard from one ping to the next has gone."""
@@ -539,7 +539,7 @@ def test_random_histories(history: list[tuple[str, float]]) -> None:
             now += pause
             subject.tick(now)
             if text == "hear":
-                subject.hear()
+                subject.note_activity()
             elif text == "welcomed":
                 if subject.state is State.ATTACHING:
                     subject.welcomed()
