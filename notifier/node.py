@@ -47,28 +47,30 @@ class Node:
     """Everything that this worker holds. Nothing runs before `start`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self._settings = settings
         self.name = secrets.token_hex(4)
         self._clock = Clock()
-        self.store = Store(settings)
-        self.log = Log(settings, self.store, self._clock)
-        self.database = Database(settings, self.store, self._clock)
+        self.store = Store(settings.broker)
+        self.log = Log(settings.broker, self.store, self._clock)
+        self.database = Database(settings.broker, self.store, self._clock)
         digests = Digests(self.store)
         self.inbox_lists = InboxLists(self.store, digests)
-        self.inbox = Inbox(settings, self.store, digests, self._clock)
-        self.members = Members(settings, self.store, self.inbox)
+        self.inbox = Inbox(settings.broker, self.store, digests, self._clock)
+        self.members = Members(settings.inbox, self.store, self.inbox)
         self.users = Users(self.store, self.inbox, self.inbox_lists, self.members)
         self.receipts = Receipts(self.store)
         self.explanation = Explanation(self.store, self.inbox, self.members)
-        self.publisher = Publisher(self.log, IdempotencyKeys(settings, self.store), self._clock, settings)
-        self.limits = Limits(settings.max_notification_bytes, settings.max_users, settings.max_topics)
+        self.publisher = Publisher(self.log, IdempotencyKeys(settings.broker, self.store), self._clock)
+        self.limits = Limits(
+            settings.publishing.max_notification_bytes, settings.publishing.max_users, settings.publishing.max_topics
+        )
         self.connections: set[Connection] = set()
         hub: Hub[StreamConnection] = Hub()
         mutes: Mutes[StreamConnection] = Mutes()
         self._feed = InboxFeed(InboxStates(self.inbox.states), digests, hub, mutes, self)
-        self._replayer = Replayer(settings, self.log, hub, self._feed, mutes, self._clock, self.name)
+        self._replayer = Replayer(settings.connections, self.log, hub, self._feed, mutes, self._clock, self.name)
         self._fan_out = FanOut(
-            settings, self.log, self.database, hub, self._replayer, self._feed, mutes, self._clock, self.name
+            settings.broker, self.log, self.database, hub, self._replayer, self._feed, mutes, self._clock, self.name
         )
         self._client_queue = ClientQueue(self.publisher, self._fan_out.spare)
         self._actions = ActionQueue(self.inbox)
@@ -83,16 +85,23 @@ class Node:
         )
         rules = Rules(
             self._verify,
-            settings.hello_timeout,
-            settings.attach_timeout,
-            settings.heartbeat,
-            settings.expiry_notice,
-            settings.max_subscriptions,
-            settings.client_publish_rate,
+            settings.connections.hello_timeout,
+            settings.connections.attach_timeout,
+            settings.connections.heartbeat,
+            settings.connections.expiry_notice,
+            settings.connections.max_subscriptions,
+            settings.publishing.client_publish_rate,
             self.limits,
-            settings.max_inbox_ids,
+            settings.inbox.max_inbox_ids,
         )
-        self.acceptor = Acceptor(settings, rules, hooks, self.connections, lambda: bool(self._fan_out.birth.ms))
+        self.acceptor = Acceptor(
+            settings.connections,
+            rules,
+            hooks,
+            settings.server.workers,
+            self.connections,
+            lambda: bool(self._fan_out.birth.ms),
+        )
 
     def start(self) -> None:
         """Begin to listen, to replay and to keep time."""
@@ -177,11 +186,11 @@ class Node:
             connection.catch_up.forget(name)
 
     def _verify(self, token: str, now: float) -> Identity:
-        return identity.verify(token, self.settings.token_secrets, now)
+        return identity.verify(token, self._settings.auth.token_secrets, now)
 
     def _attach(self, connection: StreamConnection, attach: Attach) -> None:
         names = connection.channels
-        catch_up = CatchUp(dict.fromkeys(names), self.settings.max_backlog_bytes)
+        catch_up = CatchUp(dict.fromkeys(names), self._settings.connections.max_backlog_bytes)
         catch_up.owed += map(frames.error, attach.refused)
         connection.catch_up = catch_up
         if attach.since:
@@ -218,7 +227,9 @@ class Node:
         else:
             now = self._clock.ms
             catch_up.lost += [name for name in names if since.ms < now - self.log.remembers(name)]
-        catch_up.resume(names, BEGINNING if from_ahead else since, int(1000 * self.settings.replay_overlap))
+        catch_up.resume(
+            names, BEGINNING if from_ahead else since, int(1000 * self._settings.connections.replay_overlap)
+        )
 
     def _each_turn(self) -> None:
         metrics.BEAT_AGE.set(self._fan_out.heartbeat.age)

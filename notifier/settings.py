@@ -1,14 +1,14 @@
-"""Settings: one frozen dataclass, read once from the environment.
+"""Settings: a frozen dataclass for each room, all read once from one environment.
 
-Every field names its unit, its default and what it is for; `docs/settings.md` lists them, and a test compares the
-two. The variable of a field is `NOTIFIER_` and the field's name in capitals.
+The variable of a field is `NOTIFIER_` and the field's name in capitals. Every field has its unit, its default and what
+it is for; `docs/settings.md` lists them, and a test compares the two.
 """
 
 import math
 import os
 import resource
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,14 +17,14 @@ from notifier.protocol import api_key
 from notifier.protocol.api_key import ApiKey
 
 PREFIX = "NOTIFIER_"
-_FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them where a service is called notifier
-_OF_CLIENTS = ("NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN")  # the same shell may start both
-MIN_TOKEN_SECRET = 32  # bytes: RFC 7518 section 3.2 wants a key as long as the hash of HS256
-RESERVED_FILES = 128  # for gunicorn, Redis, logs and requests, beside the connections
+_FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them for a service that is called notifier
+_OF_CLIENTS = ("NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN")  # the same shell may start a client
+MIN_TOKEN_SECRET = 32  # bytes: RFC 7518 section 3.2 requires a key as long as the hash of HS256
+RESERVED_FILES = 128  # for gunicorn, Redis, logs and requests
 
 
 class SettingError(ValueError):
-    """A variable has a value that cannot be used. The text names it and says what would do."""
+    """A variable has a value that cannot be used. The text names the variable and says which values are allowed."""
 
 
 def _setting(default: Any, unit: str, help: str, read: Callable[[str], Any] = str, least: float | None = None) -> Any:
@@ -57,104 +57,124 @@ def _secrets(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that can be set. Sizes are in bytes and times in seconds unless the unit says otherwise."""
+class ServerSettings:
+    """The processes: addresses, files, logs."""
 
     bind: str = _setting("127.0.0.1:8080", "address", "Where to listen: host:port, or unix:/path.")
-    workers: int = _setting(os.cpu_count() or 1, "processes", "How many workers; the default is the cores.", int, 1)
+    workers: int = _setting(os.cpu_count() or 1, "processes", "Number of workers; the default is the cores.", int, 1)
+    data_dir: Path = _setting(
+        Path(".notifier"), "path", "Where the embedded Valkey and development mode store their files.", Path
+    )
+    dev: bool = _setting(False, "0 or 1", "Development mode: demo page, generated key and secret.", _flag)
+    log_level: str = _setting("info", "name", "debug, info, warning or error.")
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """Redis, and what is stored there."""
+
     redis_url: str = _setting(
         "", "URL", "Redis >= 7.0 or Valkey >= 7.2. Empty: an embedded Valkey is started.", _redis_url
     )
-    redis_prefix: str = _setting("n", "text", "What the names of all keys begin with.")
+    redis_prefix: str = _setting("n", "text", "The beginning of the names of all keys.")
     redis_timeout: float = _setting(3.0, "seconds", "How long a command may take before 503 is answered.", float, 0.1)
     min_replicas: int = _setting(
         0, "replicas", "How many replicas must have a publication before it is acknowledged.", int, 0
     )
-    data_dir: Path = _setting(
-        Path(".notifier"), "path", "Where the embedded Valkey and development mode keep their files.", Path
+    broker_heartbeat: float = _setting(
+        2.5, "seconds", "How often a worker sends itself a heartbeat through Redis.", float, 0.1
     )
-    dev: bool = _setting(False, "0 or 1", "Development mode: demo page, generated key and secret.", _flag)
+    broker_deadline: float = _setting(
+        10.0, "seconds", "How long a worker waits for a heartbeat before it reconnects.", float, 0.5
+    )
+    max_history: int = _setting(1000, "notifications", "Most notifications that a channel stores.", int, 1)
+    user_history_age: int = _setting(
+        2592000, "seconds", "How long the channels of users and `all` store a notification.", int, 60
+    )
+    topic_history_age: int = _setting(86400, "seconds", "How long topics store a notification.", int, 60)
+    idempotency_age: int = _setting(86400, "seconds", "How long an Idempotency-Key is stored.", int, 60)
+    idempotency_lease: int = _setting(
+        30, "seconds", "How long a request with a key may run before a retry takes it over.", int, 1
+    )
+
+    def history_age(self, channel: str) -> int:
+        """Return how long a channel stores a notification, in milliseconds."""
+        return 1000 * (self.topic_history_age if channel.startswith("topic:") else self.user_history_age)
+
+
+@dataclass(frozen=True)
+class AuthSettings:
+    """API keys of backends, and tokens of users."""
+
     api_keys: tuple[ApiKey, ...] = _setting(
-        (), "list", "Who may publish: id:secret,id:secret with every scope, or a JSON list.", api_key.parse
+        (), "list", "Keys of backends: id:secret,id:secret with every scope, or a JSON list.", api_key.parse
     )
     token_secrets: tuple[str, ...] = _setting(
         (), "list", "Secrets of the users' tokens, comma separated: the first signs, all verify.", _secrets
     )
-    cookie: str = _setting("notifier_token", "name", "Cookie that may carry a user's token.")
+    cookie: str = _setting("notifier_token", "name", "Cookie that may contain a user's token.")
     allowed_origins: tuple[str, ...] = _setting(
-        (), "list", "Origins, beside the service's own, whose pages may use the cookie.", _words
+        (), "list", "Other origins than the service's own whose pages may use the cookie.", _words
     )
+
+
+@dataclass(frozen=True)
+class PublishingSettings:
+    """Limits of publications."""
+
     max_notification_bytes: int = _setting(65536, "bytes", "Longest notification, as posted.", int, 256)
     max_batch_bytes: int = _setting(16777216, "bytes", "Longest NDJSON body.", int, 1024)
     max_batch_lines: int = _setting(50000, "lines", "Most lines of an NDJSON body.", int, 1)
     max_users: int = _setting(1000, "users", "Most users that one publication may name.", int, 1)
     max_topics: int = _setting(100, "topics", "Most topics that one publication may name.", int, 1)
-    max_history: int = _setting(1000, "notifications", "Most notifications kept per channel.", int, 1)
-    user_history_age: int = _setting(
-        2592000, "seconds", "How long users' channels and `all` keep a notification.", int, 60
+    client_publish_rate: float = _setting(
+        10.0, "per second", "How often a client may publish in the long run; twice that at once.", float, 0.1
     )
-    topic_history_age: int = _setting(86400, "seconds", "How long topics keep a notification.", int, 60)
-    idempotency_age: int = _setting(86400, "seconds", "How long an Idempotency-Key is remembered.", int, 60)
-    idempotency_lease: int = _setting(
-        30, "seconds", "How long a request with a key may run before a retry takes it over.", int, 1
-    )
-    replay_overlap: float = _setting(
-        2.0, "seconds", "How far before its cursor a client that comes back is replayed.", float, 0
-    )
-    recent_bytes: int = _setting(
-        4194304, "bytes", "What a worker remembers of the latest notifications, to serve who was away briefly.", int, 0
-    )
+
+
+@dataclass(frozen=True)
+class InboxSettings:
+    """Limits of inboxes and of the members of topics."""
+
+    max_inbox_ids: int = _setting(1000, "ids", "Most notifications that an action on the inbox may name.", int, 1)
+    max_memberships: int = _setting(100, "topics", "Most topics that a user may be a member of.", int, 1)
+    max_members_per_request: int = _setting(1000, "users", "Most users that a change of members may name.", int, 1)
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """Connections of clients, and what they receive."""
+
     max_connections: int = _setting(
         0, "connections", "Most connections per worker. 0: the limit of open files, less a reserve.", int, 0
     )
     max_message_bytes: int = _setting(65536, "bytes", "Longest message of a client.", int, 1024)
     max_subscriptions: int = _setting(100, "topics", "Most topics of one connection.", int, 1)
-    hello_timeout: float = _setting(10.0, "seconds", "How long a client may take to say hello.", float, 0.1)
+    hello_timeout: float = _setting(10.0, "seconds", "How long a client may take to send hello.", float, 0.1)
     attach_timeout: float = _setting(
-        10.0, "seconds", "How long a connection waits for its worker to hear its channels.", float, 0.1
+        10.0, "seconds", "How long a connection waits until its worker has subscribed to its channels.", float, 0.1
     )
-    client_publish_rate: float = _setting(
-        10.0, "per second", "How often a client may publish in the long run; twice that at once.", float, 0.1
-    )
-    max_inbox_ids: int = _setting(1000, "ids", "Most notifications that an action on the inbox may name.", int, 1)
-    max_memberships: int = _setting(100, "topics", "Most topics that a user may be a member of.", int, 1)
-    max_members_per_request: int = _setting(1000, "users", "Most users that a change of members may name.", int, 1)
     heartbeat: float = _setting(25.0, "seconds", "Time between two pings of a connection.", float, 1)
-    expiry_notice: float = _setting(60.0, "seconds", "How long before its token expires a client is told.", float, 0)
+    expiry_notice: float = _setting(
+        60.0, "seconds", "How long before its token expires a client is notified.", float, 0
+    )
+    replay_overlap: float = _setting(
+        2.0, "seconds", "How far before the cursor of a client that reconnects the replay begins.", float, 0
+    )
+    recent_bytes: int = _setting(
+        4194304, "bytes", "Memory of a worker for recent notifications, for clients that were offline briefly.", int, 0
+    )
     send_buffer_bytes: int = _setting(
-        65536, "bytes", "What the kernel may hold for a connection (SO_SNDBUF).", int, 4096
+        65536, "bytes", "What the kernel may buffer for a connection (SO_SNDBUF).", int, 4096
     )
     max_backlog_bytes: int = _setting(
-        65536, "bytes", "What the worker holds for a connection before it is served from the log.", int, 1024
+        65536, "bytes", "What the worker buffers for a connection before it is served from the log.", int, 1024
     )
-    lag_timeout: float = _setting(60.0, "seconds", "How long a connection that does not read is kept.", float, 1)
+    lag_timeout: float = _setting(60.0, "seconds", "How long a connection that does not read stays open.", float, 1)
     drain_timeout: float = _setting(
-        15.0, "seconds", "How long a worker that ends may take to send its connections away.", float, 0.1
-    )
-    broker_heartbeat: float = _setting(
-        2.5, "seconds", "How often a worker says something to itself through Redis.", float, 0.1
-    )
-    broker_deadline: float = _setting(
-        10.0, "seconds", "How long it may fail to hear that before it connects anew.", float, 0.5
+        15.0, "seconds", "How long a worker that ends may take to close its connections.", float, 0.1
     )
     echo: bool = _setting(True, "0 or 1", "Whether /v1/echo is served.", _flag)
-    log_level: str = _setting("info", "name", "debug, info, warning or error.")
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
-        """Return the settings that the variables of an environment make.
-
-        Raises:
-            SettingError: a variable is unknown or has a wrong value.
-        """
-        known = {PREFIX + item.name.upper(): item for item in fields(cls)}
-        values = {}
-        for variable in sorted(filter(_is_ours, environ)):
-            if variable not in known:
-                raise SettingError(f"{variable} is no setting of Notifier; docs/settings.md lists them.")
-            item = known[variable]
-            values[item.name] = _read(variable, environ[variable], item.metadata)
-        return cls(**values)._checked()
 
     @property
     def connection_limit(self) -> int:
@@ -164,36 +184,81 @@ class Settings:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return max(files - RESERVED_FILES, 1)
 
-    def history_age(self, channel: str) -> int:
-        """Return how long a channel keeps a notification, in milliseconds."""
-        return 1000 * (self.topic_history_age if channel.startswith("topic:") else self.user_history_age)
 
-    def require_secrets(self) -> "Settings":
-        """Return the settings if they have what a service needs in order to know anybody.
+@dataclass(frozen=True)
+class Settings:
+    """All settings. Sizes are in bytes and times in seconds unless the unit says otherwise."""
+
+    server: ServerSettings = ServerSettings()
+    broker: BrokerSettings = BrokerSettings()
+    auth: AuthSettings = AuthSettings()
+    publishing: PublishingSettings = PublishingSettings()
+    inbox: InboxSettings = InboxSettings()
+    connections: ConnectionSettings = ConnectionSettings()
+
+    @classmethod
+    def described(cls) -> dict[str, Field[Any]]:
+        """Return the fields of all rooms, by name, in the order of the documentation."""
+        return {item.name: item for room in _rooms().values() for item in fields(room)}
+
+    @classmethod
+    def of(cls, **values: Any) -> "Settings":
+        """Return settings with these values, by the names of their fields; all others have their defaults."""
+        rooms = {}
+        for name, room in _rooms().items():
+            rooms[name] = room(**{item.name: values.pop(item.name) for item in fields(room) if item.name in values})
+        if values:
+            raise TypeError(f"There is no setting {', '.join(values)}.")
+        return cls(**rooms)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Return the settings of an environment.
 
         Raises:
-            SettingError: there is no API key or no token secret.
+            SettingError: a variable is unknown or has a wrong value.
         """
-        if not self.api_keys:
+        known = {PREFIX + name.upper(): item for name, item in cls.described().items()}
+        values = {}
+        for variable in sorted(filter(_is_ours, environ)):
+            if variable not in known:
+                raise SettingError(f"{variable} is not a setting of Notifier; docs/settings.md lists them.")
+            item = known[variable]
+            values[item.name] = _read(variable, environ[variable], item.metadata)
+        return cls.of(**values)._checked()
+
+    def require_secrets(self) -> "Settings":
+        """Return the settings if they contain an API key and a token secret.
+
+        Raises:
+            SettingError
+        """
+        if not self.auth.api_keys:
             raise SettingError(
-                "NOTIFIER_API_KEYS is not set: give it id:secret for each service that publishes, "
-                "or set NOTIFIER_DEV=1 to try things out."
+                "NOTIFIER_API_KEYS is not set: set it to id:secret for each service that publishes, "
+                "or set NOTIFIER_DEV=1 to try the service."
             )
-        if not self.token_secrets:
+        if not self.auth.token_secrets:
             raise SettingError(
-                "NOTIFIER_TOKEN_SECRETS is not set: give it a secret of at least "
+                "NOTIFIER_TOKEN_SECRETS is not set: set it to a secret of at least "
                 f"{MIN_TOKEN_SECRET} bytes, with which your backend signs the users' tokens."
             )
         return self
 
     def _checked(self) -> "Settings":
-        if self.log_level not in ("debug", "info", "warning", "error"):
+        broker, prefix = self.broker, self.broker.redis_prefix
+        if self.server.log_level not in ("debug", "info", "warning", "error"):
             raise SettingError("NOTIFIER_LOG_LEVEL must be debug, info, warning or error.")
-        if self.broker_deadline <= self.broker_heartbeat:
+        if broker.broker_deadline <= broker.broker_heartbeat:
             raise SettingError("NOTIFIER_BROKER_DEADLINE must be longer than NOTIFIER_BROKER_HEARTBEAT.")
-        if not self.redis_prefix or set("{}: ") & set(self.redis_prefix):
-            raise SettingError("NOTIFIER_REDIS_PREFIX must be a word without blanks, colons and braces.")
+        if not prefix or set("{}: ") & set(prefix):
+            raise SettingError("NOTIFIER_REDIS_PREFIX must be a word without spaces, colons and braces.")
         return self
+
+
+def _rooms() -> dict[str, Any]:
+    """Return the dataclasses of the rooms, by the names of the fields of `Settings`."""
+    return {item.name: item.type for item in fields(Settings)}
 
 
 def _is_ours(variable: str) -> bool:

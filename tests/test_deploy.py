@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.settings import Settings
+from notifier.settings import ConnectionSettings
 from tests.kit import processes
 
 UNIT = Path(__file__).parent.parent / "docs/deploy/notifier.service"
@@ -16,7 +16,7 @@ GRACE, VALKEY = 8, 10  # seconds: until gunicorn kills, and for the embedded Val
 def test_time_to_stop() -> None:
     """systemd waits until the workers have drained, gunicorn has killed and the embedded Valkey has ended."""
     [timeout] = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
-    assert int(timeout) > Settings.drain_timeout + GRACE + VALKEY
+    assert int(timeout) > ConnectionSettings.drain_timeout + GRACE + VALKEY
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")

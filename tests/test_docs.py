@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from dataclasses import Field, fields
+from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from notifier import errors
 from notifier.http.app import create_app
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import MAX_TEXT, MAX_TTL
-from notifier.settings import PREFIX, Settings
+from notifier.settings import PREFIX, PublishingSettings, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -30,7 +30,7 @@ DISCONNECTS = sorted(errors.Disconnect.__subclasses__(), key=lambda kind: kind.c
 def app() -> Flask:
     """Return the application in development mode, which has all routes. Nothing is started."""
     return create_app(
-        Settings(
+        Settings.of(
             redis_url="redis://localhost",
             dev=True,
             api_keys=(ApiKey("docs", "a-key-that-nobody-uses"),),
@@ -68,9 +68,10 @@ def shown(item: Field[Any]) -> str:
 
 
 def test_settings() -> None:
-    """The tables of settings have every field of the dataclass in its order, with its default and its unit."""
+    """The tables of settings have every setting in the order of the code, with its default and its unit."""
     documented = [row[:3] for row in rows("settings.md") if row[0].startswith(PREFIX)]
-    assert documented == [[PREFIX + item.name.upper(), shown(item), item.metadata["unit"]] for item in fields(Settings)]
+    settings = Settings.described().values()
+    assert documented == [[PREFIX + item.name.upper(), shown(item), item.metadata["unit"]] for item in settings]
 
 
 def test_problems() -> None:
@@ -129,11 +130,12 @@ def test_limits_of_texts(field: str) -> None:
 
 def test_limits_of_numbers() -> None:
     """The HTTP API states the longest ttl and the default limits of a publication."""
+    defaults = PublishingSettings()
     limits = (
         f"1 to {MAX_TTL:,} seconds",
-        f"at most {Settings.max_notification_bytes:,} bytes",
-        f"at most {Settings.max_users:,} users and {Settings.max_topics:,} topics",
-        f"at most {Settings.max_batch_bytes:,} bytes",
+        f"at most {defaults.max_notification_bytes:,} bytes",
+        f"at most {defaults.max_users:,} users and {defaults.max_topics:,} topics",
+        f"at most {defaults.max_batch_bytes:,} bytes",
     )
     text = " ".join(HTTP_API.split())
     assert [limit for limit in limits if limit not in text] == []

@@ -181,6 +181,14 @@ def test_imports(name: str) -> None:
         )
 
 
+def test_only_the_application_takes_the_node() -> None:
+    """The application makes the node, and gives each view the parts that it calls: no view may reach the others."""
+    for name in COMPONENTS:
+        assert "node" not in own_imports(name) or name == "http.app", (
+            f"{name} imports the node: let http/app.py give it the parts that it needs"
+        )
+
+
 def test_no_cycle_and_short_chains() -> None:
     """No module imports itself by way of others, and no chain of imports is long."""
     lengths: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.inbox.inbox import Alteration, Inbox
 from notifier.protocol import channel as channels
-from notifier.settings import Settings
+from notifier.settings import InboxSettings
 
 
 class Added(NamedTuple):
@@ -23,7 +23,7 @@ class Members:
     Every method may raise `BrokerUnavailable`.
     """
 
-    def __init__(self, settings: Settings, store: Store, inbox: Inbox) -> None:
+    def __init__(self, settings: InboxSettings, store: Store, inbox: Inbox) -> None:
         self._settings = settings
         self._store = store
         self._inbox = inbox

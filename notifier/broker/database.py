@@ -6,7 +6,7 @@ from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 
 _BEAT_KEPT = 60_000  # ms
 
@@ -14,7 +14,7 @@ _BEAT_KEPT = 60_000  # ms
 class Database:
     """Questions to Redis that concern no channel. Every method may raise `BrokerUnavailable`."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+    def __init__(self, settings: BrokerSettings, store: Store, clock: Clock) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from notifier.broker.database import Database
 from notifier.errors import BrokerUnavailable
 from notifier.protocol.clock import Clock
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: BrokerSettings,
         database: Database,
         clock: Clock,
         name: str,

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 
 
 class Claim(NamedTuple):
@@ -23,13 +23,14 @@ class Claim(NamedTuple):
 class IdempotencyKeys:
     """The keys of all publishers. Every method may raise `BrokerUnavailable`."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: BrokerSettings, store: Store) -> None:
         self._settings = settings
         self._store = store
+        self.lease = settings.idempotency_lease  # seconds for which a running request holds a key
 
     def claim(self, keys: list[tuple[str, str, str, float]]) -> list[Claim]:
         """Claim keys: each with its name, the fingerprint of the request, and the id and time to use if it is free."""
-        lease, age = 1000 * self._settings.idempotency_lease, 1000 * self._settings.idempotency_age
+        lease, age = 1000 * self.lease, 1000 * self._settings.idempotency_age
         commands = [
             self._store.call("claim", (self._key(name),), (fingerprint, id, created, lease, age))
             for name, fingerprint, id, created in keys

@@ -16,7 +16,7 @@ from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EPHEMERAL, EXPIRED, REMOVED, Entry, Page
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
 
 PAGE = 100  # entries per read of a channel
@@ -55,7 +55,7 @@ class Appended(NamedTuple):
 class Log:
     """The logs of all channels. Every method may raise `BrokerUnavailable`."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+    def __init__(self, settings: BrokerSettings, store: Store, clock: Clock) -> None:
         self._settings = settings
         self._ends = RecentEnds()
         self._store = store

@@ -12,13 +12,13 @@ from notifier.broker import script
 from notifier.broker.faults import unavailable
 from notifier.broker.pipeline import Pipeline
 from notifier.broker.redis_connection import RedisConnection, pack
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 
 
 class Store:
     """The commands of one worker to Redis. Every method may raise `BrokerUnavailable`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
         self._scripts = script.load_all()
         # With two connections this worker prepares one batch while Redis executes the other.

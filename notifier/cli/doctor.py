@@ -18,7 +18,7 @@ from notifier.cli.options import LOCAL, Duration, api_key_option, json_option, k
 from notifier.client import NotifierClient, NotifierError
 from notifier.client.answer import Answer
 from notifier.client.configuration import Configuration, failure
-from notifier.settings import Settings
+from notifier.settings import AuthSettings
 
 _TIMEOUT = 10.0  # seconds, of a request
 _SOON = 2.0  # seconds: the first bytes of an event stream arrive sooner if nothing buffers them
@@ -68,7 +68,7 @@ class _Checks:
         self._url = configuration.url
         self._http = http
         self._idle = idle
-        self._cookie: str = Settings.cookie
+        self._cookie: str = AuthSettings.cookie
         self._is_local = urlsplit(self._url).hostname in ("localhost", "127.0.0.1", "::1")
 
     def findings(self) -> Iterator[Finding]:

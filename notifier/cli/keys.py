@@ -58,6 +58,6 @@ def show(as_json: bool) -> None:
 
 def _read(text: str) -> tuple[ApiKey, ...]:
     try:
-        return Settings.from_environ({"NOTIFIER_API_KEYS": text}).api_keys
+        return Settings.from_environ({"NOTIFIER_API_KEYS": text}).auth.api_keys
     except SettingError as error:
         raise Failure(str(error), USAGE) from error

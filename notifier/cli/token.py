@@ -42,7 +42,7 @@ def _secret() -> str:
     try:
         secrets = Settings.from_environ(
             {name: text for name, text in os.environ.items() if name == "NOTIFIER_TOKEN_SECRETS"}
-        ).token_secrets
+        ).auth.token_secrets
     except SettingError as error:
         raise Failure(str(error), USAGE) from error
     if secrets:

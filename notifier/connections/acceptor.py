@@ -15,7 +15,7 @@ from notifier.connections.websocket import Connection
 from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections
 from notifier.protocol.identity import Identity
 from notifier.protocol.session import Rules, Session
-from notifier.settings import Settings
+from notifier.settings import ConnectionSettings
 
 S = TypeVar("S", bound=StreamConnection)
 
@@ -25,19 +25,21 @@ _LAST_WORDS = 2.0  # seconds that the last clients have for their half of the cl
 
 
 class Acceptor:
-    """Holds the open `connections` of a worker. `has_reached_redis` is asked before one is accepted."""
+    """Holds the open `connections` of one of `workers` workers. `has_reached_redis` is asked before one is accepted."""
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ConnectionSettings,
         rules: Rules,
         hooks: StreamHooks,
+        workers: int,
         connections: set[Connection],
         has_reached_redis: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._rules = rules
         self._hooks = hooks
+        self._workers = workers
         self._connections = connections
         self._has_reached_redis = has_reached_redis
         self._limit = settings.connection_limit
@@ -113,7 +115,7 @@ class Acceptor:
         """Close connections at an even pace, so that clients reconnect at an even pace."""
         connections = list(self._connections)
         begin = time.monotonic()
-        seconds = min(len(connections) * self._settings.workers / _PACE, self._settings.drain_timeout)
+        seconds = min(len(connections) * self._workers / _PACE, self._settings.drain_timeout)
         for number, connection in enumerate(connections):
             time.sleep(max(begin + seconds * number / len(connections) - time.monotonic(), 0))
             connection.drain(random.randint(0, _COME_BACK))

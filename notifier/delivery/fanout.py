@@ -22,7 +22,7 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import DISCONNECT, ERASED, STATE, Entry
 from notifier.protocol.framing import Framing
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class FanOut:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: BrokerSettings,
         log: Log,
         database: Database,
         hub: Hub[StreamConnection],

@@ -29,7 +29,7 @@ from notifier.protocol.entry import EXPIRED, MUTED, REMOVED, Entry, Page
 from notifier.protocol.framing import Framing
 from notifier.protocol.inbox_view import InboxView
 from notifier.protocol.recent import Recent
-from notifier.settings import Settings
+from notifier.settings import ConnectionSettings
 from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Replayer:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ConnectionSettings,
         log: Log,
         hub: Hub[StreamConnection],
         feed: InboxFeed,

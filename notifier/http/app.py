@@ -24,21 +24,24 @@ def create_app(settings: Settings) -> Flask:
     """Return the application. Its node, `app.extensions["notifier"]`, must be started by the worker."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
     node = app.extensions["notifier"] = Node(settings.require_secrets())
-    credentials = Credentials(settings)
-    rates = PublishRates(settings.client_publish_rate)
-    batches = Batches(node.publisher, node.limits, settings)
+    credentials = Credentials(settings.auth)
+    max_frame, max_ids = settings.connections.max_message_bytes, settings.inbox.max_inbox_ids
+    rates = PublishRates(settings.publishing.client_publish_rate)
+    batches = Batches(node.publisher, node.limits, settings.publishing)
     notifications = NotificationViews(
         credentials, node.publisher, batches, node.explanation, node.receipts, node.log, node.limits
     )
     for blueprint in (
         notifications.blueprint(),
         OperationViews(credentials, node.database, lambda: node.is_ready, settings).blueprint(),
-        TopicViews(credentials, node.members, settings).blueprint(),
+        TopicViews(credentials, node.members, settings.inbox).blueprint(),
         UserViews(credentials, node.users).blueprint(),
-        InboxViews(credentials, node.inbox, node.inbox_lists, settings).blueprint(),
-        WebSocketViews(credentials, node.acceptor, settings).blueprint(),
-        StreamViews(credentials, node.acceptor, settings).blueprint(),
-        FrameViews(credentials, node.publisher, rates, node.inbox, node.limits, settings).blueprint(),
+        InboxViews(credentials, node.inbox, node.inbox_lists, max_ids=max_ids, max_mutes=max_frame).blueprint(),
+        WebSocketViews(credentials, node.acceptor, settings.connections).blueprint(),
+        StreamViews(credentials, node.acceptor, settings.connections).blueprint(),
+        FrameViews(
+            credentials, node.publisher, rates, node.inbox, node.limits, max_frame=max_frame, max_ids=max_ids
+        ).blueprint(),
         create_pages(settings),
     ):
         app.register_blueprint(blueprint)

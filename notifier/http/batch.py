@@ -15,7 +15,7 @@ from notifier.protocol import notification
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Post, Publisher
-from notifier.settings import Settings
+from notifier.settings import PublishingSettings
 
 _BATCH = 256  # appends published together: a few milliseconds, then other requests have their turn
 
@@ -39,7 +39,7 @@ class _Line(NamedTuple):
 class Batches:
     """Publishes the lines of request bodies."""
 
-    def __init__(self, publisher: Publisher, limits: Limits, settings: Settings) -> None:
+    def __init__(self, publisher: Publisher, limits: Limits, settings: PublishingSettings) -> None:
         self._publisher = publisher
         self._limits = limits
         self._settings = settings

@@ -10,7 +10,7 @@ from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.identity import Identity
 from notifier.protocol.publishing import idempotency_key as distinct_key
-from notifier.settings import Settings
+from notifier.settings import AuthSettings
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="notifier"'}
 _EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
@@ -19,7 +19,7 @@ _EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
 class Credentials:
     """Checks the API keys of backends, and the tokens of users, which are in a header or in the cookie."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
         self._keys = [(key.secret.encode(), key) for key in settings.api_keys]
 

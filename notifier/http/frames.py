@@ -17,7 +17,6 @@ from notifier.protocol.publishing import read as read_publishing
 from notifier.protocol.session import read_ack, read_marking
 from notifier.publishing.client_queue import confirmation
 from notifier.publishing.publisher import Post, Publisher
-from notifier.settings import Settings
 
 
 class FrameViews:
@@ -30,14 +29,17 @@ class FrameViews:
         rates: PublishRates,
         inbox: Inbox,
         limits: Limits,
-        settings: Settings,
+        *,
+        max_frame: int,
+        max_ids: int,
     ) -> None:
         self._credentials = credentials
         self._publisher = publisher
         self._rates = rates
         self._inbox = inbox
         self._limits = limits
-        self._settings = settings
+        self._max_frame = max_frame  # bytes
+        self._max_ids = max_ids
 
     def blueprint(self) -> Blueprint:
         """Return the route."""
@@ -55,7 +57,7 @@ class FrameViews:
         """Carry out a frame."""
         who = self._credentials.require_identity(request)
         try:
-            frame = frames.decode(body.read(request, self._settings.max_message_bytes).decode())
+            frame = frames.decode(body.read(request, self._max_frame).decode())
         except (ProtocolViolation, UnicodeDecodeError) as error:
             raise MalformedJson("Post one frame, as a JSON object in UTF-8.") from error
         if isinstance(frame, Ack):
@@ -72,7 +74,7 @@ class FrameViews:
         return Response(status=204)
 
     def _act(self, frame: InboxFrame, who: Identity) -> Response:
-        ref, action, target = read_marking(frame, self._settings.max_inbox_ids)
+        ref, action, target = read_marking(frame, self._max_ids)
         change = self._inbox.act(who.user, action, target)
         return Response(frames.changed(ref, change.view, change.changed, change.unknown), content_type=JSON)
 

@@ -14,7 +14,6 @@ from notifier.inbox.mutes import mutes_of
 from notifier.protocol.inbox_query import read_query
 from notifier.protocol.inbox_request import read_mutes, read_target
 from notifier.protocol.inbox_view import ACTIONS
-from notifier.settings import Settings
 
 _LONGEST_ID = 160  # bytes of an id in a body, more than enough
 _PREFLIGHT = {
@@ -27,11 +26,14 @@ _PREFLIGHT = {
 class InboxViews:
     """The views of inboxes."""
 
-    def __init__(self, credentials: Credentials, inbox: Inbox, lists: InboxLists, settings: Settings) -> None:
+    def __init__(
+        self, credentials: Credentials, inbox: Inbox, lists: InboxLists, *, max_ids: int, max_mutes: int
+    ) -> None:
         self._credentials = credentials
         self._inbox = inbox
         self._lists = lists
-        self._settings = settings
+        self._max_ids = max_ids  # of an action
+        self._max_mutes = max_mutes  # bytes of a body
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
@@ -79,7 +81,7 @@ class InboxViews:
 
     def act(self, action: str) -> Response:
         """Carry out an action on items of the inbox."""
-        user, most = self._user(), self._settings.max_inbox_ids
+        user, most = self._user(), self._max_ids
         target = read_target(body.read(request, _LONGEST_ID * most + 1024), most)
         change = self._inbox.act(user, action, target)
         return json_answer(change.view.summary | {"changed": change.changed, "unknown": change.unknown})
@@ -91,7 +93,7 @@ class InboxViews:
     def set_mutes(self) -> Response:
         """Mute these types and topics, and no others."""
         user = self._user()
-        self._inbox.set_mutes(user, *read_mutes(body.read(request, self._settings.max_message_bytes)))
+        self._inbox.set_mutes(user, *read_mutes(body.read(request, self._max_mutes)))
         return self.mutes()
 
     def _user(self) -> str:

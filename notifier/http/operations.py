@@ -45,11 +45,11 @@ class OperationViews:
         return json_answer(
             {
                 "version": __version__,
-                "workers": settings.workers,
+                "workers": settings.server.workers,
                 "open_files": files,
-                "max_connections": settings.connection_limit,
-                "cookie": settings.cookie,
-                "heartbeat": settings.heartbeat,
+                "max_connections": settings.connections.connection_limit,
+                "cookie": settings.auth.cookie,
+                "heartbeat": settings.connections.heartbeat,
                 "redis": self._redis(),
             }
         )

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, jsonify, render_template, request,
 
 from notifier import errors
 from notifier.protocol import identity
-from notifier.settings import Settings
+from notifier.settings import AuthSettings, Settings
 
 USERS = ("alice", "bob")
 TOPIC = "orders"
@@ -20,8 +20,8 @@ def create_pages(settings: Settings) -> Blueprint:
     """Return the routes. Those of the demo exist in development mode only."""
     blueprint = Blueprint("pages", __name__)
     blueprint.get("/docs/errors")(error_table)
-    if settings.dev:
-        demo = Demo(settings)
+    if settings.server.dev:
+        demo = Demo(settings.auth)
         blueprint.get("/")(demo.show)
         blueprint.get("/demo/token")(demo.token)
     blueprint.after_request(_protect)
@@ -40,7 +40,7 @@ def error_table() -> str:
 class Demo:
     """Two clients side by side, to try the service."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AuthSettings) -> None:
         self._settings = settings
 
     def show(self) -> str:

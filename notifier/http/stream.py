@@ -22,7 +22,7 @@ from notifier.protocol import stream_query
 from notifier.protocol.framing import EVENTS
 from notifier.protocol.identity import Identity
 from notifier.protocol.stream_query import Query
-from notifier.settings import Settings
+from notifier.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -52,7 +52,7 @@ class HandedOff(Response):
 class StreamViews:
     """The views of the stream as plain HTTP."""
 
-    def __init__(self, credentials: Credentials, acceptor: Acceptor, settings: Settings) -> None:
+    def __init__(self, credentials: Credentials, acceptor: Acceptor, settings: ConnectionSettings) -> None:
         self._credentials = credentials
         self._acceptor = acceptor
         self._settings = settings

@@ -14,7 +14,7 @@ from notifier.http.names import require_topic, require_user, routes_with_names
 from notifier.protocol import channel as channels
 from notifier.protocol.inbox_query import read_limit
 from notifier.protocol.inbox_request import read_object, unknown_fields
-from notifier.settings import Settings
+from notifier.settings import InboxSettings
 
 _MOST_LISTED = 1000
 _MOST_FAULTS = 50
@@ -24,7 +24,7 @@ _LONGEST_NAME = 1600  # bytes of a name in a body: 128 characters, each as two e
 class TopicViews:
     """The views of topics."""
 
-    def __init__(self, credentials: Credentials, members: Members, settings: Settings) -> None:
+    def __init__(self, credentials: Credentials, members: Members, settings: InboxSettings) -> None:
         self._credentials = credentials
         self._members = members
         self._settings = settings

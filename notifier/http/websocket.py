@@ -17,7 +17,7 @@ from notifier.connections.transport import Transport, take_over
 from notifier.errors import BadRequest, UpgradeRequired
 from notifier.http.credentials import Credentials
 from notifier.protocol import websocket
-from notifier.settings import Settings
+from notifier.settings import ConnectionSettings
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ flask_sock.Server = Handshake  # the library offers no other way to replace it
 class WebSocketViews:
     """The views of WebSockets."""
 
-    def __init__(self, credentials: Credentials, acceptor: Acceptor, settings: Settings) -> None:
+    def __init__(self, credentials: Credentials, acceptor: Acceptor, settings: ConnectionSettings) -> None:
         self._credentials = credentials
         self._acceptor = acceptor
         self._settings = settings

@@ -18,7 +18,7 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_view import ACTIONS, InboxState, InboxView, read_marks, read_state
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
 
 _MARGIN = 3_600_000  # ms that the keys of an inbox outlive the entries that they are about
@@ -50,7 +50,7 @@ class Alteration(NamedTuple):
 class Inbox:
     """The inboxes of all users. Every method may raise `BrokerUnavailable`."""
 
-    def __init__(self, settings: Settings, store: Store, digests: Digests, clock: Clock) -> None:
+    def __init__(self, settings: BrokerSettings, store: Store, digests: Digests, clock: Clock) -> None:
         self._store = store
         self._digests = digests
         self._clock = clock

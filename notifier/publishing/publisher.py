@@ -15,7 +15,6 @@ from notifier.protocol import notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION
 from notifier.protocol.notification import Publication
-from notifier.settings import Settings
 from notifier.telemetry import metrics
 
 _KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
@@ -50,11 +49,10 @@ class _Draft(NamedTuple):
 class Publisher:
     """Publishes notifications of requests and of connections."""
 
-    def __init__(self, log: Log, keys: IdempotencyKeys, clock: Clock, settings: Settings) -> None:
+    def __init__(self, log: Log, keys: IdempotencyKeys, clock: Clock) -> None:
         self._log = log
         self._keys = keys
         self._clock = clock
-        self._retry_after = settings.idempotency_lease
 
     def publish(self, posts: list[Post]) -> list[Answer | Problem]:
         """Publish a batch, and return an answer or a problem for each publication.
@@ -108,7 +106,7 @@ class Publisher:
                 case "answered":
                     answers[index] = Answer(claim.answer, replayed=True)
                 case "running":
-                    answers[index] = IdempotencyInFlight(retry_after=self._retry_after)
+                    answers[index] = IdempotencyInFlight(retry_after=self._keys.lease)
                 case _:
                     answers[index] = IdempotencyMismatch()
 

@@ -20,8 +20,8 @@ from notifier.settings import SettingError, Settings
 
 try:
     settings = Settings.from_environ(os.environ)
-    if settings.dev:
-        provide_secrets(settings.data_dir, os.environ)
+    if settings.server.dev:
+        provide_secrets(settings.server.data_dir, os.environ)
         settings = Settings.from_environ(os.environ)
     settings.require_secrets()
 except SettingError as error:
@@ -34,17 +34,17 @@ if METRICS not in os.environ:
 
 import prometheus_client.multiprocess
 
-bind = settings.bind
-workers = settings.workers
+bind = settings.server.bind
+workers = settings.server.workers
 worker_class = "notifier.server.worker.Worker"
 worker_connections = 4000  # idle and busy HTTP connections; those that were handed off do not count
 keepalive = 20  # seconds; also how long a request's head may take
 limit_request_line = 8190  # bytes, the most that gunicorn can limit: plain requests name all their topics there
 timeout = 60
-graceful_timeout = int(settings.drain_timeout) + 8  # at this mark gunicorn kills
+graceful_timeout = int(settings.connections.drain_timeout) + 8  # at this mark gunicorn kills
 max_requests = 0  # a worker that restarts after so many requests would drop all its connections
 control_socket_disable = True
-loglevel = settings.log_level
+loglevel = settings.server.log_level
 proc_name = "notifier"
 
 
@@ -57,9 +57,9 @@ def on_starting(server: Any) -> None:
         )
     if os.path.basename(os.environ[METRICS]).startswith(OURS):
         at_exit(lambda: shutil.rmtree(os.environ[METRICS], ignore_errors=True))
-    if settings.redis_url:
+    if settings.broker.redis_url:
         return
-    valkey = EmbeddedValkey(settings.data_dir)
+    valkey = EmbeddedValkey(settings.server.data_dir)
     try:
         valkey.start()
     except EmbeddedError as error:
@@ -77,14 +77,14 @@ def at_exit(clean_up: Any) -> None:
 
 def when_ready(server: Any) -> None:
     """Say what to open."""
-    if not settings.dev:
+    if not settings.server.dev:
         return
-    address = settings.bind if not settings.bind.startswith("unix:") else "localhost"
+    address = settings.server.bind if not settings.server.bind.startswith("unix:") else "localhost"
     server.log.info("Development mode. Open http://%s/ in a browser, and publish with:", address)
     command = (
         f"curl http://{address}/v1/notifications --json '"
         '{"to": {"users": ["alice"]}, "title": "Hello"}'
-        f"' -H 'Authorization: Bearer {settings.api_keys[0].secret}'"
+        f"' -H 'Authorization: Bearer {settings.auth.api_keys[0].secret}'"
     )
     print(f"\n    {command}\n", file=sys.stderr, flush=True)
 
@@ -92,7 +92,7 @@ def when_ready(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Begin to hear and to keep time, now that the worker is patched and the application is loaded."""
     logging.basicConfig(
-        level=settings.log_level.upper(),
+        level=settings.server.log_level.upper(),
         format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
     worker.wsgi.extensions["notifier"].start()

@@ -11,7 +11,7 @@ from notifier.broker.idempotency import IdempotencyKeys
 from notifier.broker.log import Log
 from notifier.protocol.clock import Clock
 from notifier.server.embedded_valkey import EmbeddedValkey
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 from tests.kit.broker import Broker, Listener, Make, broker_of
 
 
@@ -21,7 +21,7 @@ def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def make(clock: Clock | None = None, **settings: Any) -> Broker:
-            broker = broker_of(Settings(redis_url=valkey.url, **settings), clock or Clock())
+            broker = broker_of(BrokerSettings(redis_url=valkey.url, **settings), clock or Clock())
             stack.callback(broker.store.close)
             return broker
 

@@ -7,7 +7,7 @@ import pytest
 from notifier.errors import BrokerUnavailable
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 from tests.kit.broker import Listener, Make, broker_of, now
 from tests.kit.valkey import connected, running_valkey
 
@@ -53,7 +53,7 @@ class TestDatabase:
         """A replica publishes no heartbeat: its subscribers may miss what others publish elsewhere."""
         with running_valkey() as replica, connected(replica) as client:
             listener = Listener(replica.url, topic)
-            database = broker_of(Settings(redis_url=replica.url), Clock()).database
+            database = broker_of(BrokerSettings(redis_url=replica.url), Clock()).database
             client.replicaof("127.0.0.1", 1)
             with pytest.raises(BrokerUnavailable):
                 database.beat(topic, "replica")

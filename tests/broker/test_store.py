@@ -12,7 +12,7 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import NOTIFICATION
 from notifier.server.embedded_valkey import EmbeddedValkey
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 from tests.kit.broker import Broker, Make, append, bodies, broker_of, ids, now, publish, read, sharded
 
 
@@ -77,7 +77,7 @@ class TestFaults:
     @pytest.mark.parametrize("call", [*CALLS, "append", "beat", "read", "log_ends"])
     def test_out_of_reach(self, valkey: EmbeddedValkey, call: str) -> None:
         """A broker that cannot be reached says so, whatever was asked."""
-        settings = Settings(redis_url=f"{valkey.url}.not")
+        settings = BrokerSettings(redis_url=f"{valkey.url}.not")
         broker = broker_of(settings, Clock())
         calls = CALLS | {
             "append": lambda broker, name: append(broker.log, name),
@@ -94,7 +94,7 @@ class TestFaults:
         [[refused]] = make().log.append([[Append(user, NOTIFICATION, b"{}")]], [])
         assert isinstance(refused, BrokerUnavailable)
         assert refused.detail == "Redis refused the command."
-        settings = Settings(redis_url="redis://name:password@127.0.0.1:1/0")
+        settings = BrokerSettings(redis_url="redis://name:password@127.0.0.1:1/0")
         with pytest.raises(BrokerUnavailable) as caught:
             broker_of(settings, Clock()).database.birth()
         assert caught.value.detail == "Redis cannot be reached."
@@ -104,7 +104,7 @@ class TestFaults:
     ) -> None:
         """A notification whose record is not stored could not be recalled: its publication fails, others do not."""
         keys = ["*notification:good*", "*{topic*", "*{user*"]
-        log = broker_of(Settings(redis_url=url_of("norecord", valkey, client, keys)), Clock()).log
+        log = broker_of(BrokerSettings(redis_url=url_of("norecord", valkey, client, keys)), Clock()).log
         batches = [[Append(user, NOTIFICATION, b"{}")], [Append(topic, NOTIFICATION, b"{}")]]
         [[failed], [stored]] = log.append(batches, [("bad", [user]), ("good", [topic])])
         assert isinstance(failed, BrokerUnavailable)
@@ -113,7 +113,7 @@ class TestFaults:
     def test_no_info(self, valkey: EmbeddedValkey, client: redis.Redis) -> None:
         """A user of Redis whose ACL forbids INFO can do everything else."""
         url = url_of("noinfo", valkey, client, ["*"], "-info")
-        database = broker_of(Settings(redis_url=url), Clock()).database
+        database = broker_of(BrokerSettings(redis_url=url), Clock()).database
         assert database.info() == {}
         assert database.birth()
 

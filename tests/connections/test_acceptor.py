@@ -17,12 +17,11 @@ from notifier.errors import BrokerUnavailable, Disconnect, Restarting, TooManyCo
 from notifier.protocol.frames import Hello
 from notifier.protocol.identity import Identity
 from notifier.protocol.session import Attach, Rules
-from notifier.settings import ApiKey, Settings
+from notifier.settings import ConnectionSettings
 from tests.connections.conftest import Connect
 from tests.kit import raw
 from tests.kit.clock import Clock
 from tests.kit.link import until
-from tests.kit.service import API_KEY
 
 ALICE = Identity("alice", 1e12)
 
@@ -30,7 +29,7 @@ ALICE = Identity("alice", 1e12)
 class Worker:
     """An acceptor with hooks that note what its connections ask for."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, workers: int = 1, **options: Any) -> None:
         self.actions: list[Any] = []
         self.connections: set[Connection] = set()
         self.has_reached_redis = True
@@ -42,10 +41,11 @@ class Worker:
             drained=lambda connection: None,
             request_state=lambda connection: None,
         )
-        options = {"workers": 1, "max_connections": 10} | options
-        settings = Settings(redis_url="", api_keys=(ApiKey("tests", API_KEY),), **options)
+        settings = ConnectionSettings(**{"max_connections": 10} | options)
         unused: Any = None
-        self.acceptor = Acceptor(settings, Rules(unused), hooks, self.connections, lambda: self.has_reached_redis)
+        self.acceptor = Acceptor(
+            settings, Rules(unused), hooks, workers, self.connections, lambda: self.has_reached_redis
+        )
 
 
 class Closing:

@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(self) -> None:
         keys = (ApiKey("tests", API_KEY),)
-        self._node: Any = Node(Settings(redis_url="redis://127.0.0.1", api_keys=keys, token_secrets=TOKEN_SECRETS))
+        self._node: Any = Node(Settings.of(redis_url="redis://127.0.0.1", api_keys=keys, token_secrets=TOKEN_SECRETS))
         self._fan_out = self._node._fan_out
         self.hub = self._fan_out._hub
 

@@ -517,11 +517,11 @@ class TestTokens:
     def test_keys(self, notifier: Command) -> None:
         """The printed key is valid in the setting."""
         plain = notifier.run("keys", "new", "shop").out.strip()
-        [key] = Settings.from_environ({"NOTIFIER_API_KEYS": plain}).api_keys
+        [key] = Settings.from_environ({"NOTIFIER_API_KEYS": plain}).auth.api_keys
         assert (key.id, key.topics) == ("shop", ("*",))
         restricted = notifier.run("keys", "new", "reports", "--scope", "publish", "--topic", "reports:*").out
         keys = f"[{restricted}]"
-        [key] = Settings.from_environ({"NOTIFIER_API_KEYS": keys}).api_keys
+        [key] = Settings.from_environ({"NOTIFIER_API_KEYS": keys}).auth.api_keys
         assert (key.id, key.scopes, key.topics) == ("reports", {"publish"}, ("reports:*",))
         listed = notifier.run("keys", "list", NOTIFIER_API_KEYS=keys)
         assert listed.out == "reports  scopes: publish  topics: reports:*\n"

@@ -15,7 +15,7 @@ from notifier.protocol import cursor, notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EXPIRED, NOTIFICATION, Page
-from notifier.settings import Settings
+from notifier.settings import BrokerSettings
 from tests.kit.waiting import DEADLINE
 
 
@@ -31,7 +31,7 @@ class Broker(NamedTuple):
 Make = Callable[..., Broker]
 
 
-def broker_of(settings: Settings, clock: Clock) -> Broker:
+def broker_of(settings: BrokerSettings, clock: Clock) -> Broker:
     """Return the broker of a worker."""
     store = Store(settings)
     return Broker(

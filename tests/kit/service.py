@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 
 
 class Service:
-    """A service. The names of the settings are the fields of `notifier.settings.Settings`."""
+    """A service. The names of the settings are the fields in `notifier.settings`."""
 
     def __init__(self, **settings: object) -> None:
         self.port = free_port()

@@ -45,15 +45,15 @@ class Worker:
         self.clock = clock = Clock()
         self.store = store
         self.digests = Digests(store)
-        self.inbox = Inbox(settings, store, self.digests, clock)
+        self.inbox = Inbox(settings.broker, store, self.digests, clock)
         self.lists = InboxLists(store, self.digests)
-        self.members = Members(settings, store, self.inbox)
+        self.members = Members(settings.inbox, store, self.inbox)
         self.users = Users(store, self.inbox, self.lists, self.members)
         self.receipts = Receipts(store)
         self.explanation = Explanation(store, self.inbox, self.members)
-        self.log = Log(settings, store, clock)
-        Database(settings, store, clock).birth()  # which advances the clock
-        self._publisher = Publisher(self.log, IdempotencyKeys(settings, store), clock, settings)
+        self.log = Log(settings.broker, store, clock)
+        Database(settings.broker, store, clock).birth()  # which advances the clock
+        self._publisher = Publisher(self.log, IdempotencyKeys(settings.broker, store), clock)
 
     def publish(self, *to: str, idempotency: str = "", **fields: Any) -> str:
         """Publish to users, topics (`#orders`) or `all`, and return the id."""
@@ -119,8 +119,8 @@ def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def make(**settings: Any) -> Worker:
-            chosen = Settings(**{"redis_url": valkey.url, "redis_prefix": prefix} | settings)
-            return Worker(stack.enter_context(contextlib.closing(Store(chosen))), chosen)
+            chosen = Settings.of(**{"redis_url": valkey.url, "redis_prefix": prefix} | settings)
+            return Worker(stack.enter_context(contextlib.closing(Store(chosen.broker))), chosen)
 
         yield make
 

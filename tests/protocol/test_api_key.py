@@ -1,0 +1,128 @@
+"""API keys: how the setting spells them, and what they grant."""
+
+import json
+from typing import Any
+
+import pytest
+
+from notifier.errors import Forbidden
+from notifier.protocol.api_key import SCOPES, ApiKey, parse
+
+KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
+
+
+def test_plain() -> None:
+    """`id:secret` is a key with every scope and every topic; a secret may have colons."""
+    keys = parse(f"shop:{KEY}, ops:{OTHER_KEY}:x")
+    assert keys == (ApiKey("shop", KEY), ApiKey("ops", f"{OTHER_KEY}:x"))
+    assert keys[0].scopes == set(SCOPES)
+    assert keys[0].topics == ("*",)
+
+
+def test_restricted() -> None:
+    """A JSON list says what each key may do; what is left out is everything."""
+    items = [
+        {"id": "shop", "secret": KEY, "scopes": ["publish"], "topics": ["orders", "project:*"]},
+        {"id": "ops", "secret": OTHER_KEY},
+        {"id": "none", "secret": KEY, "scopes": [], "topics": []},
+    ]
+    assert parse(f" {json.dumps(items)} ") == (
+        ApiKey("shop", KEY, frozenset({"publish"}), ("orders", "project:*")),
+        ApiKey("ops", OTHER_KEY),
+        ApiKey("none", KEY, frozenset(), ()),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "shop",
+        "shop:",
+        f":{KEY}",
+        "shop:short",
+        KEY,
+        f"shop:{KEY},shop:{OTHER_KEY}",
+        f"shop:{KEY},ops",
+        "[",
+        "[1]",
+        "[[]]",
+        '["shop"]',
+        "[{}]",
+        '[{"id": "shop"}]',
+        '[{"id": "", "secret": "a-key-of-the-tests"}]',
+        '[{"id": "shop", "secret": "short"}]',
+        '[{"id": "shop", "secret": "a-key-of-the-tests", "scope": []}]',
+    ],
+)
+def test_wrong(text: str) -> None:
+    """A key without id or with a short secret, an id twice, or JSON of another form is refused."""
+    with pytest.raises(ValueError) as caught:
+        parse(text)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"scopes": ["publish", "everything"]},
+        {"scopes": "publish"},
+        {"scopes": {"publish": True}},
+        {"scopes": [1]},
+        {"scopes": [["publish"]]},
+        {"topics": "orders"},
+        {"topics": [1]},
+        {"topics": {"orders": True}},
+        {"topics": 5},
+    ],
+)
+def test_wrong_restriction(fields: dict[str, Any]) -> None:
+    """A restriction that is not understood is refused: it must not mean something else."""
+    with pytest.raises(ValueError):
+        parse(json.dumps([{"id": "shop", "secret": KEY} | fields]))
+
+
+@pytest.mark.parametrize(
+    ("scopes", "asked", "granted"),
+    [
+        (SCOPES, ["recall"], True),
+        (["publish"], ["publish", "broadcast"], True),
+        (["users"], ["publish"], False),
+        ([], SCOPES, False),
+    ],
+)
+def test_scopes(scopes: list[str], asked: list[str], granted: bool) -> None:
+    """A key needs one of the scopes that a call accepts."""
+    key = ApiKey("shop", KEY, frozenset(scopes))
+    if granted:
+        key.require_scope(asked)
+    else:
+        with pytest.raises(Forbidden, match="shop has none of the scopes"):
+            key.require_scope(asked)
+
+
+@pytest.mark.parametrize(
+    ("channel", "granted"),
+    [("topic:orders", True), ("topic:project:7", True), ("topic:other", False), ("user:alice", True), ("all", True)],
+)
+def test_topics(channel: str, granted: bool) -> None:
+    """The topics of a key limit topics only, not users."""
+    key = ApiKey("shop", KEY, topics=("orders", "project:*"))
+    if granted:
+        key.require_topics(["user:bob", channel])
+    else:
+        with pytest.raises(Forbidden, match="does not grant the topic other"):
+            key.require_topics(["user:bob", channel])
+
+
+def test_grants() -> None:
+    """Everyone is reached with the scope `broadcast` only, all other channels with the scope of the call."""
+    ApiKey("shop", KEY, frozenset({"publish"})).require_grants(["user:alice", "topic:orders"], "publish")
+    ApiKey("shop", KEY, frozenset({"broadcast"})).require_grants(["all"], "publish")
+    for scopes, channels, missing in [
+        ({"publish"}, ["user:alice", "all"], "broadcast"),
+        ({"broadcast"}, ["all", "user:alice"], "publish"),
+    ]:
+        with pytest.raises(Forbidden, match=f"does not have the scope {missing}"):
+            ApiKey("shop", KEY, frozenset(scopes)).require_grants(channels, "publish")
+    with pytest.raises(Forbidden, match="topic secret"):
+        ApiKey("shop", KEY, topics=()).require_grants(["topic:secret"], "publish")
