@@ -1,7 +1,7 @@
-"""What recording clients ask in place of a service: inboxes, members and receipts, in memory.
+"""The memory of recording clients, which answers requests like a service: one inbox, members and receipts.
 
-It is asked by the requests of the real calls, and checks them by the service's own rules. Of tokens it knows nothing:
-there is one inbox, with all that was published for inboxes, to whomever.
+The clients make the same requests as real ones, and the service's own rules check them. Tokens are not read, so there
+is one inbox, with the notifications to all recipients.
 """
 
 import json
@@ -23,8 +23,8 @@ from notifier.protocol.notification import Limits, Publication
 
 T = TypeVar("T")
 URL = "http://recorded"
-_MOST_IDS = 1000  # of an action
-_FLAGS: dict[str, dict[str, Any]] = {  # what an action makes of the flags
+_MOST_IDS = 1000  # per action
+_FLAGS: dict[str, dict[str, Any]] = {  # the flags that an action changes
     "seen": {"seen": True},
     "read": {"seen": True, "read": True},
     "unread": {"read": False, "archived": False},
@@ -34,14 +34,14 @@ _FLAGS: dict[str, dict[str, Any]] = {  # what an action makes of the flags
 
 
 class Kept(NamedTuple):
-    """Where a notification went, and when."""
+    """The channels of a notification, and when it was created."""
 
     channels: list[str]
     created_at: str
 
 
 class Memory:
-    """What was published and done. `erased` and `disconnected` are users."""
+    """All recorded state. `erased` and `disconnected` are users."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Kept] = {}  # by notification
@@ -53,7 +53,7 @@ class Memory:
         self._revision = 0
 
     def keep(self, id: str, created: float, cursor: str, publication: Publication) -> None:
-        """Note a publication, and put it into the inbox where it belongs there."""
+        """Record a publication, and add it to the inbox unless `retain` says otherwise."""
         notification = json.loads(publication.encode(id, created))
         self.kept[id] = Kept(publication.channels, notification["created_at"])
         if publication.retain == "inbox":
@@ -62,16 +62,16 @@ class Memory:
             self._items[id] = Item(id, channel, cursor, notification, muted, muted, False, muted)
 
     def forget(self, id: str) -> None:
-        """Take a notification back."""
+        """Remove a notification that is recalled."""
         del self.kept[id]
         self._items.pop(id, None)
 
     def suppressed(self, publication: Publication, channel: str) -> str | None:
-        """Return why a publication is not pushed on a channel, if it is not."""
+        """Return why a publication is not pushed on a channel; None: it is pushed."""
         return "muted_type" if channels.is_user(channel) and publication.type in self._mutes.types else None
 
     def answer(self, request: Request) -> Answer:
-        """Return what a service would answer."""
+        """Return the answer that a service would give."""
         path, _, query = request.path.partition("?")
         parts = (request.method, *map(unquote, path.removeprefix("/v1/").split("/")))
         try:
@@ -113,7 +113,7 @@ class Memory:
                 return self._receipts(id)
             case "POST", "notifications":
                 return {"recipients": self._explain(notifications.parse(body, Limits()))}
-        raise NotFound("A recording client knows no such request.")
+        raise NotFound("A recording client does not support this request.")
 
     def _counts(self) -> dict[str, Any]:
         counted = [item for item in self._items.values() if not item.muted]
@@ -171,7 +171,7 @@ class Memory:
         if id not in self.kept:
             raise NotFound("There is no such notification, or it is no longer kept.")
         names, stored = self.kept[id]
-        receipts = [{"channel": name, "stored_at": stored, **_nothing_done(name)} for name in names]
+        receipts = [{"channel": name, "stored_at": stored, **_empty_receipt(name)} for name in names]
         return {"id": id, "channels": names, "receipts": receipts}
 
     def _explain(self, publication: Publication) -> list[dict[str, Any]]:
@@ -197,7 +197,7 @@ class Memory:
 
 
 def carry_out(steps: Steps[T], answer: Callable[[Request], Answer]) -> T:
-    """Return the result of a call whose requests are answered at once."""
+    """Return the result of a call whose requests are answered immediately."""
     outcome: Outcome = None
     while True:
         try:
@@ -224,7 +224,7 @@ def _document(item: Item) -> dict[str, Any]:
     return document
 
 
-def _nothing_done(channel: str) -> dict[str, Any]:
+def _empty_receipt(channel: str) -> dict[str, Any]:
     if channels.is_user(channel):
         return {"delivered_at": None, "read_at": None, "archived_at": None}
     return {"delivered": 0, "read": 0, "archived": 0}

@@ -1,4 +1,4 @@
-"""The pytest plugin. Every test run loads it where Notifier is installed, so it imports the rest when it is asked."""
+"""The pytest plugin. pytest loads it wherever Notifier is installed, so it imports the rest only when needed."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ def notifier_service() -> "Iterator[NotifierService]":
 
 @pytest.fixture
 def recording_notifier() -> "RecordingNotifier":
-    """A `NotifierClient` that publishes nowhere and remembers what it was asked to."""
+    """A `NotifierClient` that records notifications instead of publishing them."""
     from notifier.testing.recording import RecordingNotifier
 
     return RecordingNotifier()
@@ -29,7 +29,7 @@ def recording_notifier() -> "RecordingNotifier":
 
 @pytest.fixture
 def async_recording_notifier() -> "AsyncRecordingNotifier":
-    """An `AsyncNotifierClient` that publishes nowhere and remembers what it was asked to."""
+    """An `AsyncNotifierClient` that records notifications instead of publishing them."""
     from notifier.testing.recording import AsyncRecordingNotifier
 
     return AsyncRecordingNotifier()

@@ -1,4 +1,4 @@
-"""Clients that publish nowhere: they check like the service and remember what they were asked."""
+"""Recording clients: they validate like the service, and record requests instead of sending them."""
 
 import json
 import secrets
@@ -12,11 +12,9 @@ from notifier.client import (
     Accepted,
     AsyncInbox,
     Channel,
-    Counts,
     Event,
     Inbox,
     Notification,
-    Position,
     ProblemError,
     Published,
 )
@@ -31,15 +29,16 @@ from notifier.errors import IdempotencyMismatch, NotFound, Problem
 from notifier.protocol import notification as notifications
 from notifier.protocol.notification import Limits, Publication
 from notifier.testing.memory import URL, Memory, carry_out
+from notifier.testing.recorded_streams import AsyncRecordedStream, RecordedStream
 
 T = TypeVar("T")
 
 
 class Recording:
-    """What was asked. `published` are the notifications as they were posted, `recalled` are ids.
+    """What was requested. `published` are the notifications as they were posted, `recalled` are ids.
 
-    `erased` and `disconnected` are users. `incoming` is what `listen` yields: put events there. Of tokens nothing is
-    known, so there is one inbox, with all that was published for inboxes, to whomever.
+    `erased` and `disconnected` are users. `listen` yields the events that a test puts into `incoming`. Tokens are not
+    read, so there is one inbox, with the notifications to all recipients.
     """
 
     def __init__(self) -> None:
@@ -53,19 +52,19 @@ class Recording:
 
     @property
     def erased(self) -> list[str]:
-        """The users that were erased."""
+        """The users who were erased."""
         return self._memory.erased
 
     @property
     def disconnected(self) -> list[str]:
-        """The users that were disconnected."""
+        """The users who were disconnected."""
         return self._memory.disconnected
 
     def record(self, notification: Mapping[str, Any] | bytes, key: str | None) -> Published:
-        """Check a notification and remember it.
+        """Validate a notification and record it.
 
         Raises:
-            ProblemError: the service would refuse it.
+            ProblemError: the service would reject it.
         """
         body = encode(notification)
         try:
@@ -83,14 +82,14 @@ class Recording:
     def attempt(
         self, notification: Mapping[str, Any] | bytes, key: str | None, number: int
     ) -> Published | ProblemError:
-        """Return what became of one of many."""
+        """Record one notification of many, and return its result."""
         try:
             return self.record(notification, f"{key}:{number}" if key else None)
         except ProblemError as problem:
             return problem
 
     def accept(self, topic: str, notification: Mapping[str, Any], key: str | None) -> Accepted:
-        """Remember what a user publishes; of the user nothing is known."""
+        """Record a notification that a user publishes; the user is not recorded."""
         published = self.record({**notification, "to": {"topics": [topic]}}, key)
         return Accepted(published.id, published.channels[0].cursor)
 
@@ -98,7 +97,7 @@ class Recording:
         """Recall a notification.
 
         Raises:
-            ProblemError: it was never published, or is recalled already.
+            ProblemError: it was never published, or has been recalled.
         """
         self.channels(id)
         self._memory.forget(id)
@@ -108,7 +107,7 @@ class Recording:
         """Return the channels of a notification.
 
         Raises:
-            ProblemError: as above.
+            ProblemError: it was never published, or has been recalled.
         """
         if id not in self._memory.kept:
             raise ProblemError(NotFound("There is no such notification, or it is no longer kept.").document())
@@ -133,7 +132,7 @@ class Recording:
 
 
 class RecordingNotifier(Recording, Backend):
-    """In place of a `NotifierClient`."""
+    """Replaces a `NotifierClient`."""
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +152,7 @@ class RecordingNotifier(Recording, Backend):
         deadline: float | None = None,
         **members: Unpack[Notification],
     ) -> Published:
-        """Remember a notification."""
+        """Record a notification."""
         return self.record({**(notification or {}), **members}, idempotency_key)
 
     def publish_many(
@@ -163,7 +162,7 @@ class RecordingNotifier(Recording, Backend):
         idempotency_key: str | None = None,
         deadline: float | None = None,
     ) -> Iterator[Published | ProblemError]:
-        """Remember many; a bad one does not fail the others."""
+        """Record many notifications; a rejected one does not make the others fail."""
         for number, notification in enumerate(notifications, 1):
             yield self.attempt(notification, idempotency_key, number)
 
@@ -178,31 +177,31 @@ class RecordingNotifier(Recording, Backend):
         deadline: float | None = None,
         **members: Unpack[Notification],
     ) -> Accepted:
-        """Remember a notification as one to the topic."""
+        """Record a notification to the topic."""
         return self.accept(topic, {**(notification or {}), **members}, idempotency_key)
 
     def recall(self, id: str, *, deadline: float | None = None) -> None:
-        """Remember a recall."""
+        """Record a recall."""
         self.forget(id)
 
     def find(self, id: str, *, deadline: float | None = None) -> list[str]:
-        """Return the channels that a notification went to."""
+        """Return the channels that a notification was published to."""
         return self.channels(id)
 
     def inbox(self, *, token: str | None = None) -> Inbox:
-        """Return the inbox that there is."""
+        """Return the only inbox."""
         return Inbox(InboxCalls(self._calls, token or ""), self._run)
 
     def _run(self, steps: Steps[T]) -> T:
         return carry_out(steps, self._memory.answer)
 
-    def listen(self, *_: Any, **options: Any) -> "RecordedStream":
-        """Return an iterator of `incoming`."""
+    def listen(self, *_: Any, **options: Any) -> RecordedStream:
+        """Return an iterator over `incoming`."""
         return RecordedStream(self.incoming)
 
 
 class AsyncRecordingNotifier(Recording, AsyncBackend):
-    """In place of an `AsyncNotifierClient`."""
+    """Replaces an `AsyncNotifierClient`."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -222,13 +221,13 @@ class AsyncRecordingNotifier(Recording, AsyncBackend):
         deadline: float | None = None,
         **members: Unpack[Notification],
     ) -> Published:
-        """Remember a notification."""
+        """Record a notification."""
         return self.record({**(notification or {}), **members}, idempotency_key)
 
     async def publish_many(
         self, notifications: Many, *, idempotency_key: str | None = None, deadline: float | None = None
     ) -> AsyncIterator[Published | ProblemError]:
-        """Remember many; a bad one does not fail the others."""
+        """Record many notifications; a rejected one does not make the others fail."""
         number = 0
         async for notification in each(notifications):
             number += 1
@@ -245,72 +244,24 @@ class AsyncRecordingNotifier(Recording, AsyncBackend):
         deadline: float | None = None,
         **members: Unpack[Notification],
     ) -> Accepted:
-        """Remember a notification as one to the topic."""
+        """Record a notification to the topic."""
         return self.accept(topic, {**(notification or {}), **members}, idempotency_key)
 
     async def recall(self, id: str, *, deadline: float | None = None) -> None:
-        """Remember a recall."""
+        """Record a recall."""
         self.forget(id)
 
     async def find(self, id: str, *, deadline: float | None = None) -> list[str]:
-        """Return the channels that a notification went to."""
+        """Return the channels that a notification was published to."""
         return self.channels(id)
 
     def inbox(self, *, token: str | None = None) -> AsyncInbox:
-        """Return the inbox that there is."""
+        """Return the only inbox."""
         return AsyncInbox(InboxCalls(self._calls, token or ""), self._run)
 
     async def _run(self, steps: Steps[T]) -> T:
         return carry_out(steps, self._memory.answer)
 
-    def listen(self, *_: Any, **options: Any) -> "AsyncRecordedStream":
-        """Return an iterator of `incoming`."""
+    def listen(self, *_: Any, **options: Any) -> AsyncRecordedStream:
+        """Return an iterator over `incoming`."""
         return AsyncRecordedStream(self.incoming)
-
-
-class RecordedStream(Iterator[Event]):
-    """In place of a `Stream`: ends where there is nothing more."""
-
-    position: Position | None = None
-    counts: Counts | None = None
-
-    def __init__(self, incoming: deque[Event]) -> None:
-        self._incoming = incoming
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __next__(self) -> Event:
-        if not self._incoming:
-            raise StopIteration
-        return self._incoming.popleft()
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class AsyncRecordedStream(AsyncIterator[Event]):
-    """In place of an `AsyncStream`: ends where there is nothing more."""
-
-    position: Position | None = None
-    counts: Counts | None = None
-
-    def __init__(self, incoming: deque[Event]) -> None:
-        self._incoming = incoming
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def __anext__(self) -> Event:
-        if not self._incoming:
-            raise StopAsyncIteration
-        return self._incoming.popleft()
-
-    async def close(self) -> None:
-        """Do nothing."""

@@ -1,4 +1,4 @@
-"""A real service for tests: what `notifier serve` starts, in a directory that is thrown away."""
+"""A real service for tests: `notifier serve` with a temporary data directory."""
 
 import contextlib
 import os
@@ -22,9 +22,9 @@ _PATIENCE = 60.0  # seconds
 
 
 class NotifierService:
-    """A service on a free port. `url` and `api_key` are for publishers, `token` makes what listeners need.
+    """A service on a free port. Publishers need `url` and `api_key`, listeners a token from `token`.
 
-    Settings are named like the variables without NOTIFIER_ and in small letters: `NotifierService(heartbeat=1)`.
+    Settings have the names of their variables without NOTIFIER_, in lower case: `NotifierService(heartbeat=1)`.
     """
 
     def __init__(self, **settings: object) -> None:
@@ -49,16 +49,16 @@ class NotifierService:
 
     @property
     def log(self) -> str:
-        """What the service has logged so far."""
+        """The service's log so far."""
         return (self._directory / "service.log").read_text()
 
     def start(self) -> None:
-        """Start the service and wait until it hears what is published.
+        """Start the service and wait until it is ready.
 
         Raises:
-            RuntimeError: it ends, or takes too long.
+            RuntimeError: it has ended, or was not ready in time.
         """
-        # The service inherits the socket: so nobody else can take its port in between.
+        # The service inherits the listening socket, so no other process can take its port.
         with socket.create_server(("127.0.0.1", 0)) as listener, (self._directory / "service.log").open("ab") as log:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             self._process = subprocess.Popen(
@@ -76,7 +76,7 @@ class NotifierService:
             time.sleep(0.05)
 
     def close(self) -> None:
-        """End the service and throw its data away."""
+        """Stop the service and delete its data."""
         self._users.close()
         if self._process:
             self._process.terminate()
@@ -90,15 +90,15 @@ class NotifierService:
     def token(
         self, user: str, topics: Sequence[str] = (), publish: Sequence[str] = (), expires_in: float = 3600
     ) -> str:
-        """Return a token for a user. `topics` and `publish` are what it grants, `expires_in` is in seconds."""
+        """Return a token for a user that grants `topics` and `publish`. `expires_in` is in seconds."""
         return identity.sign(user, self._secret, time.time() + expires_in, tuple(topics), tuple(publish))
 
     def client(self) -> NotifierClient:
-        """Return a client that may publish everything."""
+        """Return a client with an API key without restrictions."""
         return NotifierClient(self.url, api_key=self.api_key)
 
     def listen(self, user: str, topics: Sequence[str] = (), inbox: bool = False) -> Stream:
-        """Return what comes for a user; enter it by `with`. With `inbox` there are `State` events, too."""
+        """Return a stream for a user, to be used with `with`. `inbox`: it yields `State` events too."""
         return NotifierClient(self.url).listen(topics, token=self.token(user, topics), inbox=inbox)
 
     def inbox(self, user: str) -> Inbox:

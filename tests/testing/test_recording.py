@@ -1,4 +1,4 @@
-"""The clients that record: what they are asked they answer as a service that nobody else uses would."""
+"""Recording clients: they answer like a service that nobody else uses."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from notifier.testing.recording import AsyncRecordingNotifier, RecordingNotifier
 
 @pytest.fixture
 def notifier() -> RecordingNotifier:
-    """A client that has published something to Alice, to a topic and to all."""
+    """A client that has published to Alice, to a topic and to all."""
     notifier = RecordingNotifier()
     notifier.publish(to={"users": ["alice"]}, title="First", type="order.shipped")
     notifier.publish(to={"topics": ["orders"]}, title="Second", severity="error")
@@ -22,15 +22,15 @@ def notifier() -> RecordingNotifier:
 
 
 def titles(notifier: RecordingNotifier, **filters: Any) -> list[str]:
-    """Return what a list has."""
+    """Return the titles of a list."""
     return [item.notification["title"] for item in notifier.inbox(token="any").items(**filters)]
 
 
 class TestInbox:
-    """The inbox that there is."""
+    """The only inbox."""
 
     def test_list(self, notifier: RecordingNotifier) -> None:
-        """It has what is kept for inboxes, the newest first."""
+        """It contains notifications for inboxes, the newest first."""
         assert titles(notifier) == ["Third", "Second", "First"]
 
     @pytest.mark.parametrize(
@@ -44,11 +44,11 @@ class TestInbox:
         ],
     )
     def test_filters(self, notifier: RecordingNotifier, filters: Any, found: list[str]) -> None:
-        """It can be filtered."""
+        """It can be filtered like a real one."""
         assert titles(notifier, **filters) == found
 
     def test_pages(self, notifier: RecordingNotifier) -> None:
-        """It comes in pages."""
+        """It is listed page by page."""
         inbox = notifier.inbox()
         first = inbox.list(limit=2)
         second = inbox.list(limit=2, before=first.next)
@@ -57,7 +57,7 @@ class TestInbox:
         assert first.cursor == first.items[0].cursor
 
     def test_actions(self, notifier: RecordingNotifier) -> None:
-        """What is done with items shows in the list and in the counts."""
+        """Actions change the list and the counts."""
         inbox = notifier.inbox()
         third, second, first = (item.id for item in inbox.items())
         assert inbox.counts() == Counts(3, 3, 0)
@@ -72,7 +72,7 @@ class TestInbox:
         assert inbox.unarchive(first).changed is False
 
     def test_mutes(self, notifier: RecordingNotifier) -> None:
-        """What is muted is listed, but not counted."""
+        """Muted items are listed, but not counted."""
         inbox = notifier.inbox()
         assert inbox.set_mutes(types=["chat.said"]) == inbox.mutes() == Mutes(("chat.said",))
         published = notifier.publish(to={"users": ["alice"]}, type="chat.said")
@@ -81,7 +81,7 @@ class TestInbox:
         assert inbox.counts().unread == 3
 
     def test_recall(self, notifier: RecordingNotifier) -> None:
-        """What is recalled leaves it."""
+        """Recalled items leave the list."""
         notifier.recall(notifier.inbox().list().items[0].id)
         assert titles(notifier) == ["Second", "First"]
 
@@ -98,17 +98,17 @@ class TestInbox:
         ],
     )
     def test_refused(self, notifier: RecordingNotifier, ask: Callable[[Any], Any], code: str) -> None:
-        """What a service would refuse is refused."""
+        """Requests that a service would reject are rejected."""
         with pytest.raises(ProblemError) as raised:
             ask(notifier.inbox())
         assert raised.value.code == code
 
 
 class TestBackend:
-    """What a backend asks about users."""
+    """Members and users, as backends manage them."""
 
     def test_members(self, notifier: RecordingNotifier) -> None:
-        """Members are kept."""
+        """Members are added, listed and removed."""
         notifier.add_member("orders", "bob")
         assert notifier.change_members("orders", ["alice", "bob", "carl"]) == MembersChanged(2, 0)
         assert notifier.change_members("orders", remove=["alice", "dora"]) == MembersChanged(0, 1)
@@ -118,7 +118,7 @@ class TestBackend:
 
     @pytest.mark.parametrize("name", ["a b", "{a}", "x" * 129])
     def test_wrong_name(self, notifier: RecordingNotifier, name: str) -> None:
-        """What cannot be a name is refused."""
+        """Invalid names are rejected."""
         for ask in (notifier.add_member, notifier.remove_member):
             with pytest.raises(ProblemError, match="bad_request"):
                 ask("orders", name)
@@ -126,7 +126,7 @@ class TestBackend:
             notifier.erase_user(name)
 
     def test_users(self, notifier: RecordingNotifier) -> None:
-        """Who was erased or disconnected is remembered, and what was theirs is gone."""
+        """Erased and disconnected users are recorded, and the data of erased ones is removed."""
         notifier.add_member("orders", "alice")
         export = notifier.export_user("alice")
         assert [item["notification"]["title"] for item in export["inbox"]] == ["First"]
@@ -138,7 +138,7 @@ class TestBackend:
         assert list(notifier.members("orders")) == []
 
     def test_receipts(self, notifier: RecordingNotifier) -> None:
-        """It was stored, and nothing else was done with it."""
+        """A receipt says that the notification was stored, and neither delivered nor read."""
         published = notifier.publish(to={"users": ["alice"], "all": True}, title="Hello")
         user, everybody = notifier.receipts(published.id)
         assert isinstance(user, UserReceipt) and (user.channel, user.delivered_at) == ("user:alice", None)
@@ -147,7 +147,7 @@ class TestBackend:
             notifier.receipts("unknown")
 
     def test_explain(self, notifier: RecordingNotifier) -> None:
-        """Nobody is connected, and nothing is published."""
+        """An explanation finds nobody online, and publishes nothing."""
         notifier.add_member("orders", "alice")
         before = len(notifier.published)
         user, topic = notifier.explain(to={"users": ["bob"], "topics": ["orders"]}, title="Hello")
@@ -161,7 +161,7 @@ class TestBackend:
 
 
 def test_listen(notifier: RecordingNotifier) -> None:
-    """A stream yields what was put there, states too."""
+    """A stream yields the events that a test provides, states too."""
     state = State(Counts(1, 1, 1))
     notifier.incoming.append(state)
     with notifier.listen(inbox=True) as stream:
@@ -169,7 +169,7 @@ def test_listen(notifier: RecordingNotifier) -> None:
 
 
 def test_async() -> None:
-    """The same with asyncio."""
+    """The clients for asyncio do the same."""
 
     async def run() -> None:
         notifier = AsyncRecordingNotifier()
