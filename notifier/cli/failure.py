@@ -5,8 +5,7 @@ from typing import IO, Any
 
 import click
 
-from notifier.client import NotifierError, NotNotifier, Unreachable, VersionError
-from notifier.client.errors import ConfigurationError
+from notifier.client.errors import ConfigurationError, NotifierError, NotNotifier, Unreachable, VersionError
 
 FAILED, USAGE, UNREACHABLE, REFUSED, FOREIGN, FILE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 

@@ -11,7 +11,7 @@ from websockets.typing import Subprotocol
 
 from notifier.client.answer import Answer
 from notifier.client.errors import ConfigurationError, Unreachable
-from notifier.client.stream import SUBPROTOCOL
+from notifier.client.steps import SUBPROTOCOL
 
 URL, API_KEY, TOKEN = "NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN"
 MAX_ANSWER = 64 << 20  # bytes: more than the answer to any batch

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from notifier.client.events import Event
 
+SUBPROTOCOL = "notifier.v1"
 HEARTBEAT_LOST = 4000
 
 

@@ -21,6 +21,7 @@ from notifier.client.inbox import ACTIONS, Counts, read_change, read_counts
 from notifier.client.progress import Progress
 from notifier.client.steps import (
     SILENCE,
+    SUBPROTOCOL,
     Close,
     Closed,
     Connect,
@@ -36,7 +37,6 @@ from notifier.client.steps import (
 
 logger = logging.getLogger("notifier.client")
 
-SUBPROTOCOL = "notifier.v1"
 TOKEN_REFUSED, OVERLOADED = 4001, 4004
 _PERMANENT = (1002, 1007, 1009)  # close codes that a reconnect would end with again
 # Times are in seconds.

@@ -8,7 +8,7 @@ from notifier.http.credentials import Credentials
 from notifier.http.frames import FrameViews
 from notifier.http.front import Front
 from notifier.http.inbox import InboxViews
-from notifier.http.notifications import NotificationViews
+from notifier.http.notifications import PUBLISH, NotificationViews
 from notifier.http.operations import OperationViews
 from notifier.http.pages import create_pages
 from notifier.http.stream import StreamViews
@@ -46,5 +46,5 @@ def create_app(settings: Settings) -> Flask:
     ):
         app.register_blueprint(blueprint)
     answers.install(app)
-    app.wsgi_app = Front(app.wsgi_app, notifications.publish, node.name)  # type: ignore[method-assign]
+    app.wsgi_app = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name)  # type: ignore[method-assign]
     return app

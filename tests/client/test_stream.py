@@ -18,8 +18,21 @@ from notifier.client.errors import (
 )
 from notifier.client.events import Lost, Position, Received, Removed, State
 from notifier.client.inbox import Change, Counts
-from notifier.client.steps import BROKEN, SILENCE, Close, Closed, Connect, Emit, FetchToken, Opened, Receive, Send, Wait
-from notifier.client.stream import SUBPROTOCOL, Listener
+from notifier.client.steps import (
+    BROKEN,
+    SILENCE,
+    SUBPROTOCOL,
+    Close,
+    Closed,
+    Connect,
+    Emit,
+    FetchToken,
+    Opened,
+    Receive,
+    Send,
+    Wait,
+)
+from notifier.client.stream import Listener
 from tests.kit.play import Clock, Play, html, problem, refused, reply
 
 OPENED = Opened(SUBPROTOCOL)
