@@ -19,6 +19,14 @@ export function isHistory(cursor, place) {
   return parseInt(cursor) < parseInt(place) - OVERLAP;
 }
 
+/**
+ * Whether someone who has read up to `place` may have missed what a connection has sent, up to `newest`: entries of
+ * several channels may change places within the overlap.
+ */
+export function isMissed(newest, place) {
+  return newest && place && !isHistory(newest, place);
+}
+
 /** Adds the id, says whether it is new, and forgets the oldest beyond the limit. */
 export function remember(seen, id, limit) {
   if (seen.has(id)) return false;

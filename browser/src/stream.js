@@ -1,4 +1,4 @@
-import { isBefore } from "./cursor.js";
+import { isBefore, isMissed } from "./cursor.js";
 import { joinGroup } from "./group.js";
 import { backoff, comesBack } from "./retry.js";
 import { RefusedToken, expiresSoon, refuseApiKey, userOf } from "./token.js";
@@ -31,7 +31,7 @@ const LONGEST_TIMER = 2 ** 31 - 1; // a longer one would fire at once
  * It tells each tab, by `hear(message)`, the service's frames, and
  * - `stream`: how it is, `inbox`, what frames told of it, and `topics`, those of which `at` speaks, too; the tab then says
  *   what it wants, as there may be another leader
- * - `joined` ({topic, since}): all that the topic had since then has been told
+ * - `joined` ({topic, since, tabs}): all that the topic had since then has been told, to the tabs that asked for it
  * each with `at`: the cursor up to which everything has been told. It hears by `tell(message)` from each tab:
  * - `tab` ({tab, topics, since, behind, once}): what this tab wants; the stream goes back to `since` if it is `behind`
  * - `publish`: a frame for the service
@@ -60,7 +60,7 @@ export function createStream(options, hear) {
   let group;
   let leads = false;
   let cursor;
-  let link; // the connection or the attempt: {line, id, top, transport, told, inbox, alive, comeBackIn}
+  let link; // the connection or the attempt: {line, id, top, transport, told, newest, inbox, alive, comeBackIn}
   let next = 0; // the transport to try
   let works = 0; // the one that got through, as far as we know
   let refused = 0; // WebSockets in a row
@@ -74,6 +74,7 @@ export function createStream(options, hear) {
     welcome,
     notification: deliver,
     removed: deliver,
+    lost,
     ok: answered,
     error: answered,
     ping,
@@ -132,9 +133,9 @@ export function createStream(options, hear) {
   }
 
   function goBack(since) {
-    if (cursor && !isBefore(since, cursor)) return;
-    cursor = since;
-    if (link?.told) reopen();
+    const isEarlier = !cursor || isBefore(since, cursor);
+    if (isEarlier) cursor = since;
+    if (link?.told && (isEarlier || isMissed(link.newest, since))) reopen();
   }
 
   function join(topic, since) {
@@ -159,9 +160,9 @@ export function createStream(options, hear) {
   }
 
   function tellState() {
-    const { id: connection, transport, top, told, inbox } = link ?? {};
+    const { id: connection, transport, top, told, newest, inbox } = link ?? {};
     const snapshot = { ...state, transport };
-    say({ type: "stream", snapshot, connection, top, topics: told, inbox });
+    say({ type: "stream", snapshot, connection, top, topics: told, newest, inbox });
   }
 
   function enter(name, reason, retryInMs) {
@@ -257,7 +258,12 @@ export function createStream(options, hear) {
       updateTopics(link.told);
       enter("connected");
     } else say(frame);
-    say({ type: "lost", channels: frame.lost });
+    lost({ type: "lost", channels: frame.lost });
+  }
+
+  function lost(frame) {
+    if (frame.channels.length) link.newest = "Infinity-0"; // whoever comes back now is to be told, too
+    say(frame);
   }
 
   /** Tells the service what the greeting left out, and what was joined and left while it was read. */
@@ -274,6 +280,7 @@ export function createStream(options, hear) {
   function deliver(frame) {
     const owed = topics.get(topicOf(frame.channel))?.since;
     if (!owed) reached(frame);
+    if (!isBefore(frame.cursor, link.newest)) link.newest = frame.cursor;
     if (!timers.has(acknowledge)) after(random() * ACKNOWLEDGE_WITHIN, acknowledge);
     // What is to be done once per browser is done in this tab rather than in another.
     const chosen = [...tabs].find(([, tab]) => tab.once && hears(tab.topics, frame.channel, link.inbox))?.[0];
@@ -281,6 +288,7 @@ export function createStream(options, hear) {
   }
 
   function ping(frame) {
+    if (!link.id) return; // the answer to a poll begins with one; tabs do not know yet whether they are behind
     reached(frame);
     if (frame.cursor && !overWebSocket()) link.told.forEach(settle);
     say(frame);
@@ -309,7 +317,10 @@ export function createStream(options, hear) {
     const { topic, since } = membership;
     membership.since = undefined;
     // Who has joined anew in the meantime has not had all of it.
-    if (since && topics.get(topic) === membership) say({ type: "joined", topic, since });
+    if (!since || topics.get(topic) !== membership) return;
+    // What a tab has asked for since then is on its way to us.
+    const asking = [...tabs].filter(([, tab]) => tab.topics.get(topic)).map(([id]) => id);
+    say({ type: "joined", topic, since, tabs: asking });
   }
 
   async function renewToken() {

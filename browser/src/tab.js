@@ -1,4 +1,4 @@
-import { isBefore, isHistory, remember } from "./cursor.js";
+import { isBefore, isHistory, isMissed, remember } from "./cursor.js";
 import { tryTo } from "./storage.js";
 import { createStream, hears, newId, topicOf } from "./stream.js";
 
@@ -81,22 +81,23 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   function enter(message) {
-    const { at, top, topics: told } = message;
+    const { at, top, newest, topics: told } = message;
     const isNew = connection !== message.connection;
-    isBehind = isBefore(cursor, at);
+    isBehind = isBefore(cursor, at) || (isNew && isMissed(newest, cursor));
+    // A tab without a cursor begins now, whatever the stream repeats for others.
+    if (!cursor && top) keepCursor(isBefore(top, at) ? at : top);
     // Of the topics that it does not name, our cursor says nothing from here on.
     if (isNew && told && !isBehind) {
       for (const [topic, since] of topics) {
         if (!told.has(topic)) topics.set(topic, since ?? cursor);
       }
     }
-    // A tab without a cursor begins now, whatever the stream repeats for others.
-    if (!cursor && top) keepCursor(isBefore(top, at) ? at : top);
     isAhead = isBefore(at, cursor);
     declare();
     connection = message.connection;
     const waiting = [...published.values()]; // what callbacks publish is sent at once
-    show(message.snapshot);
+    // Who comes while the stream opens another connection in silence has yet to be told where it begins.
+    if (connection || !message.snapshot.connected) show(message.snapshot);
     if (!isNew) return;
     if (message.inbox) learn(message.inbox);
     for (const { frame } of waiting) send(frame);
@@ -144,9 +145,9 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     emit("notification", notification, { channel, cursor, replay });
   }
 
-  function joined({ topic, since }) {
+  function joined({ topic, since, tabs }) {
     const owed = topics.get(topic);
-    if (!owed || isBefore(owed, since)) return;
+    if (!owed || !tabs.includes(id) || isBefore(owed, since)) return;
     topics.set(topic, undefined);
     declare(); // else to ask for the same past once more would be no news
     tellReplayed();

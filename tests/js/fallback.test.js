@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { fakeStorage, provide } from "./fake_browser.js";
+import { FakeBrowser, fakeStorage, provide, tokenOf } from "./fake_browser.js";
 import { FakeHttp, notification, welcome } from "./fake_http.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
 
@@ -347,6 +347,69 @@ test("the past of a topic is owed until a ping says that all has come", async (t
   assert.deepEqual(of("replayed"), [[{ count: 1, lost: [] }]]);
   assert.equal(notifier.cursor, "1200-0");
   assert.deepEqual(await again(), ["orders"]);
+});
+
+for (const transport of ["sse", "poll"]) {
+  test(`over ${transport} a page that comes back while another one is owed a topic's past misses nothing of it`, async (t) => {
+    new FakeBrowser(t);
+    const shared = { transports: [transport], getToken: async () => tokenOf("alice"), topics: ["orders"] };
+    const { tick, http, service, notifier } = start(t, shared);
+    const storage = fakeStorage();
+    storage.setItem("notifier.cursor", "20000-0");
+    const open = async () => {
+      const page = service.client({ ...shared, storage });
+      page.notifier.connect();
+      await settled();
+      return page;
+    };
+    notifier.connect();
+    await settled();
+    const page = await open();
+    await answer(transport, http.latest, welcome({ cursor: "20000-0" }), { type: "ping", cursor: "20000-0" });
+    page.notifier.disconnect();
+    notifier.join("orders", { since: "10000-0" });
+    await tick(0);
+    const missed = notification("b", "21000-0", { channel: "topic:orders", replay: true });
+    await answer(transport, http.latest, welcome({ connection: "h2" }), missed);
+    const reloaded = await open();
+    await tick(0);
+    assert.equal(reloaded.notifier.cursor, "20000-0");
+    assert.equal(http.latest.query.get("since"), "20000-0");
+    await answer(transport, http.latest, welcome({ connection: "h3" }), missed);
+    await settled();
+    assert.deepEqual(reloaded.titles(), ["b"]);
+  });
+}
+
+/** Answers with these frames; a poll ends with them. */
+async function answer(transport, request, ...frames) {
+  if (transport === "poll") return request.frames({ type: "ping" }, ...frames, { type: "ping" });
+  await request.stream();
+  for (const frame of frames) {
+    await (frame.type === "ping" ? request.text(`: ping\nid: ${frame.cursor}\n\n`) : request.event(frame));
+  }
+}
+
+test("the ping that a poll begins with moves nobody past what is missing", async (t) => {
+  const browser = new FakeBrowser(t);
+  const shared = { transports: ["poll"], getToken: async () => tokenOf("alice") };
+  const at = (cursor) => ({ ...shared, storage: { getItem: () => cursor, setItem() {} } });
+  const { http, service, notifier } = start(t, at("30000-0"));
+  notifier.connect();
+  await settled();
+  const [next, last] = ["20000-0", "10000-0"].map((cursor) => service.client(at(cursor)));
+  for (const tab of [next, last]) {
+    tab.notifier.connect();
+    await settled();
+  }
+  browser.holdUp("messages");
+  await browser.killLeader(); // the next one asks before it hears of the last one
+  await browser.deliver();
+  assert.equal(http.latest.query.get("since"), "20000-0");
+  await http.latest.frames({ type: "ping" }, welcome({ cursor: "40000-0" }), { type: "ping" });
+  await settled();
+  assert.equal(last.notifier.cursor, "10000-0");
+  assert.equal(http.latest.query.get("since"), "10000-0");
 });
 
 test("a replay of several polls goes on where it was", async (t) => {

@@ -277,6 +277,7 @@ async function startLate(t, id, cursor) {
   const { tick, browser, service, open } = await start(t, 2);
   const storage = fakeStorage();
   const { titles, notifier } = await open({ topics: ["orders"], storage });
+  service.say({ type: "ok", ref: service.socket.heard("subscribe")[0].ref, topics: ["orders"] });
   service.notify("a", "2000-0");
   await settled();
   browser.holdUp("messages");
@@ -358,14 +359,15 @@ test("a page whose topic was given up meanwhile gets what it had since then", as
   await service.accept({ connection: "c2" });
   assert.deepEqual(service.socket.heard("hello")[0].topics, ["orders"]);
   service.notify("a", "2000-0");
+  service.say({ type: "ping", cursor: "5000-0" });
   await settled();
   page.notifier.disconnect();
   await settled();
   assert.equal(service.socket.heard("unsubscribe").length, 1);
   const reloaded = await open({ topics: ["orders"], storage });
-  assert.equal(service.socket.heard("subscribe").at(-1).since, "2000-0");
+  assert.equal(service.socket.heard("subscribe").at(-1).since, "5000-0");
   service.notify("c", "9000-0"); // it was on its way
-  service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
+  service.notify("b", "6000-0", { channel: "topic:orders", replay: true });
   await settled();
   assert.deepEqual(reloaded.titles(), ["c", "b"]);
 });
@@ -382,11 +384,112 @@ test("a page that comes back while another one is owed a topic's past misses not
   service.notify("b", "3000-0", { channel: "topic:orders" }); // moves no cursor, as long as the past is owed
   const reloaded = await open({ storage });
   assert.equal(reloaded.notifier.cursor, tabs[0].notifier.cursor);
-  const asked = service.socket.heard("subscribe");
-  assert.equal(asked.length, 2);
+  await service.accept({ connection: "c2", cursor: "3000-0" });
+  assert.equal(service.socket.heard("hello")[0].since, "2000-0");
+  await settled();
+  const asked = service.socket.heard("subscribe").map(({ since }) => since);
+  assert.deepEqual(asked, Array(3).fill("1000-0")); // for the tab that is owed the past, the leader, and this page
   service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
   await settled();
   assert.deepEqual(reloaded.titles(), ["b"]);
+});
+
+test("a page that was away for a moment gets what came late in it", async (t) => {
+  const { service, tabs, open } = await start(t, 1);
+  const storage = fakeStorage();
+  const page = await open({ storage });
+  service.notify("b", "20001-0");
+  await settled();
+  page.notifier.disconnect();
+  service.notify("a", "20000-0", { channel: "all" }); // of another channel, so it may come after a later one
+  const reloaded = await open({ storage });
+  await service.accept({ connection: "c2", cursor: "20001-0" });
+  assert.equal(service.socket.heard("hello")[0].since, "20001-0");
+  service.notify("a", "20000-0", { channel: "all", replay: true });
+  service.notify("b", "20001-0", { replay: true });
+  await settled();
+  assert.deepEqual(reloaded.titles(), ["a", "b"]);
+  assert.deepEqual(tabs[0].titles(), ["b", "a"]);
+});
+
+test("a page that was away for longer than entries change places costs no connection", async (t) => {
+  const { service, open } = await start(t, 1);
+  const storage = fakeStorage();
+  const page = await open({ storage });
+  service.notify("a", "20000-0");
+  service.say({ type: "ping", cursor: "25000-0" });
+  await settled();
+  page.notifier.disconnect();
+  const reloaded = await open({ storage });
+  assert.equal(reloaded.notifier.state, "connected");
+  assert.equal(service.dialled.length, 1);
+});
+
+test("a page that comes back is told of what was lost meanwhile", async (t) => {
+  const { tick, service, open } = await start(t, 1);
+  const storage = fakeStorage();
+  const page = await open({ storage });
+  page.notifier.disconnect();
+  service.close(1006);
+  await tick(500);
+  await service.accept({ connection: "c2", cursor: "90000-0", lost: ["user:alice"] });
+  const reloaded = await open({ storage }); // its cursor is the stream's
+  assert.equal(service.dialled.length, 3);
+  await service.accept({ connection: "c3", cursor: "90000-0", lost: ["user:alice"] });
+  assert.equal(service.socket.heard("hello")[0].since, "1000-0");
+  await settled();
+  assert.deepEqual(reloaded.of("lost"), [[{ channels: ["user:alice"] }]]);
+});
+
+test("a page that comes while the leader opens another connection is connected when that is", async (t) => {
+  const { service, open } = await start(t, 1);
+  service.notify("a", "20000-0");
+  await open({ storage: { getItem: () => "10000-0", setItem() {} } });
+  assert.equal(service.dialled.length, 2);
+  const { notifier } = await open();
+  assert.equal(notifier.state, "connecting"); // it has no cursor, so it must not take that for the beginning
+  await service.accept({ connection: "c2", cursor: "20000-0" });
+  await settled();
+  assert.deepEqual([notifier.state, notifier.cursor], ["connected", "20000-0"]);
+});
+
+test("a page that comes while the leader connects without its topics misses nothing of them", async (t) => {
+  stopClock(t);
+  new FakeBrowser(t);
+  const service = new FakeService();
+  const first = service.client({ getToken });
+  first.notifier.connect();
+  await settled();
+  service.socket.onopen({});
+  const page = service.client({ getToken, topics: ["orders"] });
+  page.notifier.connect();
+  await settled();
+  service.welcome();
+  await settled();
+  assert.deepEqual([page.notifier.state, page.notifier.cursor], ["connected", "1000-0"]);
+  const { topic, since } = service.socket.heard("subscribe").at(-1);
+  assert.deepEqual([topic, since], ["orders", "1000-0"]);
+});
+
+test("that a topic's past has come to one tab says nothing to another that asks for it meanwhile", async (t) => {
+  const { browser, service, tabs } = await start(t, 3);
+  const replay = { channel: "topic:orders", replay: true };
+  tabs[1].notifier.join("orders", { since: "500-0" });
+  await settled();
+  const [{ ref }] = service.socket.heard("subscribe");
+  service.notify("a", "600-0", replay);
+  await settled();
+  browser.holdUp("messages");
+  tabs[2].notifier.join("orders", { since: "500-0" });
+  service.say({ type: "ok", ref, topics: ["orders"] });
+  await browser.deliver();
+  const asked = service.socket.heard("subscribe");
+  assert.deepEqual(asked.map(({ since }) => since), ["500-0", "500-0"]);
+  service.notify("a", "600-0", replay);
+  service.say({ type: "ok", ref: asked[1].ref, topics: ["orders"] });
+  await settled();
+  assert.deepEqual(tabs[2].titles(), ["a"]);
+  assert.deepEqual(tabs[2].of("replayed"), [[{ count: 1, lost: [] }]]);
 });
 
 test("the last words of a leader do not move the cursor of the one after it", async (t) => {

@@ -39,7 +39,8 @@ test("topics joined and left between hello and welcome are told after the welcom
   notifier.join("invoices");
   assert.equal(service.socket.sent.length, 1);
   service.welcome();
-  assert.deepEqual(service.socket.heard("subscribe").map(({ topic }) => topic), ["invoices"]);
+  const asked = service.socket.heard("subscribe").map(({ topic, since }) => [topic, since]);
+  assert.deepEqual(asked, [["invoices", undefined], ["invoices", "1000-0"]]); // the page begins at its welcome
   assert.deepEqual(service.socket.heard("unsubscribe").map(({ topic }) => topic), ["orders"]);
 });
 
