@@ -10,6 +10,7 @@ from notifier.broker.log import Log
 from notifier.broker.store import Store
 from notifier.connections.acceptor import Acceptor
 from notifier.connections.hub import Hub
+from notifier.connections.strangers import SHARE, Strangers
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.timers import Timers
 from notifier.connections.websocket import Connection
@@ -65,6 +66,7 @@ class Node:
             settings.publishing.max_notification_bytes, settings.publishing.max_users, settings.publishing.max_topics
         )
         self.connections: set[Connection] = set()
+        self._strangers = Strangers(settings.connections.connection_limit // SHARE)
         hub: Hub[StreamConnection] = Hub()
         mutes: Mutes[StreamConnection] = Mutes()
         self._feed = InboxFeed(InboxStates(self.inbox.states), digests, hub, mutes, self)
@@ -77,7 +79,8 @@ class Node:
         self._timers = Timers(self._each_turn)
         hooks = StreamHooks(
             schedule=self._timers.schedule,
-            closed=self.connections.discard,
+            closed=self._closed,
+            greeted=self._strangers.forget,
             act=self.act,
             stop=self._stop,
             drained=self._replayer.put,
@@ -100,6 +103,7 @@ class Node:
             hooks,
             settings.server.workers,
             self.connections,
+            self._strangers,
             lambda: bool(self._fan_out.birth.ms),
         )
 
@@ -145,6 +149,10 @@ class Node:
                 self._actions.acknowledge(connection, action)
             case SendPing():
                 connection.ping(self._replayer.reached)
+
+    def _closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._strangers.forget(connection)
 
     def _stop(self, connection: StreamConnection) -> None:
         """Unsubscribe a connection that is closing."""

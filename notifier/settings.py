@@ -174,7 +174,7 @@ class ConnectionSettings:
     drain_timeout: float = _setting(
         15.0, "seconds", "How long a worker that ends may take to close its connections.", float, 0.1
     )
-    echo: bool = _setting(True, "0 or 1", "Whether /v1/echo is served.", _flag)
+    echo: bool = _setting(False, "0 or 1", "Whether /v1/echo is served; development mode always serves it.", _flag)
 
     @property
     def connection_limit(self) -> int:

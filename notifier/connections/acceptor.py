@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from notifier.connections.echo import EchoConnection
 from notifier.connections.events import Ask, EventConnection
+from notifier.connections.strangers import Strangers
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.transport import Transport
 from notifier.connections.websocket import Connection
@@ -34,6 +35,7 @@ class Acceptor:
         hooks: StreamHooks,
         workers: int,
         connections: set[Connection],
+        strangers: Strangers,
         has_reached_redis: Callable[[], bool],
     ) -> None:
         self._settings = settings
@@ -41,6 +43,7 @@ class Acceptor:
         self._hooks = hooks
         self._workers = workers
         self._connections = connections
+        self._strangers = strangers
         self._has_reached_redis = has_reached_redis
         self._limit = settings.connection_limit
         self._numbers = itertools.count(1)
@@ -58,7 +61,8 @@ class Acceptor:
         if not self._has_reached_redis():
             raise BrokerUnavailable("This worker has not reached Redis yet.", retry_after=1)
         # While it drains, a client is accepted and sent on to another worker like all others.
-        if len(self._connections) >= self._limit and not self.is_draining:
+        is_full = len(self._connections) >= self._limit and not self.is_draining
+        if is_full and not self._strangers.evict():
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
     def open_stream(self, transport: Transport, identity: Identity | None, early: bytes) -> None:
@@ -67,6 +71,8 @@ class Acceptor:
         `identity` is known if the request had a token; `early` are bytes that came with the handshake.
         """
         connection = self._create(StreamConnection, transport, identity)
+        if identity is None:
+            self._strangers.admit(connection)
         self._open(connection, lambda: connection.start(early))
 
     def open_plain(self, kind: type[EventConnection], transport: Transport, identity: Identity, ask: Ask) -> None:
@@ -78,6 +84,7 @@ class Acceptor:
         """Take over a WebSocket of the echo."""
         limit, heartbeat = self._settings.max_message_bytes, self._settings.heartbeat
         connection = EchoConnection(transport, self._hooks, max_message=limit, heartbeat=heartbeat)
+        self._strangers.admit(connection)
         self._open(connection, lambda: connection.start(early))
 
     def drain(self) -> None:

@@ -10,8 +10,8 @@ from notifier.errors import Disconnect, Disconnected, ProtocolViolation, TooSlow
 from notifier.protocol import channel, frames, websocket
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.session import Action, Reply, Session
-from notifier.protocol.websocket import Binary, Text
+from notifier.protocol.session import Action, Attach, Reply, Session
+from notifier.protocol.websocket import Binary, Event, Text
 
 _MOST_OWED = 200  # answers that wait for the welcome
 
@@ -142,6 +142,11 @@ class StreamConnection(Connection):
         if self._has_pending_state and self.is_open and not self.transport.is_blocked:
             self._hooks.request_state(self)
 
+    def _handle(self, event: Event) -> None:
+        if self.session.identity is None:
+            self.session.count_stranger()
+        super()._handle(event)
+
     def _receive(self, message: Text | Binary) -> None:
         if isinstance(message, Binary):
             raise ProtocolViolation("frames are text")
@@ -172,6 +177,9 @@ class StreamConnection(Connection):
         match action:
             case Reply(frame):
                 self.reply(frame)
+            case Attach():
+                self._hooks.greeted(self)
+                self._hooks.act(self, action)
             case _:
                 self._hooks.act(self, action)
 

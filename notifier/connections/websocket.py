@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from notifier.connections.states import CONNECTION, ConnectionState, ConnectionTrigger, next_state
-from notifier.connections.transport import Transport
+from notifier.connections.transport import Transport, call_later
 from notifier.errors import Disconnect, TooSlow, UnexpectedFault
 from notifier.protocol import websocket
 from notifier.protocol.framing import WEBSOCKET, Framing
@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 CLOSING_TIME = 5.0  # seconds that a peer has for its half of the closing handshake
 _LONGEST_NAP = 60.0  # seconds between two ticks, well within a turn of the timer wheel
+_TURN_EVENTS, _TURN_TIME = 32, 0.001  # frames, and seconds, that one client may take before others have their turn
+_TURN_PAUSE = 0.01  # seconds until its next turn: a client that floods takes a few percent of the worker's time
 _OPEN, _CLOSING = ConnectionState.OPEN, ConnectionState.CLOSING
 
 
@@ -26,6 +28,7 @@ class Hooks:
 
     schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
     closed: Callable[["Connection"], object]  # forgets a connection whose transport is closed
+    greeted: Callable[["Connection"], object] = lambda _: None  # notes that a client has authenticated
 
 
 class Connection:
@@ -92,9 +95,29 @@ class Connection:
         """Take bytes of the client."""
         if not self.is_open:
             return
+        decoder = self._decoder = self._decoder or Decoder(self._max_message)
+        decoder.receive(data)
+        if decoder.is_waiting:
+            self.transport.pause()
+        else:
+            self._take_turn(decoder)
+
+    def _take_turn(self, decoder: Decoder) -> None:
+        """Handle some frames. The rest waits for a later turn, and the client until then."""
+        if not self.is_open:
+            return
         try:
             self._note_activity()
-            self._decode(data)
+            is_done = self._handle_some(decoder)
+            if not self.is_open:
+                return
+            if is_done:
+                self._decoder = None if decoder.at_rest else decoder
+            else:
+                call_later(_TURN_PAUSE, self._take_turn, decoder)
+            if decoder.is_waiting is is_done:
+                decoder.is_waiting = not is_done
+                self.transport.resume() if is_done else self.transport.pause()
         except Disconnect as disconnect:
             self.close(disconnect)
         except Exception:
@@ -129,20 +152,29 @@ class Connection:
         self._tick_at = min(due, time.time() + _LONGEST_NAP)
         self._hooks.schedule(self, self._tick_at)
 
-    def _decode(self, data: bytes) -> None:
-        decoder = self._decoder or Decoder(self._max_message)
-        for event in decoder.feed(data):
+    def _handle_some(self, decoder: Decoder) -> bool:
+        """Handle the frames of one turn; return whether that was all of them."""
+        deadline = time.monotonic() + _TURN_TIME
+        pinged: bytes | None = None
+        number = 0
+        for number, event in enumerate(decoder.events(), 1):
+            if isinstance(event, Ping):
+                pinged = event.data  # only the last ping of a turn is answered (RFC 6455 section 5.5.3)
             self._handle(event)
             if not self.is_open:
-                return
-        self._decoder = None if decoder.at_rest else decoder
+                return True
+            if number >= _TURN_EVENTS or time.monotonic() > deadline:
+                break
+        else:
+            number = 0
+        if pinged is not None:
+            self.send(websocket.encode_pong(pinged))
+        return not number
 
     def _handle(self, event: Event) -> None:
         match event:
             case Text() | Binary():
                 self._receive(event)
-            case Ping(data):
-                self.send(websocket.encode_pong(data))
             case Close(code):
                 self._close(websocket.encode_close(code))
 
@@ -150,6 +182,7 @@ class Connection:
         if not self._move(ConnectionTrigger.CLOSE):
             return
         self._decoder = None
+        self.transport.resume()  # it may have been paused: the client's half of the handshake is to be read
         self._stop()
         if self.transport.write(frame):
             self.transport.finish()

@@ -37,7 +37,7 @@ class NotUtf8(Disconnect):
 
 
 class MessageTooBig(Disconnect):
-    """A message is longer than `NOTIFIER_MAX_MESSAGE_BYTES`."""
+    """A message is longer than `NOTIFIER_MAX_MESSAGE_BYTES`, or has more than 64 fragments."""
 
     close_code, reason = 1009, "message too big"
     remedy = "Does not reconnect."

@@ -28,6 +28,7 @@ def create_app(settings: Settings) -> Flask:
     max_frame, max_ids = settings.connections.max_message_bytes, settings.inbox.max_inbox_ids
     rates = PublishRates(settings.publishing.client_publish_rate)
     batches = Batches(node.publisher, node.limits, settings.publishing)
+    has_echo = settings.connections.echo or settings.server.dev
     notifications = NotificationViews(
         credentials, node.publisher, batches, node.explanation, node.receipts, node.log, node.limits
     )
@@ -37,7 +38,7 @@ def create_app(settings: Settings) -> Flask:
         TopicViews(credentials, node.members, settings.inbox).blueprint(),
         UserViews(credentials, node.users).blueprint(),
         InboxViews(credentials, node.inbox, node.inbox_lists, max_ids=max_ids, max_mutes=max_frame).blueprint(),
-        WebSocketViews(credentials, node.acceptor, settings.connections).blueprint(),
+        WebSocketViews(credentials, node.acceptor, settings.connections, has_echo=has_echo).blueprint(),
         StreamViews(credentials, node.acceptor, settings.connections).blueprint(),
         FrameViews(
             credentials, node.publisher, rates, node.inbox, node.limits, max_frame=max_frame, max_ids=max_ids

@@ -60,17 +60,20 @@ flask_sock.Server = Handshake  # the library offers no other way to replace it
 class WebSocketViews:
     """The views of WebSockets."""
 
-    def __init__(self, credentials: Credentials, acceptor: Acceptor, settings: ConnectionSettings) -> None:
+    def __init__(
+        self, credentials: Credentials, acceptor: Acceptor, settings: ConnectionSettings, *, has_echo: bool
+    ) -> None:
         self._credentials = credentials
         self._acceptor = acceptor
         self._settings = settings
+        self._has_echo = has_echo
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
         sock, blueprint = flask_sock.Sock(), Blueprint("stream", __name__)
         blueprint.before_request(self.check)
         sock.route("/v1/stream", bp=blueprint, endpoint="stream")(_safe(self.serve))
-        if self._settings.echo:
+        if self._has_echo:
             sock.route("/v1/echo", bp=blueprint, endpoint="echo")(_safe(self.serve_echo))
             blueprint.get("/v1/echo", endpoint="plain echo")(upgrade_required)
         return blueprint

@@ -56,6 +56,7 @@ class State(Enum):
 
 _LATEST_NOTICE = 10.0  # seconds before a token expires; clients of long polls send a hello more often than that
 _ANY = (Subscribe, Unsubscribe, Auth, Publish, Seen, Read, Unread, Archive, Unarchive, Ack)
+_MOST_OF_STRANGERS = 8  # frames: a hello, and some pings
 _ACCEPTS: dict[State, tuple[type[ClientFrame], ...]] = {
     State.GREETING: (Hello,),
     State.ATTACHING: _ANY,
@@ -134,7 +135,18 @@ Action = Attach | Join | Leave | Publishing | Marking | Acknowledge | Reply | Se
 class Session:
     """The protocol of one connection. `now` is always in Unix seconds."""
 
-    __slots__ = ("_allowance", "_due", "_is_active", "_ping_at", "_rules", "_warn_at", "identity", "state", "topics")
+    __slots__ = (
+        "_allowance",
+        "_due",
+        "_is_active",
+        "_ping_at",
+        "_rules",
+        "_strange",
+        "_warn_at",
+        "identity",
+        "state",
+        "topics",
+    )
 
     def __init__(self, rules: Rules, now: float, identity: Identity | None = None) -> None:
         self._rules = rules
@@ -146,6 +158,7 @@ class Session:
         self._is_active = True  # since the last ping
         self._warn_at = math.inf  # some time before the token expires
         self._allowance: Allowance | None = None  # from the first publish on
+        self._strange = 0  # frames before the client has authenticated
 
     def receive(self, text: str, now: float) -> list[Action]:
         """Return the actions that a frame of the client causes.
@@ -168,6 +181,16 @@ class Session:
             return self._take(frame, now)
         except Problem as problem:
             return self._refuse(problem)
+
+    def count_stranger(self) -> None:
+        """Count a frame of a client that has not authenticated.
+
+        Raises:
+            ProtocolViolation: it sends more than a hello and some pings.
+        """
+        self._strange += 1
+        if self._strange > _MOST_OF_STRANGERS:
+            raise ProtocolViolation("too many frames before the hello")
 
     def note_activity(self) -> None:
         """Note that bytes of the client arrived, or that it reads: it needs no answer to the last ping."""

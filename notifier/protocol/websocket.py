@@ -16,6 +16,7 @@ from notifier.errors import BadRequest, BrokenFraming, Disconnect, MessageTooBig
 VERSION = "13"
 
 _FIN = 0x80
+_MOST_FRAGMENTS = 64  # of a message
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 
@@ -118,19 +119,25 @@ class Decoder:
     def __init__(self, max_bytes: int) -> None:
         self._frames = FrameProtocol(client=False, extensions=[])
         self._max_bytes = max_bytes
-        self._chunks: list[str | bytes] = []
-        self._size = 0
+        self._message = bytearray()
+        self._fragments = 0
+        self.is_waiting = False  # for its owner: whether events are left for later
 
-    def feed(self, data: bytes) -> Iterator[Event]:
-        """Yield the events that the bytes complete, in order.
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the client."""
+        self._frames.receive_bytes(data)
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events that the bytes so far complete, in order. The iteration may be broken off and begun again.
 
         Raises:
             BrokenFraming, NotUtf8, MessageTooBig: after the events before the fault; the connection must be closed
                 with the close code of the error.
         """
-        self._frames.receive_bytes(data)
         try:
             for opcode, payload, frame_finished, message_finished in self._frames.received_frames():
+                if opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION) and frame_finished:
+                    self._count_fragment(message_finished)
                 event = self._event(opcode, payload, frame_finished and message_finished)
                 if event is not None:
                     yield event
@@ -151,20 +158,22 @@ class Decoder:
             return Ping(bytes(payload))  # type: ignore[arg-type]
         if opcode is Opcode.PONG:
             return Pong(bytes(payload))  # type: ignore[arg-type]
-        return self._message(payload, finished)
+        return self._add(payload, finished)
 
-    def _message(self, chunk: str | bytes, finished: bool) -> Event | None:
-        self._size += len(chunk.encode() if isinstance(chunk, str) else chunk)
-        if self._size > self._max_bytes:
+    def _add(self, chunk: str | bytes, finished: bool) -> Event | None:
+        # One buffer for all of a message: a string for each fragment would cost ten times its bytes.
+        self._message += chunk.encode() if isinstance(chunk, str) else chunk
+        if len(self._message) > self._max_bytes:
             raise MessageTooBig()
-        if chunk or finished:
-            self._chunks.append(chunk)  # a client may send empty fragments endlessly
         if not finished:
             return None
-        chunks, self._chunks, self._size = self._chunks, [], 0
-        if isinstance(chunk, str):
-            return Text("".join(chunks))  # type: ignore[arg-type]
-        return Binary(b"".join(chunks))  # type: ignore[arg-type]
+        message, self._message = bytes(self._message), bytearray()
+        return Text(message.decode()) if isinstance(chunk, str) else Binary(message)
+
+    def _count_fragment(self, is_last: bool) -> None:
+        self._fragments = 0 if is_last else self._fragments + 1
+        if self._fragments > _MOST_FRAGMENTS:
+            raise MessageTooBig("too many fragments")
 
 
 def _disconnect(error: ParseFailed) -> Disconnect:

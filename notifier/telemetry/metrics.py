@@ -31,6 +31,7 @@ LOG_READS = Counter("notifier_log_reads", "Reads of a channel's log; one may ser
 SHARED_LOG_READS = Counter("notifier_shared_log_reads", "Of these, reads of the logs of topics and of all.")
 LOST = Counter("notifier_lost", "Times that a connection was told that something is gone for good.")
 GAPS = Counter("notifier_gaps", "Times that a channel's entry did not follow the one before.")
+EVICTED = Counter("notifier_strangers_evicted", "Connections closed before their hello, to make room for others.")
 REGRESSIONS = Counter("notifier_regressions", "Times that a channel's log had lost entries that were seen.")
 DEAF = Counter("notifier_deaf", "Times that a worker's subscription to Redis was lost.")
 SILENCES = Counter("notifier_silences", "Times that a worker did not hear its own heartbeat in time.")

@@ -11,6 +11,7 @@ from notifier.connections.acceptor import Acceptor
 from notifier.connections.events import Ask, EventConnection
 from notifier.connections.poll import PollConnection
 from notifier.connections.states import ConnectionState, TransportState
+from notifier.connections.strangers import Strangers
 from notifier.connections.stream import StreamHooks
 from notifier.connections.websocket import Connection
 from notifier.errors import BrokerUnavailable, Disconnect, Restarting, TooManyConnections
@@ -32,10 +33,12 @@ class Worker:
     def __init__(self, workers: int = 1, **options: Any) -> None:
         self.actions: list[Any] = []
         self.connections: set[Connection] = set()
+        self.strangers = Strangers(options.pop("strangers", 5))
         self.has_reached_redis = True
         hooks = StreamHooks(
             schedule=lambda *_: None,
-            closed=self.connections.discard,
+            closed=self.closed,
+            greeted=self.strangers.forget,
             act=lambda connection, action: self.actions.append(action),
             stop=lambda connection: None,
             drained=lambda connection: None,
@@ -44,8 +47,12 @@ class Worker:
         settings = ConnectionSettings(**{"max_connections": 10} | options)
         unused: Any = None
         self.acceptor = Acceptor(
-            settings, Rules(unused), hooks, workers, self.connections, lambda: self.has_reached_redis
+            settings, Rules(unused), hooks, workers, self.connections, self.strangers, lambda: self.has_reached_redis
         )
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self.strangers.forget(connection)
 
 
 class Closing:
@@ -100,7 +107,7 @@ class TestRoom:
         for _ in range(2):
             worker.acceptor.require_room()
             transport, peer = connect()
-            worker.acceptor.open_echo(transport, b"")
+            worker.acceptor.open_stream(transport, ALICE, b"")
             peers.append(peer)
         with pytest.raises(TooManyConnections) as refused:
             worker.acceptor.require_room()
@@ -108,6 +115,42 @@ class TestRoom:
         peers[0].close()
         until(lambda: len(worker.connections) == 1)
         worker.acceptor.require_room()
+
+    def test_strangers_make_room(self, connect: Connect) -> None:
+        """When a worker is full, the oldest connection without a hello makes room."""
+        worker = Worker(max_connections=3)
+        worker.acceptor.open_stream(connect()[0], ALICE, b"")
+        strangers = [connect() for _ in range(2)]
+        for transport, _ in strangers:
+            worker.acceptor.open_stream(transport, None, b"")
+        worker.acceptor.require_room()
+        assert [transport.is_open for transport, _ in strangers] == [False, True]
+        assert len(worker.connections) == 2
+
+    def test_few_strangers(self, connect: Connect) -> None:
+        """Connections without a hello, echoes among them, hold a part of the places only."""
+        worker = Worker(max_connections=100, strangers=3)
+        transports = [connect()[0] for _ in range(6)]
+        for number, transport in enumerate(transports):
+            if number % 2:
+                worker.acceptor.open_echo(transport, b"")
+            else:
+                worker.acceptor.open_stream(transport, None, b"")
+        assert [transport.is_open for transport in transports] == [False] * 3 + [True] * 3
+        assert len(worker.connections) == len(worker.strangers) == 3
+
+    def test_no_stranger(self, connect: Connect) -> None:
+        """A connection whose client has authenticated keeps its place, and one that is closed has none."""
+        worker = Worker(max_connections=100, strangers=1)
+        transport, peer = connect()
+        worker.acceptor.open_stream(transport, ALICE, raw.text(type="hello"))
+        assert len(worker.strangers) == 0
+        stranger, other = connect()
+        worker.acceptor.open_stream(stranger, None, b"")
+        assert len(worker.strangers) == 1
+        other.close()
+        until(lambda: not worker.strangers)
+        assert transport.is_open
 
     def test_full_while_draining(self, connect: Connect, clock: Clock) -> None:
         """A worker that drains refuses nobody: it closes the connection like all others."""

@@ -1,5 +1,6 @@
 """WebSocket connections on socket pairs: messages, pings, time, and the closing handshake in both directions."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import pytest
 
 from notifier.connections import websocket as module
 from notifier.connections.states import ConnectionState, TransportState
-from notifier.connections.transport import Transport
+from notifier.connections.transport import Transport, call_soon
 from notifier.connections.websocket import CLOSING_TIME, Connection, Hooks
 from notifier.errors import HeartbeatLost, Restarting, TooSlow
 from notifier.protocol import websocket
@@ -82,6 +83,73 @@ def fail(error: Exception) -> Callable[[], None]:
         raise error
 
     return fail
+
+
+class TestTurns:
+    """A client that sends many frames at once must not keep others waiting."""
+
+    @pytest.fixture(autouse=True)
+    def patient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Count frames only: on a busy machine a turn's time may be over after any of them."""
+        monkeypatch.setattr(module, "_TURN_TIME", 3600)
+
+    def test_some_at_a_time(self, open_: Open) -> None:
+        """Of many frames some are handled in each turn of the loop; others have their turn in between."""
+        connection, peer = open_()
+        most: list[int] = []
+        since = 0
+
+        def note() -> None:
+            nonlocal since
+            most.append(len(connection.messages) - since)
+            since = len(connection.messages)
+            if len(connection.messages) < 500:
+                call_soon(note)
+
+        call_soon(note)
+        peer.send(b"".join(message(str(number)) for number in range(500)))
+        until(lambda: len(connection.messages) == 500)
+        assert [each.text for each in connection.messages] == [str(number) for number in range(500)]
+        assert max(most) <= 32
+        assert connection._decoder is None
+
+    def test_reading_is_paused(self, open_: Open) -> None:
+        """While frames wait for their turn, no more are read; then reading goes on."""
+        connection, peer = open_()
+        paused: list[bool] = []
+        connection.on_message = lambda: paused.append(connection._decoder.is_waiting)  # type: ignore[union-attr]
+        peer.send(b"".join(message(str(number)) for number in range(100)))
+        until(lambda: len(connection.messages) == 100)
+        assert paused == [False] * 32 + [True] * 68
+        peer.send(message("next"))
+        until(lambda: len(connection.messages) == 101)
+
+    def test_slow_messages(self, open_: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A message that takes longer than a turn's time ends the turn."""
+        monkeypatch.setattr(module, "_TURN_TIME", -1)
+        connection, peer = open_()
+        paused: list[bool] = []
+        connection.on_message = lambda: paused.append(connection._decoder.is_waiting)  # type: ignore[union-attr]
+        peer.send(b"".join(message(str(number)) for number in range(4)))
+        until(lambda: len(connection.messages) == 4)
+        assert paused == [False, True, True, True]
+
+    def test_one_pong_for_many_pings(self, open_: Open) -> None:
+        """Of the pings of a turn the last one is answered."""
+        connection, peer = open_()
+        peer.send(b"".join(raw.frame(raw.PING, b"%d" % number) for number in range(64)) + message("last"))
+        until(lambda: connection.messages)
+        assert peer.read() == websocket.encode_pong(b"31") + websocket.encode_pong(b"63")
+
+    def test_closed_in_between(self, open_: Open) -> None:
+        """A connection that is closed while frames wait handles none of them, and reads the client's close frame."""
+        connection, peer = open_()
+        connection.on_message = lambda: connection.close(Restarting()) if len(connection.messages) == 40 else None
+        peer.send(b"".join(message(str(number)) for number in range(100)))
+        until(lambda: connection.state is CLOSING)
+        peer.close()
+        until(lambda: connection.state is ENDED)
+        assert len(connection.messages) == 40
 
 
 class TestMessages:
@@ -369,7 +437,13 @@ class TestViolations:
     def test_pings_without_end(self, open_: Open) -> None:
         """A client that pings and does not read the pongs is closed when its backlog is full."""
         connection, peer = open_(buffer=4096, limit=2000)
-        until(lambda: not connection.is_open or peer.send(raw.frame(raw.PING, b"pong") * 100))
+
+        def ping() -> bool:
+            with contextlib.suppress(BlockingIOError):  # while the service does not read
+                peer.send(raw.frame(raw.PING, b"pong"))
+            return not connection.is_open
+
+        until(ping)
         assert connection.state is ENDED, "there is no room for a close frame either"
 
     def test_full_backlog(self, open_: Open) -> None:

@@ -67,6 +67,7 @@ class Service:
                 "api_keys": f"tests:{API_KEY}",
                 "token_secrets": ",".join(TOKEN_SECRETS),
                 "drain_timeout": 1,
+                "echo": 1,
             }
             | settings
         )

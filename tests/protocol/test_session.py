@@ -548,3 +548,12 @@ def test_random_histories(history: list[tuple[str, float]]) -> None:
             assert len(set(subject.topics)) == len(subject.topics) <= BEATING.max_topics
             assert subject.state is State.GREETING or subject.identity
             assert subject.next_tick() > now
+
+
+def test_frames_of_a_stranger() -> None:
+    """Before it has authenticated, a client may send a hello and some pings, and no more."""
+    stranger = Session(RULES, 0.0)
+    for _ in range(8):
+        stranger.count_stranger()
+    with pytest.raises(ProtocolViolation):
+        stranger.count_stranger()

@@ -1,7 +1,7 @@
 """WebSocket framing. Sections in docstrings are those of RFC 6455."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,12 @@ from notifier.protocol.websocket import Binary, Close, Decoder, Event, Ping, Pon
 LIMIT = 1000
 MASK = b"\x37\xfa\x21\x3d"
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+
+def feed(decoder: Decoder, data: bytes) -> Iterator[Event]:
+    """Return the events that bytes complete."""
+    decoder.receive(data)
+    return decoder.events()
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = MASK) -> bytes:
@@ -31,7 +37,7 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
 def decode(*parts: bytes, limit: int = LIMIT) -> list[Event]:
     """Return the events of bytes that come in parts."""
     decoder = Decoder(limit)
-    return [event for part in parts for event in decoder.feed(part)]
+    return [event for part in parts for event in feed(decoder, part)]
 
 
 def bytewise(data: bytes) -> Iterable[bytes]:
@@ -43,7 +49,7 @@ def events_until_fault(decoder: Decoder, parts: Iterable[bytes]) -> tuple[list[E
     events: list[Event] = []
     try:
         for part in parts:
-            for event in decoder.feed(part):
+            for event in feed(decoder, part):
                 events.append(event)
     except Disconnect as disconnect:
         return events, disconnect.close_code
@@ -246,7 +252,7 @@ class TestFaults:
         decoder = Decoder(LIMIT)
         data = frame(BINARY, bytes(100 * LIMIT))
         with pytest.raises(MessageTooBig):
-            list(decoder.feed(data[: 2 * LIMIT]))
+            list(feed(decoder, data[: 2 * LIMIT]))
 
 
 PAYLOADS = st.binary(max_size=125)
@@ -297,9 +303,9 @@ def test_at_rest(frames: list[tuple[bytes, bool, Event | None]]) -> None:
     assert decoder.at_rest
     for part, at_rest, _ in frames:
         for byte in bytewise(part[:-1]):
-            list(decoder.feed(byte))
+            list(feed(decoder, byte))
             assert not decoder.at_rest
-        list(decoder.feed(part[-1:]))
+        list(feed(decoder, part[-1:]))
         assert decoder.at_rest is at_rest
 
 
@@ -308,7 +314,7 @@ def test_a_new_decoder_goes_on(frames: list[tuple[bytes, bool, Event | None]]) -
     """A decoder that is dropped whenever it is at rest misses nothing."""
     decoder, events = Decoder(LIMIT), []
     for part, _, _ in frames:
-        events += list(decoder.feed(part))
+        events += list(feed(decoder, part))
         if decoder.at_rest:
             decoder = Decoder(LIMIT)
     assert events == [event for _, _, event in frames if event is not None]
@@ -328,3 +334,24 @@ def test_opcodes() -> None:
     """The opcodes of these tests are those of the library that the decoder uses."""
     names = (Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE, Opcode.PING, Opcode.PONG)
     assert names == (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
+
+
+def test_many_fragments() -> None:
+    """A message has at most 64 fragments beside its last one: each costs memory and time."""
+    fragments = [frame(TEXT, b"a", fin=False), *(frame(CONTINUATION, b"a", fin=False) for _ in range(63))]
+    assert decode(*fragments, frame(CONTINUATION, b"a")) == [Text("a" * 65)]
+    with pytest.raises(MessageTooBig):
+        decode(*fragments, frame(CONTINUATION, b"a", fin=False))
+    assert decode(*(fragments[:40] + [frame(CONTINUATION)]) * 3) == [Text("a" * 40)] * 3
+
+
+def test_a_frame_in_many_reads_is_no_fragments() -> None:
+    """Only frames are counted, not the reads in which they come."""
+    assert decode(*bytewise(frame(TEXT, b"a" * 500)), limit=500) == [Text("a" * 500)]
+
+
+def test_characters_over_fragments() -> None:
+    """A character may be split over fragments."""
+    text = "é€😀".encode()
+    parts = [frame(CONTINUATION if at else TEXT, text[at : at + 1], fin=False) for at in range(len(text))]
+    assert decode(*parts, frame(CONTINUATION)) == [Text("é€😀")]
