@@ -1,1 +1,1 @@
-"""Fault injection: real clients, publishers and faults, and a judge of what reached whom. `make chaos` runs it."""
+"""Fault injection: real clients, publishers and faults, and an oracle that checks the deliveries. See `make chaos`."""

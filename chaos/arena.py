@@ -1,12 +1,11 @@
-"""The arena: one run from the first process to the last, with everybody in it."""
+"""The arena: one run with all its processes, clients, publishers and faults."""
 
 import asyncio
 import math
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from chaos import browsers, oracle
@@ -17,17 +16,16 @@ from chaos.owners import Owner
 from chaos.processes import Service, Valkey
 from chaos.proxy import Proxy
 from chaos.publishers import Ledger, Publisher
+from chaos.scenario import Fault, Scenario
 from chaos.witness import Journal
 
-Fault = Callable[["Arena", random.Random], Awaitable[None]]
-
 _WORKERS = 3
-_BACKENDS = 8  # publishers that work beside each other
+_BACKENDS = 8  # concurrent publishers
 _BROWSERS = 6
-_OWNERS_PAUSE = 0.2  # seconds on average between two things that a user does
-_CONNECT_WITHIN = 25.0  # seconds, once all faults are healed
-_ARRIVE_WITHIN = 10.0  # seconds from one notification to the next, once everybody is connected
-_SETTLE_WITHIN = 300.0  # seconds: a slow reader has much to read
+_OWNERS_PAUSE = 0.2  # seconds on average between two actions of a user
+_CONNECT_WITHIN = 25.0  # seconds after all faults have ended
+_ARRIVE_WITHIN = 10.0  # seconds from one notification to the next, after all clients have connected
+_SETTLE_WITHIN = 300.0  # seconds: slow readers have a long backlog
 _SETTINGS = {
     "workers": _WORKERS,
     "broker_heartbeat": 0.5,
@@ -44,31 +42,16 @@ _SETTINGS = {
     "send_buffer_bytes": 8192,
     "max_backlog_bytes": 16384,
 }
-_RECENT = (0, 20_000, 4_194_304)  # bytes, chosen by the seed: who comes back is served from the log, or without it
+_RECENT = (
+    0,
+    20_000,
+    4_194_304,
+)  # bytes, chosen by the seed: clients are replayed from the log, or from memory
 _SHORT_TOKEN = 6  # seconds
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """Which faults come, in lanes that run beside each other; which settings differ; how much is published.
-
-    There are so many users and half as many topics as `names`; a publisher waits `pause` seconds on average. With
-    `follow_up`, every channel has a last notification of its own. If `bounded`, clients may be told that something
-    is lost. With `inbox`, most notifications are kept in inboxes, and every user does things with theirs.
-    """
-
-    lanes: tuple[tuple[Fault, ...], ...]
-    settings: dict[str, object] = field(default_factory=dict)
-    seconds: float = 20.0
-    names: int = 16
-    pause: float = 0.1
-    follow_up: bool = False
-    bounded: bool = False
-    inbox: bool = False
-
-
 class Arena:
-    """Everybody in a run: `async with Arena(...) as arena: await arena.run()`."""
+    """One run: `async with Arena(...) as arena: await arena.run()`."""
 
     def __init__(self, scenario: Scenario, seed: int, seconds: float, clients: int) -> None:
         self.scenario = scenario
@@ -120,7 +103,7 @@ class Arena:
             self.valkey.remove()
 
     async def run(self) -> list[Violation]:
-        """Publish and strike for the time of the run, heal, wait for what is owed, and judge."""
+        """Publish and inject faults, wait until everything has been delivered, and return all violations."""
         self.ends = time.monotonic() + self.seconds
         backends = [asyncio.create_task(self.publisher.run(number, self.scenario.pause)) for number in range(_BACKENDS)]
         self._tasks.update(backends)
@@ -130,7 +113,7 @@ class Arena:
         lanes = [self._lane(number, lane) for number, lane in enumerate(self.scenario.lanes)]
         await asyncio.gather(*lanes)
         await asyncio.gather(*self._tasks.difference(backends, owners))
-        self.journal.note("run", "all faults are healed")
+        self.journal.note("run", "all faults have ended")
         self.publisher.stopped.set()
         stopped.set()
         await asyncio.gather(*backends, *owners)
@@ -148,26 +131,26 @@ class Arena:
     # What faults use.
 
     def strike(self, fault: str, what: str = "") -> int:
-        """Note a fault, and return how many of its kind there have been."""
+        """Record a fault, and return how many of its kind there have been."""
         self.struck[fault] += 1
         self.journal.note(fault, what or fault.replace("_", " "))
         return self.struck[fault]
 
     def some(self, rng: random.Random) -> list[Client | Browser]:
-        """Return some clients that are not away."""
+        """Return some clients that are not offline."""
         present = [client for client in (*self.clients, *self.browsers) if client not in self.away]
         return rng.sample(present, rng.randint(1, max(len(present) // 3, 1)))
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside the faults; the run waits for it."""
+        """Run something concurrently with the faults; the run waits for it."""
         self._tasks.add(asyncio.create_task(work))
 
     def seconds_left(self) -> float:
-        """Return the seconds until the faults end."""
+        """Return the seconds until the last fault."""
         return max(self.ends - time.monotonic(), 0)
 
     def add_client(self, rng: random.Random) -> None:
-        """Let one more client come."""
+        """Add one more client."""
         number = len(self.clients)
         user = self.users[number % len(self.users)]
         topics = rng.sample(self.topics, rng.randint(0, min(3, len(self.topics))))
@@ -221,14 +204,14 @@ class Arena:
                 self.browsers.append(browser)
                 self._owners_of(browser)
                 browser.start()
-        await self._until(self._all_connected, _CONNECT_WITHIN, "not everybody could connect at first")
+        await self._until(self._all_connected, _CONNECT_WITHIN, "not all clients could connect at first")
 
     def _owners_of(self, witness: Client | Browser) -> list[Owner]:
-        """Return whose inbox a client shows, and let it know the topics that come to it with that."""
+        """Return the owners of a client's inbox, and tell the client their topics."""
         owners = [owner for owner in self.owners if owner.user == witness.user]
         for owner in owners:
             witness.joined = owner.joined
-            if isinstance(witness, Client):  # the browser's library tells a page of what it joined itself
+            if isinstance(witness, Client):  # browsers report only topics that they have subscribed to themselves
                 witness.memberships = [owner.fixed]
         return owners
 
@@ -250,7 +233,7 @@ class Arena:
         await asyncio.gather(*(owner.begin() for owner in self.owners))
 
     async def _lane(self, number: int, faults: tuple[Fault, ...]) -> None:
-        """Strike with one fault after another, each as often as any other."""
+        """Inject one fault after another, all equally often."""
         rng = self._rng(f"lane {number}")
         deck: list[Fault] = []
         while self.seconds_left():
@@ -260,15 +243,15 @@ class Arena:
             try:
                 await fault(self, rng)
             except Exception as error:
-                # What a fault meets is a finding: a service that does not end, or does not start.
+                # A fault that fails is a finding: the service does not stop, or does not start.
                 self._failures.append(f"{fault.__name__}: {type(error).__name__}: {str(error)[:2000]}")
 
     async def _settle(self) -> None:
-        """Wait until everybody is connected, and then until everybody has what it is owed."""
+        """Wait until all clients are connected, and then until all have received what they are entitled to."""
         self.broker_proxy.heal()
         for link in self.broker_proxy.links:
             link.swallow, link.most = 0, math.inf
-        if not await self._until(self._all_connected, _CONNECT_WITHIN, "not everybody came back"):
+        if not await self._until(self._all_connected, _CONNECT_WITHIN, "not all clients reconnected"):
             return
         await self.publisher.burst({"all": True}, 1, 40, "sentinel")
         if self.scenario.follow_up:
@@ -276,7 +259,7 @@ class Arena:
         debts = []
         for witness in (*self.clients, *self.browsers):
             debts.append(oracle.Debt(self.ledger, witness))
-            await asyncio.sleep(0)  # after a long run that takes a while, in which all are served
+            await asyncio.sleep(0)  # this takes a while after a long run; meanwhile all connections are served
         end = time.monotonic() + _SETTLE_WITHIN
         while debts := [debt for debt in debts if not debt.is_settled()]:
             if not await self._until(lambda: any(debt.gains() for debt in debts), _ARRIVE_WITHIN):
@@ -288,7 +271,7 @@ class Arena:
                 return
 
     async def _inspect(self) -> list[list[Violation]]:
-        """Compare all inboxes with the model, and once more after a last thing was done while no worker heard."""
+        """Compare all inboxes with the model, and again after a last action that no worker received from Valkey."""
         if not self.owners:
             return []
         inspected = await asyncio.gather(*(owner.inspect() for owner in self.owners))

@@ -1,4 +1,4 @@
-"""A proxy beside callers that have no loop of their own: tests and benchmarks."""
+"""A proxy in a thread, for callers without an event loop: tests and benchmarks."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from chaos.proxy import Proxy
 
 
 class Aside:
-    """A proxy that runs in a thread of its own; `port` is where it listens."""
+    """A proxy that runs in a thread of its own and listens on `port`."""
 
     def __init__(self, proxy: Proxy, loop: asyncio.AbstractEventLoop) -> None:
         self.port = proxy.port
@@ -19,7 +19,7 @@ class Aside:
         self._loop = loop
 
     def ask(self, what: Callable[[Proxy], Any]) -> Any:
-        """Return what a function says of the proxy, or does to it."""
+        """Call a function with the proxy in its thread, and return the result."""
 
         async def answer() -> Any:
             return what(self._proxy)
@@ -27,13 +27,13 @@ class Aside:
         return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
 
     def silence(self) -> None:
-        """Let every subscriber be connected to nothing: no byte comes, and no end."""
+        """Cut off every subscriber silently: it gets no more bytes, and no end of the connection."""
         self.ask(lambda proxy: [link.die() for link in proxy.subscribers()])
 
 
 @contextlib.contextmanager
 def running_aside(port: int) -> Iterator[Aside]:
-    """Give a proxy before a port of 127.0.0.1."""
+    """Run a proxy in front of a port of 127.0.0.1."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Browsers: clients that run the browser's own library, under Node."""
+"""Browsers: clients that run the browser library under Node."""
 
 import asyncio
 import json
@@ -13,14 +13,14 @@ _LONGEST_LINE = 1 << 20
 
 
 def missing() -> str:
-    """Return what is not there that the browser's library needs, or nothing."""
+    """Return what is missing to run the browser library, or an empty string."""
     if not shutil.which("node"):
         return "node"
     return "" if (_DRIVER.parent.parent / "node_modules/ws").is_dir() else "node_modules/ws"
 
 
 class Browser(Witness):
-    """One client of the process. It has the same misfortunes as `clients.Client`, except slowness."""
+    """One client of the process. It can do everything that `clients.Client` can, except read slowly."""
 
     def __init__(self, name: str, user: str, topics: list[str], journal: Journal, process: "Node", token: str) -> None:
         super().__init__(name, user, topics, journal)
@@ -30,18 +30,18 @@ class Browser(Witness):
         self._wandered: set[str] = set()
 
     def start(self) -> None:
-        """Connect, and stay so."""
+        """Connect, and reconnect whenever the connection ends."""
         self._process.browsers[self.name] = self
         self._tell("start", token=self._token, topics=self.topics)
 
     def cut(self) -> None:
-        """Lose the socket without goodbye."""
-        self.note("cuts its socket")
+        """Drop the socket without a closing handshake."""
+        self.note("drops its socket")
         self._tell("cut")
 
     async def leave(self) -> None:
-        """Close the connection, and stay away until `come_back`."""
-        self.note("goes away")
+        """Close the connection, and stay offline until `come_back`."""
+        self.note("goes offline")
         self._tell("close")
 
     def come_back(self) -> None:
@@ -49,23 +49,23 @@ class Browser(Witness):
         self._tell("back")
 
     async def wander(self, topics: list[str], pause: float) -> None:
-        """Leave topics for a while, and come back to all at once; each only once, as its `ok` cannot be seen."""
+        """Unsubscribe from topics for a while, then subscribe again, once for each topic: no `ok` is visible."""
         topics = [topic for topic in topics if topic not in self._wandered]
         if self._cursor is None:
             return
         self.wanders = True
         self._wandered.update(topics)
         since = self._cursor
-        self.note(f"leaves {', '.join(topics)} at {since}")
+        self.note(f"unsubscribes from {', '.join(topics)} at {since}")
         for topic in topics:
             self._tell("leave", topic=topic)
         await asyncio.sleep(pause)
-        self.note(f"joins {', '.join(topics)} since {since}")
+        self.note(f"subscribes to {', '.join(topics)} since {since}")
         for topic in topics:
             self._tell("join", topic=topic, since=since)
 
     async def stop(self) -> None:
-        """End for good."""
+        """Close the connection permanently."""
         self._tell("close")
 
     def take(self, line: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class Browser(Witness):
             case "state":
                 self._enter(details[0], line)
             case "error":
-                self.complain(f"an error: {details[0]}")
+                self.complain(f"error: {details[0]}")
         self._cursor = line.get("cursor") or self._cursor
 
     def _enter(self, state: dict[str, Any], line: dict[str, Any]) -> None:
@@ -90,14 +90,14 @@ class Browser(Witness):
             self.welcomed(line["cursor"], self.topics)
         self.is_connected = state["current"] == "connected"
         if state["current"] == "closed":
-            self.complain(f"told to stay away: {reason}")
+            self.complain(f"closed permanently: {reason}")
 
     def _tell(self, do: str, **members: object) -> None:
         self._process.tell({"do": do, "client": self.name, **members})
 
 
 class Node:
-    """One process of Node that runs all browsers."""
+    """The Node process that runs all browsers."""
 
     def __init__(self) -> None:
         self.browsers: dict[str, Browser] = {}
@@ -123,7 +123,7 @@ class Node:
             await asyncio.gather(self._reading, return_exceptions=True)
 
     def tell(self, command: dict[str, object]) -> None:
-        """Give a command."""
+        """Send a command."""
         assert self._process and self._process.stdin
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
 

@@ -1,4 +1,4 @@
-"""Clients: a correct client library in Python, in the words of docs/protocol.md, and its clients' misfortunes."""
+"""Clients: a correct implementation of docs/protocol.md in Python, whose network and presence can fail."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 
 from chaos.witness import Cursor, Journal, Witness, cursor_of
 
-_ANSWER_WITHIN = 6.0  # seconds: longer than the harness lets the service keep a client waiting for its welcome
-_LONGEST_PAUSE = 1.0  # seconds between two attempts; a browser is more patient
+_ANSWER_WITHIN = 6.0  # seconds: longer than the attach timeout of the service in these runs
+_LONGEST_PAUSE = 1.0  # seconds between two attempts; browsers wait longer
 _REMEMBERED = 10_000  # ids, as in the browser's library
 _STAY_AWAY = (1002, 1007, 1009)
 _TOKEN_REFUSED, _OVERLOADED = 4001, 4004
@@ -24,7 +24,7 @@ Token = Callable[[], str]
 
 
 class Client(Witness):
-    """One client. A `receive_buffer` in bytes makes it one that shows quickly that it reads slowly."""
+    """One client. With a small `receive_buffer` (bytes), the service soon notices that it reads slowly."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Client(Witness):
         self._random = rng
         self._cursor: str | None = None
         self._seen: dict[str, None] = {}
-        self._joined: dict[str, str | None] = dict.fromkeys(topics)  # topic -> the cursor that it is owed from
+        self._joined: dict[str, str | None] = dict.fromkeys(topics)  # topic -> since when it is being replayed
         self._asked: dict[str, str] = {}  # ref -> topic
         self._acts: dict[str, asyncio.Future[dict[str, Any]]] = {}  # by ref
         self._refs = itertools.count(1)
@@ -61,24 +61,24 @@ class Client(Witness):
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Connect, and stay so."""
+        """Connect, and reconnect whenever the connection ends."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:
-        """End for good."""
+        """Close the connection permanently."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def cut(self) -> None:
-        """Lose the socket without goodbye."""
+        """Drop the socket without a closing handshake."""
         if self._socket:
-            self.note("cuts its socket")
+            self.note("drops its socket")
             self._socket.transport.abort()
 
     async def leave(self) -> None:
-        """Close the connection, and stay away until `come_back`."""
-        self.note("goes away")
+        """Close the connection, and stay offline until `come_back`."""
+        self.note("goes offline")
         self.present.clear()
         if self._socket:
             await self._socket.close()
@@ -88,20 +88,20 @@ class Client(Witness):
         self.present.set()
 
     async def wander(self, topics: list[str], pause: float) -> None:
-        """Leave topics for a while, and come back to all at once, with what they had meanwhile."""
-        # Not those whose past is still owed.
+        """Unsubscribe from topics for a while, then subscribe to all of them again from the cursor of before."""
+        # Without topics that are still being replayed.
         topics = [topic for topic in topics if self._joined.get(topic, "") is None]
         since = self._cursor
         if since is None:
             return
         self.wanders = True
-        self.note(f"leaves {', '.join(topics)} at {since}")
+        self.note(f"unsubscribes from {', '.join(topics)} at {since}")
         for topic in topics:
             del self._joined[topic]
         for topic in topics:
             await self._try_to_say(type="unsubscribe", topic=topic)
         await asyncio.sleep(pause)
-        self.note(f"joins {', '.join(topics)} since {since}")
+        self.note(f"subscribes to {', '.join(topics)} since {since}")
         for topic in topics:
             self._joined[topic] = since
             if self.is_connected:
@@ -109,14 +109,14 @@ class Client(Witness):
 
     @property
     def is_owed(self) -> bool:
-        """Whether it is still being given the past of a topic."""
+        """Whether a topic is still being replayed."""
         return any(self._joined.values())
 
     async def act(self, action: str, target: dict[str, object]) -> dict[str, Any]:
-        """Do something with the inbox, and return the answer.
+        """Carry out an inbox action, and return the answer.
 
         Raises:
-            ConnectionError, TimeoutError: nobody knows whether it was done.
+            ConnectionError, TimeoutError: it is unknown whether the action was carried out.
         """
         ref = str(next(self._refs))
         answer = self._acts[ref] = asyncio.get_running_loop().create_future()
@@ -127,7 +127,7 @@ class Client(Witness):
             async with asyncio.timeout(_ANSWER_WITHIN):
                 return await answer
         finally:
-            answer.cancel()  # and stays there: an answer that comes too late is known for one
+            answer.cancel()  # it stays in the dict, so that a late answer is recognised
 
     async def _run(self) -> None:
         while True:
@@ -139,14 +139,14 @@ class Client(Witness):
             if code == _OVERLOADED:
                 self._failures = max(self._failures, 2)
             if code in _STAY_AWAY or 4500 <= code <= 4999:
-                self.complain(f"told to stay away, with {code}")
+                self.complain(f"closed permanently with {code}")
             longest = min(_LONGEST_PAUSE, 0.05 * 2**self._failures)
             self._failures += 1
             pause = self._random.uniform(0, longest) if self._come_back_in is None else self._come_back_in
             await asyncio.sleep(pause)
 
     async def _connect(self) -> int:
-        """Live through one connection and return the code with which it ended."""
+        """Run one connection, and return the code with which it ended."""
         self._silence, self._asked = _ANSWER_WITHIN, {}
         code, reason = 1006, ""
         try:
@@ -222,9 +222,9 @@ class Client(Witness):
                 topic = self._asked.pop(frame.get("ref", ""), None)
                 if topic in self._joined:
                     self._joined[topic] = None
-                    self.note(f"has {topic} again")
+                    self.note(f"is subscribed to {topic} again")
             case "error":
-                self.complain(f"an error: {frame['problem']}")
+                self.complain(f"error: {frame['problem']}")
             case "state":
                 self.told_state(frame)
             case "expiring":
@@ -252,7 +252,7 @@ class Client(Witness):
 
     def _deliver(self, frame: dict[str, Any]) -> None:
         channel, cursor, notification = frame["channel"], frame["cursor"], frame["notification"]
-        # As in the browser's library: the past of a topic counts when its `ok` has come.
+        # As in the browser library: while a topic is replayed, its entries do not move the cursor; its `ok` ends that.
         owed = channel.startswith("topic:") and self._joined.get(channel[6:])
         if not owed:
             self._reach(cursor)

@@ -1,11 +1,11 @@
-"""Faults: what goes wrong in a run. Each heals what it broke before it ends, or breaks what heals by itself."""
+"""Faults. Each one repairs what it broke before it returns, or breaks only what recovers automatically."""
 
 import asyncio
 import random
 
 from chaos.arena import Arena
 
-_MOST_CLIENTS = 80  # a long run is no test of how many the harness can hold
+_MOST_CLIENTS = 80  # a long run must not overload the harness
 _NORMAL_BUFFER = "pubsub 33554432 8388608 60"  # Valkey's default
 _SMALL_BUFFER = "pubsub 32768 16384 1"
 
@@ -60,7 +60,7 @@ async def freeze_valkey(arena: Arena, rng: random.Random) -> None:
 
 
 async def freeze_valkey_for_long(arena: Arena, rng: random.Random) -> None:
-    """Stop Valkey for longer than a worker waits until it connects anew."""
+    """Stop Valkey for longer than a worker waits before it reconnects."""
     await _freeze(arena, "freeze_valkey_for_long", rng.uniform(13, 18))
     await asyncio.sleep(2)
 
@@ -72,17 +72,17 @@ async def _freeze(arena: Arena, fault: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
     finally:
         arena.valkey.thaw()
-    arena.journal.note(fault, "Valkey goes on")
+    arena.journal.note(fault, "Valkey runs again")
 
 
 async def kill_subscribers(arena: Arena, rng: random.Random) -> None:
-    """Let Valkey close the connection on which each worker hears what is published."""
+    """Make Valkey close the subscriber connection of each worker."""
     arena.strike("kill_subscribers", "Valkey closes all subscribers")
     await arena.valkey.command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
 async def overflow(arena: Arena, rng: random.Random) -> None:
-    """Publish more at once than Valkey may hold for a subscriber."""
+    """Publish more at once than Valkey may buffer for a subscriber."""
     arena.strike("overflow", "a burst, with small output buffers")
     await arena.valkey.command("CONFIG", "SET", "client-output-buffer-limit", _SMALL_BUFFER)
     try:
@@ -92,7 +92,7 @@ async def overflow(arena: Arena, rng: random.Random) -> None:
 
 
 async def burst(arena: Arena, rng: random.Random) -> None:
-    """Publish more at once than any buffer of a worker holds."""
+    """Publish more at once than fits into any buffer of a worker."""
     to = {"topics": [rng.choice(arena.topics)]} if rng.random() < 0.7 else {"users": [rng.choice(arena.users)]}
     count = rng.randint(100, 300)
     name = arena.strike("burst", f"a burst of {count} to {to}")
@@ -100,22 +100,22 @@ async def burst(arena: Arena, rng: random.Random) -> None:
 
 
 async def refuse_writes(arena: Arena, rng: random.Random) -> None:
-    """Let Valkey refuse everything that writes: it is out of memory, or has too few replicas."""
+    """Make Valkey reject writes: it is out of memory, or has too few replicas."""
     setting, bad = rng.choice((("maxmemory", "1"), ("min-replicas-to-write", "1")))
-    arena.strike("refuse_writes", f"Valkey refuses writes for its {setting}")
+    arena.strike("refuse_writes", f"Valkey rejects writes because of {setting}")
     await arena.valkey.command("CONFIG", "SET", setting, bad)
     try:
         await asyncio.sleep(rng.uniform(0.5, 3))
     finally:
         await arena.valkey.command("CONFIG", "SET", setting, "0")
-    arena.journal.note("refuse_writes", "Valkey takes writes again")
+    arena.journal.note("refuse_writes", "Valkey accepts writes again")
 
 
 # Of the network between the service and Valkey.
 
 
 async def silence_subscriber(arena: Arena, rng: random.Random) -> None:
-    """Let a worker's subscriber be connected to nothing: no byte comes, and no end."""
+    """Cut off subscribers of workers silently: they get no more bytes, and no end of the connection."""
     links = arena.broker_proxy.subscribers()
     for link in rng.sample(links, min(len(links), rng.randint(1, 3))):
         arena.strike("silence_subscriber", "a subscriber is silently dead")
@@ -124,7 +124,7 @@ async def silence_subscriber(arena: Arena, rng: random.Random) -> None:
 
 
 async def die_in_write(arena: Arena, rng: random.Random) -> None:
-    """Let a connection to Valkey go silently dead in the middle of what a worker writes, and others, too."""
+    """Cut off connections to Valkey silently, each in the middle of a write of a worker."""
     links = [link for link in arena.broker_proxy.links if not link.is_dead]
     for link in rng.sample(links, min(len(links), rng.randint(1, 3))):
         arena.strike("die_in_write", "a connection to Valkey dies in the middle of a write")
@@ -133,8 +133,8 @@ async def die_in_write(arena: Arena, rng: random.Random) -> None:
 
 
 async def hold_broker(arena: Arena, rng: random.Random) -> None:
-    """Let nothing through between the service and Valkey, then all that was held back."""
-    arena.strike("hold_broker", "nothing passes between service and Valkey")
+    """Hold back all bytes between the service and Valkey for a while."""
+    arena.strike("hold_broker", "all bytes between service and Valkey are held back")
     for link in list(arena.broker_proxy.links):
         link.flows.clear()
     arena.broker_proxy.ignores = rng.random() < 0.5
@@ -142,32 +142,32 @@ async def hold_broker(arena: Arena, rng: random.Random) -> None:
         await asyncio.sleep(rng.uniform(0.5, 3.5))
     finally:
         arena.broker_proxy.heal()
-    arena.journal.note("hold_broker", "all passes again")
+    arena.journal.note("hold_broker", "the bytes pass again")
 
 
 async def delay_broker(arena: Arena, rng: random.Random) -> None:
-    """Slow down everything between the service and Valkey, in small pieces."""
+    """Delay all bytes between the service and Valkey, and pass them in small pieces."""
     arena.broker_proxy.delay = rng.uniform(0.01, 0.3)
     arena.broker_proxy.piece = rng.choice((500, 65536))
-    arena.strike("delay_broker", f"Valkey is up to {arena.broker_proxy.delay:.2f} s away")
+    arena.strike("delay_broker", f"bytes to and from Valkey take up to {arena.broker_proxy.delay:.2f} s")
     try:
         await asyncio.sleep(rng.uniform(1, 4))
     finally:
         arena.broker_proxy.heal()
-    arena.journal.note("delay_broker", "Valkey is near again")
+    arena.journal.note("delay_broker", "bytes to and from Valkey are fast again")
 
 
 async def cut_broker(arena: Arena, rng: random.Random) -> None:
-    """Cut some connections to Valkey."""
+    """Abort some connections to Valkey."""
     links = list(arena.broker_proxy.links)
     cut = rng.sample(links, rng.randint(0, len(links)))
-    arena.strike("cut_broker", f"{len(cut)} of {len(links)} connections to Valkey are cut")
+    arena.strike("cut_broker", f"{len(cut)} of {len(links)} connections to Valkey are aborted")
     for link in cut:
         link.cut()
 
 
 async def swallow(arena: Arena, rng: random.Random) -> None:
-    """Let a subscriber miss a few published entries, with nothing to tell it."""
+    """Drop a few published entries on the way to a subscriber, without any sign of it."""
     links = arena.broker_proxy.subscribers()
     for link in rng.sample(links, min(len(links), 2)):
         link.swallow += rng.randint(1, 3)
@@ -179,16 +179,16 @@ async def swallow(arena: Arena, rng: random.Random) -> None:
 
 
 async def cut_clients(arena: Arena, rng: random.Random) -> None:
-    """Let some clients lose their sockets."""
+    """Make some clients lose their sockets."""
     arena.strike("cut_clients")
     for client in arena.some(rng):
         client.cut()
 
 
 async def leave(arena: Arena, rng: random.Random) -> None:
-    """Let some clients go away for a while, at times for longer than a worker keeps their channels."""
+    """Take some clients offline for a while, sometimes for longer than a worker keeps their channels."""
     seconds = rng.choice((0.1, 1, 3, 11))
-    arena.strike("leave", f"some go away for {seconds} s")
+    arena.strike("leave", f"some clients go offline for {seconds} s")
     clients = [client for client in arena.some(rng) if client not in arena.away]
     arena.away.update(clients)
     for client in clients:
@@ -204,18 +204,18 @@ async def leave(arena: Arena, rng: random.Random) -> None:
 
 
 async def arrive(arena: Arena, rng: random.Random) -> None:
-    """Let new clients come, who have no cursor."""
-    arena.strike("arrive", "new clients come")
+    """Add new clients, which have no cursor."""
+    arena.strike("arrive", "new clients connect")
     for _ in range(2):
         if len(arena.clients) < _MOST_CLIENTS:
             arena.add_client(rng)
 
 
 async def read_slowly(arena: Arena, rng: random.Random) -> None:
-    """Let some clients stop reading for a while."""
+    """Make some clients stop reading for a while."""
     clients = [client for client in arena.clients if client.receive_buffer]
     seconds = rng.uniform(0.5, 4)
-    arena.strike("read_slowly", f"some do not read for {seconds:.1f} s")
+    arena.strike("read_slowly", f"some clients do not read for {seconds:.1f} s")
     for client in clients:
         client.note("stops reading")
         client.reads.clear()
@@ -229,8 +229,8 @@ async def read_slowly(arena: Arena, rng: random.Random) -> None:
 
 
 async def wander(arena: Arena, rng: random.Random) -> None:
-    """Let clients leave topics, and come back with a cursor."""
-    arena.strike("wander", "some leave topics for a while")
+    """Make clients unsubscribe from topics, and subscribe again with a cursor."""
+    arena.strike("wander", "some clients leave topics for a while")
     for client in arena.some(rng):
         if client.topics:
             arena.later(client.wander(list(client.topics), min(rng.uniform(0, 2), arena.seconds_left())))
@@ -238,8 +238,8 @@ async def wander(arena: Arena, rng: random.Random) -> None:
 
 
 async def hold_clients(arena: Arena, rng: random.Random) -> None:
-    """Let nothing through between some clients and the service, then all that was held back."""
-    arena.strike("hold_clients", "nothing passes between some clients and the service")
+    """Hold back all bytes between some clients and the service for a while."""
+    arena.strike("hold_clients", "all bytes between some clients and the service are held back")
     for link in list(arena.client_proxy.links):
         if rng.random() < 0.4:
             link.flows.clear()
@@ -250,10 +250,10 @@ async def hold_clients(arena: Arena, rng: random.Random) -> None:
 
 
 async def delay_clients(arena: Arena, rng: random.Random) -> None:
-    """Slow down everything between clients and service, in small pieces."""
+    """Delay all bytes between clients and service, and pass them in small pieces."""
     arena.client_proxy.delay = rng.uniform(0.01, 0.2)
     arena.client_proxy.piece = rng.choice((100, 1000, 65536))
-    arena.strike("delay_clients", f"the service is up to {arena.client_proxy.delay:.2f} s away")
+    arena.strike("delay_clients", f"bytes between clients and service take up to {arena.client_proxy.delay:.2f} s")
     try:
         await asyncio.sleep(rng.uniform(1, 3))
     finally:
@@ -261,7 +261,7 @@ async def delay_clients(arena: Arena, rng: random.Random) -> None:
 
 
 async def half_close_clients(arena: Arena, rng: random.Random) -> None:
-    """End some clients' direction only."""
+    """Close only the sending direction of some clients."""
     arena.strike("half_close_clients")
     for link in list(arena.client_proxy.links):
         if rng.random() < 0.3:
@@ -269,7 +269,7 @@ async def half_close_clients(arena: Arena, rng: random.Random) -> None:
 
 
 async def refuse_clients(arena: Arena, rng: random.Random) -> None:
-    """Cut all clients of the proxy, and let none come back for a while."""
+    """Abort all connections of the proxy, and accept no new ones for a while."""
     arena.strike("refuse_clients")
     arena.client_proxy.refuses = True
     for link in list(arena.client_proxy.links):

@@ -1,4 +1,4 @@
-"""The model of an inbox: what it has and how that is flagged, after all that was published and done."""
+"""The model of an inbox: its items and their flags, after all publications and actions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,15 +16,15 @@ EFFECTS = {
     "unarchive": {"archived": False},
 }
 
-Flags = dict[str, bool | None]  # None: either may be
+Flags = dict[str, bool | None]  # None: both are possible
 
 
 @dataclass
 class Operation:
-    """Something that was done with an inbox: an action on ids or up to a cursor, or a topic joined or left.
+    """An action on an inbox, by ids or up to a cursor, or a topic joined or left.
 
-    An attempt whose outcome nobody knows may be carried out later, until `late_until`. `began_ms` is in Unix time,
-    all else in monotonic seconds.
+    An attempt with an unknown outcome may take effect later, until `late_until`. `began_ms` is in Unix ms, all other
+    times are in monotonic seconds.
     """
 
     action: str
@@ -38,7 +38,7 @@ class Operation:
 
     @property
     def began(self) -> float:
-        """When it was first asked for."""
+        """When it was first requested."""
         return self.attempts[0][0]
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Operation:
         return f"{self.action} {what}"
 
     def reaches(self, publication: Publication, cursor: Cursor) -> bool | None:
-        """Tell whether it concerns an item; None: that depends on which of both came first."""
+        """Return whether it affects an item; None: that depends on which of the two came first."""
         if self.up_to is None:
             return publication.id in self.ids
         if cursor > self.up_to or publication.attempts[0][0] > max(self.acknowledged, self.late_until):
@@ -58,7 +58,7 @@ class Operation:
 
 
 class Item(NamedTuple):
-    """One item of a list, as the service shows it."""
+    """One item of a list, as the service returns it."""
 
     cursor: Cursor
     channel: str
@@ -67,7 +67,7 @@ class Item(NamedTuple):
 
 
 class Model:
-    """The inbox of one user: `topics` are those that the user is a member of, `operations` all but those."""
+    """The inbox of one user. `topics` are those of which the user is a member, `operations` are all actions."""
 
     def __init__(self, user: str, ledger: Ledger) -> None:
         self.user = user
@@ -76,7 +76,7 @@ class Model:
         self._ledger = ledger
 
     def note(self, operation: Operation) -> None:
-        """Note what has been acknowledged."""
+        """Apply an operation that has been acknowledged."""
         if operation.action == JOIN:
             self.topics[operation.topic] = operation
         elif operation.action == LEAVE:
@@ -86,16 +86,16 @@ class Model:
 
     @property
     def channels(self) -> list[str]:
-        """The channels whose items it has."""
+        """The channels whose items belong to it."""
         return [f"user:{self.user}", "all", *(f"topic:{topic}" for topic in self.topics)]
 
     def has(self, publication: Publication) -> bool | None:
-        """Tell whether it is in the inbox; None: it may be."""
+        """Return whether a publication is in the inbox; None: both are possible."""
         on = [self._has_on(publication, channel) for channel in self.channels if channel in publication.channels]
         return True if True in on else None if None in on else False
 
     def flags(self, publication: Publication, cursor: Cursor) -> Flags:
-        """Return how an item is flagged that is in the list with this cursor."""
+        """Return the flags of an item that is listed with this cursor."""
         flags: Flags = dict.fromkeys(("seen", "read", "archived"), False)
         before: list[Operation] = []
         for operation in self.operations:
@@ -110,7 +110,7 @@ class Model:
         return flags
 
     def faults(self, items: Iterable[Item]) -> Iterable[tuple[str, str, Publication | None]]:
-        """Yield what is wrong with a list that has all items: the kind, what it is, and which one."""
+        """Yield the faults of a complete list: kind, description, and publication."""
         items = list(items)
         found = {item.key: item for item in items}
         if len(found) < len(items):

@@ -1,4 +1,4 @@
-"""The oracle: what each client was owed, and whether its callbacks were given that, once and in order."""
+"""The oracle: checks that each client received everything that it was entitled to, once and in order."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -6,13 +6,13 @@ from typing import NamedTuple
 from chaos.publishers import Ledger, Publication
 from chaos.witness import Callback, Cursor, Loss, Witness
 
-_OVERLAP = 2000  # ms: so far ids of different channels may run backwards
+_OVERLAP = 2000  # ms by which entries of different channels may be out of order
 
 
 class Violation(NamedTuple):
-    """A promise that was not kept. `since` and `until` frame the time in which it went wrong, in monotonic seconds.
+    """A guarantee that was not kept, between `since` and `until` (monotonic seconds).
 
-    `owner` is the name of who operates the inbox that it is about.
+    `owner` is the name of the owner of the inbox that it concerns.
     """
 
     kind: str
@@ -39,7 +39,7 @@ def judge(ledger: Ledger, witnesses: Iterable[Witness], max_history: int) -> lis
 
 
 def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
-    """Return what a client was owed, has not got, and was not told to be lost."""
+    """Return what a client was entitled to, has not received, and was not reported as lost."""
     got = {callback.key for callback in witness.callbacks}
     return [
         publication
@@ -52,7 +52,7 @@ def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
 
 
 class Debt:
-    """What a client is still owed, once nothing more is published."""
+    """What a client has still to receive after the last publication."""
 
     def __init__(self, ledger: Ledger, witness: Witness) -> None:
         self.witness = witness
@@ -60,11 +60,11 @@ class Debt:
         self._owe()
 
     def gains(self) -> bool:
-        """Tell whether the client has been sent anything since we looked, be it what it had already."""
+        """Return whether the client has received anything since the last look, duplicates included."""
         return self._counts() != self._seen
 
     def is_settled(self) -> bool:
-        """Look at what has come since, and tell whether that was all."""
+        """Look at what has arrived since the last look, and return whether everything has."""
         callbacks, losses, _ = self._seen
         if len(self.witness.losses) > losses:
             self._owe()
@@ -85,7 +85,7 @@ class Debt:
 
 
 def is_early(witness: Witness, callback: Callback) -> bool:
-    """Tell whether it is from before the client came: the overlap of a later replay has it, and it is not owed."""
+    """Return whether an entry is older than the client, which may get it by a replay, but is not entitled to it."""
     entitled = witness.entitled.get(callback.channel)
     return entitled is None or callback.cursor[0] <= entitled[0]
 
@@ -95,16 +95,16 @@ def _owed(witness: Witness, publication: Publication) -> list[tuple[str, Cursor]
     return [
         (channel, cursor)
         for channel, cursor in publication.cursors.items()
-        # From the next millisecond on: a cursor of `welcome` has no sequence.
+        # From the next millisecond on, because the cursor of a `welcome` has no sequence.
         if channel in channels and (entitled := witness.entitled.get(channel)) and cursor[0] > entitled[0]
     ]
 
 
 def _told(witness: Witness, channel: str, cursor: Cursor) -> bool:
-    """Tell whether the client was told that the channel lost something, where this entry would have been."""
+    """Return whether a loss was reported for the channel at the place where this entry would have been."""
     told = [loss for loss in witness.losses if channel in loss.channels]
     if not told:
-        return False  # where the entry would have been takes long to say, while the judge's clients are kept waiting
+        return False  # the search below is slow, and clients are connected while the oracle works
     before, after = _neighbours(witness, channel, cursor)
     start = before[0] + 1 if before else 0
     end = after[0] if after else len(witness.callbacks)
@@ -114,7 +114,7 @@ def _told(witness: Witness, channel: str, cursor: Cursor) -> bool:
 def _neighbours(
     witness: Witness, channel: str, cursor: Cursor
 ) -> tuple[tuple[int, Callback] | None, tuple[int, Callback] | None]:
-    """Return the callbacks of a channel around a cursor, with their places."""
+    """Return the callbacks of a channel just before and after a cursor, with their indexes."""
     before = after = None
     for place, callback in enumerate(witness.callbacks):
         if callback.channel != channel:
@@ -129,7 +129,7 @@ def _neighbours(
 def _hole(witness: Witness, publication: Publication) -> Violation:
     [(channel, cursor), *_] = _owed(witness, publication)
     before, after = _neighbours(witness, channel, cursor)
-    text = f"{publication.key} in {channel} at {_text(cursor)} never came"
+    text = f"{publication.key} in {channel} at {_text(cursor)} was never received"
     since = min(publication.attempts[0][0], before[1].at if before else publication.attempts[0][0])
     until = max(publication.acknowledged, after[1].at if after else 0)
     kind = "behind" if witness.is_behind else "missing"
@@ -137,7 +137,7 @@ def _hole(witness: Witness, publication: Publication) -> Violation:
 
 
 def _wrong(ledger: Ledger, witness: Witness) -> list[Violation]:
-    """Find what was never published like this, or not to this client."""
+    """Find notifications that were not published like this, or not to this client."""
     violations = []
     channels = witness.channels
     for callback in witness.callbacks:
@@ -165,7 +165,7 @@ def _twice(witness: Witness) -> list[Violation]:
         first = seen.setdefault(callback.key, callback)
         if first is not callback:
             text = (
-                f"{callback.key} came twice: {first.channel} {_text(first.cursor)}, "
+                f"{callback.key} was received twice: {first.channel} {_text(first.cursor)}, "
                 f"{callback.channel} {_text(callback.cursor)}"
             )
             violations.append(Violation("twice", witness, text, callback.channel, None, first.at, callback.at))
@@ -173,7 +173,7 @@ def _twice(witness: Witness) -> list[Violation]:
 
 
 def is_ephemeral(ledger: Ledger, callback: Callback) -> bool:
-    """Tell whether it is in no log: it may come behind what a replay had of the log already."""
+    """Return whether a notification is not stored: it may arrive after later entries that were replayed."""
     publication = ledger.publications.get(callback.key)
     return publication is not None and not publication.retained
 
@@ -186,7 +186,7 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
         if is_early(witness, callback) or is_ephemeral(ledger, callback):
             continue
         if witness.wanders and callback.channel[6:] in witness.joined:
-            continue  # as a member it goes on to hear what it left, and then hears its past
+            continue  # a member still receives topics that it unsubscribed from, and then their replay
         last = highest.get(callback.channel)
         if last and callback.cursor <= last.cursor:
             text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {_text(last.cursor)}"
@@ -201,9 +201,17 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
 
 
 def _false_alarms(ledger: Ledger, witness: Witness, max_history: int) -> list[Violation]:
-    """Find where a client was told of a loss that the bound of the history does not explain."""
+    """Find reported losses that the limit of the history does not explain."""
     return [
-        Violation("false alarm", witness, f"{channel} was said to have lost something", channel, None, loss.at, loss.at)
+        Violation(
+            "false alarm",
+            witness,
+            f"{channel} lost nothing",
+            channel,
+            None,
+            loss.at,
+            loss.at,
+        )
         for loss in witness.losses
         for channel in loss.channels
         if not _exceeded(ledger, channel, loss, max_history)
@@ -211,7 +219,7 @@ def _false_alarms(ledger: Ledger, witness: Witness, max_history: int) -> list[Vi
 
 
 def _exceeded(ledger: Ledger, channel: str, loss: Loss, max_history: int) -> bool:
-    """Tell whether the history may have been exceeded between the client's cursor and the loss."""
+    """Return whether the history may have exceeded its limit between the client's cursor and the loss."""
     count = sum(
         channel in publication.channels
         and publication.retained

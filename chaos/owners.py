@@ -1,6 +1,6 @@
-"""Owners: each does one thing after the other with one user's inbox, and tries again until it is acknowledged.
+"""Owners: each acts on the inbox of one user, one action at a time, and retries until it is acknowledged.
 
-All of it may be repeated. As nothing else is begun before it is acknowledged, its place in the model is certain.
+All actions may be repeated. Because an action is acknowledged before the next one begins, their order is known.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from chaos.publishers import Ledger
 from chaos.witness import Journal, Told, cursor_of
 
 _ANSWER_WITHIN = 5.0  # seconds
-_GIVE_UP = 120.0  # seconds: longer than any fault, and than a client that is far behind keeps an answer waiting
-_LATE = 8.0  # seconds after an attempt in which what holds it back may let it go
-_RECENT = 12  # notifications per channel that are worth naming
+_GIVE_UP = 120.0  # seconds: longer than any fault, and longer than answers wait behind the backlog of a client
+_LATE = 8.0  # seconds in which an attempt that is held back may still take effect
+_RECENT = 12  # latest notifications per channel from which actions choose
 _FUTURE = 3600_000  # ms
-_TOLD_WITHIN = 8.0  # seconds: how long it may take to tell clients how an inbox stands, once all is healed
-_LOOKS = 4  # at the counts, each by another connection, so that several workers answer
+_TOLD_WITHIN = 8.0  # seconds within which clients must receive the last state, after all faults have ended
+_LOOKS = 4  # requests for counts, each on a new connection, so that several workers answer
 _PAGE = 100
 
 
 class Owner:
-    """One user's own: `clients` are theirs, `fixed` is a topic of which they are a member all the time."""
+    """The owner of one user's inbox. `clients` are those of the user; the user is always a member of `fixed`."""
 
     def __init__(
         self,
@@ -58,14 +58,14 @@ class Owner:
         self._api_key = {"Authorization": f"Bearer {api_key}"}
         self._random = rng
         self._items: list[Item] = []
-        self._members_from = 0.0  # when a late change of memberships can no more be mistaken for another
+        self._members_from = 0.0  # from when on a late change of memberships cannot be confused with a new one
 
     async def begin(self) -> None:
-        """Become a member of the topic that is never left."""
+        """Join the topic that is never left."""
         await self._carry_out(Operation(JOIN, topic=self.fixed))
 
     async def run(self, pause: float, stopped: asyncio.Event) -> None:
-        """Do things until stopped, with a pause of so many seconds on average."""
+        """Act until stopped, with pauses of `pause` seconds on average."""
         while not stopped.is_set():
             await asyncio.sleep(self._random.uniform(0, 2 * pause))  # the pace of the load
             operation = self._choose()
@@ -73,7 +73,7 @@ class Owner:
                 await self._carry_out(operation)
 
     async def inspect(self) -> list[Violation]:
-        """Compare the inbox with the model, and what the clients were told with both; nothing is done meanwhile."""
+        """Compare the inbox with the model, and clients' states with both, while nothing changes."""
         violations = [Violation("complaint", None, text, owner=self.name) for text in self.complaints]
         items = [*await self._list("all"), *await self._list("archived")]
         for kind, text, publication in self.model.faults(items):
@@ -89,7 +89,7 @@ class Owner:
         return violations + await self._miscounted(items)
 
     async def _miscounted(self, items: list[Item]) -> list[Violation]:
-        """Compare the counts with the list, and what the clients were told with both."""
+        """Compare the counts with the list, and the states that clients received with both."""
         unread, unseen = (sum(not item.flags[flag] for item in items) for flag in ("read", "seen"))
         violations = []
         revision = 0
@@ -97,12 +97,12 @@ class Owner:
             answer = await self._get("/counts")
             revision, counts = answer["revision"], answer["counts"]
             if counts != {"unread": unread, "unseen": unseen}:
-                text = f"the counts are {counts}, by the list {unread} and {unseen}"
+                text = f"the counts are {counts}, but the list has {unread} unread and {unseen} unseen"
                 violations.append(Violation("wrong counts", None, text, owner=self.name))
         return violations + await self._untold(revision, unread, unseen)
 
     async def end(self) -> list[Violation]:
-        """Do one thing more, which is the only news: all clients have to be told."""
+        """Act once more: all clients must receive the state after this action."""
         if not self._items:
             return []
         item = self._items[0]
@@ -115,7 +115,7 @@ class Owner:
         return await self._miscounted(self._items)
 
     async def _untold(self, revision: int, unread: int, unseen: int) -> list[Violation]:
-        """Wait until all clients were told how the inbox stands, and find those that were not."""
+        """Wait until all clients have received the present state, and find those that have not."""
         end = time.monotonic() + _TOLD_WITHIN
 
         def waiting() -> list[Client]:
@@ -127,10 +127,10 @@ class Owner:
         violations = []
         for client in waiting():
             told = client.told or Told(0, 0, 0, 0)
-            text = f"was told last of {told[1:]}: revision, unread, unseen; it is {(revision, unread, unseen)}"
+            text = f"received {told[1:]} last (revision, unread, unseen), but it is {(revision, unread, unseen)}"
             done = [each.acknowledged for each in self.model.operations]
             since = min(max([told.at, *done]), told.at + 10)
-            violations.append(Violation("untold", client, text, "", None, told.at, since, self.name))
+            violations.append(Violation("stale state", client, text, "", None, told.at, since, self.name))
         return violations
 
     def _choose(self) -> Operation | None:
@@ -174,7 +174,7 @@ class Owner:
         self.model.note(operation)
 
     async def _attempt(self, operation: Operation) -> tuple[str, str]:
-        """Return the way that was taken, and what came of it."""
+        """Return how the action was sent, and its outcome."""
         target: dict[str, Any] = {"ids": operation.ids}
         if operation.up_to:
             target = {"up_to": f"{operation.up_to[0]}-{operation.up_to[1]}"}

@@ -1,4 +1,4 @@
-"""The processes under test: a real service whose workers can be killed, and a real Valkey that can die and freeze."""
+"""The processes under test: a service whose workers can be killed, and a Valkey that can be killed and frozen."""
 
 import asyncio
 import contextlib
@@ -29,19 +29,19 @@ class Valkey:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process, be it frozen."""
+        """Whether there is a process, even if it is frozen."""
         return self._process is not None
 
     async def start(self) -> None:
-        """Start it, with what it had, and wait until it answers."""
+        """Start it with its stored data, and wait until it answers."""
         options = {
             "port": "0",
             "unixsocket": self.socket,
             "dir": str(self.directory),
             "logfile": str(self.directory / "valkey.log"),
             "appendonly": "yes",
-            # An answer goes out after its write has gone to the kernel: a kill loses nothing. Not so with `everysec`,
-            # which puts off the write, not only the fsync, while the disk is slow.
+            # A reply is sent after its write has gone to the kernel, so a kill loses nothing. `everysec` would also
+            # postpone the write itself while the disk is slow.
             "appendfsync": "no",
             "save": "",
             "maxmemory-policy": "noeviction",
@@ -55,10 +55,10 @@ class Valkey:
                 await asyncio.sleep(0.02)
 
     def kill(self) -> None:
-        """Kill it as the kernel does when memory runs out."""
+        """Kill it, as the kernel does when memory runs out."""
         process, self._process = self._process, None
         if process:
-            process.kill()  # also one that is frozen
+            process.kill()  # works even if it is frozen
             process.wait()
 
     def freeze(self) -> None:
@@ -67,7 +67,7 @@ class Valkey:
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue a frozen process."""
         if self._process:
             self._process.send_signal(signal.SIGCONT)
 
@@ -81,11 +81,11 @@ class Valkey:
         return await asyncio.open_unix_connection(self.socket)
 
     def wipe(self) -> None:
-        """Lose all data."""
+        """Delete all data."""
         shutil.rmtree(self.directory / "appendonlydir", ignore_errors=True)
 
     def remove(self) -> None:
-        """End it, and leave nothing."""
+        """Stop it, and delete its data."""
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -99,22 +99,22 @@ class Valkey:
 
 
 class Service(service.Service):
-    """The service of the tests, with workers that can be killed."""
+    """The service of the tests, whose workers can be killed."""
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started and not ended."""
+        """Whether it has been started and not stopped."""
         return self._process is not None
 
     def _is_ready(self) -> bool:
-        """Tell whether it answers: no fault waits for a service that others keep from being ready."""
+        """Return whether it answers. Readiness is not required, because other faults may prevent it."""
         assert self._process and self._process.poll() is None, self.log
         with contextlib.suppress(OSError):
             return self.request("GET", "/healthz").status == 200
         return False
 
     def workers(self) -> list[int]:
-        """Return the processes of the workers, those that drain included."""
+        """Return the pids of the workers, including those that drain."""
         try:
             children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         except (FileNotFoundError, AssertionError):
@@ -122,7 +122,7 @@ class Service(service.Service):
         return [int(pid) for pid in children]
 
     def kill_worker(self, pid: int) -> None:
-        """Kill a worker, if it is still one of this service."""
+        """Kill a worker if it still belongs to this service."""
         if pid in self.workers():
             os.kill(pid, signal.SIGKILL)
 
@@ -135,7 +135,7 @@ class Service(service.Service):
         return self.log.count("Traceback (most recent call last)")
 
     def remove(self) -> None:
-        """End it whatever it does, and leave nothing."""
+        """Stop it by all means, and delete its data."""
         process, workers = self._process, self.workers()
         try:
             self.stop()

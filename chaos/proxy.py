@@ -1,4 +1,4 @@
-"""A TCP proxy that misbehaves when it is told to: it stands before the service, and between the service and Valkey."""
+"""A TCP proxy that misbehaves on request: between clients and service, and between service and Valkey."""
 
 import asyncio
 import contextlib
@@ -13,46 +13,46 @@ _READ = 65536
 
 
 class Link:
-    """One connection through the proxy. While `flows` is cleared it is open and carries nothing; `is_dead`: ever."""
+    """One connection through the proxy. It passes nothing while `flows` is cleared, and nothing ever if `is_dead`."""
 
     def __init__(self, near: Streams) -> None:
         self.flows = asyncio.Event()
         self.flows.set()
         self.is_subscriber = False
         self.is_dead = False
-        self.carried, self.most = 0, math.inf  # bytes to the far side: how many, and after how many it dies
-        self.swallow = 0  # published entries that the subscriber is still not to hear
+        self.carried, self.most = 0, math.inf  # bytes to the far side so far, and the number after which it dies
+        self.swallow = 0  # number of published entries still to drop
         self.near = near
         self.far: Streams | None = None
 
     def die(self) -> None:
-        """Carry nothing any more, and tell nobody."""
+        """Pass nothing any more, without closing the connection."""
         self.is_dead = True
         self.flows.clear()
 
     def die_after(self, size: int) -> None:
-        """Die in the middle of what the near side writes, once so many more bytes were carried."""
+        """Die in the middle of a write of the near side, after `size` more bytes."""
         self.most = self.carried + size
 
     def cut(self) -> None:
-        """Abort both sides without goodbye."""
+        """Abort both sides."""
         for streams in (self.near, self.far):
             if streams:
                 streams[1].transport.abort()
 
     def half_close(self) -> None:
-        """End the near side's direction only; the far side may still write."""
+        """Close the near side's direction only; the far side can still write."""
         with contextlib.suppress(OSError, RuntimeError):
             if self.far:
                 self.far[1].write_eof()
 
 
 class Proxy:
-    """Listens on a port of 127.0.0.1 and carries each connection to what `dial` opens.
+    """Listens on a port of 127.0.0.1 and passes each connection to one that `dial` opens.
 
-    `delay` is the longest pause in seconds before each piece goes on, `piece` the most bytes of one. While
-    `refuses`, a new connection is accepted and dropped; while `ignores`, it is accepted and carries nothing, ever. So
-    it goes with `deafens` as soon as a connection subscribes.
+    `delay` is the longest pause before each piece in seconds, `piece` the greatest size of a piece in bytes. While
+    `refuses`, new connections are accepted and dropped; while `ignores`, they are accepted and never pass anything.
+    While `deafens`, connections that subscribe never pass anything from then on.
     """
 
     def __init__(self, dial: Dial, rng: random.Random) -> None:
@@ -69,12 +69,12 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """End, with every connection."""
+        """Stop, and close every connection."""
         if self._server:
             self._server.close()
         tasks = list(self._tasks)
@@ -83,14 +83,14 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def heal(self) -> None:
-        """Carry everything again. What a link held back goes on: TCP loses nothing in the middle of a stream."""
+        """Pass everything again, first the bytes that were held back: TCP loses none in the middle of a stream."""
         self.delay, self.piece, self.refuses, self.ignores, self.deafens = 0.0, _READ, False, False, False
         for link in self.links:
             if not link.is_dead:
                 link.flows.set()
 
     def subscribers(self) -> list[Link]:
-        """Return the links on which a worker hears what is published."""
+        """Return the links of the workers' subscriber connections."""
         return [link for link in self.links if link.is_subscriber and not link.is_dead]
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +109,7 @@ class Proxy:
                 pumps.create_task(self._pump(link, link.near[0], link.far[1], self._watch))
                 pumps.create_task(self._pump(link, link.far[0], link.near[1], _swallow))
         except* (OSError, RuntimeError):
-            pass  # one side has gone: so goes the other
+            pass  # one side has closed, so the other is closed too
         except* asyncio.CancelledError:
             pass
         finally:
@@ -124,7 +124,7 @@ class Proxy:
         sink: asyncio.StreamWriter,
         look: Callable[[Link, bytes], tuple[bytes, bytes]],
     ) -> None:
-        """Carry one direction, through a look at the bytes that returns those to pass and those to keep for later."""
+        """Pass one direction. `look` returns which bytes to pass now, and which to keep until more have arrived."""
         kept = b""
         while data := await source.read(self.piece):
             if self.delay:
@@ -149,7 +149,7 @@ class Proxy:
 
 
 def _swallow(link: Link, data: bytes) -> tuple[bytes, bytes]:
-    """Pass whole replies to a subscriber, less the published entries that it is not to hear."""
+    """Pass whole replies to a subscriber, without the published entries to be dropped."""
     if not link.is_subscriber:
         return data, b""
     passed, start = [], 0
@@ -164,7 +164,7 @@ def _swallow(link: Link, data: bytes) -> tuple[bytes, bytes]:
 
 
 def _end_of_reply(data: bytes, start: int) -> int | None:
-    """Return where a reply in RESP2 ends, or None if it is not there as a whole."""
+    """Return where a RESP2 reply ends, or None if it is incomplete."""
     line = data.find(b"\r\n", start)
     if line < 0:
         return None

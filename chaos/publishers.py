@@ -1,4 +1,4 @@
-"""Publishers: they try again until they are acknowledged, and the ledger has what they were told."""
+"""Publishers: they retry until they are acknowledged, and the ledger records the answers."""
 
 import asyncio
 import json
@@ -19,33 +19,33 @@ _GIVE_UP = 40.0  # seconds: longer than any fault
 
 @dataclass
 class Publication:
-    """One notification as its publisher meant it. `cursors` is by channel, once it is acknowledged."""
+    """One notification as its publisher sent it. `cursors` (by channel) is set when it is acknowledged."""
 
     key: str
     channels: list[str]
     retained: bool = True
     for_inbox: bool = False
     collapse_key: str = ""
-    ttl: int = 0  # seconds; 0: it stays
+    ttl: int = 0  # seconds; 0: it does not expire
     recall_asked: float = 0.0
     recalled: float = 0.0
-    attempts: list[tuple[float, str]] = field(default_factory=list)  # when, and what came of it
+    attempts: list[tuple[float, str]] = field(default_factory=list)  # time and outcome
     acknowledged: float = 0.0
     id: str = ""
     cursors: dict[str, Cursor] = field(default_factory=dict)
 
     def attempts_began_before(self, at: float) -> bool:
-        """Tell whether it was posted before a time."""
+        """Return whether it was posted before a time."""
         return bool(self.attempts) and self.attempts[0][0] < at
 
     @property
     def is_owed(self) -> bool:
-        """Whether it waits for who is away: nothing takes it out of the log."""
+        """Whether offline clients must receive it later: nothing removes it from the log."""
         return self.retained and not (self.collapse_key or self.ttl or self.recall_asked)
 
 
 class Ledger:
-    """All publications, by their keys."""
+    """All publications by their keys."""
 
     def __init__(self) -> None:
         self.publications: dict[str, Publication] = {}
@@ -58,16 +58,16 @@ class Ledger:
         return list({each.key: each for channel in channels for each in self._in[channel]}.values())
 
     def latest_in(self, channels: Iterable[str], count: int) -> list[Publication]:
-        """Return those of them that each channel had last, each once."""
+        """Return the latest `count` of them on each channel, each once."""
         return list({each.key: each for channel in channels for each in self._in[channel][-count:]}.values())
 
     def is_replaced(self, publication: Publication, channel: str) -> bool:
-        """Tell whether another one with the same collapse key came to the channel after it."""
+        """Return whether another one with the same collapse key followed it on the channel."""
         latest = self._latest.get((channel, publication.collapse_key), (0, 0))
         return bool(publication.collapse_key) and latest > publication.cursors[channel]
 
     def all_expire_at(self) -> float:
-        """Return when the last of those with a ttl has expired for certain."""
+        """Return when the last one with a ttl has certainly expired."""
         mortal = [each for each in self.publications.values() if each.ttl]
         ends = ((each.acknowledged or each.attempts[-1][0] + _ANSWER_WITHIN) + each.ttl for each in mortal)
         return max(ends, default=0.0) + 0.5
@@ -77,7 +77,7 @@ class Ledger:
         return [each for each in self.publications.values() if each.acknowledged]
 
     def acknowledge(self, publication: Publication, answer: dict[str, Any]) -> None:
-        """Note an answer. A retry must be answered with the same."""
+        """Record an answer. A retry must get the same answer."""
         cursors = {each["channel"]: cursor_of(each["cursor"]) for each in answer["channels"]}
         if publication.acknowledged and (publication.id, publication.cursors) != (answer["id"], cursors):
             self.complaints.append(f"{publication.key} was acknowledged twice, differently")
@@ -93,7 +93,7 @@ class Ledger:
 
 
 class Publisher:
-    """Publishes for the run: each of `run`'s callers is one backend that publishes one request after another."""
+    """Publishes during the run. Each caller of `run` is a backend that sends one request at a time."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Publisher:
         self._seed = seed
 
     async def run(self, number: int, pause: float) -> None:
-        """Publish until stopped, with a pause of so many seconds on average, from numbered key to numbered key."""
+        """Publish with numbered keys until stopped, with pauses of `pause` seconds on average."""
         rng = random.Random(f"{self._seed} publisher {number}")
         keys = (f"{number}.{count}" for count in range(1_000_000))
         async with self._session() as session:
@@ -126,7 +126,7 @@ class Publisher:
                 keyed = rng.random() < 0.8
                 if self._inbox:
                     for draft in drafts:
-                        _keep_for_inbox(draft, rng, keyed)
+                        _make_item(draft, rng, keyed)
                 await self._publish(session, drafts, rng, keyed)
                 if self._inbox and rng.random() < 0.1:
                     await self._recall(session, drafts[0].publication, rng)
@@ -174,15 +174,15 @@ class Publisher:
             for publication in publications:
                 publication.attempts[-1] = (started, outcome)
             if not keyed:
-                return  # without a key, to try again might publish it twice
+                return  # without a key, a retry might publish it twice
             if time.monotonic() - begun > _GIVE_UP:
                 self.ledger.complaints.append(f"{publications[0].key} was not acknowledged in {_GIVE_UP} s: {outcome}")
                 return
             if outcome != "201":
-                await asyncio.sleep(rng.uniform(0.05, 0.3))  # an impatient publisher
+                await asyncio.sleep(rng.uniform(0.05, 0.3))  # shorter than the service asks for
 
     async def _recall(self, session: aiohttp.ClientSession, publication: Publication, rng: random.Random) -> None:
-        """Take one back that was acknowledged."""
+        """Recall a publication, if it was acknowledged."""
         if not publication.acknowledged:
             return
         begun = publication.recall_asked = time.monotonic()
@@ -192,7 +192,7 @@ class Publisher:
                     status = response.status
             except (aiohttp.ClientError, OSError, TimeoutError):
                 status = 0
-            if status in (204, 404):  # a repeated one may find that the first one did it
+            if status in (204, 404):  # a retry may find that the first request has recalled it
                 publication.recalled = time.monotonic()
             elif time.monotonic() - begun > _GIVE_UP or 0 < status < 500:
                 self.ledger.complaints.append(f"the recall of {publication.key} was answered with {status}")
@@ -245,14 +245,14 @@ def _draft(key: str, to: dict[str, Any], rng: random.Random, size: int = 0) -> _
     return _Draft(Publication(key, channels, retained), body)
 
 
-def _keep_for_inbox(draft: _Draft, rng: random.Random, keyed: bool) -> None:
-    """Let most be items of inboxes, and some of those go: replaced by others, or by themselves."""
+def _make_item(draft: _Draft, rng: random.Random, keyed: bool) -> None:
+    """Turn most drafts into items of inboxes, some of which are replaced by others, or expire."""
     publication, body = draft.publication, draft.body
     kind = rng.random()
     if not publication.retained or kind < 0.3:
         return
     publication.for_inbox, body["retain"] = True, "inbox"
-    if kind < 0.4 and keyed:  # of what may have been published unnoticed, nobody knows whether it replaces another
+    if kind < 0.4 and keyed:  # without a key, it would be unknown whether a failed publication has replaced another
         publication.collapse_key = body["collapse_key"] = rng.choice("abc")
     elif kind < 0.45:
         publication.ttl = body["ttl"] = rng.randint(1, 3)

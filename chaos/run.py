@@ -1,8 +1,8 @@
-"""Break everything, and prove that nothing was lost in silence.
+"""Inject faults, and check that no notification is lost silently.
 
 Usage: `python -m chaos.run [--seeds 1-20] [--seconds N] [--scenario NAME] [--clients N]`. Each seed is one run: real
-clients and publishers, a real service and a real Valkey, and faults that the seed chooses. Exit code 1 means that a
-promise was broken; the output tells the shortest story of it, and `--seeds` with its seed tries the same faults again.
+clients and publishers, a real service and a real Valkey, and faults chosen by the seed. Exit code 1 means that a
+guarantee was broken: the output has a short account of it, and `--seeds` with the seed repeats the same faults.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from chaos.scenarios import SCENARIOS
 
 
 def main() -> int:
-    """Run the seeds that were asked for and return the exit code."""
+    """Run the requested seeds and return the exit code."""
     options = _arguments()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if browsers.missing():
-        print(f"Without {browsers.missing()}, no client runs the browser's library.")
+        print(f"No client runs the browser library: {browsers.missing()} is missing.")
     broken: dict[str, Counter[str]] = {}
     struck: Counter[str] = Counter()
     for seed in options.seeds:
@@ -34,7 +34,7 @@ def main() -> int:
         struck += faults
         if violations:
             broken[f"{name}, seed {seed}"] = Counter(violation.kind for violation in violations)
-    print(f"\n{len(options.seeds)} runs, {len(broken)} broke a promise.")
+    print(f"\n{len(options.seeds)} runs, {len(broken)} with violations.")
     for label, kinds in broken.items():
         print(f"  {label}: {_counts(kinds)}")
     print(_table(struck))
@@ -44,7 +44,7 @@ def main() -> int:
 def run(
     seed: int, name: str, seconds: float | None = None, clients: int = 36, keep: Path | None = None
 ) -> tuple[list[Violation], Counter[str]]:
-    """Run one seed and print what came of it. Returns what broke, and the faults that struck."""
+    """Run one seed and print its result. Return the violations, and how often each fault was injected."""
     began = time.monotonic()
     scenario = SCENARIOS[name]
     arena = Arena(scenario, seed, seconds or scenario.seconds, clients)
@@ -55,8 +55,8 @@ def run(
         "deliveries": sum(len(each.callbacks) for each in everybody),
         "replayed": sum(each.replayed for each in everybody),
         "reconnects": sum(max(each.connections - 1, 0) for each in everybody),
-        "done with inboxes": sum(len(owner.model.operations) for owner in arena.owners),
-        "losses told": sum(len(each.losses) for each in everybody),
+        "inbox actions": sum(len(owner.model.operations) for owner in arena.owners),
+        "losses reported": sum(len(each.losses) for each in everybody),
         "early": sum(oracle.is_early(each, callback) for each in everybody for callback in each.callbacks),
         "tracebacks logged": arena.tracebacks,
     }
@@ -81,18 +81,18 @@ async def _run(arena: Arena) -> list[Violation]:
 
 
 def _first_of_each_kind(violations: list[Violation]) -> Iterable[Violation]:
-    """Return those whose stories are worth telling: one hole often has many victims."""
+    """Return one violation of each kind: one fault often affects many clients."""
     return {each.kind: each for each in sorted(violations, key=lambda each: -each.since)}.values()
 
 
 def _scenario_of(seed: int) -> str:
-    """Spread the seeds over the scenarios; every other run is mixed."""
+    """Return the scenario of a seed: every other one is mixed, the rest take turns."""
     others = [name for name in SCENARIOS if name != "mixed"]
     return "mixed" if seed % 2 else others[seed // 2 % len(others)]
 
 
 def _table(struck: Counter[str]) -> str:
-    """Return how often each fault struck, those included that never did."""
+    """Return a table of how often each fault was injected, including those that never were."""
     known = {fault.__name__ for scenario in SCENARIOS.values() for lane in scenario.lanes for fault in lane}
     rows = sorted(((struck[fault], fault) for fault in known | struck.keys()), reverse=True)
     lines = ["| fault | times |", "| --- | ---: |", *(f"| `{fault}` | {count} |" for count, fault in rows)]
@@ -106,10 +106,10 @@ def _counts(counts: Counter[str]) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos.run", description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=_seeds, default=range(1, 21), metavar="1-20", help="a number, or a range")
-    parser.add_argument("--seconds", type=float, help="how long faults come, per run")
-    parser.add_argument("--scenario", choices=SCENARIOS, help="for all seeds; else each seed has its own")
-    parser.add_argument("--clients", type=int, default=36, help="beside those that run the browser's library")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to keep the log and the journal of bad runs")
+    parser.add_argument("--seconds", type=float, help="how long faults are injected, per run")
+    parser.add_argument("--scenario", choices=SCENARIOS, help="for all seeds; the default depends on the seed")
+    parser.add_argument("--clients", type=int, default=36, help="without those that run the browser library")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="for logs and journals of runs with violations")
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
-"""Scenarios: which faults meet, and what the service is set to."""
+"""Scenarios: which faults are combined, and with which settings."""
 
 from chaos import faults
-from chaos.arena import Scenario
+from chaos.scenario import Scenario
 
 _SERVICE = (faults.kill_worker, faults.reload, faults.restart)
 _VALKEY = (
@@ -18,24 +18,24 @@ _NETWORK = (faults.hold_clients, faults.delay_clients, faults.half_close_clients
 
 SCENARIOS = {
     "mixed": Scenario((_SERVICE, _VALKEY, _BROKER, _CLIENTS, _NETWORK), inbox=True),
-    # Few users, with many connections each.
+    # Few users with many connections each.
     "inbox": Scenario((_DEAD, (*_VALKEY, faults.kill_worker), _CLIENTS, _NETWORK), names=6, inbox=True),
     "workers": Scenario((_SERVICE, _CLIENTS)),
     "valkey": Scenario((_VALKEY, _CLIENTS)),
-    # A cut in the middle of a delay: what was carried out, and what was answered, are not the same.
+    # Connections are aborted during delays: commands may be executed whose replies are lost.
     "broker": Scenario((_DEAD, (faults.delay_broker,), (faults.cut_broker,), _CLIENTS)),
     "network": Scenario((_CLIENTS, _NETWORK)),
-    # The lanes of topics that come and go, while reading the log takes long.
+    # Topics are left and joined while reading the log takes long.
     "wander": Scenario(((faults.wander,), (faults.delay_broker, faults.cut_broker), (faults.cut_clients,))),
-    # Nobody reconnects: a hole is noticed by the channel's next entry, as long as the client's cursor is near.
+    # No connection ends: a gap is noticed with the next entry of the channel.
     "swallow": Scenario(((faults.swallow,),), follow_up=True, names=4, pause=0.05),
-    # More is published than is kept: whoever was away or slow has to be told.
+    # More is published than is stored: slow and reconnecting clients must receive `lost` frames.
     "bounded": Scenario(
         ((faults.burst,), (faults.leave, faults.read_slowly, faults.cut_clients), (faults.kill_subscribers,)),
         {"max_history": 100, "recent_bytes": 0},
         bounded=True,
     ),
-    # With the deadlines of production, and a Valkey that freezes for longer than all of them.
+    # Production timeouts, and a Valkey that freezes for longer than all of them.
     "frozen": Scenario(
         ((faults.freeze_valkey_for_long,), (faults.cut_clients, faults.leave, faults.arrive)),
         {"broker_heartbeat": 2.5, "broker_deadline": 10, "redis_timeout": 3, "attach_timeout": 10},

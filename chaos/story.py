@@ -1,21 +1,21 @@
-"""Stories: the shortest account of a violation, in time order."""
+"""Stories: a short account of a violation in the order of time."""
 
 from chaos.oracle import Violation
 from chaos.witness import Callback, Journal, Moment
 
-_MARGIN = 3.0  # seconds told before and after the hole
+_MARGIN = 3.0  # seconds before and after the violation
 _MOST = 60  # lines
 
 
 def tell(violation: Violation, journal: Journal) -> str:
-    """Return what was expected, and what happened to the client and to everything around it meanwhile."""
+    """Return what was expected, and what happened meanwhile to the client and its environment."""
     witness = violation.witness
     names = [name for name in (witness.name if witness else "", violation.owner) if name]
     lines = [f"{violation.kind}: {', '.join(names) + ': ' if names else ''}{violation.text}"]
     if not names or not violation.until:
         return lines[0]
     if witness:
-        lines.append(f"  it hears {', '.join(sorted(witness.channels))}")
+        lines.append(f"  subscribed to {', '.join(sorted(witness.channels))}")
     since, until = violation.since - _MARGIN, violation.until + _MARGIN
     moments = [
         moment
@@ -23,7 +23,7 @@ def tell(violation: Violation, journal: Journal) -> str:
         if since <= moment.at <= until and (moment.who in names or not moment.who.startswith(_OTHERS))
     ]
     earlier = [moment for moment in journal.moments if moment.who in names and moment.at < since]
-    moments += earlier[-2:]  # the connection that it had then
+    moments += earlier[-2:]  # about the connection that it had then
     moments += _publication(violation) + _callbacks(violation)
     moments.sort()
     if len(moments) > _MOST:
@@ -48,7 +48,7 @@ def _publication(violation: Violation) -> list[Moment]:
 
 
 def _callbacks(violation: Violation) -> list[Moment]:
-    """Return the callbacks around the hole: of its channel, the last two before and the first two after."""
+    """Return the callbacks of the channel around the violation: the last two before it, and the first two after it."""
     witness = violation.witness
     if witness is None:
         return []

@@ -1,0 +1,27 @@
+"""A scenario: the faults, settings and load of a run."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Fault = Callable[[Any, random.Random], Awaitable[None]]  # called with the arena
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The faults of a run in concurrent lanes, the settings that differ, and the load.
+
+    `names` is the number of users, and twice that of topics. A publisher pauses for `pause` seconds on average. With
+    `follow_up`, each channel gets a last notification of its own. If `bounded`, clients may receive `lost` frames.
+    With `inbox`, most notifications are items of inboxes, and every user acts on them.
+    """
+
+    lanes: tuple[tuple[Fault, ...], ...]
+    settings: dict[str, object] = field(default_factory=dict)
+    seconds: float = 20.0
+    names: int = 16
+    pause: float = 0.1
+    follow_up: bool = False
+    bounded: bool = False
+    inbox: bool = False
