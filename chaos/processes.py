@@ -106,7 +106,7 @@ class Service(service.Service):
         """Whether it has been started and not stopped."""
         return self._process is not None
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether it answers. Readiness is not required, because other faults may prevent it."""
         assert self._process and self._process.poll() is None, self.log
         with contextlib.suppress(OSError):
