@@ -13,7 +13,7 @@ from flask import Flask
 from notifier import errors
 from notifier.http.app import create_app
 from notifier.protocol.api_key import ApiKey
-from notifier.protocol.notification import MAX_TEXT, MAX_TTL
+from notifier.protocol.notification_fields import MAX_TEXT, MAX_TTL
 from notifier.settings import PREFIX, PublishingSettings, Settings
 
 ROOT = Path(__file__).parent.parent

@@ -33,7 +33,7 @@ class _Line(NamedTuple):
         publication = self.parsed
         if isinstance(publication, Problem):
             return 1
-        return len(publication.channels) * (1 + len(publication.members) // 4096)
+        return len(publication.channels) * (1 + len(publication.fields) // 4096)
 
 
 class Batches:

@@ -1,4 +1,4 @@
-"""Channels: `user:alice`, `topic:orders` and `all`, and who may name them."""
+"""Channels: `user:alice`, `topic:orders` and `all`; the rules for names, and grants of topics."""
 
 import unicodedata
 
@@ -7,7 +7,7 @@ MAX_NAME = 128  # characters; a name becomes part of several Redis keys
 
 
 def of_user(name: str) -> str:
-    """Return the channel that every connection of a user hears."""
+    """Return the channel that all connections of a user are subscribed to."""
     return f"user:{name}"
 
 
@@ -17,20 +17,20 @@ def of_topic(name: str) -> str:
 
 
 def is_user(channel: str) -> bool:
-    """Tell whether it is a user's channel."""
+    """Return whether it is a user's channel."""
     return channel.startswith("user:")
 
 
 def topic_of(channel: str) -> str | None:
-    """Return the topic whose channel it is, or None where it is no topic's."""
+    """Return the topic of a topic's channel, or None for other channels."""
     return channel[6:] if channel.startswith("topic:") else None
 
 
 def fault_of_name(name: str) -> str | None:
     """Return what is wrong with the name of a user or topic, or None.
 
-    Braces are refused because the name becomes a Redis hash tag, spaces, control and invisible characters because
-    nobody can see them in a log. `.` and `..` cannot be part of a URL's path (RFC 3986 section 5.2.4), and a name in
+    Braces are rejected because the name becomes a Redis hash tag, spaces, control and invisible characters because
+    nobody can see them in a log. `.` and `..` cannot be part of a URL's path (RFC 3986 section 5.2.4). A name in
     several normalization forms would be several users who look alike.
     """
     if not name:
@@ -38,11 +38,11 @@ def fault_of_name(name: str) -> str | None:
     if len(name) > MAX_NAME:
         return f"A name has at most {MAX_NAME} characters."
     if " " in name or not name.isprintable():
-        return "A name has no blanks and no control characters."
+        return "A name has no spaces and no control characters."
     if "{" in name or "}" in name:
         return "A name has no braces."
     if name in (".", ".."):
-        return "A name is not . or .., which no URL can have in its path."
+        return "A name is not . or .., which cannot be part of a URL's path."
     return None if name.isascii() else _fault_of_characters(name)
 
 
@@ -54,17 +54,17 @@ def _fault_of_characters(name: str) -> str | None:
     return None
 
 
-# Letters and a symbol that are drawn as nothing: Hangul fillers and the blank Braille pattern.
+# Letters and a symbol that are invisible: Hangul fillers and the blank Braille pattern.
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
 
 def fault_of_topic(name: str) -> str | None:
     """Return what is wrong with the name of a topic, or None."""
     if "*" in name:
-        return "Wildcards belong into grants; a topic is named in full."
+        return "Only grants have wildcards; a topic is named in full."
     return fault_of_name(name)
 
 
 def grants(patterns: tuple[str, ...], topic: str) -> bool:
-    """Tell whether one of the patterns grants the topic: `orders` that topic alone, `project:*` all that begin so."""
+    """Return whether a pattern grants the topic: `orders` grants that topic, `project:*` all that begin so."""
     return any(topic.startswith(pattern[:-1]) if pattern.endswith("*") else topic == pattern for pattern in patterns)

@@ -11,7 +11,7 @@ from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_view import Flags
-from notifier.protocol.notification import SEVERITIES
+from notifier.protocol.notification_fields import SEVERITIES
 
 STATUSES = ("all", "unread", "archived")
 ANY = "any"  # archived items too; used by exports, not available to requests

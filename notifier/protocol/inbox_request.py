@@ -9,7 +9,7 @@ from notifier.errors import Fault, InvalidInboxAction, MalformedJson
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.notification import pointer
+from notifier.protocol.notification_fields import pointer
 
 MAX_MUTES = 100
 

@@ -1,4 +1,4 @@
-"""Publishing: what a client may publish, and as what."""
+"""Publishing by clients: the `publish` frame, and idempotency keys."""
 
 from typing import NamedTuple
 from urllib.parse import quote
@@ -13,10 +13,10 @@ MAX_KEY = 255  # characters of an idempotency key
 
 
 class Publishing(NamedTuple):
-    """Publish this, then confirm `ref`.
+    """A publication of a client, which is confirmed under `ref`.
 
-    `body` is what a retry has to repeat, `key` its idempotency key, distinct for each user; empty: none. Without
-    `echo` the connection is not sent its own notification.
+    A retry must have the same `body`. `key` is the idempotency key, distinct for each user; empty: none. Without
+    `echo` the connection does not receive its own notification.
     """
 
     ref: str | None
@@ -27,10 +27,10 @@ class Publishing(NamedTuple):
 
 
 def read(frame: Publish, identity: Identity, limits: Limits) -> Publishing:
-    """Return what a client asks to be published.
+    """Return the publication in a frame of a client.
 
     Raises:
-        InvalidFrame, Forbidden, InvalidNotification, InvalidIdempotencyKey, BodyTooLarge: with the frame's `ref`.
+        InvalidFrame, Forbidden, InvalidNotification, InvalidIdempotencyKey, BodyTooLarge: with the `ref` of the frame.
     """
     try:
         fault = channel.fault_of_topic(frame.topic)
@@ -40,7 +40,7 @@ def read(frame: Publish, identity: Identity, limits: Limits) -> Publishing:
             raise Forbidden(f"The token does not grant publishing to the topic {frame.topic}.", topic=frame.topic)
         publication = notification.parse_to_topic(frame.topic, bytes(frame.notification), identity.user, limits)
         given = frame.idempotency_key
-        # A user is not the API key of the same name: that begins with no @, since it is quoted.
+        # A user is not the API key with the same name: the quoted id of a key never begins with @.
         key = "" if given is None else "@" + idempotency_key(identity.user, given)
     except Problem as problem:
         if frame.ref is not None:
@@ -50,12 +50,12 @@ def read(frame: Publish, identity: Identity, limits: Limits) -> Publishing:
 
 
 def idempotency_key(publisher: str, given: str) -> str:
-    """Return a key that no other publisher has.
+    """Return an idempotency key that is distinct from those of other publishers.
 
     Raises:
-        InvalidIdempotencyKey: what was given is empty, too long, or not printable ASCII.
+        InvalidIdempotencyKey: the given key is empty, too long, or not printable ASCII.
     """
     if not 0 < len(given) <= MAX_KEY or not given.isascii() or not given.isprintable():
         raise InvalidIdempotencyKey(f"From 1 to {MAX_KEY} printable ASCII characters.")
-    # Quoted, so that neither a colon nor a brace makes two keys one, or one no Redis hash tag.
+    # Quoted, so that a colon cannot make two keys equal, and a brace cannot change the Redis hash tag.
     return f"{quote(publisher, safe='')}:{quote(given, safe='')}"

@@ -105,10 +105,10 @@ class TestDecode:
         for text in (f'{{"type":"publish","ref":"a\\u0062","x":{deep}}}', f'{{"x":{deep}, "ref" : "ab"}}'):
             with pytest.raises(InvalidFrame) as caught:
                 frames.decode(text)
-            assert caught.value.members["ref"] == "ab"
+            assert caught.value.fields["ref"] == "ab"
         with pytest.raises(InvalidFrame) as caught:
             frames.decode(f'{{"x":{deep},"ref":5}}')
-        assert caught.value.members["ref"] is None
+        assert caught.value.fields["ref"] is None
 
     def test_deep_and_no_object(self) -> None:
         """Anything but a JSON object ends the connection, however deep it is."""

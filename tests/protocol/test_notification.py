@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from notifier.errors import BodyTooLarge, InvalidNotification, MalformedJson, Problem
 from notifier.protocol import notification
-from notifier.protocol.notification import MAX_TEXT, MAX_TTL, RETAINS, SEVERITIES, Limits, Publication
+from notifier.protocol.notification import Limits, Publication
+from notifier.protocol.notification_fields import MAX_TEXT, MAX_TTL, RETAINS, SEVERITIES
 
 LIMITS = Limits(users=3, topics=2)
 ID = "019aa2bd-3c4b-7000-8000-000000000001"

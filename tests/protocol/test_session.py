@@ -338,7 +338,7 @@ class TestPublish:
         [publishing] = session(state).receive(PUBLISH, NOW)
         assert isinstance(publishing, Publishing)
         assert (publishing.ref, publishing.publication.channels) == ("r", ["topic:room:1"])
-        assert b'"sender":"alice"' in publishing.publication.members
+        assert b'"sender":"alice"' in publishing.publication.fields
 
     @pytest.mark.parametrize(
         ("members", "problem"),
