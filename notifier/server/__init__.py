@@ -1,1 +1,1 @@
-"""The process: gunicorn, its worker class, the embedded Valkey and the development mode."""
+"""The process: gunicorn, its worker class, the embedded Valkey and development mode."""

@@ -1,4 +1,4 @@
-"""Development mode: an API key and a token secret that are made once and kept in the data directory."""
+"""Development mode: an API key and a token secret, generated once and stored in the data directory."""
 
 import secrets
 from collections.abc import MutableMapping
@@ -8,7 +8,7 @@ API_KEY_FILE, TOKEN_SECRET_FILE = "api-key", "token-secret"
 
 
 def provide_secrets(data_dir: Path, environ: MutableMapping[str, str]) -> None:
-    """Set what a service needs in order to know anybody, where the environment does not."""
+    """Set the API key and the token secret in an environment, unless it has them."""
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not environ.get("NOTIFIER_API_KEYS"):
         key = _kept(data_dir / API_KEY_FILE, "nk_dev_" + secrets.token_urlsafe(18))
@@ -18,7 +18,7 @@ def provide_secrets(data_dir: Path, environ: MutableMapping[str, str]) -> None:
 
 
 def _kept(path: Path, fresh: str) -> str:
-    """Return what the file has; a file that is not there gets `fresh`."""
+    """Return the contents of a file. A file that does not exist is created with `fresh`."""
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(fresh + "\n")

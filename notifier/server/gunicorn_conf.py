@@ -1,4 +1,4 @@
-"""gunicorn's configuration: gevent workers, the embedded Valkey, and the life of each worker's node."""
+"""gunicorn's configuration: gevent workers, the embedded Valkey, and the start and end of each worker's node."""
 
 from gevent import monkey
 
@@ -27,7 +27,7 @@ try:
 except SettingError as error:
     sys.exit(f"Notifier cannot start. {error}")
 
-# Shared by the workers, which inherit it. The library looks for it when it is imported; a reload finds it again.
+# Shared by the workers, which inherit it. The library reads it when it is imported; a reload finds it again.
 METRICS, OURS = "PROMETHEUS_MULTIPROC_DIR", "notifier-metrics-"
 if METRICS not in os.environ:
     os.environ[METRICS] = tempfile.mkdtemp(prefix=OURS)
@@ -37,12 +37,12 @@ import prometheus_client.multiprocess
 bind = settings.server.bind
 workers = settings.server.workers
 worker_class = "notifier.server.worker.Worker"
-worker_connections = 4000  # idle and busy HTTP connections; those that were handed off do not count
-keepalive = 20  # seconds; also how long a request's head may take
-limit_request_line = 8190  # bytes, the most that gunicorn can limit: plain requests name all their topics there
+worker_connections = 4000  # idle and busy HTTP connections, without those that were handed over
+keepalive = 20  # seconds; also the timeout for the head of a request
+limit_request_line = 8190  # bytes, gunicorn's maximum: plain requests for the stream name all their topics there
 timeout = 60
-graceful_timeout = int(settings.connections.drain_timeout) + 8  # at this mark gunicorn kills
-max_requests = 0  # a worker that restarts after so many requests would drop all its connections
+graceful_timeout = int(settings.connections.drain_timeout) + 8  # then gunicorn kills the worker
+max_requests = 0  # a worker that restarts after some requests would drop all its connections
 control_socket_disable = True
 loglevel = settings.server.log_level
 proc_name = "notifier"
@@ -52,8 +52,8 @@ def on_starting(server: Any) -> None:
     """Start what the workers need, in the master."""
     if server.cfg.is_ssl:
         sys.exit(
-            "Notifier cannot start. TLS is the proxy's job: a socket that gunicorn has wrapped cannot be handed "
-            "off. Start it without a certificate and let nginx, Caddy or HAProxy terminate TLS."
+            "Notifier cannot start with a certificate: it cannot take over a socket that gunicorn has wrapped in TLS. "
+            "Terminate TLS in a proxy such as nginx, Caddy or HAProxy."
         )
     if os.path.basename(os.environ[METRICS]).startswith(OURS):
         at_exit(lambda: shutil.rmtree(os.environ[METRICS], ignore_errors=True))
@@ -70,13 +70,13 @@ def on_starting(server: Any) -> None:
 
 
 def at_exit(clean_up: Any) -> None:
-    """Do something when the master ends, however it ends; its workers inherit this, and do nothing."""
+    """Call `clean_up` when the master ends, for whatever reason. Workers inherit this, and do nothing."""
     master = os.getpid()
     atexit.register(lambda: clean_up() if os.getpid() == master else None)
 
 
 def when_ready(server: Any) -> None:
-    """Say what to open."""
+    """Print in development mode what to open, and how to publish."""
     if not settings.server.dev:
         return
     address = settings.server.bind if not settings.server.bind.startswith("unix:") else "localhost"
@@ -90,19 +90,20 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Begin to hear and to keep time, now that the worker is patched and the application is loaded."""
+    """Start the node, now that the worker is patched and the application is loaded."""
     logging.basicConfig(
         level=settings.server.log_level.upper(),
         format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
     worker.wsgi.extensions["notifier"].start()
-    threading.Thread(target=drain_when_told, args=(worker,), name="drain", daemon=True).start()
+    threading.Thread(target=drain_at_end, args=(worker,), name="drain", daemon=True).start()
 
 
-def drain_when_told(worker: Any) -> None:
-    """Send the connections away when the worker ends, as soon as it accepts no more.
+def drain_at_end(worker: Any) -> None:
+    """Close the connections when the worker ends, once it accepts no new ones.
 
-    Earlier, newcomers would have to be refused. And gunicorn would only wait, and then kill.
+    Any earlier, the worker would still have to accept clients. Without it, gunicorn would wait for the connections,
+    and then kill the worker.
     """
     while any(listener.fileno() >= 0 for listener in worker.sockets):
         time.sleep(0.2)
@@ -113,11 +114,11 @@ def drain_when_told(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Let the worker's connections go first."""
+    """Close the worker's connections first."""
     if hasattr(worker, "wsgi"):
         worker.wsgi.extensions["notifier"].drain()
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Count the connections of a worker that has ended no more."""
+    """Remove the connections of a worker that has ended from the metrics."""
     prometheus_client.multiprocess.mark_process_dead(worker.pid, os.environ[METRICS])

@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker, whose idle connections do not keep it from ending."""
+"""gunicorn's gevent worker, with an end that idle HTTP connections do not delay."""
 
 import time
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 import gevent
 from gunicorn.workers.ggevent import GeventWorker
 
-_IDLE = 1.0  # seconds; whoever was to send a request on a new connection has done so by then
+_IDLE = 1.0  # seconds: a client with a request has sent its head by then
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """gunicorn waits for all connections when a worker ends, also for those that ask for nothing, and kills it."""
+    """Closes idle connections when it ends. gunicorn would wait for all connections, and then kill the worker."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._heads: set[_Head] = set()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """End as after SIGTERM: what gunicorn does to end at once may break off the goodbyes."""
+        """End as after SIGTERM: gunicorn's immediate exit may interrupt closing handshakes."""
         self.handle_exit(sig, frame)
 
     def timeout_ctx(self) -> "_Head":
-        """Return what bounds the wait for the head of a request."""
+        """Return the timeout for the head of a request."""
         return _Head(self.cfg.keepalive, self._heads)
 
     def close_idle(self) -> None:
-        """Close the connections on which no request is being answered."""
+        """Close the connections that wait for a request."""
         before = time.monotonic() - _IDLE
         for head in self._heads:
             if head.began < before:
@@ -33,7 +33,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
 
 class _Head(gevent.Timeout):  # type: ignore[misc]
-    """The wait for the head of a request. When it is over, gunicorn closes the connection."""
+    """The timeout for the head of a request. When it expires, gunicorn closes the connection."""
 
     def __init__(self, seconds: float, heads: "set[_Head]") -> None:
         super().__init__(seconds, False)
@@ -51,9 +51,9 @@ class _Head(gevent.Timeout):  # type: ignore[misc]
         return super().__exit__(*error)
 
     def expire(self) -> None:
-        """End the wait early."""
+        """Let the timeout expire early."""
         gevent.get_hub().loop.run_callback(self._end)
 
     def _end(self) -> None:
-        if self in self._heads:  # else the head has come in the meantime
+        if self in self._heads:  # otherwise the head has arrived in the meantime
             self._greenlet.throw(self)

@@ -1,4 +1,4 @@
-"""The application, for a WSGI server. Its settings are the environment's; see docs/settings.md."""
+"""The application, for a WSGI server. It reads its settings from the environment; see docs/settings.md."""
 
 from gevent import monkey
 

@@ -1,7 +1,7 @@
-"""Metrics: what this worker counts, in Prometheus's words.
+"""Metrics for Prometheus.
 
-The workers of a service share a directory, and whichever of them is asked answers for all. gunicorn_conf makes the
-directory before they start; without one a worker answers for itself.
+The workers on a machine share a directory, and any of them answers for all. gunicorn_conf makes the directory before
+they start; without one a worker answers for itself only.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,7 +13,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 CONNECTIONS = Gauge("notifier_connections", "Open connections.", multiprocess_mode="livesum")
 LAGGING = Gauge(
     "notifier_lagging_connections",
-    "Connections that are served from the log: they lag, resume, or their worker went deaf.",
+    "Connections that are served from the log: they lag, resume, or their worker lost its subscription.",
     multiprocess_mode="livesum",
 )
 PUBLICATIONS = Counter("notifier_publications", "Publications acknowledged.")
@@ -22,22 +22,22 @@ PUBLISH_SECONDS = Histogram(
     "Time from a batch of publications to its answers.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-PUBLISH_FAILURES = Counter("notifier_publish_failures", "Batches with publications that Redis did not take.")
+PUBLISH_FAILURES = Counter("notifier_publish_failures", "Batches with publications that Redis did not accept.")
 DELIVERIES = Counter("notifier_deliveries", "Entries fanned out to live connections.")
 ACTIONS = Counter("notifier_inbox_actions", "Actions on inboxes that were carried out.")
-STATES = Counter("notifier_inbox_states", "Times that the connections of a user were told how the inbox stands.")
+STATES = Counter("notifier_inbox_states", "State frames, each sent to all connections of a user.")
 REPLAYED = Counter("notifier_replayed", "Entries sent from the log.")
 LOG_READS = Counter("notifier_log_reads", "Reads of a channel's log; one may serve many connections.")
 SHARED_LOG_READS = Counter("notifier_shared_log_reads", "Of these, reads of the logs of topics and of all.")
-LOST = Counter("notifier_lost", "Times that a connection was told that something is gone for good.")
+LOST = Counter("notifier_lost", "Times that a connection was notified of a permanent loss.")
 GAPS = Counter("notifier_gaps", "Times that a channel's entry did not follow the one before.")
 EVICTED = Counter("notifier_strangers_evicted", "Connections closed before their hello, to make room for others.")
 REGRESSIONS = Counter("notifier_regressions", "Times that a channel's log had lost entries that were seen.")
 DEAF = Counter("notifier_deaf", "Times that a worker's subscription to Redis was lost.")
-SILENCES = Counter("notifier_silences", "Times that a worker did not hear its own heartbeat in time.")
+SILENCES = Counter("notifier_silences", "Times that a worker did not receive its own heartbeat in time.")
 BEAT_AGE = Gauge(
     "notifier_heartbeat_age_seconds",
-    "Time since a worker last heard itself through Redis; the worst worker's.",
+    "Time since a worker last received its own heartbeat through Redis; the worst worker's.",
     multiprocess_mode="livemax",
 )
 LOOP_DELAY = Gauge(
