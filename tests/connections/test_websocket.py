@@ -439,7 +439,7 @@ class TestViolations:
         connection, peer = open_(buffer=4096, limit=2000)
 
         def ping() -> bool:
-            with contextlib.suppress(BlockingIOError):  # while the service does not read
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):  # it does not read, or has closed
                 peer.send(raw.frame(raw.PING, b"pong"))
             return not connection.is_open
 
