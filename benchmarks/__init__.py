@@ -1,1 +1,1 @@
-"""What Notifier costs beside its peers on the same machine: `python -m benchmarks.run`."""
+"""Benchmarks of Notifier and its peers on the same machine: `python -m benchmarks.run`."""

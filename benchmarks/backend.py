@@ -1,4 +1,4 @@
-"""A publisher as it should be, for the storms."""
+"""The publisher of the storms, which retries as it should."""
 
 import http.client
 import itertools
@@ -11,13 +11,13 @@ from benchmarks.contenders import TOPIC
 
 
 class Backend:
-    """Publishes, and repeats what failed under the same key until it is acknowledged.
+    """Publishes, and retries with the same key until a notification is acknowledged.
 
-    `published` has for each number whom it was for: `all`, `topic`, or a user.
+    `published` has the recipient of each number: `all`, `topic`, or a user.
     """
 
     def __init__(self, where, users):
-        """Prepare to publish to these users among others."""
+        """Prepare to publish to `all`, the topic, and these users."""
         self.published = {}
         self._connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=30)
         self._headers = {**where.contender.headers, "Content-Type": "application/json"}
@@ -27,7 +27,7 @@ class Backend:
         self._thread = None
 
     def publish(self, whom):
-        """Publish one notification and return when it is acknowledged."""
+        """Publish one notification, and return when it is acknowledged."""
         number = len(self.published)
         to = {"all": {"all": True}, "topic": {"topics": [TOPIC]}}.get(whom, {"users": [whom]})
         body = json.dumps({"to": to, "title": "A storm", "data": number}).encode()
@@ -37,11 +37,11 @@ class Backend:
             time.sleep(0.05)
 
     def publish_later(self, whom):
-        """Publish one notification beside the caller."""
+        """Publish one notification in a thread."""
         self._start(lambda: self.publish(whom))
 
     def publish_at(self, rate):
-        """Publish so many a second beside the caller, to everybody, the topic and single users in turn."""
+        """Publish `rate` notifications per second in a thread: to `all`, the topic and single users in turn."""
 
         def run():
             for whom in itertools.cycle(("all", "topic", "")):
@@ -52,15 +52,15 @@ class Backend:
         self._start(run)
 
     def finish(self):
-        """Begin nothing more beside the caller; what was begun is published all the same."""
+        """Stop the thread after the notification that it is publishing."""
         self._stopped.set()
 
     def is_busy(self):
-        """Tell whether something is being published beside the caller."""
+        """Return whether the thread is still publishing."""
         return bool(self._thread and self._thread.is_alive())
 
     def missing(self, members):
-        """Return how many notifications clients are owed and have not got."""
+        """Return how many notifications clients have not received yet, summed over all clients."""
         shared = {number for number, whom in self.published.items() if whom in ("all", "topic")}
         own = {}
         for number, whom in self.published.items():

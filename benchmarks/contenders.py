@@ -1,4 +1,4 @@
-"""The contenders, and how each of them is started with one worker on a free port of 127.0.0.1."""
+"""The contenders, and how each is started with one worker on a free port of 127.0.0.1."""
 
 import contextlib
 import json
@@ -20,26 +20,26 @@ from benchmarks import process
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / "peers"
-BIN = Path(sys.executable).parent  # of the virtual environment: a resolved path would lead out of it
+BIN = Path(sys.executable).parent  # not resolved, which would lead out of the virtual environment
 
 TOPIC = "bench"
 API_SECRET = "publisher-secret-for-benchmarks-only"
 TOKEN_SECRET = "token-secret-for-benchmarks-only-0123456789"
-MARK = '{"mark":"%d@%d"}'  # what load.c looks for: number and time of publication
+MARK = '{"mark":"%d@%d"}'  # what load.c searches for: number and time of publication
 START_SECONDS = 20
 STOP_SECONDS = 20
 
 
 class Contender:
-    """What the measures must know about a service: its paths, its words, its command."""
+    """What the measures must know about a service: its paths, formats and command."""
 
     name = stream = publish = ready = ""
     headers = {}
-    accepted = '"published"'  # stands once in the answer for each notification that was accepted
+    accepted = '"published"'  # occurs in the answer once per accepted notification
     directory = PEERS
 
     def available(self):
-        """Say whether it can be started at all."""
+        """Return whether it can be started."""
         return True
 
     def command(self, port, data):
@@ -47,24 +47,24 @@ class Contender:
         raise NotImplementedError
 
     def environment(self, port, data):
-        """Return what the environment needs besides."""
+        """Return additional environment variables."""
         return {}
 
     def hello(self, user):
-        """Return what a connection says first, or nothing where it need not say anything."""
+        """Return the first message of a connection, or None if there is none."""
         return None
 
     def notification(self, text_bytes, **members):
-        """Return one line of JSON with a body of so many bytes; its number and its time are left open."""
+        """Return one line of JSON with a body of `text_bytes`, and placeholders for its number and time."""
         record = {**members, "title": "benchmark", "body": "x" * text_bytes, "data": 0}
         return json.dumps(record, separators=(",", ":")).replace('"data":0', f'"data":{MARK}').encode()
 
-    def unheard(self, text_bytes):
-        """Return a notification that nobody hears, for measuring how fast it is accepted."""
+    def unreceived(self, text_bytes):
+        """Return a notification that nobody receives, to measure how fast it is accepted."""
         return self.notification(text_bytes)
 
     def worker(self, pid):
-        """Return the process that holds the connections, given the one that was started."""
+        """Return the process that has the connections, given the one that was started."""
         return pid
 
 
@@ -78,7 +78,7 @@ class Notifier(Contender):
     directory = ROOT
 
     def available(self):
-        """Say whether the service is there."""
+        """Return whether the service exists."""
         return (ROOT / "wsgi.py").exists()
 
     def command(self, port, data):
@@ -86,7 +86,7 @@ class Notifier(Contender):
         return [BIN / "gunicorn", "wsgi:app"]
 
     def environment(self, port, data):
-        """Return the settings: a throw-away data directory, and a history that holds a whole burst."""
+        """Return the settings: a temporary data directory, and a history that can store a whole burst."""
         return {
             "NOTIFIER_BIND": f"127.0.0.1:{port}",
             "NOTIFIER_WORKERS": "1",
@@ -103,15 +103,15 @@ class Notifier(Contender):
         return json.dumps({"type": "hello", "token": token, "topics": [TOPIC]}, separators=(",", ":"))
 
     def notification(self, text_bytes, to=None, retain="history"):
-        """Return a notification to the topic that all connections listen to."""
+        """Return a notification to the topic that all connections are subscribed to."""
         return super().notification(text_bytes, to=to or {"topics": [TOPIC]}, retain=retain)
 
-    def unheard(self, text_bytes):
+    def unreceived(self, text_bytes):
         """Return a notification to a user who is not connected."""
         return self.notification(text_bytes, to={"users": ["nobody"]}, retain="inbox")
 
     def worker(self, pid):
-        """Return gunicorn's one worker; the other child of the master is Valkey."""
+        """Return gunicorn's only worker; the other child of the master is Valkey."""
         return gunicorn_worker(pid)
 
 
@@ -128,7 +128,7 @@ class FlaskSock(Contender):
         return [BIN / "gunicorn", *worker, *master, "--bind", f"127.0.0.1:{port}", "flask_sock_app:app"]
 
     def worker(self, pid):
-        """Return gunicorn's one worker."""
+        """Return gunicorn's only worker."""
         return gunicorn_worker(pid)
 
 
@@ -139,7 +139,7 @@ class Aiohttp(Contender):
     stream, publish, ready = "/ws", "/publish", "/ready"
 
     def command(self, port, data):
-        """Return the app's own command: aiohttp brings its server."""
+        """Return the app's own command: aiohttp has its own server."""
         return [sys.executable, PEERS / "aiohttp_app.py", str(port)]
 
 
@@ -148,7 +148,7 @@ CONTENDERS = [Notifier(), FlaskSock(), Aiohttp()]
 
 @dataclass
 class Service:
-    """A contender that runs."""
+    """A running contender."""
 
     contender: Contender
     port: int
@@ -165,7 +165,7 @@ def gunicorn_worker(master):
 
 @contextlib.contextmanager
 def running(contender):
-    """Start a contender, wait until it is ready, and stop it in the end."""
+    """Start a contender, wait until it is ready, and stop it at the end."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as data:
         log = Path(data, "output")
@@ -186,19 +186,19 @@ def running(contender):
 
 
 def free_port():
-    """Return a port of 127.0.0.1 that nobody listens on now."""
+    """Return a port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def clean_environment():
-    """Return the environment without what would configure a contender."""
+    """Return the environment without variables that configure a contender."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("NOTIFIER_", "GUNICORN_"))}
 
 
 def wait_until_ready(contender, port, started, log):
-    """Wait until the contender answers 200, or say what it printed instead."""
+    """Wait until the contender answers 200, or raise an error with its output."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and started.poll() is None:
         with contextlib.suppress(OSError):
@@ -209,7 +209,7 @@ def wait_until_ready(contender, port, started, log):
 
 
 def stop(started):
-    """Ask a contender to end; what is left of its process group after that is killed."""
+    """Terminate a contender, and kill what is left of its process group."""
     with contextlib.suppress(ProcessLookupError):
         started.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):

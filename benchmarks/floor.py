@@ -1,4 +1,4 @@
-"""The floor: what the kernel alone takes for a write to each of many sockets, on this machine, at this moment."""
+"""The floor: what the kernel alone needs for a write to each of many sockets, on this machine at this moment."""
 
 import os
 import select
@@ -7,10 +7,10 @@ import time
 
 
 def microseconds_per_write(connections, rate, seconds, size):
-    """Return the CPU time of one `os.write` of so many bytes, in microseconds, with a peer that reads.
+    """Return the CPU time of one `os.write` of `size` bytes, in microseconds, with a peer that reads.
 
-    The writes come in rounds, one to each connection, `rate` rounds a second, like the paced measure's fan-out; but
-    nothing is encoded, looked up or parsed. On loopback the sender's time holds the receiver's half of TCP too.
+    Each round writes to every connection, `rate` rounds per second, like the fan-out of the paced measure, but nothing
+    is encoded, looked up or parsed. On loopback the sender's time includes the receiver's half of TCP.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=connections) as server:
         reader = os.fork()
@@ -38,7 +38,7 @@ def timed_rounds(descriptors, data, rate, rounds):
 
 
 def read_until_the_end(address, connections):
-    """Read in a process of its own until every connection was closed."""
+    """Read, in a process of its own, until every connection is closed."""
     poller = select.epoll()
     sockets = {}
     for _ in range(connections):

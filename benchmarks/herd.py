@@ -1,4 +1,4 @@
-"""A herd: clients that lose their connection and come back with a cursor, as the protocol asks, on one epoll."""
+"""A herd: many clients on one epoll that lose their connections, and reconnect with a cursor as the protocol says."""
 
 import errno
 import heapq
@@ -19,17 +19,17 @@ UPGRADE = (
 AWAY, CONNECTING, UPGRADING, GREETING, RESUMING, LIVE = range(6)
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 MASK = b"\0\0\0\0"  # leaves the payload as it is
-LONGEST_PAUSE = 1.0  # seconds before another attempt, where the service named no time
+LONGEST_PAUSE = 1.0  # seconds before another attempt, unless the service has named a time
 
 
 class Notification(msgspec.Struct):
-    """What a publication of the storm carries: its number."""
+    """A notification of a storm. `data` is its number."""
 
     data: int
 
 
 class Frame(msgspec.Struct):
-    """A frame of the service, as far as a client must know it."""
+    """A frame of the service with the fields that a client needs."""
 
     type: str
     cursor: str = ""
@@ -43,7 +43,7 @@ decode = msgspec.json.Decoder(Frame).decode
 
 
 class Member:
-    """One client. `hello` is its first frame without the closing brace; `got` are the numbers that came."""
+    """One client. `hello` is its first frame without the closing brace, `got` are the numbers that it has received."""
 
     __slots__ = ("connected", "cursor", "failures", "got", "hello", "left", "phase", "rest", "retry", "sock", "user")
 
@@ -54,29 +54,29 @@ class Member:
         self.phase, self.sock, self.rest = AWAY, None, b""
         self.cursor = ()
         self.got = set()
-        self.left = self.connected = 0.0  # CLOCK_MONOTONIC: when it was last whole, and when TCP was there again
-        self.retry = None  # seconds, where the service has named them
+        self.left = self.connected = 0.0  # CLOCK_MONOTONIC: when it was last complete, and when TCP was connected again
+        self.retry = None  # seconds, if the service has named them
         self.failures = 0
 
     def first_frame(self):
-        """Return the hello, with the cursor where there is one."""
+        """Return the hello, with the cursor if there is one."""
         since = b',"since":"%d-%d"' % self.cursor if self.cursor else b""
         return self.hello + since + b"}"
 
 
 class Herd:
-    """Many members and one loop: whoever waits for something calls `run` with what it waits for.
+    """Many members and one loop, which runs while a caller waits for a condition with `run`.
 
-    `comebacks` are the times of all attempts to connect. Each return adds to `whole` the seconds from a connection of
-    TCP to the end of the replay, and to `absences` those since the client was last whole. `told_lost` counts losses of
-    which they were told, `refused` handshakes that were not granted.
+    `attempts` are the times of all attempts to connect. Each completed reconnect adds to `recoveries` the seconds from
+    the TCP connection to the end of the replay, and to `absences` the seconds since the client was last complete.
+    `losses` counts reported losses, `refused` handshakes that were rejected.
     """
 
     def __init__(self, port, members):
-        """Take members that are all away."""
+        """Take members that are all disconnected."""
         self.members = members
-        self.comebacks, self.whole, self.absences = [], [], []
-        self.told_lost = self.refused = 0
+        self.attempts, self.recoveries, self.absences = [], [], []
+        self.losses = self.refused = 0
         self._address = ("127.0.0.1", port)
         self._poller = select.epoll()
         self._by_descriptor = {}
@@ -87,7 +87,7 @@ class Herd:
         return self
 
     def __exit__(self, *error):
-        """Let everybody go."""
+        """Drop all connections."""
         for member in self.members:
             self._drop(member)
         self._poller.close()
@@ -97,7 +97,7 @@ class Herd:
         heapq.heappush(self._timers, (moment, next(self._numbers), function, arguments))
 
     def run(self, condition, seconds):
-        """Serve everybody until a condition holds; False: it did not within so many seconds."""
+        """Serve all members until a condition holds; return False if it does not within `seconds`."""
         deadline = time.monotonic() + seconds
         while not condition():
             now = time.monotonic()
@@ -107,11 +107,11 @@ class Herd:
         return True
 
     def rest(self, seconds):
-        """Serve everybody for so long."""
+        """Serve all members for some seconds."""
         self.run(lambda: False, seconds)
 
     def open(self, in_flight=64, seconds=120):
-        """Let everybody come for the first time, so many at once."""
+        """Connect all members for the first time, `in_flight` at once."""
         waiting = iter(self.members)
         coming = []
 
@@ -123,19 +123,19 @@ class Herd:
             return not coming
 
         if not self.run(all_live, seconds):
-            raise RuntimeError("not everybody could connect")
+            raise RuntimeError("not all members could connect")
 
     def cut(self, member, back_at=None):
-        """Lose a member's socket without goodbye; it comes back at a time, or when it is told to."""
+        """Drop a member's socket without a close frame; it reconnects at a time, or when `connect` is called."""
         self._drop(member)
         if back_at is not None:
             self.at(back_at, self.connect, member)
 
     def connect(self, member):
-        """Begin a connection."""
+        """Start connecting a member."""
         if member.phase != AWAY:
             return
-        self.comebacks.append(time.monotonic())
+        self.attempts.append(time.monotonic())
         sock = member.sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -216,25 +216,25 @@ class Herd:
         elif frame.type == "drain":
             member.retry = frame.retry_after_ms / 1000
         elif frame.type == "lost":
-            self.told_lost += 1
+            self.losses += 1
         if frame.cursor:
             member.cursor = max(member.cursor, cursor_of(frame.cursor))
             if frame.type == "ping" and member.phase == RESUMING:
-                self._is_whole(member)
+                self._complete(member)
 
     def _welcomed(self, member, frame):
         member.failures = 0
-        self.told_lost += bool(frame.lost)
+        self.losses += bool(frame.lost)
         if member.cursor:
             member.phase = RESUMING
         else:
             member.cursor = cursor_of(frame.cursor)
             member.phase = LIVE
 
-    def _is_whole(self, member):
+    def _complete(self, member):
         member.phase = LIVE
         now = time.monotonic()
-        self.whole.append(now - member.connected)
+        self.recoveries.append(now - member.connected)
         self.absences.append(now - member.left)
 
     def _lost(self, member):
@@ -254,7 +254,7 @@ class Herd:
 
 
 def send(sock, opcode, payload):
-    """Send a message; they are short and rare, so a socket that does not take one at once is broken."""
+    """Send a message. Messages are short and rare, so a socket that does not accept one at once is broken."""
     size = len(payload)
     head = (
         struct.pack("!BB", 0x80 | opcode, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x80 | opcode, 0xFE, size)
@@ -263,7 +263,7 @@ def send(sock, opcode, payload):
 
 
 def read_frame(data, start):
-    """Return opcode and payload of the WebSocket frame that starts there, and where it ends; None: it is not whole."""
+    """Return opcode and payload of the WebSocket frame at `start`, and its end; None: the frame is incomplete."""
     head = start + 2
     if len(data) < head:
         return None

@@ -1,6 +1,6 @@
-"""The inbox: what a list, a mark and an item cost. Only Notifier has one, so it has no peers here.
+"""The inbox: the cost of a list, an action and an item. The peers have no inbox.
 
-One worker on a Valkey of its own, and one client at a time: times are from just before the request to the last byte.
+One worker with its own Valkey, and one client at a time. Times are from just before the request to the last byte.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ from benchmarks.valkey import Valkey
 ROWS = {
     "list": Row("list of 20 with counts, inbox of 1,000 over 20 channels, p50", "{:.2f} ms", 5),
     "counts": Row("counts of the same inbox, p50", "{:.2f} ms", 0),
-    "mark": Row("mark read until another device's frame, p50", "{:.2f} ms", 10),
-    "extra": Row("publish to a user with inbox, extra cost against `retain: history`", "{:.0f} %", 30),
+    "mark": Row("action until the state frame on another device, p50", "{:.2f} ms", 10),
+    "extra": Row("publish to a user's inbox, extra cost over `retain: history`", "{:.0f} %", 30),
     "writes": Row("publish to `all` with 1,000,000 known users: entries written to Redis", "{:.0f}", 1),
     "memory": Row("Redis memory of a notification of 300 bytes, log and inbox", "{:.0f} B", 700),
-    "record": Row("the same, with what a recall needs", "{:.0f} B", 0),
+    "record": Row("the same, with the record for recalls", "{:.0f} B", 0),
 }
 USER, CHANNELS, ITEMS = "alice", 20, 1_000
 REQUESTS = 500
 KNOWN = 1_000_000
-KEEPERS, KEPT, TEXT = 20, 1_000, 300  # users, items of each, bytes of an item as it goes out
-ROUNDS = 5  # of each kind, in turn
+KEEPERS, KEPT, TEXT = 20, 1_000, 300  # users, items of each, bytes of an item's JSON
+ROUNDS = 5  # of each kind, alternating
 
 
 def measure(scale, directory, notes):
@@ -41,9 +41,9 @@ def measure(scale, directory, notes):
         fill(backend)
         yield "list", backend.median_time("GET", "/v1/inbox?limit=20")
         yield "counts", backend.median_time("GET", "/v1/inbox/counts")
-        yield "mark", mark_until_told(where, backend)
+        yield "mark", action_until_state(where, backend)
         yield "extra", extra_cost(where, scale, directory)
-        backend.close()  # it has been idle for too long to be kept
+        backend.close()  # the service closes a connection that was idle for so long
         yield "writes", written_for_all(valkey, backend)
     with (
         Valkey(free_port()) as valkey,
@@ -54,36 +54,36 @@ def measure(scale, directory, notes):
 
 
 class Backend:
-    """Publishes for a user, and asks for them, on one kept connection."""
+    """Sends requests of a publisher and of the user on one persistent connection."""
 
     def __init__(self, where):
-        """Prepare; nothing is asked yet."""
+        """Prepare the connection."""
         self._publisher = where.contender.headers
         token = json.loads(where.contender.hello(USER))["token"]
         self._user = {"Authorization": f"Bearer {token}"}
         self._connection = http.client.HTTPConnection("127.0.0.1", where.port, timeout=60)
 
     def close(self):
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
     def publish(self, notifications):
-        """Publish many, and return what they were answered."""
+        """Publish many notifications, and return their answers."""
         lines = "".join(json.dumps(notification) + "\n" for notification in notifications)
         kind = {"Content-Type": "application/x-ndjson"}
         return self.ask("POST", "/v1/notifications", lines, self._publisher | kind).splitlines()
 
     def ask(self, method, path, body=None, headers=None):
-        """Return the answer to a request of the user, or with other headers of somebody else."""
+        """Return the answer to a request of the user, or of a publisher by `headers`."""
         self._connection.request(method, path, body, self._user if headers is None else headers)
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 300:
-            raise Incomplete(f"{method} {path} is answered {answer.status}: {text[:200]!r}")
+            raise Incomplete(f"{method} {path} was answered with {answer.status}: {text[:200]!r}")
         return text
 
     def join(self, topic):
-        """Let the user be a member."""
+        """Make the user a member of a topic."""
         self.ask("PUT", f"/v1/topics/{topic}/members/{USER}", headers=self._publisher)
 
     def median_time(self, method, path):
@@ -97,7 +97,7 @@ class Backend:
 
 
 def fill(backend):
-    """Give the user an inbox over many channels, its items in turn."""
+    """Fill the user's inbox with items of many channels in turn."""
     topics = [f"project-{number}" for number in range(CHANNELS - 2)]
     for topic in topics:
         backend.join(topic)
@@ -106,11 +106,11 @@ def fill(backend):
     backend.publish({"to": target, "title": "An item", "body": "x" * 150} for target in each)
     counts = json.loads(backend.ask("GET", "/v1/inbox/counts"))["counts"]
     if counts["unread"] != ITEMS:
-        raise Incomplete(f"{counts['unread']} of {ITEMS} items are there")
+        raise Incomplete(f"{counts['unread']} of {ITEMS} items are in the inbox")
 
 
-def mark_until_told(where, backend):
-    """Return how long it takes from a request that reads an item until another connection was told, in ms."""
+def action_until_state(where, backend):
+    """Return the median time from an action until another connection receives its state frame, in ms."""
     listing = json.loads(backend.ask("GET", "/v1/inbox?limit=100"))
     times = []
     with connect(f"ws://127.0.0.1:{where.port}{where.contender.stream}", proxy=None) as device:
@@ -133,7 +133,7 @@ def await_frame(device, kind):
 
 
 def extra_cost(where, scale, directory):
-    """Return how many percent longer it takes to publish for the inbox than for the history, as medians."""
+    """Return by how many percent publishing for inboxes is slower than for the history only, by medians."""
     rates = {"inbox": [], "history": []}
     for _ in range(ROUNDS):
         for retain, found in rates.items():
@@ -147,7 +147,7 @@ def extra_cost(where, scale, directory):
 
 
 def written_for_all(valkey, backend):
-    """Return how many entries a publication to everybody makes where so many users have used their inbox."""
+    """Return how many entries a publication to `all` writes when a million users have used their inboxes."""
     with redis.Redis(port=valkey.port) as client:
         for start in range(0, KNOWN, 10_000):
             with client.pipeline(transaction=False) as pipeline:
@@ -161,17 +161,17 @@ def written_for_all(valkey, backend):
 
 
 def entries(valkey):
-    """Return how many entries were added to logs and inboxes since Valkey started."""
+    """Return how many entries have been added to logs and inboxes since Valkey started."""
     return valkey.calls("xadd") + valkey.calls("zadd")
 
 
 def memory(valkey, backend):
-    """Yield what one more notification adds to Redis, in bytes: its log and inbox, and with its record."""
+    """Yield the bytes that a notification adds to Redis: in log and inbox, and together with its record."""
     users = [f"keeper-{number}" for number in range(KEEPERS)]
     overhead = len('{"id":"","created_at":"","title":"An item","body":"","severity":"info"}') + 36 + 24
     notification = {"title": "An item", "body": "x" * (TEXT - overhead)}
     with redis.Redis(port=valkey.port) as client:
-        backend.publish([{"to": {"users": [user]}, **notification} for user in users])  # the keys themselves
+        backend.publish([{"to": {"users": [user]}, **notification} for user in users])  # creates the keys
         before = client.info("memory")["used_memory_dataset"], kept(client, users)
         for user in users:
             backend.publish([{"to": {"users": [user]}, **notification}] * (KEPT - 1))
@@ -185,7 +185,7 @@ def memory(valkey, backend):
 
 
 def kept(client, users):
-    """Return how many bytes the logs and inboxes of users take."""
+    """Return the size of the logs and inboxes of users in bytes."""
     names = ("log", "meta", "inbox", "seen", "read", "archived", "expiring", "receipts", "state")
     keys = [f"n:{{user:{user}}}:{name}" for user in users for name in names]
     return sum(client.memory_usage(key, samples=0) or 0 for key in keys)

@@ -1,4 +1,4 @@
-"""The load: many WebSocket connections held by a compiled client, and publishers of two kinds."""
+"""The load: a compiled client with many WebSocket connections, and two kinds of publishers."""
 
 import http.client
 import json
@@ -16,10 +16,10 @@ def build(directory):
 
 
 class Listeners:
-    """Connections that listen, held by the compiled client `load.c`, which describes commands and answers."""
+    """Connections of the compiled client `load.c`, whose source describes its commands and answers."""
 
     def __init__(self, directory):
-        """Start the client with no connection yet."""
+        """Start the client without connections."""
         self.directory = Path(directory)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen([self.directory / "load"], start_new_session=True, **pipes)
@@ -28,7 +28,7 @@ class Listeners:
         return self
 
     def __exit__(self, *error):
-        """End the client, and with it all its connections."""
+        """Stop the client with all its connections."""
         try:
             self.process.stdin.close()
             self.process.wait(timeout=10)
@@ -38,7 +38,7 @@ class Listeners:
             self.process.stdout.close()
 
     def open(self, service, count, in_flight=32, seconds=60):
-        """Open some more connections, each with its own user where the service knows users."""
+        """Open more connections, each with its own user if the service has users."""
         hellos = [service.contender.hello(f"user-{number}") for number in range(count)]
         path = self.directory / "hellos"
         path.write_text("".join(f"{hello}\n" for hello in hellos if hello))
@@ -47,11 +47,11 @@ class Listeners:
         return self._ask(f"open {count} {target} {in_flight} {seconds} {greeting}")
 
     def reset(self):
-        """Forget what was counted."""
+        """Reset the counts."""
         self._ask("reset")
 
     def wait(self, count, seconds):
-        """Wait for so many notifications, at most so many seconds, and return what was counted."""
+        """Wait until `count` notifications have arrived, or for `seconds`, and return the counts."""
         return self._ask(f"wait {count} {seconds}")
 
     def _ask(self, command):
@@ -61,21 +61,21 @@ class Listeners:
 
 
 class Publisher:
-    """One publisher that numbers its notifications, on one kept connection, one request at a time."""
+    """A publisher that numbers its notifications, on one persistent connection, one request at a time."""
 
     def __init__(self, service, text_bytes):
-        """Prepare notifications whose body is so many bytes long."""
+        """Prepare notifications with a body of `text_bytes`."""
         self.service = service
         self.template = service.contender.notification(text_bytes)
         self.published = 0
         self.connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
 
     def one(self):
-        """Publish one notification that says when it was published."""
+        """Publish one notification with its time of publication."""
         self._post(self._lines(1, time.monotonic_ns()), "application/json")
 
     def many(self, count):
-        """Publish many in one NDJSON request; they do not say when."""
+        """Publish many in one NDJSON request, without times."""
         self._post(self._lines(count, 0), "application/x-ndjson")
 
     def _lines(self, count, published_at):
@@ -94,7 +94,7 @@ class Publisher:
 
 
 def post_repeatedly(directory, service, body, content_type, connections, seconds):
-    """Post one body over and over on several kept connections, and return what `post.c` counted."""
+    """Post the same body repeatedly on several persistent connections, and return the counts of `post.c`."""
     contender = service.contender
     headers = {"Host": "127.0.0.1", "Content-Type": content_type, "Content-Length": len(body)}
     headers |= contender.headers

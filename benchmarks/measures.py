@@ -1,4 +1,4 @@
-"""The measures: each is given a service freshly started for it and yields figures by the key of their row."""
+"""The measures: each gets a freshly started service, and yields figures by the key of their row."""
 
 import contextlib
 import time
@@ -13,18 +13,18 @@ from benchmarks.stalled import Stalled
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table; `unit` formats the figure, `budget` is what Notifier has promised."""
+    """One row of the table. `unit` formats the figure, `target` is the figure to reach, 0 for none."""
 
     title: str
     unit: str
-    budget: float
+    target: float
     less_is_better: bool = True
 
 
 ROWS = {
     "memory": Row("idle connection, memory of the worker", "{:,.0f} B", 2048),
     "memory events": Row("the same with Server-Sent Events", "{:,.0f} B", 2048),
-    "memory poll": Row("the same, a poll that waits", "{:,.0f} B", 2048),
+    "memory poll": Row("the same with a waiting poll", "{:,.0f} B", 2048),
     "handshakes": Row("handshakes per second", "{:,.0f}", 2_000, less_is_better=False),
     "paced 64": Row("CPU per delivery, 20 per second, 64 B", "{:.2f} us", 5),
     "paced 512": Row("CPU per delivery, 20 per second, 512 B", "{:.2f} us", 5),
@@ -34,17 +34,17 @@ ROWS = {
     "rate 512": Row("deliveries per second, saturated, 512 B", "{:,.0f}", 0, less_is_better=False),
     "p50": Row("latency from POST to client, p50", "{:.2f} ms", 5),
     "p99": Row("latency from POST to client, p99", "{:.2f} ms", 10),
-    "stalled memory": Row("stopped reading, 10,000 behind: memory", "{:,.0f} B", 0),
+    "stalled memory": Row("connection that stopped reading, 10,000 behind: memory", "{:,.0f} B", 0),
     "stalled before": Row("latency to 10 others before that, p50", "{:.2f} ms", 0),
-    "stalled after": Row("latency to 10 others beside 100 of them, p50", "{:.2f} ms", 0),
-    "single": Row("publishes per second, one a request", "{:,.0f}", 3_000, less_is_better=False),
-    "ndjson": Row("publishes per second, 1,000 a request", "{:,.0f}", 30_000, less_is_better=False),
+    "stalled after": Row("latency to 10 others while 100 do not read, p50", "{:.2f} ms", 0),
+    "single": Row("publishes per second, one per request", "{:,.0f}", 3_000, less_is_better=False),
+    "ndjson": Row("publishes per second, 1,000 per request", "{:,.0f}", 30_000, less_is_better=False),
 }
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything: seconds, and counts of connections and notifications."""
+    """The amounts: seconds, and numbers of connections and notifications."""
 
     connections: int = 1_000
     idle: int = 10_000
@@ -65,29 +65,33 @@ QUICK = Scale(
 )  # fmt: skip
 
 POLLS = 2_000  # connections that wait at the same time
-WARM_UP = 100  # connections that come before those that are measured
-SETTLE_SECONDS = 2  # until the worker has put away what handshakes leave behind
+WARM_UP = 100  # connections before those that are measured
+SETTLE_SECONDS = 2  # until the worker has freed what handshakes need
 COMPLETE_SECONDS = 40  # at most, from the last publication of a burst to its last delivery
-OTHERS, STALLED, BEHIND = 10, 100, 10_000  # who reads, who does not, and what they do not read
+OTHERS, STALLED, BEHIND = (
+    10,
+    100,
+    10_000,
+)  # connections that read, that do not, and what these miss
 LINES = 500  # notifications in one request of a burst
 
 
 @dataclass
 class Bench:
-    """What a measure works on: the service, how much to ask of it, and a directory for files."""
+    """What a measure uses: the service, the amounts, and a directory for files."""
 
     service: Service
     scale: Scale
     directory: str
-    notes: list = field(default_factory=list)  # what the reader must know beside the figures
+    notes: list = field(default_factory=list)  # remarks that belong to the figures
 
 
 class Incomplete(Exception):
-    """So much is missing that a figure would be a lie."""
+    """Too much is missing for a meaningful figure."""
 
 
 def memory(bench):
-    """Yield what one more idle connection adds to the resident memory of the worker, in bytes."""
+    """Yield the resident memory of the worker per idle connection, in bytes."""
     with Listeners(bench.directory) as listeners:
         open_all(bench, listeners, WARM_UP)
         time.sleep(SETTLE_SECONDS)
@@ -98,18 +102,18 @@ def memory(bench):
 
 
 def events(bench):
-    """Yield the same of a stream of Server-Sent Events."""
+    """Yield the same for Server-Sent Events."""
     yield from plain_memory(bench, "memory events", bench.scale.idle, "text/event-stream")
 
 
 def poll(bench):
-    """Yield the same of a poll. It waits for 25 seconds at most, so there are not more than open in a few."""
+    """Yield the same for polls. A poll waits for at most 25 seconds, so fewer are measured."""
     since = f"{int(time.time() * 1000)}-0"
     yield from plain_memory(bench, "memory poll", min(bench.scale.idle, POLLS), "*/*", since)
 
 
 def plain_memory(bench, key, count, *asked):
-    """Yield what one more connection without a WebSocket adds, where there are such connections."""
+    """Yield the memory per connection without a WebSocket, if the service has such connections."""
     if not bench.service.contender.hello("nobody"):
         return
     with Streams(bench.service, WARM_UP, *asked):
@@ -121,7 +125,7 @@ def plain_memory(bench, key, count, *asked):
 
 
 def handshakes(bench):
-    """Yield how many connections open in a second, 32 at a time; Notifier's are open when `welcome` came."""
+    """Yield how many connections open per second, 32 at a time. Notifier's are open after `welcome`."""
     with Listeners(bench.directory) as listeners:
         open_all(bench, listeners, WARM_UP)
         result = open_all(bench, listeners, bench.scale.handshakes)
@@ -129,10 +133,10 @@ def handshakes(bench):
 
 
 def paced(bench):
-    """Yield the worker's CPU time per delivery at 20 notifications a second, in microseconds.
+    """Yield the worker's CPU time per delivery at 20 notifications per second, in microseconds.
 
-    It holds everything that the worker does for a notification, the publisher's request included. What the
-    worker uses while nothing is published is taken off.
+    It includes everything that the worker does for a notification, also the publisher's request. The CPU time that the
+    worker uses while nothing is published is subtracted.
     """
     with Listeners(bench.directory) as listeners:
         open_all(bench, listeners, bench.scale.connections)
@@ -148,9 +152,9 @@ def paced(bench):
 
 
 def saturated(bench):
-    """Yield CPU time per delivery in microseconds, and deliveries per second, as fast as it goes.
+    """Yield CPU time per delivery in microseconds, and deliveries per second, at full load.
 
-    One publisher posts NDJSON until the burst is published or its time is over; then all of it must arrive.
+    One publisher posts NDJSON until the burst is published or its time is over. Then all of it must arrive.
     """
     for text_bytes in (64, 512):
         with Listeners(bench.directory) as listeners:
@@ -166,7 +170,7 @@ def saturated(bench):
 
 
 def latency(bench):
-    """Yield the time from just before the POST to each client, in milliseconds, at 5 a second."""
+    """Yield the time from just before the POST until each client has it, in milliseconds, at 5 per second."""
     with Listeners(bench.directory) as listeners:
         open_all(bench, listeners, bench.scale.connections)
         publisher = warm_publisher(bench, listeners, text_bytes=64)
@@ -178,9 +182,9 @@ def latency(bench):
 
 
 def stalled(bench):
-    """Yield what a connection that stopped reading costs: memory in bytes, and the others' latency in milliseconds.
+    """Yield the cost of a connection that stopped reading: memory in bytes, and the latency of others in milliseconds.
 
-    Only where a connection may stop reading at all: elsewhere a publication would wait for it.
+    This is not measured for the peers: their publications would wait for such a connection.
     """
     if not bench.service.contender.hello("nobody"):
         return
@@ -196,20 +200,20 @@ def stalled(bench):
 
 
 def paced_latency(bench, listeners, publisher):
-    """Return the median latency at 20 notifications a second, in milliseconds."""
+    """Return the median latency at 20 notifications per second, in milliseconds."""
     listeners.reset()
     published = publish_paced(publisher, rate=20, seconds=bench.scale.paced_seconds)
     return wait_for_all(bench, listeners, published, OTHERS)["p50"] / 1e3
 
 
 def single(bench):
-    """Yield how many unheard notifications are accepted in a second: one a request, 32 requests at a time."""
-    body = bench.service.contender.unheard(64) % (1, 0)
+    """Yield how many notifications that nobody receives are accepted per second: one per request, 32 at a time."""
+    body = bench.service.contender.unreceived(64) % (1, 0)
     yield "single", accepted_per_second(bench, body, "application/json", connections=32)
 
 
 def ndjson(bench):
-    """Yield how many unheard notifications are accepted in a second: 1,000 a request, 4 at a time."""
+    """Yield how many notifications that nobody receives are accepted per second: 1,000 per request, 4 at a time."""
     body = b"\n".join([bench.service.contender.notification(64) % (1, 0)] * 1_000)
     yield "ndjson", accepted_per_second(bench, body, "application/x-ndjson", connections=4)
 
@@ -229,7 +233,7 @@ SCENARIOS = {
 
 
 def open_all(bench, listeners, count):
-    """Open connections, and note it when some of them did not open."""
+    """Open connections, and add a note if some did not open."""
     result = listeners.open(bench.service, count)
     if not result["opened"]:
         raise Incomplete("no connection opened")
@@ -239,11 +243,11 @@ def open_all(bench, listeners, count):
 
 
 def wait_for_all(bench, listeners, published, connections=None):
-    """Wait until all that was published came to every connection, and note what did not, or not in order."""
+    """Wait until every connection has received everything, and add a note about what was missing or out of order."""
     expected = published * (connections or bench.scale.connections)
     counted = listeners.wait(expected, COMPLETE_SECONDS)
     if not counted["count"]:
-        raise Incomplete(f"none of {expected:,} deliveries came")
+        raise Incomplete(f"none of {expected:,} deliveries arrived")
     if counted["count"] != expected or counted["disorder"] or counted["closed"]:
         bench.notes.append(
             f"{counted['count']:,} of {expected:,} deliveries, {counted['disorder']:,} out of order, "
@@ -253,7 +257,7 @@ def wait_for_all(bench, listeners, published, connections=None):
 
 
 def warm_publisher(bench, listeners, text_bytes, connections=None):
-    """Return a publisher whose first notifications have arrived, so that no first time is measured."""
+    """Return a publisher whose first notifications have arrived, so that first times are not measured."""
     publisher = Publisher(bench.service, text_bytes)
     listeners.reset()
     for _ in range(5):
@@ -263,7 +267,7 @@ def warm_publisher(bench, listeners, text_bytes, connections=None):
 
 
 def publish_paced(publisher, rate, seconds):
-    """Publish so many a second, each at its time, and return how many were published."""
+    """Publish `rate` notifications per second for `seconds`, and return how many were published."""
     begin, wanted = time.monotonic(), int(rate * seconds)
     for index in range(wanted):
         time.sleep(max(0, begin + index / rate - time.monotonic()))
@@ -272,7 +276,7 @@ def publish_paced(publisher, rate, seconds):
 
 
 def publish_burst(publisher, count, seconds):
-    """Publish until so many are published or the time is over, and return how many were published."""
+    """Publish `count` notifications, or as many as `seconds` allow, and return how many were published."""
     begin, before = time.monotonic(), publisher.published
     while publisher.published - before < count and time.monotonic() - begin < seconds:
         publisher.many(LINES)
@@ -287,7 +291,7 @@ def idle_cpu(service, seconds):
 
 
 def accepted_per_second(bench, body, content_type, connections):
-    """Return how many notifications were accepted in a second, after a warm-up."""
+    """Return how many notifications were accepted per second, after a warm-up."""
     for seconds in (0.5, bench.scale.publish_seconds):
         result = post_repeatedly(bench.directory, bench.service, body, content_type, connections, seconds)
     if result["refused"] or result["broken"]:

@@ -1,4 +1,4 @@
-"""Connections that use no WebSocket: streams of Server-Sent Events, and polls that wait."""
+"""Connections without a WebSocket: Server-Sent Events, and waiting polls."""
 
 import contextlib
 import json
@@ -8,10 +8,10 @@ WELCOME = b'"type":"welcome"'
 
 
 class Streams(contextlib.ExitStack):
-    """So many plain requests for the stream of a service, each with a user of its own, and each welcomed."""
+    """`count` requests for the stream of a service without a WebSocket, each with its own user."""
 
     def __init__(self, service, count, accept, since=""):
-        """Ask, one after the other."""
+        """Open them one after the other, each until its `welcome`."""
         super().__init__()
         for number in range(count):
             sock = self.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
@@ -22,7 +22,7 @@ class Streams(contextlib.ExitStack):
 
 
 def request(contender, user, accept, since):
-    """Return what asks for the topic that a hello asks for."""
+    """Return a request for the topics of a hello."""
     hello = json.loads(contender.hello(user))
     query = "&".join([f"topic={topic}" for topic in hello["topics"]] + ([f"since={since}"] if since else []))
     return (

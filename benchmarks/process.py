@@ -1,4 +1,4 @@
-"""What the kernel says about a process: its memory, its CPU time, its children."""
+"""Facts about a process from /proc: memory, CPU time, children."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def resident_bytes(pid):
 
 
 def cpu_seconds(pid):
-    """Return the CPU time of all threads of a process in seconds; finer than the ticks of `stat`."""
+    """Return the CPU time of all threads of a process in seconds, more precise than the ticks of `stat`."""
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
@@ -22,7 +22,7 @@ def children(pid):
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # The name in parentheses may hold anything, so the fields are counted from its end.
+            # The name in parentheses may contain anything, so the fields are counted from its end.
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
@@ -32,7 +32,7 @@ def children(pid):
 
 
 def command_line(pid):
-    """Return what a process was started with as one text, empty when it is gone."""
+    """Return the command line of a process as one text, empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
     except (FileNotFoundError, ProcessLookupError):

@@ -1,8 +1,8 @@
-"""Measure Notifier beside plain flask-sock and aiohttp, and print one table.
+"""Compare Notifier with plain flask-sock and aiohttp, and print one table.
 
-Usage: `python -m benchmarks.run [--quick] [SCENARIO ...]`. Every measure starts its contender anew, with one
-worker and nothing else running. Progress goes to standard error, the table to standard output. `inbox` and `storms`
-are tables of their own: the peers have no inbox, and cannot resume.
+Usage: `python -m benchmarks.run [--quick] [SCENARIO ...]`. Every measure starts its contender again, with one worker
+and nothing else running. Progress is printed to standard error, the tables to standard output. `inbox` and `storms`
+have their own tables: the peers have no inbox, and cannot resume.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from benchmarks.measures import FULL, QUICK, ROWS, SCENARIOS, Bench
 STORMS, INBOX = "storms", "inbox"
 NAMES = [contender.name for contender in CONTENDERS]
 CONDITIONS = (
-    "One worker each, {cores} cores shared with the load client, Python {python}, 127.0.0.1. `x` says how "
-    "many times better Notifier is. The peers do without Redis, tokens and history, which is to their "
-    "advantage. The CPU time of Notifier's Valkey is not counted."
+    "One worker each, {cores} cores shared with the load client, Python {python}, 127.0.0.1. `x`: how many "
+    "times better Notifier is. The peers have no Redis, tokens or history, which is to their advantage. "
+    "The CPU time of Notifier's Valkey is not included."
 )
 
 
 def main():
-    """Measure what was asked for and print the tables."""
+    """Measure the requested scenarios and print the tables."""
     options = arguments()
     raise_file_limit()
     scenarios = [scenario for scenario in options.scenarios or SCENARIOS if scenario not in (STORMS, INBOX)]
@@ -40,7 +40,7 @@ def main():
 
 
 def compare(scenarios, scale):
-    """Return the table of Notifier beside its peers."""
+    """Return the table of Notifier and its peers."""
     figures, notes = {}, []
     with tempfile.TemporaryDirectory(prefix="benchmark-load-") as directory:
         load.build(directory)
@@ -64,7 +64,7 @@ def inboxes(scale, notes):
 
 
 def alone(titles, measures, scale):
-    """Return a table of what Notifier alone can do."""
+    """Return a table of measures without peers."""
     figures, notes = {}, []
     for name, measuring in measures.items():
         own_notes = []
@@ -72,7 +72,7 @@ def alone(titles, measures, scale):
         notes += own_notes
     rows = [(row.title, row.unit.format(figures[key, ""]), verdict(row, figures[key, ""]))
             for key, row in titles.items() if (key, "") in figures]  # fmt: skip
-    lines = ["| " + " | ".join(row) + " |" for row in (("", "measured", "budget"), ("---", "---:", "---:"), *rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in (("", "measured", "target"), ("---", "---:", "---:"), *rows)]
     return "\n".join(["", *lines, "", *(f"- {note}" for note in notes)])
 
 
@@ -81,7 +81,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.partition("\n")[0])
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join([*SCENARIOS, INBOX, STORMS]))
     parser.add_argument("--quick", action="store_const", dest="scale", const=QUICK, default=FULL,
-                        help="smaller counts and shorter times: rough figures")  # fmt: skip
+                        help="smaller numbers and shorter times: rough figures")  # fmt: skip
     options = parser.parse_args()
     if unknown := set(options.scenarios) - {*SCENARIOS, INBOX, STORMS}:
         parser.error(f"unknown scenario: {', '.join(sorted(unknown))}")
@@ -89,7 +89,7 @@ def arguments():
 
 
 def raise_file_limit():
-    """Allow as many open files as the machine allows; the contenders inherit it."""
+    """Raise the limit of open files as far as possible; the contenders inherit it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -101,13 +101,13 @@ def measure(scenario, contender, scale, directory, notes):
 
 
 def record(label, rows, name, measuring, figures, notes):
-    """Add what is measured to the figures. A failure becomes a note, and the run goes on."""
+    """Add measured figures to all figures. A failure becomes a note, and the run continues."""
     begin = time.monotonic()
     try:
         for key, figure in measuring:
             figures[key, name] = figure
             report(f"{label}: {rows[key].title}: {rows[key].unit.format(figure)}")
-    except Exception as error:  # whatever it was, the others are still worth measuring
+    except Exception as error:  # the other measures are still worth taking
         notes.append(f"{type(error).__name__}: {error}")
     notes[:] = [f"{label}: {note}" for note in notes]
     for note in notes:
@@ -116,19 +116,19 @@ def record(label, rows, name, measuring, figures, notes):
 
 
 def floor_note(scale):
-    """Say what the kernel alone takes for the paced measure's writes."""
+    """Return a note of what the kernel alone needs for the writes of the paced measure."""
     least = floor.microseconds_per_write(scale.connections, rate=20, seconds=scale.paced_seconds, size=300)
-    return f"the floor: a bare os.write of 300 bytes to each of as many sockets, 20 rounds a second: {least:.2f} us"
+    return f"the floor: one os.write of 300 bytes to each of as many sockets, 20 rounds per second: {least:.2f} us"
 
 
 def report(text):
-    """Tell whoever waits how far it is."""
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def table(figures, notes):
-    """Return the table in Markdown, and below it what the reader must know."""
-    head = ["", *NAMES, *(f"x {peer}" for peer in NAMES[1:]), "budget"]
+    """Return the table in Markdown, with conditions and notes below it."""
+    head = ["", *NAMES, *(f"x {peer}" for peer in NAMES[1:]), "target"]
     measured = {key for key, _ in figures}
     rows = [cells(key, figures) for key in ROWS if key in measured]
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] + ["---:"] * (len(head) - 1), *rows)]
@@ -152,14 +152,14 @@ def times_better(row, ours, theirs):
 
 
 def verdict(row, ours):
-    """Return the budget, and whether it is kept."""
-    if not row.budget:
+    """Return the target, and whether it is met."""
+    if not row.target:
         return ""
-    budget = row.unit.format(row.budget)
+    target = row.unit.format(row.target)
     if ours is None:
-        return budget
-    kept = ours <= row.budget if row.less_is_better else ours >= row.budget
-    return f"{budget} {'kept' if kept else '**missed**'}"
+        return target
+    is_met = ours <= row.target if row.less_is_better else ours >= row.target
+    return f"{target} {'met' if is_met else '**missed**'}"
 
 
 if __name__ == "__main__":

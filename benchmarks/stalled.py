@@ -1,4 +1,4 @@
-"""Connections that say hello and then never read."""
+"""Connections that send a hello and then never read."""
 
 import base64
 import contextlib
@@ -8,10 +8,10 @@ import struct
 
 
 class Stalled(contextlib.ExitStack):
-    """So many connections to a service, each with a small receive buffer."""
+    """`count` connections to a service, each with a small receive buffer."""
 
     def __init__(self, service, count):
-        """Connect them, one after the other; each has read its handshake and not a byte more."""
+        """Connect them one after the other; each reads the beginning of its handshake and nothing more."""
         super().__init__()
         for number in range(count):
             sock = self.enter_context(socket.socket())

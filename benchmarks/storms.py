@@ -1,7 +1,7 @@
-"""Storms: what happens when many clients, or Redis, come back. Only Notifier can resume, so it has no peers here.
+"""Storms: recovery when many clients reconnect, or Redis restarts. The peers cannot resume.
 
-Each storm starts a Valkey of its own and the service, and yields figures by the key of their row. A client that is
-owed something at the end, or was told of a loss, makes a note: a figure that was bought with a loss is none.
+Each storm starts its own Valkey and the service, and yields figures by the key of their row. If a client has not
+received everything at the end, or a loss was reported, a note says so: such a run does not count.
 """
 
 import bisect
@@ -23,53 +23,53 @@ from benchmarks.valkey import Valkey
 from chaos.aside import running_aside
 
 ROWS = {
-    "drops spread": Row("1,000 clients drop for 2 s every 15 s, spread: hear again, p99", "{:.2f} s", 1),
-    "drops at once": Row("the same, all at once: hear again, p99", "{:.2f} s", 1),
-    "outage": Row("Valkey was killed: all hear again after it answers, worst", "{:.2f} s", 2),
-    "silence": Row("a deaf subscriber is noticed", "{:.1f} s", 10),
-    "silence repaired": Row("the same: all hear again", "{:.1f} s", 0),
-    "reload": Row("reload under 5,000 connections: reconnects in a second, most", "{:,.0f}", 500),
-    "reload away": Row("the same: longest that a client was away", "{:.2f} s", 0),
-    "stampede": Row("5,000 clients come back at once: all whole", "{:.1f} s", 10),
+    "drops spread": Row("1,000 clients drop for 2 s every 15 s, spread: recovered, p99", "{:.2f} s", 1),
+    "drops at once": Row("the same, all at once: recovered, p99", "{:.2f} s", 1),
+    "outage": Row("Valkey was killed: all clients recovered after it answers, worst", "{:.2f} s", 2),
+    "silence": Row("a dead subscription is detected", "{:.1f} s", 10),
+    "silence repaired": Row("the same: all clients recovered", "{:.1f} s", 0),
+    "reload": Row("reload with 5,000 connections: reconnects per second, most", "{:,.0f}", 500),
+    "reload away": Row("the same: longest time that a client was disconnected", "{:.2f} s", 0),
+    "stampede": Row("5,000 clients reconnect at once: all complete", "{:.1f} s", 10),
     "stampede shared": Row("the same: reads of logs of shared channels", "{:,.0f}", 300),
     "stampede own": Row("the same: reads of logs of users", "{:,.0f}", 0),
-    "new": Row("5,000 clients come back at once to a new worker: all whole", "{:.1f} s", 10),
+    "new": Row("5,000 clients reconnect at once to a new worker: all complete", "{:.1f} s", 10),
     "new shared": Row("the same: reads of logs of shared channels", "{:,.0f}", 300),
     "new own": Row("the same: reads of logs of users", "{:,.0f}", 0),
 }
-CYCLE, AWAY = 15, 2  # seconds from drop to drop, and of each absence
+CYCLE, AWAY = 15, 2  # seconds from one drop to the next, and of each absence
 CYCLES = 2
-SETTLE_SECONDS = 60  # at most, until everybody has what it is owed
-OUTAGES = (0.3, 3, 10)  # seconds for which Valkey is away
+SETTLE_SECONDS = 60  # at most, until all clients have received everything
+OUTAGES = (0.3, 3, 10)  # seconds for which Valkey is down
 MISSED = 5  # publications to each shared channel before a stampede
 
 
 def drops(scale, notes):
-    """Yield the 99th percentile of the time from a connection of TCP to the end of the replay, in seconds."""
-    yield "drops spread", hear_again(scale, notes, lambda number: CYCLE * number / scale.herd)
-    yield "drops at once", hear_again(scale, notes, lambda _: 0)
+    """Yield the 99th percentile of the time from the TCP connection to the end of the replay, in seconds."""
+    yield "drops spread", recovery(scale, notes, lambda number: CYCLE * number / scale.herd)
+    yield "drops at once", recovery(scale, notes, lambda _: 0)
 
 
-def hear_again(scale, notes, first_drop):
-    """Return that percentile, where each client drops for the first time after so many seconds."""
+def recovery(scale, notes, first_drop):
+    """Return that percentile. `first_drop` has the seconds until the first drop of a client, by its number."""
     with storm(notes, "drops", scale.herd) as (herd, backend, _):
         backend.publish_at(rate=6)
         begin = time.monotonic() + 1
         for (number, member), cycle in itertools.product(enumerate(herd.members), range(CYCLES)):
             gone = begin + first_drop(number) + cycle * CYCLE
             herd.at(gone, herd.cut, member, gone + AWAY)
-        await_whole(herd, CYCLES * len(herd.members), (CYCLES + 1) * CYCLE + SETTLE_SECONDS)
+        await_recoveries(herd, CYCLES * len(herd.members), (CYCLES + 1) * CYCLE + SETTLE_SECONDS)
         settle(herd, backend)
-        return percentile(herd.whole, 0.99)
+        return percentile(herd.recoveries, 0.99)
 
 
 def outages(scale, notes):
-    """Yield how long after Valkey answers everybody hears again, at worst."""
+    """Yield how long after Valkey answers again all clients receive again, at worst."""
     yield "outage", max(outage(notes, seconds) for seconds in OUTAGES)
 
 
 def outage(notes, seconds):
-    """Return how long after Valkey answers everybody hears what is published, on two workers."""
+    """Return how long after Valkey answers again all clients of two workers have a new notification."""
     with storm(notes, f"outage of {seconds} s", members=40, workers=2) as (herd, backend, valkey):
         backend.publish("all")
         settle(herd, backend)
@@ -82,7 +82,7 @@ def outage(notes, seconds):
 
 
 def silence(scale, notes):
-    """Yield after how many seconds a subscriber that is silently dead is noticed, and when its clients hear again."""
+    """Yield the seconds until a dead subscription is detected, and until its clients receive again."""
     with (
         Valkey(free_port()) as valkey,
         running_aside(valkey.port) as proxy,
@@ -93,39 +93,39 @@ def silence(scale, notes):
         herd.rest(1)
         begin = time.monotonic()
         proxy.silence()
-        noticed = threading.Event()
-        threading.Thread(target=wait_for_silence, args=(where, noticed), daemon=True).start()
-        if not herd.run(noticed.is_set, SETTLE_SECONDS):
-            raise Incomplete("the silence was not noticed")
+        detected = threading.Event()
+        threading.Thread(target=wait_for_silence, args=(where, detected), daemon=True).start()
+        if not herd.run(detected.is_set, SETTLE_SECONDS):
+            raise Incomplete("the dead subscription was not detected")
         yield "silence", time.monotonic() - begin
         settle(herd, backend)
         yield "silence repaired", time.monotonic() - begin
 
 
-def wait_for_silence(where, noticed):
-    """Set an event when the service says that it has noticed a silence."""
+def wait_for_silence(where, detected):
+    """Set an event when the service has detected a dead subscription."""
     while not metric(where, "notifier_silences_total"):
         time.sleep(0.02)
-    noticed.set()
+    detected.set()
 
 
 def reload(scale, notes):
-    """Yield the most attempts to connect within a second while all workers are replaced, and the longest absence."""
+    """Yield the most connection attempts within a second while all workers are replaced, and the longest absence."""
     with storm(notes, "reload", scale.crowd, workers=2) as (herd, backend, _):
         backend.publish_at(rate=3)
         herd.rest(1)
-        herd.comebacks.clear()
+        herd.attempts.clear()
         os.kill(herd.where.worker, signal.SIGHUP)
-        await_whole(herd, len(herd.members))
+        await_recoveries(herd, len(herd.members))
         settle(herd, backend)
-        yield "reload", most_within_a_second(herd.comebacks)
+        yield "reload", most_within_a_second(herd.attempts)
         yield "reload away", max(herd.absences)
 
 
 def stampede(scale, notes):
-    """Yield how long it takes until all are whole that come back at once, and what was read for them.
+    """Yield how long it takes until all clients that reconnect at once are complete, and how much was read for them.
 
-    First to the worker that they left, which remembers what it heard lately, then to one that has just started.
+    First they reconnect to their worker, which remembers the latest entries, then to one that has just started.
     """
     for name in ("stampede", "new"):
         with storm(notes, name, scale.crowd) as (herd, backend, _):
@@ -135,7 +135,7 @@ def stampede(scale, notes):
             before, begin = log_reads(herd.where), time.monotonic()
             for member in herd.members:
                 herd.connect(member)
-            await_whole(herd, len(herd.members))
+            await_recoveries(herd, len(herd.members))
             yield name, time.monotonic() - begin
             settle(herd, backend)
             total, shared = (after - count for after, count in zip(log_reads(herd.where), before, strict=True))
@@ -144,7 +144,7 @@ def stampede(scale, notes):
 
 
 def scatter(herd, backend):
-    """Let everybody leave, in parts between which is published, so that each has missed something else."""
+    """Disconnect all clients in parts, and publish in between, so that each part misses something different."""
     first = min(member.cursor[0] for member in herd.members)
     for part in range(MISSED):
         leaving = herd.members[part::MISSED]
@@ -152,7 +152,7 @@ def scatter(herd, backend):
         settle(herd, backend, [member for member in herd.members if member.sock])
         for member in leaving:
             herd.cut(member)
-            member.cursor = (random.randint(first, member.cursor[0]), 0)  # as if pings had brought them
+            member.cursor = (random.randint(first, member.cursor[0]), 0)  # as if these were the cursors of pings
     publish_to_some(backend, herd.members[::MISSED])
 
 
@@ -165,11 +165,11 @@ def replace_worker(where):
             if urllib.request.urlopen(f"http://127.0.0.1:{where.port}/readyz", timeout=2).status == 200:
                 return
         time.sleep(0.05)
-    raise Incomplete("no worker took the place of the one that was killed")
+    raise Incomplete("no worker replaced the one that was killed")
 
 
 def publish_to_some(backend, members):
-    """Publish to everybody, to the topic, and to every tenth of some members."""
+    """Publish to `all`, to the topic, and to every tenth of some members."""
     for whom in ("all", "topic", *(member.user for member in members[::10])):
         backend.publish(whom)
 
@@ -178,10 +178,10 @@ STORMS = {"drops": drops, "outages": outages, "silence": silence, "reload": relo
 
 
 class Workers(Notifier):
-    """The service with some workers on a Valkey of the measure."""
+    """The service with several workers and the Valkey of the measure."""
 
     def __init__(self, workers, redis_url):
-        """Say how many, and where Valkey is."""
+        """Set the number of workers and the URL of Valkey."""
         self._settings = {"NOTIFIER_WORKERS": str(workers), "NOTIFIER_REDIS_URL": redis_url}
 
     def environment(self, port, data):
@@ -195,7 +195,7 @@ class Workers(Notifier):
 
 @contextlib.contextmanager
 def storm(notes, name, members, workers=1):
-    """Give a herd that is connected, its backend, and their Valkey; in the end, note what is missing."""
+    """Yield a connected herd, its backend, and their Valkey; at the end, add a note about what is missing."""
     with (
         Valkey(free_port()) as valkey,
         service(workers, valkey.url) as where,
@@ -205,13 +205,13 @@ def storm(notes, name, members, workers=1):
 
 
 def service(workers, redis_url):
-    """Run the service."""
+    """Run the service with several workers."""
     return running(Workers(workers, redis_url))
 
 
 @contextlib.contextmanager
 def gathering(notes, name, where, members):
-    """Give a herd that is connected, and its backend; in the end, note what is missing."""
+    """Yield a connected herd and its backend; at the end, add a note about what is missing."""
     users = [f"user-{number}" for number in range(members)]
     with Herd(where.port, [Member(user, where.contender.hello(user)) for user in users]) as herd:
         herd.where = where
@@ -222,20 +222,20 @@ def gathering(notes, name, where, members):
         finally:
             backend.finish()
         missing = backend.missing(herd.members)
-        if missing or herd.told_lost:
-            notes.append(f"{name}: {missing:,} never came, {herd.told_lost:,} losses told")
+        if missing or herd.losses:
+            notes.append(f"{name}: {missing:,} deliveries missing, {herd.losses:,} losses reported")
         if herd.refused:
-            notes.append(f"{name}: {herd.refused:,} handshakes were refused, and repeated")
+            notes.append(f"{name}: {herd.refused:,} handshakes were rejected, and retried")
 
 
-def await_whole(herd, count, seconds=SETTLE_SECONDS):
-    """Wait until so many have come back and are whole."""
-    if not herd.run(lambda: len(herd.whole) >= count, seconds):
-        raise Incomplete(f"{len(herd.whole):,} of {count:,} came back")
+def await_recoveries(herd, count, seconds=SETTLE_SECONDS):
+    """Wait until `count` reconnects are complete."""
+    if not herd.run(lambda: len(herd.recoveries) >= count, seconds):
+        raise Incomplete(f"{len(herd.recoveries):,} of {count:,} reconnects were completed")
 
 
 def settle(herd, backend, whom=None):
-    """Wait until what was published has come to everybody, or to those who are named."""
+    """Wait until all members, or those in `whom`, have received everything."""
     backend.finish()
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline and (backend.is_busy() or backend.missing(whom or herd.members)):
@@ -243,23 +243,23 @@ def settle(herd, backend, whom=None):
 
 
 def percentile(samples, share):
-    """Return the sample below which this share of them is."""
+    """Return a percentile; `share` is from 0 to 1."""
     return sorted(samples)[min(int(share * len(samples)), len(samples) - 1)]
 
 
 def most_within_a_second(moments):
-    """Return how many moments the fullest second has, wherever it begins."""
+    """Return the largest number of moments within any second."""
     moments = sorted(moments)
     return max(bisect.bisect_left(moments, begin + 1) - index for index, begin in enumerate(moments))
 
 
 def metric(where, series):
-    """Return what the service says of itself, 0 where it has nothing to say yet."""
+    """Return a metric of the service, 0 if it has not been set yet."""
     text = urllib.request.urlopen(f"http://127.0.0.1:{where.port}/metrics", timeout=10).read().decode()
     found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else 0
 
 
 def log_reads(where):
-    """Return how many pages were read from logs, and how many of these from logs of shared channels."""
+    """Return how many pages of logs were read, and how many of these belong to shared channels."""
     return metric(where, "notifier_log_reads_total"), metric(where, "notifier_shared_log_reads_total")

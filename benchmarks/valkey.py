@@ -1,4 +1,4 @@
-"""A Valkey that a measure may kill and start again, on a port of its own, with an append-only file."""
+"""A Valkey with an append-only file, on its own port, that a measure may kill and restart."""
 
 import contextlib
 import subprocess
@@ -15,10 +15,10 @@ START_SECONDS = 20
 
 
 class Valkey(contextlib.ExitStack):
-    """One server of 127.0.0.1; `with Valkey(port) as valkey` starts it and ends it."""
+    """One server on 127.0.0.1. `with Valkey(port) as valkey` starts and stops it."""
 
     def __init__(self, port):
-        """Prepare it; nothing runs yet."""
+        """Prepare the server without starting it."""
         super().__init__()
         self.port = port
         self.url = f"redis://127.0.0.1:{port}/0"
@@ -37,7 +37,7 @@ class Valkey(contextlib.ExitStack):
         return self
 
     def start(self):
-        """Start it with what it had, wait until it answers, and return when that was, as CLOCK_MONOTONIC seconds."""
+        """Start it with its stored data, wait until it answers, and return that time (CLOCK_MONOTONIC, seconds)."""
         options = {"bind": "127.0.0.1", "port": self.port, "dir": self._data, "appendonly": "yes", "save": ""}
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
         self._process = subprocess.Popen([find_server(), *words], stdout=subprocess.DEVNULL)
@@ -57,5 +57,5 @@ class Valkey(contextlib.ExitStack):
         self._process = None
 
     def calls(self, command):
-        """Return how often a command was carried out since the start."""
+        """Return how often a command was executed since the start."""
         return self._client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
