@@ -256,18 +256,18 @@ class Arena:
         await self.publisher.burst({"all": True}, 1, 40, "sentinel")
         if self.scenario.follow_up:
             await self.publisher.burst({"users": self.users, "topics": self.topics}, 1, 40, "follow-up")
-        debts = []
+        outstanding = []
         for witness in (*self.clients, *self.browsers):
-            debts.append(oracle.Debt(self.ledger, witness))
+            outstanding.append(oracle.Outstanding(self.ledger, witness))
             await asyncio.sleep(0)  # this takes a while after a long run; meanwhile all connections are served
         end = time.monotonic() + _SETTLE_WITHIN
-        while debts := [debt for debt in debts if not debt.is_settled()]:
-            if not await self._until(lambda: any(debt.gains() for debt in debts), _ARRIVE_WITHIN):
+        while outstanding := [each for each in outstanding if not each.is_settled()]:
+            if not await self._until(lambda: any(each.gains() for each in outstanding), _ARRIVE_WITHIN):
                 return
             if time.monotonic() > end:
-                await self._until(lambda: all(debt.gains() for debt in debts), _ARRIVE_WITHIN)
-                for debt in debts:
-                    debt.witness.is_behind = debt.gains()
+                await self._until(lambda: all(each.gains() for each in outstanding), _ARRIVE_WITHIN)
+                for each in outstanding:
+                    each.witness.is_behind = each.gains()
                 return
 
     async def _inspect(self) -> list[list[Violation]]:

@@ -76,7 +76,7 @@ class Browser(Witness):
                 notification, circumstances = details
                 self.called(circumstances["channel"], circumstances["cursor"], notification, circumstances["replay"])
             case "lost":
-                self.told_lost(details[0]["channels"], self._cursor)
+                self.received_lost(details[0]["channels"], self._cursor)
             case "state":
                 self._enter(details[0], line)
             case "error":

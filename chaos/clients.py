@@ -108,7 +108,7 @@ class Client(Witness):
                 await self._subscribe(topic)
 
     @property
-    def is_owed(self) -> bool:
+    def is_replaying(self) -> bool:
         """Whether a topic is still being replayed."""
         return any(self._joined.values())
 
@@ -195,16 +195,16 @@ class Client(Witness):
             raise
 
     async def _listen(self, socket: ClientConnection) -> None:
-        told = [topic for topic, since in self._joined.items() if since is None]
+        named = [topic for topic, since in self._joined.items() if since is None]
         self._token = self._token or self._token_source()
-        await self._say(type="hello", token=self._token, since=self._cursor, topics=told)
+        await self._say(type="hello", token=self._token, since=self._cursor, topics=named)
         while True:
             await self.reads.wait()
             async with asyncio.timeout(self._silence):
                 text = await socket.recv()
-            await self._receive(json.loads(text), told)
+            await self._receive(json.loads(text), named)
 
-    async def _receive(self, frame: dict[str, Any], told: list[str]) -> None:
+    async def _receive(self, frame: dict[str, Any], named: list[str]) -> None:
         act = self._acts.pop(frame.get("ref", ""), None)
         if act:
             if not act.done():
@@ -212,12 +212,12 @@ class Client(Witness):
             return
         match frame["type"]:
             case "welcome":
-                self.told_state(frame)
-                await self._welcome(frame, told)
+                self.received_state(frame)
+                await self._welcome(frame, named)
             case "notification":
                 self._deliver(frame)
             case "lost":
-                self.told_lost(frame["channels"], self._cursor)
+                self.received_lost(frame["channels"], self._cursor)
             case "ok":
                 topic = self._asked.pop(frame.get("ref", ""), None)
                 if topic in self._joined:
@@ -226,7 +226,7 @@ class Client(Witness):
             case "error":
                 self.complain(f"error: {frame['problem']}")
             case "state":
-                self.told_state(frame)
+                self.received_state(frame)
             case "expiring":
                 self._token = self._token_source()
                 await self._say(type="auth", token=self._token)
@@ -235,26 +235,26 @@ class Client(Witness):
             case "drain":
                 self._come_back_in = frame["retry_after_ms"] / 1000
 
-    async def _welcome(self, frame: dict[str, Any], told: list[str]) -> None:
+    async def _welcome(self, frame: dict[str, Any], named: list[str]) -> None:
         self.note(f"welcome {frame['connection']} since {self._cursor}, at {frame['cursor']}")
         self._cursor = self._cursor or frame["cursor"]
         self._silence = 2 * frame["heartbeat"]
         self._failures = 0
         self.welcomed(frame["cursor"], frame["topics"])
         if frame["lost"]:
-            self.told_lost(frame["lost"], self._cursor)
+            self.received_lost(frame["lost"], self._cursor)
         for topic in list(self._joined):
-            if topic not in told or self._joined[topic]:
+            if topic not in named or self._joined[topic]:
                 await self._subscribe(topic)
-        for topic in told:
+        for topic in named:
             if topic not in self._joined:
                 await self._say(type="unsubscribe", topic=topic)
 
     def _deliver(self, frame: dict[str, Any]) -> None:
         channel, cursor, notification = frame["channel"], frame["cursor"], frame["notification"]
         # As in the browser library: while a topic is replayed, its entries do not move the cursor; its `ok` ends that.
-        owed = channel.startswith("topic:") and self._joined.get(channel[6:])
-        if not owed:
+        is_replayed = channel.startswith("topic:") and self._joined.get(channel[6:])
+        if not is_replayed:
             self._reach(cursor)
         if notification["id"] in self._seen:
             self.replayed += frame.get("replay", False)

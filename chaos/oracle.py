@@ -44,20 +44,20 @@ def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
     return [
         publication
         for publication in ledger.acknowledged_in(witness.channels)
-        if publication.is_owed
+        if publication.is_durable
         and publication.key not in got
-        and (owed := _owed(witness, publication))
-        and not all(_told(witness, channel, cursor) for channel, cursor in owed)
+        and (entitled := _entitled(witness, publication))
+        and not all(_is_reported(witness, channel, cursor) for channel, cursor in entitled)
     ]
 
 
-class Debt:
+class Outstanding:
     """What a client has still to receive after the last publication."""
 
     def __init__(self, ledger: Ledger, witness: Witness) -> None:
         self.witness = witness
         self._ledger = ledger
-        self._owe()
+        self._determine()
 
     def gains(self) -> bool:
         """Return whether the client has received anything since the last look, duplicates included."""
@@ -67,15 +67,15 @@ class Debt:
         """Look at what has arrived since the last look, and return whether everything has."""
         callbacks, losses, _ = self._seen
         if len(self.witness.losses) > losses:
-            self._owe()
+            self._determine()
         else:
-            self._owed.difference_update(callback.key for callback in self.witness.callbacks[callbacks:])
+            self._outstanding.difference_update(callback.key for callback in self.witness.callbacks[callbacks:])
             self._look()
-        return not self._owed and not self.witness.is_owed
+        return not self._outstanding and not self.witness.is_replaying
 
-    def _owe(self) -> None:
+    def _determine(self) -> None:
         self._look()
-        self._owed = {publication.key for publication in missing(self._ledger, self.witness)}
+        self._outstanding = {publication.key for publication in missing(self._ledger, self.witness)}
 
     def _look(self) -> None:
         self._seen = self._counts()
@@ -90,7 +90,7 @@ def is_early(witness: Witness, callback: Callback) -> bool:
     return entitled is None or callback.cursor[0] <= entitled[0]
 
 
-def _owed(witness: Witness, publication: Publication) -> list[tuple[str, Cursor]]:
+def _entitled(witness: Witness, publication: Publication) -> list[tuple[str, Cursor]]:
     channels = witness.channels
     return [
         (channel, cursor)
@@ -100,15 +100,15 @@ def _owed(witness: Witness, publication: Publication) -> list[tuple[str, Cursor]
     ]
 
 
-def _told(witness: Witness, channel: str, cursor: Cursor) -> bool:
+def _is_reported(witness: Witness, channel: str, cursor: Cursor) -> bool:
     """Return whether a loss was reported for the channel at the place where this entry would have been."""
-    told = [loss for loss in witness.losses if channel in loss.channels]
-    if not told:
+    reported = [loss for loss in witness.losses if channel in loss.channels]
+    if not reported:
         return False  # the search below is slow, and clients are connected while the oracle works
     before, after = _neighbours(witness, channel, cursor)
     start = before[0] + 1 if before else 0
     end = after[0] if after else len(witness.callbacks)
-    return any(start <= loss.after <= end for loss in told)
+    return any(start <= loss.after <= end for loss in reported)
 
 
 def _neighbours(
@@ -127,7 +127,7 @@ def _neighbours(
 
 
 def _hole(witness: Witness, publication: Publication) -> Violation:
-    [(channel, cursor), *_] = _owed(witness, publication)
+    [(channel, cursor), *_] = _entitled(witness, publication)
     before, after = _neighbours(witness, channel, cursor)
     text = f"{publication.key} in {channel} at {_text(cursor)} was never received"
     since = min(publication.attempts[0][0], before[1].at if before else publication.attempts[0][0])

@@ -15,7 +15,7 @@ from chaos.clients import Client
 from chaos.model import EFFECTS, JOIN, LEAVE, Item, Model, Operation
 from chaos.oracle import Violation
 from chaos.publishers import Ledger
-from chaos.witness import Journal, Told, cursor_of
+from chaos.witness import Journal, LastState, cursor_of
 
 _ANSWER_WITHIN = 5.0  # seconds
 _GIVE_UP = 120.0  # seconds: longer than any fault, and longer than answers wait behind the backlog of a client
@@ -99,7 +99,7 @@ class Owner:
             if counts != {"unread": unread, "unseen": unseen}:
                 text = f"the counts are {counts}, but the list has {unread} unread and {unseen} unseen"
                 violations.append(Violation("wrong counts", None, text, owner=self.name))
-        return violations + await self._untold(revision, unread, unseen)
+        return violations + await self._stale(revision, unread, unseen)
 
     async def end(self) -> list[Violation]:
         """Act once more: all clients must receive the state after this action."""
@@ -114,23 +114,25 @@ class Owner:
         item.flags.update(EFFECTS[action])
         return await self._miscounted(self._items)
 
-    async def _untold(self, revision: int, unread: int, unseen: int) -> list[Violation]:
+    async def _stale(self, revision: int, unread: int, unseen: int) -> list[Violation]:
         """Wait until all clients have received the present state, and find those that have not."""
         end = time.monotonic() + _TOLD_WITHIN
 
         def waiting() -> list[Client]:
             present = [client for client in self.clients if client.is_connected and not client.is_behind]
-            return [each for each in present if not each.told or each.told[1:] != (revision, unread, unseen)]
+            return [
+                each for each in present if not each.last_state or each.last_state[1:] != (revision, unread, unseen)
+            ]
 
         while waiting() and time.monotonic() < end:
             await asyncio.sleep(0.05)
         violations = []
         for client in waiting():
-            told = client.told or Told(0, 0, 0, 0)
-            text = f"received {told[1:]} last (revision, unread, unseen), but it is {(revision, unread, unseen)}"
+            last = client.last_state or LastState(0, 0, 0, 0)
+            text = f"received {last[1:]} last (revision, unread, unseen), but it is {(revision, unread, unseen)}"
             done = [each.acknowledged for each in self.model.operations]
-            since = min(max([told.at, *done]), told.at + 10)
-            violations.append(Violation("stale state", client, text, "", None, told.at, since, self.name))
+            since = min(max([last.at, *done]), last.at + 10)
+            violations.append(Violation("stale state", client, text, "", None, last.at, since, self.name))
         return violations
 
     def _choose(self) -> Operation | None:

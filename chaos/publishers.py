@@ -39,7 +39,7 @@ class Publication:
         return bool(self.attempts) and self.attempts[0][0] < at
 
     @property
-    def is_owed(self) -> bool:
+    def is_durable(self) -> bool:
         """Whether offline clients must receive it later: nothing removes it from the log."""
         return self.retained and not (self.collapse_key or self.ttl or self.recall_asked)
 

@@ -66,7 +66,7 @@ def run(
         f"seed {seed} {name}: {verdict}; {said}; {time.monotonic() - began:.0f} s; {_counts(arena.struck)}", flush=True
     )
     for violation in _first_of_each_kind(violations):
-        print(story.tell(violation, arena.journal), flush=True)
+        print(story.describe(violation, arena.journal), flush=True)
     if keep and (violations or arena.tracebacks):
         keep.mkdir(parents=True, exist_ok=True)
         (keep / f"{name}-{seed}.log").write_text(arena.log)

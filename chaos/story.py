@@ -7,7 +7,7 @@ _MARGIN = 3.0  # seconds before and after the violation
 _MOST = 60  # lines
 
 
-def tell(violation: Violation, journal: Journal) -> str:
+def describe(violation: Violation, journal: Journal) -> str:
     """Return what was expected, and what happened meanwhile to the client and its environment."""
     witness = violation.witness
     names = [name for name in (witness.name if witness else "", violation.owner) if name]

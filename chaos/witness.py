@@ -52,7 +52,7 @@ class Loss(NamedTuple):
     since: Cursor
 
 
-class Told(NamedTuple):
+class LastState(NamedTuple):
     """The last state that a client received."""
 
     at: float
@@ -77,7 +77,7 @@ class Witness:
         self.complaints: list[str] = []
         self.memberships: list[str] = []
         self.joined: set[str] = set()
-        self.told: Told | None = None
+        self.last_state: LastState | None = None
         self.wanders = False  # it unsubscribes from topics, and later subscribes again with a cursor
         self.is_behind = False  # it was still being replayed when the run ended
         self.is_connected = False
@@ -86,7 +86,7 @@ class Witness:
         self._journal = journal
 
     @property
-    def is_owed(self) -> bool:
+    def is_replaying(self) -> bool:
         """Whether a topic is still being replayed: until then, nothing else is sent."""
         return False
 
@@ -111,12 +111,12 @@ class Witness:
         for channel in (f"user:{self.user}", "all", *(f"topic:{topic}" for topic in (*topics, *self.memberships))):
             self.entitled.setdefault(channel, cursor_of(cursor))
 
-    def told_state(self, frame: dict[str, Any]) -> None:
+    def received_state(self, frame: dict[str, Any]) -> None:
         """Record the state in a welcome or a state frame."""
-        counts, revision, before = frame["counts"], frame["revision"], self.told
+        counts, revision, before = frame["counts"], frame["revision"], self.last_state
         if frame["type"] != "welcome" and before and revision < before.revision:
             self.complain(f"received revision {revision} after {before.revision}")
-        self.told = Told(time.monotonic(), revision, counts["unread"], counts["unseen"])
+        self.last_state = LastState(time.monotonic(), revision, counts["unread"], counts["unseen"])
         self.note(f"received {counts['unread']} unread, {counts['unseen']} unseen, revision {revision}")
 
     def called(self, channel: str, cursor: str, notification: dict[str, Any], replay: bool) -> None:
@@ -125,7 +125,7 @@ class Witness:
         self.replayed += replay
         self.callbacks.append(Callback(time.monotonic(), channel, cursor_of(cursor), notification["id"], key, replay))
 
-    def told_lost(self, channels: list[str], since: str | None) -> None:
+    def received_lost(self, channels: list[str], since: str | None) -> None:
         """Record a loss."""
         self.note(f"received lost: {', '.join(channels)}")
         self.losses.append(Loss(time.monotonic(), channels, len(self.callbacks), cursor_of(since or "0-0")))

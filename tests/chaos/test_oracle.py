@@ -64,10 +64,10 @@ def test_a_broken_promise(ledger: Ledger, witness: Witness, numbers: tuple[int, 
     assert expected in kinds(ledger, witness)
 
 
-def test_a_loss_that_was_told(ledger: Ledger, witness: Witness) -> None:
+def test_a_loss_that_was_is_reported(ledger: Ledger, witness: Witness) -> None:
     """A gap is no violation if it was reported as lost and exceeds the history."""
     deliver(witness, 1)
-    witness.told_lost([CHANNEL], "1000-0")
+    witness.received_lost([CHANNEL], "1000-0")
     deliver(witness, 3)
     assert kinds(ledger, witness, max_history=1) == []
     assert kinds(ledger, witness, max_history=100) == ["false alarm"]
@@ -76,7 +76,7 @@ def test_a_loss_that_was_told(ledger: Ledger, witness: Witness) -> None:
 def test_a_loss_that_was_told_elsewhere(ledger: Ledger, witness: Witness) -> None:
     """A reported loss excuses no gap at another place."""
     deliver(witness, 1, 3)
-    witness.told_lost([CHANNEL], "3000-0")
+    witness.received_lost([CHANNEL], "3000-0")
     assert "missing" in kinds(ledger, witness, max_history=0)
 
 
@@ -148,22 +148,22 @@ def test_a_late_attempt(model: Model) -> None:
 def test_behind(ledger: Ledger, witness: Witness) -> None:
     """A client whose replay was not finished when the run ended is behind, and has lost nothing."""
     deliver(witness, 1)
-    debt = oracle.Debt(ledger, witness)
-    assert not debt.gains()
+    outstanding = oracle.Outstanding(ledger, witness)
+    assert not outstanding.gains()
     deliver(witness, 2)
-    assert debt.gains()
-    assert not debt.is_settled()
+    assert outstanding.gains()
+    assert not outstanding.is_settled()
     witness.is_behind = True
     assert kinds(ledger, witness) == ["behind"]
     deliver(witness, 3)
-    assert debt.is_settled()
+    assert outstanding.is_settled()
     assert kinds(ledger, witness) == []
 
 
-def test_a_debt_that_is_lost(ledger: Ledger, witness: Witness) -> None:
+def test_outstanding_entries_that_are_lost(ledger: Ledger, witness: Witness) -> None:
     """After a reported loss, nothing before it is missing."""
     deliver(witness, 1)
-    debt = oracle.Debt(ledger, witness)
-    witness.told_lost([CHANNEL], "1000-0")
-    assert debt.gains()
-    assert debt.is_settled()
+    outstanding = oracle.Outstanding(ledger, witness)
+    witness.received_lost([CHANNEL], "1000-0")
+    assert outstanding.gains()
+    assert outstanding.is_settled()
