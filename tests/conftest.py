@@ -14,8 +14,9 @@ from tests.kit.valkey import connected, running_valkey
 
 
 def pytest_configure() -> None:
-    """Start programs with the default signals, wherever this process comes from."""
+    """Start programs with the same signals and limits, wherever this process comes from."""
     environment.stop_ignoring_signals()
+    environment.allow_open_files()
 
 
 @pytest.fixture(autouse=True)

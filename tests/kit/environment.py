@@ -6,6 +6,7 @@ runs a command with only the variables that it needs to reach the package indexe
 """
 
 import os
+import resource
 import signal
 import sys
 
@@ -46,8 +47,10 @@ _NPM = {
 _APT = {"apt_config"}
 _INSTALLING = _BASIC | _PROXIES | _CERTIFICATES | _PIP | _NPM | _APT
 
+_OPEN_FILES = 20_000
+
 # A shell starts background jobs with SIGINT ignored, nohup ignores SIGHUP.
-_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
 def basic(**variables: str) -> dict[str, str]:
@@ -66,9 +69,16 @@ def stop_ignoring_signals() -> None:
     A program inherits an ignored signal from the process that starts it, but not a handler. So this process goes on as
     before, and the programs that it starts have the defaults.
     """
-    for number in _SIGNALS:
+    for number in SIGNALS:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def allow_open_files() -> None:
+    """Allow this process and the programs that it starts the open files of a service. A shell often allows 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _named(names: set[str]) -> dict[str, str]:
