@@ -69,7 +69,7 @@ class Node:
         self._strangers = Strangers(settings.connections.connection_limit // SHARE)
         hub: Hub[StreamConnection] = Hub()
         mutes: Mutes[StreamConnection] = Mutes()
-        self._feed = InboxFeed(InboxStates(self.inbox.states), digests, hub, mutes, self)
+        self._feed = InboxFeed(InboxStates(self.inbox.states, self.inbox.revisions), digests, hub, mutes, self)
         self._replayer = Replayer(settings.connections, self.log, hub, self._feed, mutes, self._clock, self.name)
         self._fan_out = FanOut(
             settings.broker, self.log, self.database, hub, self._replayer, self._feed, mutes, self._clock, self.name

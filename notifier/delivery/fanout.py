@@ -168,9 +168,9 @@ class FanOut:
                 logger.warning("Something that is no entry was published to %s", name)
                 continue
             if entry.kind in (STATE, DISCONNECT):
-                if entry.kind == DISCONNECT:  # what was published before is to be forgotten with the rest
-                    self._fan_out_all(groups)
-                    groups.clear()
+                # Entries before it are delivered as things were, and those behind it as they are then.
+                self._fan_out_all(groups)
+                groups.clear()
                 self._hear_of_user(name, entry)
                 continue
             self._clock.observe(ms)
@@ -194,7 +194,9 @@ class FanOut:
         if channel is None:
             return
         if entry.kind == STATE:
-            self._feed.changed(channel, entry.body)
+            if self._feed.changed(channel, entry.body):
+                for connection in list(channel.connections):
+                    self._replayer.hold(connection)
             return
         when, why = entry.body.split()
         inbox = known(channel)
@@ -202,7 +204,7 @@ class FanOut:
         if why == ERASED:
             self._replayer.recent.forget(name)
             channel.restart()
-            inbox.invalidate()
+            inbox.invalidate_filters()
         if is_news:
             for connection in list(channel.connections):
                 connection.close(Disconnected())
@@ -239,7 +241,9 @@ class FanOut:
 
     def _spared(self, channel: Channel[StreamConnection], entries: list[Entry]) -> dict[StreamConnection, list[Entry]]:
         """Return who is not to be sent all of these entries, and what they are to be sent."""
-        spared = self._mutes.apply_to_all(channel.connections, channel.name, entries)
+        muted = self._mutes.apply_to_all(channel.connections, channel.name, entries)
+        # Mutes of connections that catch up are applied when they are sent: they may be others by then.
+        spared = {connection: sent for connection, sent in muted.items() if connection.catch_up is None}
         channel.leave_out_overtaken(entries, spared)
         if self._no_echo:
             for entry in entries:

@@ -108,6 +108,12 @@ class Replayer:
             connection.catch_up = self.caught_up(connection)
         connection.catch_up.drop()
 
+    def hold(self, connection: StreamConnection) -> None:
+        """Send a connection nothing until its memberships and mutes are known again; entries are put aside."""
+        if connection.session.is_welcome and connection.catch_up is None:
+            connection.catch_up = self.caught_up(connection)
+        self.put(connection)
+
     def _run(self) -> None:
         while True:
             self._filled.wait()
@@ -142,21 +148,29 @@ class Replayer:
 
     def _meet(self, batch: list[StreamConnection]) -> None:
         """Let those who are new hear what they are to hear besides; where that is new here, they come back."""
-        strangers = [connection for connection in batch if connection.memberships is None]
-        if strangers:
-            self._feed.prepare(strangers)
+        self._feed.prepare(batch)
 
     def _round(self, batch: list[StreamConnection]) -> None:
         strangers = [connection for connection in batch if not connection.session.is_welcome]
         views = self._feed.views(strangers) if strangers else {}
         # Meanwhile they may have joined what this worker does not hear yet: they come back when it does.
         batch = [connection for connection in batch if self._can_serve(connection)]
+        filters = self._feed.filters(batch)
+        for connection in batch:
+            if connection not in filters:
+                self.put(connection)  # its memberships or mutes have changed since it was prepared
+        batch = list(filters)
         wanted = {connection: self._wanted(connection) for connection in batch}
         pages = {connection: self._heard_lately(connection, wanted[connection].positions) for connection in batch}
         unheard = {connection: wanted[connection].positions for connection in batch if pages[connection] is None}
         pages |= self._read(unheard)
+        outdated = self._feed.outdated(unheard) if unheard else set()
+        now = self._feed.filters(batch)
         encode = _Encoder()
         for connection in batch:
+            if connection in outdated or now.get(connection) != filters[connection]:
+                self.put(connection)  # its memberships or mutes may be others than those for which this was read
+                continue
             try:
                 self._serve(connection, wanted[connection].changes, pages[connection] or {}, encode, views)
             except Disconnect as disconnect:

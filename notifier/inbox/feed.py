@@ -26,6 +26,7 @@ from notifier.protocol.inbox_view import InboxState, InboxView
 from notifier.telemetry import metrics
 
 _COUNTED = (NOTIFICATION, REMOVED)
+_FILTERS = ("topics", "mutes")  # changes after which connections are sent other notifications
 
 _decode: Any = msgspec.json.Decoder().decode
 
@@ -61,10 +62,16 @@ class InboxFeed:
 
     # Events that may change inboxes.
 
-    def changed(self, channel: Channel[StreamConnection], change: bytes) -> None:
-        """Note that an action has changed the inbox of a user's channel; `change` is its JSON for the state frame."""
-        known(channel).invalidate()
-        self._rounds.put_urgent(user_of(channel), [_decode(change)])
+    def changed(self, channel: Channel[StreamConnection], change: bytes) -> bool:
+        """Note that an action has changed the inbox of a user's channel; `change` is its JSON for the state frame.
+
+        Returns whether it may have changed what connections of the user are sent.
+        """
+        decoded = _decode(change)
+        is_filter = decoded.get("action") in _FILTERS
+        known(channel).invalidate_filters() if is_filter else known(channel).invalidate()
+        self._rounds.put_urgent(user_of(channel), [decoded])
+        return is_filter
 
     def received(self, channel: Channel[StreamConnection], entries: Iterable[Entry]) -> None:
         """Note that entries of a channel were received; they may change counts."""
@@ -86,7 +93,7 @@ class InboxFeed:
         self._digests.forget()
         for channel in lost:
             if channel.inbox:
-                known(channel).invalidate()
+                known(channel).invalidate_filters()
 
     def subscribed(self, channel: Channel[StreamConnection]) -> None:
         """Note that a channel is subscribed to again."""
@@ -104,18 +111,53 @@ class InboxFeed:
         """Forget a connection that is closing."""
         self._mutes.forget(connection)
 
-    # What connections need before their welcome.
+    # What connections need before they are welcomed, or served from the log.
 
     def prepare(self, connections: Iterable[StreamConnection]) -> None:
-        """Set memberships and mutes of connections that are about to be welcomed.
+        """Set memberships and mutes of connections for which they are unknown, or may have changed.
 
         Raises:
             BrokerUnavailable
         """
-        prepared = self._channels_of(connections)
+        found = self._channels_of(connections)
+        prepared = {
+            connection: channel
+            for connection, channel in found.items()
+            if connection.memberships is None or not known(channel).has_filters
+        }
         states = self._learn(prepared.values())
         for connection, channel in prepared.items():
-            self._apply(connection, states[channel.name])
+            if connection.memberships is None and known(channel).has_filters:
+                self._apply(connection, states[channel.name])
+
+    def filters(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, int]:
+        """Return the prepared ones of some connections, with a number that changes with their memberships and mutes."""
+        return {
+            connection: known(channel).filters
+            for connection, channel in self._channels_of(connections).items()
+            if connection.memberships is not None and known(channel).has_filters
+        }
+
+    def outdated(self, connections: Iterable[StreamConnection]) -> set[StreamConnection]:
+        """Return the connections whose memberships or mutes are others now in Redis, and set those.
+
+        What a worker reads from Redis may be newer than what it has received: its subscription may be late, or dead
+        without an error. So this is asked after the logs were read.
+
+        Raises:
+            BrokerUnavailable
+        """
+        found = self._channels_of(connections)
+        before = {each: (each.memberships, self._mutes.of(each)) for each in found}
+        asked = {channel.name: channel for channel in found.values()}
+        revisions = self._states.revisions(map(user_of, asked.values()))
+        changed = [
+            channel
+            for channel, revision in zip(asked.values(), revisions, strict=True)
+            if known(channel).revision != revision
+        ]
+        self._learn(changed, anew=True)
+        return {each for each in found if (each.memberships, self._mutes.of(each)) != before[each]}
 
     def views(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, InboxView]:
         """Return the views with which connections are welcomed.
@@ -176,8 +218,11 @@ class InboxFeed:
         for connection in list(channel.connections):
             self._apply(connection, view.state)
 
-    def _learn(self, users: Iterable[Channel[StreamConnection]]) -> dict[str, InboxState]:
-        learned = self._states.learn(users)
+    def _learn(self, users: Iterable[Channel[StreamConnection]], *, anew: bool = False) -> dict[str, InboxState]:
+        learned = self._states.learn(users, anew=anew)
+        for channel, state in learned.filters:
+            for connection in list(channel.connections):
+                self._apply(connection, state)
         for channel in learned.outdated:
             self._rounds.check_later(user_of(channel))
         for channel in learned.disconnected:

@@ -7,6 +7,7 @@ follows from the digest of its channel and the user's marks.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.inbox.digests import Digests
 from notifier.inbox.mutes import names_of
@@ -62,6 +63,12 @@ class Inbox:
         """Return the states of users' inboxes."""
         commands = [self._store.call("state", (self._base(user),)) for user in users]
         return [read_state(require(reply)) for reply in self._store.carry_out(commands)]
+
+    def revisions(self, users: Iterable[str]) -> list[int]:
+        """Return the revisions of users' inboxes."""
+        commands = [pack("HGET", self._store.of(channels.of_user(user), "state"), "revision") for user in users]
+        replies = self._store.execute(commands, pipeline=self._store.reading)
+        return [int(require(reply) or 0) for reply in replies]
 
     def view(self, user: str) -> InboxView:
         """Return the view of a user's inbox."""

@@ -26,6 +26,11 @@ class Mutes(Generic[Member]):
         else:
             self._states.pop(connection, None)
 
+    def of(self, connection: Member) -> Mapping[str, int]:
+        """Return the mutes of a connection."""
+        state = self._states.get(connection)
+        return {} if state is None else state.mutes
+
     def forget(self, connection: Member) -> None:
         """Forget a connection that is closing."""
         self._states.pop(connection, None)

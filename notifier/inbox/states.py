@@ -10,16 +10,20 @@ from notifier.protocol.inbox_view import InboxState, InboxView
 class KnownInbox:
     """What this worker knows about one user's inbox. The user's channel in the hub holds it.
 
-    `state` is None while it is unknown. `version` changes whenever the state may have changed. `disconnected_at` is
+    `state` is None while it is unknown. `version` changes whenever the state may have changed, `filters` whenever its
+    topics or mutes may have. `revision` is that of the topics and mutes which connections have. `disconnected_at` is
     when the user was last disconnected (Unix ms). All of it is valid only while the channel is subscribed to.
     """
 
-    __slots__ = ("_sent", "disconnected_at", "state", "version")
+    __slots__ = ("_known_filters", "_sent", "disconnected_at", "filters", "revision", "state", "version")
 
     def __init__(self) -> None:
         self.state: InboxState | None = None
         self.version = 0
+        self.filters = 0
+        self.revision = 0
         self.disconnected_at = 0
+        self._known_filters = -1
         self._sent: tuple[int, ...] | None = None  # unread, unseen, revision, expiry; (): it must be sent again
 
     def invalidate(self) -> None:
@@ -27,11 +31,28 @@ class KnownInbox:
         self.state = None
         self.version += 1
 
+    def invalidate_filters(self) -> None:
+        """Forget the state, of which the topics or mutes have changed, or may have."""
+        self.invalidate()
+        self.filters += 1
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether the topics and mutes are known."""
+        return self._known_filters == self.filters
+
     def learn(self, state: InboxState, version: int) -> bool:
         """Take the reply to a request that was made at a version; return False if it may be outdated."""
         if version != self.version:
             return False
         self.state = state
+        return True
+
+    def learn_filters(self, state: InboxState, filters: int) -> bool:
+        """Take topics and mutes of a reply; return False if they may be outdated, or later ones are known."""
+        if filters != self.filters or (self.has_filters and state.revision < self.revision):
+            return False
+        self._known_filters, self.revision = filters, state.revision
         return True
 
     def note_disconnect(self, when: int) -> bool:
@@ -68,33 +89,51 @@ class Learned(NamedTuple):
     """States by channel, and what was found out meanwhile.
 
     `outdated`: channels whose state may have changed while Redis was asked. `disconnected`: channels of users who
-    have been disconnected without this worker having received that.
+    have been disconnected without this worker having received that. `filters`: channels with states whose topics and
+    mutes are to be applied.
     """
 
     states: dict[str, InboxState]
     outdated: list[Channel[Any]]
     disconnected: list[Channel[Any]]
+    filters: list[tuple[Channel[Any], InboxState]]
 
 
 class InboxStates:
-    """The states of all users who have connections on this worker. `read` reads states of users from Redis."""
+    """The states of all users who have connections on this worker.
 
-    def __init__(self, read: Callable[[Iterable[str]], list[InboxState]]) -> None:
+    `read` reads states of users from Redis, `revisions` their revisions only.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Iterable[str]], list[InboxState]],
+        revisions: Callable[[Iterable[str]], list[int]] = lambda users: [0 for _ in users],
+    ) -> None:
         self._read = read
+        self.revisions = revisions
 
-    def learn(self, users: Iterable[Channel[Any]]) -> Learned:
-        """Return the states of users' channels.
+    def learn(self, users: Iterable[Channel[Any]], *, anew: bool = False) -> Learned:
+        """Return the states of users' channels; `anew`: also ask for those that are known.
 
         Raises:
             BrokerUnavailable
         """
         asked = {channel.name: channel for channel in users}
-        found = {name: state for name, channel in asked.items() if (state := known(channel).state) is not None}
-        unknown = [(channel, known(channel).version) for name, channel in asked.items() if name not in found]
-        replies = self._read(user_of(channel) for channel, _ in unknown) if unknown else []
-        learned = Learned(found, [], [])
-        for (channel, version), state in zip(unknown, replies, strict=True):
+        found: dict[str, InboxState] = {}
+        unknown = []
+        for name, channel in asked.items():
             inbox = known(channel)
+            if inbox.state is None or anew or not inbox.has_filters:
+                unknown.append((channel, inbox.version, inbox.filters))
+            else:
+                found[name] = inbox.state
+        replies = self._read(user_of(channel) for channel, *_ in unknown) if unknown else []
+        learned = Learned(found, [], [], [])
+        for (channel, version, filters), state in zip(unknown, replies, strict=True):
+            inbox = known(channel)
+            if inbox.learn_filters(state, filters):
+                learned.filters.append((channel, state))
             if not inbox.learn(state, version):
                 learned.outdated.append(channel)
             found[channel.name] = inbox.state or state  # a later request may have completed first

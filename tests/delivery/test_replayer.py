@@ -27,6 +27,19 @@ class Peer:
         self.closed = disconnect
 
 
+class FakeFeed:
+    """A feed that knows the memberships and mutes of everybody."""
+
+    def prepare(self, connections: Any) -> None:
+        pass
+
+    def filters(self, connections: Any) -> dict[Any, int]:
+        return dict.fromkeys(connections, 0)
+
+    def outdated(self, connections: Any) -> set[Any]:
+        return set()
+
+
 class BrokenReplayer(Replayer):
     """Fails in a step that many connections have in common, or in what is done for each."""
 
@@ -35,7 +48,7 @@ class BrokenReplayer(Replayer):
     def __init__(self, fails_in: str) -> None:
         unused: Any = None
         settings: Any = SimpleNamespace(recent_bytes=0)
-        super().__init__(settings, unused, unused, unused, unused, Clock(), "worker")
+        super().__init__(settings, unused, unused, FakeFeed(), unused, Clock(), "worker")  # type: ignore[arg-type]
         self.fails_in = fails_in
 
     def take(self, *batch: Any) -> None:

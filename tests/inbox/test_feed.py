@@ -80,7 +80,8 @@ class Worker:
         self.hub: Hub[Any] = Hub()
         logs: Any = self.logs
         enroller: Any = self
-        self.feed = InboxFeed(InboxStates(self._read), logs, self.hub, self.mutes, enroller)
+        states = InboxStates(self._read, self._revisions)
+        self.feed = InboxFeed(states, logs, self.hub, self.mutes, enroller)
         hidden: Any = self.feed
         self.step, self._rounds = hidden._step, hidden._rounds
 
@@ -93,6 +94,9 @@ class Worker:
         if self.fails:
             raise BrokerUnavailable()
         return replies
+
+    def _revisions(self, users: Iterable[str]) -> list[int]:
+        return [self.states.get(user, NOTHING).revision for user in users]
 
     def enroll(self, connection: Any, topics: dict[str, Cursor]) -> None:
         connection.memberships = tuple(topics)
@@ -486,6 +490,59 @@ class TestMembershipsAndMutes:
         worker.run()
         worker.feed.forget(devices[0])
         assert applied() == [False, True]
+
+
+class TestFilters:
+    """Memberships and mutes must be known before anything is sent that they concern."""
+
+    def test_a_change(self, worker: Worker) -> None:
+        """A change of mutes or memberships is reported, and until they are known again the user is not prepared."""
+        ada = worker.attach("ada")
+        before = worker.feed.filters([ada])
+        assert not worker.feed.changed(worker.channel("ada"), json.dumps(READ).encode())
+        assert worker.feed.filters([ada]) == before
+        assert worker.feed.changed(worker.channel("ada"), b'{"action":"mutes","revision":2}')
+        assert worker.feed.filters([ada]) == {}
+        worker.states["ada"] = InboxState(revision=2, mutes={"type:t": 5})
+        worker.feed.prepare([ada])
+        assert worker.feed.filters([ada]).keys() == {ada}
+        assert worker.feed.filters([ada]) != before
+        assert worker.mutes.of(ada) == {"type:t": 5}
+
+    def test_notifications_keep_them(self, worker: Worker) -> None:
+        """A user who is sent one notification after the other stays prepared, and Redis is not asked again."""
+        ada = worker.attach("ada")
+        before, asked = worker.feed.filters([ada]), list(worker.asked)
+        worker.feed.received(worker.channel("ada"), [Entry(b"5-0", b"0-0", NOTIFICATION, b"{}")])
+        worker.feed.prepare([ada])
+        assert worker.feed.filters([ada]) == before
+        assert worker.asked == asked
+
+    def test_outdated(self, worker: Worker) -> None:
+        """A change that Redis has and the worker has not received is found, and applied."""
+        ada, bob = worker.attach("ada"), worker.attach("bob")
+        assert worker.feed.outdated([ada, bob]) == set()
+        worker.states["ada"] = InboxState(revision=7, topics={"orders": Cursor(3, 0)})
+        worker.states["bob"] = InboxState(revision=8)
+        assert worker.feed.outdated([ada, bob]) == {ada}
+        assert ada.memberships == ("orders",)
+        assert worker.feed.outdated([ada, bob]) == set()
+
+    def test_a_late_reply(self, worker: Worker) -> None:
+        """A reply that a later change has outdated prepares nobody."""
+        ada = worker.attach("ada")
+        worker.feed.changed(worker.channel("ada"), b'{"action":"topics","revision":2}')
+        worker.meanwhile = lambda: worker.feed.changed(worker.channel("ada"), b'{"action":"topics","revision":3}')
+        worker.feed.prepare([ada])
+        assert worker.feed.filters([ada]) == {}
+        worker.feed.prepare([ada])
+        assert worker.feed.filters([ada]).keys() == {ada}
+
+    def test_subscription_lost(self, worker: Worker) -> None:
+        """After a lost subscription memberships and mutes are asked for again."""
+        ada = worker.attach("ada")
+        worker.feed.subscription_lost(worker.hub.channels())
+        assert worker.feed.filters([ada]) == {}
 
 
 class TestExpiries:

@@ -103,8 +103,8 @@ class TestLearn:
         redis.states = {"ada": state(1), "bob": state(2)}
         assert states.learn([ada, ada]).states == {"user:ada": state(1)}
         assert states.learn([bob, ada, bob]).states == {"user:ada": state(1), "user:bob": state(2)}
-        assert states.learn([ada, bob]) == ({"user:ada": state(1), "user:bob": state(2)}, [], [])
-        assert states.learn([]) == ({}, [], [])
+        assert states.learn([ada, bob]) == ({"user:ada": state(1), "user:bob": state(2)}, [], [], [])
+        assert states.learn([]) == ({}, [], [], [])
         assert redis.asked == [["ada"], ["bob"]]
         known(ada).invalidate()
         redis.states["ada"] = state(3)
@@ -115,7 +115,7 @@ class TestLearn:
         """A state that may have changed while Redis was asked is returned, but not remembered."""
         redis.states["ada"] = state(1)
         redis.meanwhile = known(ada).invalidate
-        assert states.learn([ada]) == ({"user:ada": state(1)}, [ada], [])
+        assert states.learn([ada]) == ({"user:ada": state(1)}, [ada], [], [(ada, state(1))])
         assert known(ada).state is None
         states.learn([ada])
         assert len(redis.asked) == 2
@@ -130,8 +130,29 @@ class TestLearn:
 
         redis.states["ada"] = state(1)
         redis.meanwhile = ask_later
-        assert states.learn([ada]) == ({"user:ada": state(2)}, [ada], [])
+        assert states.learn([ada]) == ({"user:ada": state(2)}, [ada], [], [])
         assert known(ada).state == state(2)
+
+    def test_filters(self, states: InboxStates, redis: Redis, ada: Channel[str]) -> None:
+        """Topics and mutes are known from a reply to a request that was made after they changed last."""
+        redis.states["ada"] = state(1)
+        assert states.learn([ada]).filters == [(ada, state(1))]
+        known(ada).invalidate()
+        assert known(ada).has_filters
+        redis.meanwhile = known(ada).invalidate_filters
+        assert states.learn([ada]).filters == []
+        assert not known(ada).has_filters
+        assert states.learn([ada]).filters == [(ada, state(1))]
+        assert known(ada).has_filters
+
+    def test_anew(self, states: InboxStates, redis: Redis, ada: Channel[str]) -> None:
+        """Redis is asked for a state that is known, if somebody has to be sure."""
+        redis.states["ada"] = state(1)
+        states.learn([ada])
+        redis.states["ada"] = state(2)
+        assert states.learn([ada]).states == {"user:ada": state(1)}
+        assert states.learn([ada], anew=True).states == {"user:ada": state(2)}
+        assert known(ada).revision == 2
 
     def test_disconnected(self, states: InboxStates, redis: Redis, ada: Channel[str]) -> None:
         """A disconnection that this worker has not received is noticed once."""
