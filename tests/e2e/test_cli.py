@@ -236,8 +236,10 @@ class TestResume:
     def test_unreachable(self, notifier: Command, roomy: Service, user: str) -> None:
         """A service that stays unavailable ends the run with the number of lines that are done."""
         (notifier.folder / "input").write_bytes(numbered(user, 10))
-        with Middle(roomy.port, lambda *_: Reply(502, {"Content-Type": "text/html"}, b"Bad Gateway")) as middle:
-            done = notifier.run("send", "input", "--deadline", "0.2s", NOTIFIER_URL=middle.url)
+        # The deadline is long enough for one answer, and too short for a retry.
+        down = Reply(502, {"Content-Type": "text/html", "Retry-After": "60"}, b"Bad Gateway")
+        with Middle(roomy.port, lambda *_: down) as middle:
+            done = notifier.run("send", "input", "--deadline", "20s", NOTIFIER_URL=middle.url)
         assert done.code == 5
         assert "behind this proxy? 0 lines are done, and possibly some of the next 1000." in done.words
 

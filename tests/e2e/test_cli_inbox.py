@@ -146,7 +146,7 @@ class TestInbox:
             (["list", "--status", "new"], 2, "--status"),
             (["list", "--severity", "loud"], 4, "severity: one of"),
             (["list", "--limit", "0"], 2, "--limit"),
-            (["list", "--type", b"\xff"], 2, "no Unicode"),
+            (["list", "--type", b"\xff"], 2, "not valid Unicode"),
         ],
     )
     def test_wrong_usage(self, notifier: Command, words: list[str], code: int, said: str) -> None:
@@ -207,7 +207,7 @@ class TestMembers:
             (["add", "orders", "{x}"], 4, "/add/0"),
             (["add", "or ders", "x"], 4, "topic: "),
             (["add", "orders", b"\xff"], 4, "malformed_json"),
-            (["list", b"\xff"], 2, "no Unicode"),
+            (["list", b"\xff"], 2, "not valid Unicode"),
         ],
     )
     def test_wrong_usage(self, notifier: Command, words: list[str], code: int, said: str) -> None:
