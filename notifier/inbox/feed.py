@@ -215,8 +215,6 @@ class InboxFeed:
             frame = frames.state(view, changes, memberships=has_changed)
             for connection in list(channel.connections):
                 connection.send_state(frame)
-        for connection in list(channel.connections):
-            self._apply(connection, view.state)
 
     def _learn(self, users: Iterable[Channel[StreamConnection]], *, anew: bool = False) -> dict[str, InboxState]:
         learned = self._states.learn(users, anew=anew)
