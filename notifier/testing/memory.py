@@ -169,7 +169,7 @@ class Memory:
 
     def _receipts(self, id: str) -> dict[str, Any]:
         if id not in self.kept:
-            raise NotFound("There is no such notification, or it is no longer kept.")
+            raise NotFound("There is no such notification, or it is no longer stored.")
         names, stored = self.kept[id]
         receipts = [{"channel": name, "stored_at": stored, **_empty_receipt(name)} for name in names]
         return {"id": id, "channels": names, "receipts": receipts}

@@ -110,7 +110,7 @@ class Recording:
             ProblemError: it was never published, or has been recalled.
         """
         if id not in self._memory.kept:
-            raise ProblemError(NotFound("There is no such notification, or it is no longer kept.").document())
+            raise ProblemError(NotFound("There is no such notification, or it is no longer stored.").document())
         return self._memory.kept[id].channels
 
     def _repeated(self, key: str | None, body: bytes) -> Published:

@@ -1,4 +1,4 @@
-"""The feed: who is sent which state, and when."""
+"""The feed: which states are sent to which connections, and when."""
 
 import contextlib
 import json
@@ -134,7 +134,7 @@ class Worker:
         self.feed.changed(self.channel(user), json.dumps(change).encode())
 
     def run(self) -> int:
-        """Serve everybody who has to be served now; return how many rounds that took."""
+        """Serve all waiting users; return the number of rounds."""
         count = 0
         while not self._rounds.is_empty:
             self.step()
@@ -234,7 +234,7 @@ class TestWhatIsSent:
 class TestEntries:
     @pytest.mark.parametrize("kind", [NOTIFICATION, REMOVED])
     def test_of_a_user(self, worker: Worker, kind: bytes) -> None:
-        """An item of a user's channel that comes or goes is counted at once."""
+        """An item that is added to a user's channel, or recalled, is counted immediately."""
         device = worker.attach("ada")
         worker.attach("bob")
         worker.set("ada", unread=1)
@@ -244,14 +244,14 @@ class TestEntries:
         assert device.unread == [1]
 
     def test_ephemeral(self, worker: Worker) -> None:
-        """What is not stored changes nothing."""
+        """Ephemeral entries change nothing."""
         worker.attach("ada")
         for name in ("user:ada", "all"):
             worker.receive(name, EPHEMERAL)
         assert worker.run() == 0
 
     def test_history(self, worker: Worker) -> None:
-        """What is no item may push one out of the log: that matters only where something may be unread."""
+        """Entries that are no items may push one out of the log, which matters only if something may be unread."""
         ada, bob = worker.attach("ada", is_welcome=False), worker.attach("bob")
         worker.set("ada", unread=2)
         worker.welcome(ada)
@@ -263,7 +263,7 @@ class TestEntries:
         assert (ada.unread, bob.unread, worker.asked) == ([1], [], ["ada"])
 
     def test_history_of_everybody(self, worker: Worker) -> None:
-        """Users who have nothing unread are not served for what is no item."""
+        """Users without unread items are not served for entries that are no items."""
         worker.attach("ada")
         worker.receive("user:ada", HISTORY)
         worker.receive("all", HISTORY)
@@ -279,7 +279,7 @@ class TestEntries:
         assert (member.unread, subscriber.unread) == ([1], [])
 
     def test_before_the_hello(self, worker: Worker) -> None:
-        """A connection without a user is concerned by nothing."""
+        """Connections without a user are sent no states."""
         worker.hub.join("all", Connection(None))
         worker.receive("all")
         assert worker.run() == 0
@@ -287,7 +287,7 @@ class TestEntries:
 
 class TestOrder:
     def test_urgent_first(self, worker: Worker) -> None:
-        """Who has done something is sent it before everybody is sent the counts of a shared notification."""
+        """A user's own change is sent before the counts of a notification to all."""
         ada, bob = worker.attach("ada"), worker.attach("bob")
         worker.logs.publish("all", 5)
         worker.receive("all", ms=5)
@@ -355,7 +355,7 @@ class TestWhatIsKnown:
         assert device.unread == [1, 2]
 
     def test_a_subscription_lost_while_redis_is_asked(self, worker: Worker) -> None:
-        """What was lost meanwhile is asked for, though nothing was received that says so."""
+        """The state is read again after a subscription was lost, though no message says that it has changed."""
         device = worker.attach("ada")
 
         def lose() -> None:
@@ -384,7 +384,7 @@ class TestWhatIsKnown:
         assert worker.feed.views([late])[late].state.revision == 5
 
     def test_lost_and_regained(self, worker: Worker) -> None:
-        """After a lost subscription nothing that was known counts; users are asked for again and sent what is new."""
+        """After a lost subscription all states are read again, and sent if they have changed."""
         device = worker.attach("ada")
         worker.hub.join("user:bob", fresh := Connection("bob"))
         worker.feed.subscription_lost(worker.hub.channels())
@@ -421,7 +421,7 @@ class TestWelcome:
         assert device.states == []
 
     def test_others_of_the_user(self, worker: Worker) -> None:
-        """If a welcome says something else than others of the user were sent, all of them are sent a state."""
+        """If a welcome differs from what other connections of the user were sent, all of them are sent a state."""
         first = worker.attach("ada")
         worker.attach("ada")
         assert worker.run() == 0
@@ -440,7 +440,7 @@ class TestWelcome:
         assert worker.feed.views([]) == {}
 
     def test_no_broker(self, worker: Worker) -> None:
-        """Without Redis nobody can be prepared."""
+        """Without Redis no connection can be prepared."""
         device = worker.attach("ada", is_welcome=False)
         worker.fails = True
         with pytest.raises(BrokerUnavailable):
@@ -553,7 +553,7 @@ class TestExpiries:
         return now
 
     def tick(self, worker: Worker, clock: list[int], ms: int) -> None:
-        """Go on in time; the feed's thread looks at it when it has somebody to serve."""
+        """Advance the time, and let the feed look at its expiries."""
         clock[0] = ms
         worker.act("somebody")
         worker.step()
@@ -576,7 +576,7 @@ class TestExpiries:
         assert device.unread == [0]
 
     def test_a_redis_that_lags(self, worker: Worker, clock: list[int]) -> None:
-        """If the item is still there by the clock of Redis, Redis is asked again a moment later."""
+        """If the item has not expired by the clock of Redis, Redis is asked again a moment later."""
         worker.attach("somebody")
         worker.set("ada", unread=1, expires=1_002_000)
         device = worker.attach("ada")
@@ -589,7 +589,7 @@ class TestExpiries:
         assert device.unread == [0]
 
     def test_another_expiry(self, worker: Worker, clock: list[int]) -> None:
-        """A state that brings another expiry is awaited instead."""
+        """A newer expiry replaces an older one."""
         worker.attach("somebody")
         worker.set("ada", unread=1, expires=1_002_000)
         device = worker.attach("ada")

@@ -1,4 +1,4 @@
-"""Rounds: who is served next, and when."""
+"""Rounds: which users are served next, and when."""
 
 import threading
 import time
@@ -50,7 +50,7 @@ def test_urgent_before_later(rounds: Rounds) -> None:
 
 
 def test_a_state_that_may_have_changed(rounds: Rounds) -> None:
-    """A user who has to be checked stays so, whatever comes before the round."""
+    """A user to be checked is checked, whatever else is queued before the round."""
     rounds.put_later(["ada"])
     rounds.check_later("ada")
     rounds.put_later(["ada"])
@@ -84,7 +84,7 @@ def test_put_back(rounds: Rounds) -> None:
 
 class TestExpiries:
     def due(self, rounds: Rounds) -> list[str]:
-        """Return who has to be served now."""
+        """Return the users to be served now."""
         rounds.put_urgent("somebody")
         rounds.next()
         return [] if rounds.is_empty else users(rounds.next())
@@ -112,7 +112,7 @@ class TestExpiries:
         assert self.due(rounds) == ["ada"]
 
     def test_a_redis_that_lags(self, rounds: Rounds, clock: Clock) -> None:
-        """An expiry that has come here, but not for Redis, is checked again after a pause, and then again."""
+        """An expiry that has not yet come by the clock of Redis is checked again after a pause, and then again."""
         expiry = clock.now + 1000
         rounds.expect("ada", expiry)
         for checked in (expiry, expiry + 200, expiry + 400):
@@ -135,7 +135,7 @@ class TestExpiries:
         assert sorted(self.due(rounds)) == ["ada", "bob"]
 
     def test_not_behind_others(self, rounds: Rounds, clock: Clock) -> None:
-        """Expiries are noticed while there is always somebody else to serve."""
+        """Expiries are noticed even if other users are always waiting."""
         rounds.expect("ada", clock.now + 1000)
         clock.now += 1000
         rounds.put_later(["bob"])
@@ -149,8 +149,8 @@ class TestWaiting:
         thread.start()
         return thread, served
 
-    def test_until_somebody_comes(self) -> None:
-        """The thread waits for a user, and for an expiry that comes nearer meanwhile."""
+    def test_until_a_user_is_queued(self) -> None:
+        """The thread waits for a user, or for an expiry, even one that is added while it waits."""
         rounds = Rounds()
         thread, served = self.served_by(rounds)
         rounds.put_later(["ada"])

@@ -1,4 +1,4 @@
-"""States: what this worker knows about inboxes, and when Redis is asked."""
+"""States: what a worker knows about inboxes, and when it asks Redis."""
 
 from collections.abc import Callable, Iterable
 
@@ -37,7 +37,7 @@ class TestSent:
         assert inbox.note_sent(view(2, 2, 5)) is True
 
     def test_require_sending(self) -> None:
-        """What must be sent again differs from itself, and so does its revision."""
+        """A state that must be sent again differs from itself, and so does its revision."""
         inbox = KnownInbox()
         inbox.note_sent(view(0, 0, 4))
         assert not inbox.may_have_unread
@@ -62,7 +62,7 @@ def test_disconnects() -> None:
 
 
 class Redis:
-    """States by user, and who was asked for; `meanwhile` is called before the reply."""
+    """States by user, and the users asked for. `meanwhile` is called before the reply."""
 
     def __init__(self) -> None:
         self.states: dict[str, InboxState] = {}
@@ -163,7 +163,7 @@ class TestLearn:
         assert disconnected_at(ada) == 77
 
     def test_failure(self, states: InboxStates, redis: Redis, ada: Channel[str]) -> None:
-        """While Redis cannot be reached, what is known is returned, and what is unknown stays so."""
+        """While Redis cannot be reached, known states are returned, and unknown ones stay unknown."""
         bob: Channel[str] = Channel("user:bob")
         states.learn([bob])
 
