@@ -13,7 +13,7 @@ from notifier.inbox.listing import InboxLists, describe
 from notifier.inbox.mutes import mutes_of
 from notifier.protocol.inbox_query import read_query
 from notifier.protocol.inbox_request import read_mutes, read_target
-from notifier.protocol.inbox_view import ACTIONS
+from notifier.protocol.inbox_state import ACTIONS
 
 _LONGEST_ID = 160  # bytes of an id in a body, more than enough
 _PREFLIGHT = {

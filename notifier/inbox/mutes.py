@@ -5,7 +5,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from notifier.protocol import cursor, notification
 from notifier.protocol.entry import MUTED, NOTIFICATION, Entry
-from notifier.protocol.inbox_view import InboxState
+from notifier.protocol.inbox_state import InboxState
 
 Member = TypeVar("Member")
 

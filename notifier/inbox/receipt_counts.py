@@ -12,7 +12,7 @@ from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store
 from notifier.errors import BrokerUnavailable
 from notifier.protocol.digest import Item
-from notifier.protocol.inbox_view import ACTIONS, Marks
+from notifier.protocol.inbox_state import ACTIONS, Marks
 
 _DELIVERED = "d"  # the fields of read and archived end with the letter of their flag
 _COUNTED = ("r", "a")

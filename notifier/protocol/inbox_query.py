@@ -10,7 +10,7 @@ from notifier.protocol import channel as channels
 from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
-from notifier.protocol.inbox_view import Flags
+from notifier.protocol.inbox_state import Flags
 from notifier.protocol.notification_fields import SEVERITIES
 
 STATUSES = ("all", "unread", "archived")

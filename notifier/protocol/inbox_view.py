@@ -1,112 +1,17 @@
-"""Inbox views: the items of a user's inbox with their flags (seen, read, archived), and the counts.
-
-A mark is a rank: all items up to it have the flag, later ones do not, except for items listed as exceptions. So a
-notification to everybody adds nothing to the keys of any user until the user acts on that one item.
-"""
+"""Inbox views: the items of a user's inbox, and how many of them are not read and not seen."""
 
 import functools
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from notifier.protocol import channel as channels
-from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item
+from notifier.protocol.inbox_state import Counts, Flags, InboxState
 from notifier.protocol.notification import rfc3339
 
-_FLAGS = "sra"  # seen, read, archived
 _MOMENT = Cursor(60_000, 0).rank  # the channels of one publication are appended up to a minute apart
-
-
-class Action(NamedTuple):
-    """The flags that an action sets or clears. An archived item is also read, and a read one also seen."""
-
-    flags: str
-    on: bool
-
-
-ACTIONS = {
-    "seen": Action("s", True),
-    "read": Action("rs", True),
-    "unread": Action("ra", False),
-    "archive": Action("ars", True),
-    "unarchive": Action("a", False),
-}
-
-
-class Flags(NamedTuple):
-    """The flags of an item for a user. Muted: its type or topic was muted when it arrived."""
-
-    seen: bool
-    read: bool
-    archived: bool
-    muted: bool = False
-
-
-class Counts(NamedTuple):
-    """How many items are not read, and not seen, without muted ones."""
-
-    unread: int = 0
-    unseen: int = 0
-
-
-Exceptions = Mapping[tuple[str, str], frozenset[str]]  # (first letter of the flag, channel) -> entries
-
-
-class Marks(NamedTuple):
-    """The marks of a user as ranks, and the exceptions among the items of shared channels."""
-
-    seen: int = 0
-    read: int = 0
-    archived: int = 0
-    exceptions: Exceptions = {}
-
-    def has(self, flag: str, item: Item) -> bool:
-        """Return whether an item of a shared channel has a flag, named by its first letter."""
-        mark = (self.seen, self.read, self.archived)[_FLAGS.index(flag)]
-        return (item.rank <= mark) != (item.entry in self.exceptions.get((flag, item.channel), ()))
-
-
-class InboxState(NamedTuple):
-    """The state of a user's inbox in Redis. Times are in Unix ms, 0 for never.
-
-    `unread`, `unseen`, `expires` (of the next item) and `ends` (when the whole log expires) concern the user's own
-    channel only. `topics`: each topic with the entry after which the membership begins. `mutes`: each with the time
-    when it began. `copies`: ids of notifications that are on the user's channel and on others. `disconnected_at`: when
-    the user was last disconnected.
-    """
-
-    marks: Marks = Marks()
-    revision: int = 0
-    unread: int = 0
-    unseen: int = 0
-    expires: int = 0
-    topics: Mapping[str, Cursor] = {}
-    mutes: Mapping[str, int] = {}
-    copies: frozenset[str] = frozenset()
-    disconnected_at: int = 0
-    ends: int = 0
-
-    @property
-    def sources(self) -> list[str]:
-        """The shared channels whose items are in this inbox."""
-        return [channels.ALL, *map(channels.of_topic, self.topics)]
-
-    def mutes_item(self, item: Item) -> bool:
-        """Return whether an item was muted when it arrived."""
-        return bool(self.mutes) and self.mutes_entry(item.channel, item.type, item.cursor.ms)
-
-    def mutes_entry(self, channel: str, type: str, ms: int) -> bool:
-        """Return whether an entry of a channel and type was muted at a time, in Unix ms."""
-        if not self.mutes:
-            return False
-        topic = channels.topic_of(channel)
-        since = [self.mutes.get(f"type:{type}"), None if topic is None else self.mutes.get(f"topic:{topic}")]
-        return any(begin is not None and ms >= begin for begin in since)
-
-
-NOTHING = InboxState()
 
 
 class InboxView:
@@ -277,44 +182,3 @@ class InboxView:
 def _earlier(one: int, other: int) -> int:
     """Return the earlier of two times; 0 means never."""
     return min(one, other) if one and other else one or other
-
-
-def read_state(reply: list[Any]) -> InboxState:
-    """Return the state from the reply of the `state` script."""
-    if not reply:
-        return NOTHING
-    seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, copies, disconnected_at, ends = (
-        reply
-    )
-    return InboxState(
-        read_marks([seen, read, archived, shared]),
-        int(revision),
-        int(unread),
-        int(unseen),
-        int(expires),
-        # Sorted, so that a notification of several topics is always listed by the same one.
-        {name: cursor.parse(since) for name, since in sorted(_pairs(topics))},
-        {name: int(since) for name, since in _pairs(mutes)},
-        frozenset(id.decode() for id in copies),
-        int(disconnected_at),
-        max(ends, 0),
-    )
-
-
-def read_marks(reply: list[Any]) -> Marks:
-    """Return marks from the reply of a script."""
-    seen, read, archived, shared = reply
-    return Marks(int(seen), int(read), int(archived), _exceptions(shared))
-
-
-def _exceptions(members: Iterable[bytes]) -> Exceptions:
-    found: dict[tuple[str, str], set[str]] = {}
-    for member in members:
-        flag, entry, channel = member.decode().split(" ", 2)
-        found.setdefault((flag, channel), set()).add(entry)
-    return {key: frozenset(entries) for key, entries in found.items()}
-
-
-def _pairs(flat: list[bytes]) -> Iterator[tuple[str, bytes]]:
-    names = iter(flat)
-    return ((name.decode(), value) for name, value in zip(names, names, strict=True))

@@ -8,7 +8,7 @@ from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.inbox.inbox import Inbox
 from notifier.protocol import channel as channels
-from notifier.protocol.inbox_view import InboxState
+from notifier.protocol.inbox_state import InboxState
 from notifier.protocol.notification import Publication
 
 _MOST_EXPLAINED = 100  # members of a topic

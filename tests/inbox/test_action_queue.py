@@ -13,7 +13,8 @@ from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.inbox import Change
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.inbox_request import Target
-from notifier.protocol.inbox_view import NOTHING, InboxView
+from notifier.protocol.inbox_state import NOTHING
+from notifier.protocol.inbox_view import InboxView
 from notifier.protocol.session import Acknowledge, Marking
 from tests.kit.waiting import DEADLINE, eventually
 

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from notifier.protocol import notification
-from notifier.protocol.inbox_view import Counts
+from notifier.protocol.inbox_state import Counts
 from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.worker import FUTURE, Make, Worker
 

@@ -4,7 +4,7 @@ import pytest
 
 from notifier.inbox.mutes import Mutes, mutes_of, names_of
 from notifier.protocol.entry import EPHEMERAL, HISTORY, MUTED, NOTIFICATION, REMOVED, Entry
-from notifier.protocol.inbox_view import NOTHING
+from notifier.protocol.inbox_state import NOTHING
 
 SINCE = 1000  # Unix ms
 

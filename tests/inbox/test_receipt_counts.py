@@ -9,7 +9,7 @@ from notifier.errors import BrokerUnavailable
 from notifier.inbox.receipt_counts import ReceiptCounts
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
-from notifier.protocol.inbox_view import Marks
+from notifier.protocol.inbox_state import Marks
 
 LIFETIME = 5000  # ms
 

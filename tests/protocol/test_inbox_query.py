@@ -8,7 +8,7 @@ from notifier.errors import BadRequest
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_query import Place, Query, read_query
-from notifier.protocol.inbox_view import Flags
+from notifier.protocol.inbox_state import Flags
 
 ID = "019a0000-0000-7000-8000-000000000000"
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest
-from notifier.protocol.inbox_view import NOTHING, Counts, Flags, InboxState, InboxView, Marks, read_state
+from notifier.protocol.inbox_state import NOTHING, Counts, Flags, InboxState, Marks
+from notifier.protocol.inbox_view import InboxView
 from tests.protocol.test_digest import entry, row
 
 TOPICS = ["a", "b"]
@@ -128,27 +129,6 @@ def test_newest() -> None:
     subject = view(member(), all=[row(1, "1"), row(5, "5")], a=[row(3, "3"), row(5, "5a")], b=[row(5, "5b")])
     assert [item.id for item in subject.newest(None)] == ["5b", "5a", "5", "3", "1"]
     assert [item.id for item in subject.newest(ranked(3))] == ["3", "1"]
-
-
-def test_read_standing() -> None:
-    """A state is read from the reply of the script; an empty reply is the empty state."""
-    assert read_state([]) == NOTHING
-    reply = [b"1", b"2", b"3", b"4", 5, 6, b"7", [b"r 1-0 topic:a b", b"r 2-0 all", b"r 3-0 all"]]
-    reply += [[b"orders", b"9-1"], [b"type:a:b", b"8"], [b"id"], b"10", 11]
-    exceptions = {("r", "topic:a b"): frozenset(["1-0"]), ("r", "all"): frozenset(["2-0", "3-0"])}
-    assert read_state(reply) == InboxState(
-        Marks(1, 2, 3, exceptions),
-        4,
-        5,
-        6,
-        7,
-        {"orders": Cursor(9, 1)},
-        {"type:a:b": 8},
-        frozenset(["id"]),
-        10,
-        11,
-    )
-    assert read_state([*reply[:-1], -1]).ends == 0
 
 
 class Post(NamedTuple):
