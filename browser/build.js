@@ -1,7 +1,7 @@
 /**
- * Makes the files that pages load: node browser/build.js [another folder than notifier/http/static]
+ * Builds the files that pages load: node browser/build.js [output folder, by default notifier/http/static]
  *
- * esbuild joins the modules, swc makes them small: it is better at that, and every byte is somebody's.
+ * esbuild bundles the modules, swc minifies them, because its output is smaller.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,8 +11,13 @@ import { build, transformSync } from "esbuild";
 
 const FILES = ["notifier.js", "notifier-inbox.js"];
 
-// Members of our own objects that neither a page nor the service nor another tab sees.
-const INNER = /^(alive|callback|comeBackIn|greet|heard|line|over|place|quit|say|take|tell|timer|told|whenGone)$/;
+// Properties that are shortened: those of internal objects, which no page, service or other tab sees.
+const INNER = `
+  after alive allow begin broadcast callback closed comeBackIn covered declare dial discard fallsBack forget
+  fresh goBack greet hasLeader interests isAlive keep knows look lose options over pastOf position post prune
+  quit reach reached recall renew reopen reset settle sleep startAt take timer timers tokens unsubscribe user
+  wake wants watchdog welcomed whenGone
+`;
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const folder = process.argv[2] ?? join(here, "../notifier/http/static");
@@ -28,7 +33,7 @@ const smallStyles = {
 for (const file of FILES) {
   const options = { bundle: true, format: "esm", target: "es2022", write: false, plugins: [smallStyles] };
   const { outputFiles } = await build({ ...options, entryPoints: [join(here, "src", file)] });
-  const mangle = { props: { regex: INNER.source } };
+  const mangle = { props: { regex: `^(${INNER.trim().split(/\s+/).join("|")})$` } };
   const compress = { hoist_vars: true, passes: 3, ecma: 2022, unsafe: true, unsafe_arrows: true, unsafe_methods: true };
   const { code } = minifySync(outputFiles[0].text, { module: true, compress, mangle });
   writeFileSync(join(folder, file), `// notifier ${version}\n${code}\n`);

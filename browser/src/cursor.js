@@ -1,33 +1,31 @@
-/** Cursors are places in time, `<milliseconds>-<sequence>`. */
+/** Cursors are positions in time, `<milliseconds>-<sequence>`. */
 
-const OVERLAP = 2_000; // ms: what a resumed stream repeats, since entries of several channels may change places
+// What a resumed stream repeats, in milliseconds: entries of different channels may arrive out of order within it.
+const OVERLAP = 2_000;
 
-/** Negative, zero or positive as in sort(). As text, "9-0" would come after "10-0". */
+/** Negative, zero or positive, as in sort(). Compared as text, "9-0" would come after "10-0". */
 export function compareCursors(first, second) {
   const [ms, sequence] = first.split("-");
   const [otherMs, otherSequence] = second.split("-");
   return ms - otherMs || sequence - otherSequence;
 }
 
-/** Whether the first is earlier; a place that is not known is not. */
+/** Whether the first is earlier. An unknown cursor is not. */
 export function isBefore(first, second) {
   return first && second && compareCursors(first, second) < 0;
 }
 
-/** Whether someone who has read up to `place` has had all that lies here. */
+/** Whether a reader that has received everything up to `place` has received an entry at `cursor`, in any case. */
 export function isHistory(cursor, place) {
   return parseInt(cursor) < parseInt(place) - OVERLAP;
 }
 
-/**
- * Whether someone who has read up to `place` may have missed what a connection has sent, up to `newest`: entries of
- * several channels may change places within the overlap.
- */
+/** Whether a reader that has received everything up to `place` may lack entries among those up to `newest`. */
 export function isMissed(newest, place) {
   return newest && place && !isHistory(newest, place);
 }
 
-/** Adds the id, says whether it is new, and forgets the oldest beyond the limit. */
+/** Adds the id and returns whether it is new. Beyond the limit, the oldest id is removed. */
 export function remember(seen, id, limit) {
   if (seen.has(id)) return false;
   seen.add(id);

@@ -1,19 +1,20 @@
 /**
- * The tabs of one browser that share a connection. One of them leads: it holds a lock that the browser gives to the
- * next tab as soon as its holder is gone, however that came. They speak over a BroadcastChannel.
+ * Joins the tabs of one browser that share a connection. One of them leads: it holds a lock. When that tab is closed, or
+ * crashes, the browser gives the lock to the next tab. Tabs exchange messages over a BroadcastChannel.
  *
- * Joins the tabs of that name. `lead()` is called when it is this tab's turn, `hear(message)` with what another tab
- * says. Without a name, or where the browser cannot do it, the tab leads itself alone.
+ * `lead()` is called when this tab begins to lead, `receive(message)` with the messages of other tabs. Without a `name`,
+ * or without these features of the browser, the tab is alone and leads.
  */
-export function joinGroup(name, id, lead, hear) {
+export function joinGroup(name, id, lead, receive) {
   const end = new AbortController();
   const { signal } = end;
   const left = new Promise((resolve) => (signal.onabort = resolve));
   let channel;
 
   /**
-   * Calls back when it is our turn, which for another tab's lock is when that tab has left or is gone; what the callback
-   * returns holds the lock. Where that cannot be it calls the other one. Neither is called at once.
+   * Calls back when it gets the lock; another tab's lock is free when that tab has left or is gone. The lock is held
+   * until the promise that the callback returns is resolved. Calls `otherwise` if there can be no lock. Both are called
+   * asynchronously.
    */
   async function hold(lock, callback, otherwise) {
     try {
@@ -24,21 +25,21 @@ export function joinGroup(name, id, lead, hear) {
     }
   }
 
-  /** The browser may call back for a lock that it gave just before we left. */
+  /** The browser may call back for a lock that it granted just before this tab left. */
   function unlessLeft(callback) {
     return () => signal.aborted || callback();
   }
 
   function enter() {
     channel = new BroadcastChannel(name);
-    channel.onmessage = ({ data }) => hear(data);
-    say({ type: "who" }); // nobody hears it where there is no leader yet; whoever becomes it will say so
+    channel.onmessage = ({ data }) => receive(data);
+    post({ type: "who" }); // a leader answers it; a later leader announces its state anyway
     hold("", () => (lead(), left));
     return left;
   }
 
-  /** Tells all other tabs. */
-  function say(message) {
+  /** Sends a message to all other tabs. */
+  function post(message) {
     channel?.postMessage(message);
   }
 
@@ -48,5 +49,5 @@ export function joinGroup(name, id, lead, hear) {
   }
 
   hold(id, enter, unlessLeft(lead));
-  return { say, whenGone: hold, quit };
+  return { post, whenGone: hold, quit };
 }

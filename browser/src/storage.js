@@ -1,4 +1,4 @@
-/** Storages may be forbidden, full or missing, and what pages and services say may be wrong; then we do without. */
+/** Returns undefined instead of throwing: storage may be forbidden, full or missing, and input may be malformed. */
 export function tryTo(use) {
   try {
     return use();

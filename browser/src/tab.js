@@ -1,34 +1,35 @@
 import { isBefore, isHistory, isMissed, remember } from "./cursor.js";
+import { isWanted, topicOf } from "./interests.js";
 import { tryTo } from "./storage.js";
-import { createStream, hears, newId, topicOf } from "./stream.js";
+import { createStream } from "./stream.js";
 
 const CURSOR_KEY = "notifier.cursor";
 const EVENTS = ["notification", "removed", "lost", "replayed", "counts", "inbox", "state", "snapshot", "error"];
-const REMEMBERED = 10_000; // ids: a resumed stream repeats two seconds, and of a topic all that is owed
+const REMEMBERED = 10_000; // ids: a resumed stream repeats two seconds, and the past of a topic
 const PUBLISH_WITHIN = 30_000; // ms
 
-/** One tab's part: it takes from the stream what is for its page, once. Returns a Notifier, as `new` does with it. */
+/** The Notifier of one page: it takes from the stream what this page wants, once. `new` returns it, too. */
 export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ...options } = {}) {
   const id = newId();
   const address = new URL(url, globalThis.location?.href).href.replace(/^ws/, "http");
-  const { tell, ...controls } = createStream({ ...options, id, url: address }, hear);
+  const { post, ...controls } = createStream({ ...options, id, url: address }, receive);
   const listeners = Object.fromEntries(EVENTS.map((event) => [event, new Set()])); // of {callback, perBrowser}
-  const topics = new Map(wanted.map((topic) => [topic])); // name -> since, where its past is owed
+  const topics = new Map(wanted.map((topic) => [topic])); // name -> cursor, while its past has not been delivered
   const seen = new Set();
   const published = new Map(); // ref -> {frame, echo, timer, resolve, reject}
-  let held = []; // notifications that may be our own, where we want no echo
+  let held = []; // notifications that may be this tab's own, which it does not want
   let snapshot = {};
-  let inbox; // what frames told of it, the last of each
+  let inbox; // what frames said of it, the last of each
   let connection;
   let cursor = tryTo(() => storage?.getItem(CURSOR_KEY)) ?? undefined;
   let kept = cursor; // in the storage
-  let isBehind; // the stream is ahead of us, and will go back
-  let isAhead; // the stream repeats for other tabs what we have had
-  let isChosen; // to do what is to be done once per browser
+  let isBehind; // the stream is ahead of this tab, and will go back
+  let isAhead; // the stream repeats for other tabs what this tab has received
+  let isChosen; // to run callbacks that run once per browser
   let replayed = 0;
   let lost = [];
 
-  // What the page asks for
+  // Called by the page
 
   function on(event, callback, { perBrowser } = {}) {
     if (!listeners[event]) throw new TypeError(`no event ${event}`);
@@ -62,41 +63,41 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     });
   }
 
-  // What the stream tells
+  // Called by the stream
 
-  function hear(message) {
+  function receive(message) {
     const { type, id, channel, channels, at } = message;
-    if (type === "stream") return enter(message);
+    if (type === "stream") return update(message);
     if (message.counts) learn(message);
-    if (isBehind) return; // it will come again
-    if (channel && isWanted(message)) {
+    if (isBehind) return; // it will be repeated
+    if (channel && isForThisTab(message)) {
       if (type === "removed") emit(type, { id, channel });
       else take(message);
     }
-    if (channels) tellLost(channels.filter((channel) => hears(topics, channel, inbox)));
+    if (channels) reportLost(channels.filter((channel) => isWanted(topics, channel, inbox)));
     if (type === "joined") joined(message);
-    if (type === "ping" && message.cursor) tellReplayed();
+    if (type === "ping" && message.cursor) reportReplayed();
     answered(message);
-    if (isBefore(cursor, at)) keepCursor(at);
+    if (isBefore(cursor, at)) moveTo(at);
   }
 
-  function enter(message) {
-    const { at, top, newest, topics: told } = message;
+  function update(message) {
+    const { at, top, newest, topics: covered } = message;
     const isNew = connection !== message.connection;
     isBehind = isBefore(cursor, at) || (isNew && isMissed(newest, cursor));
     // A tab without a cursor begins now, whatever the stream repeats for others.
-    if (!cursor && top) keepCursor(isBefore(top, at) ? at : top);
-    // Of the topics that it does not name, our cursor says nothing from here on.
-    if (isNew && told && !isBehind) {
+    if (!cursor && top) moveTo(isBefore(top, at) ? at : top);
+    // This tab's cursor no longer covers topics that the stream's does not cover.
+    if (isNew && covered && !isBehind) {
       for (const [topic, since] of topics) {
-        if (!told.has(topic)) topics.set(topic, since ?? cursor);
+        if (!covered.has(topic)) topics.set(topic, since ?? cursor);
       }
     }
     isAhead = isBefore(at, cursor);
     declare();
     connection = message.connection;
-    const waiting = [...published.values()]; // what callbacks publish is sent at once
-    // Who comes while the stream opens another connection in silence has yet to be told where it begins.
+    const waiting = [...published.values()]; // before callbacks publish more, which is sent at once
+    // While a connection is replaced, the state is "connected". A tab that comes then is not: it has no cursor yet.
     if (connection || !message.snapshot.connected) show(message.snapshot);
     if (!isNew) return;
     if (message.inbox) learn(message.inbox);
@@ -117,25 +118,25 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     emit("snapshot");
   }
 
-  /** Tells the stream what this tab wants of it. */
+  /** Sends the stream everything that this tab wants. */
   function declare() {
     const once = [...listeners.notification].some(({ perBrowser }) => perBrowser);
-    tell({ type: "tab", tab: id, topics: [...topics], since: cursor, behind: isBehind, once });
+    post({ type: "tab", tab: id, topics: [...topics], since: cursor, behind: isBehind, once });
   }
 
   function send(frame) {
-    if (snapshot.connected) tell(frame);
+    if (snapshot.connected) post(frame);
   }
 
-  /** Whether it is for this tab, and no repetition for another one. */
-  function isWanted({ channel, cursor: place, replay, owed }) {
+  /** Whether this tab wants a notification, and it is not repeated for another tab only. */
+  function isForThisTab({ channel, cursor: place, replay, past }) {
     const since = topics.get(topicOf(channel)) ?? cursor;
-    return hears(topics, channel, inbox) && !(replay && (owed || isAhead) && isHistory(place, since));
+    return isWanted(topics, channel, inbox) && !(replay && (past || isAhead) && isHistory(place, since));
   }
 
   function take(message) {
-    const isMuted = ({ echo, frame }) => !echo && frame.topic === topicOf(message.channel);
-    if ([...published.values()].some(isMuted)) held.push(message);
+    const mayBe = ({ echo, frame }) => !echo && frame.topic === topicOf(message.channel);
+    if ([...published.values()].some(mayBe)) held.push(message);
     else if (remember(seen, message.notification.id, REMEMBERED)) deliver(message);
   }
 
@@ -146,28 +147,28 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   function joined({ topic, since, tabs }) {
-    const owed = topics.get(topic);
-    if (!owed || !tabs.includes(id) || isBefore(owed, since)) return;
+    const past = topics.get(topic);
+    if (!past || !tabs.includes(id) || isBefore(past, since)) return;
     topics.set(topic, undefined);
-    declare(); // else to ask for the same past once more would be no news
-    tellReplayed();
+    declare(); // otherwise a later request for the same past would look like this one
+    reportReplayed();
   }
 
-  function tellLost(channels) {
+  function reportLost(channels) {
     if (!channels.length) return;
     lost.push(...channels);
     emit("lost", { channels });
   }
 
-  function tellReplayed() {
+  function reportReplayed() {
     if (replayed || lost.length) emit("replayed", { count: replayed, lost });
     replayed = 0;
     lost = [];
   }
 
   function answered({ ref, id, cursor, problem }) {
-    if (!ref && problem) tellError(problem);
-    if (!published.has(ref)) return; // another tab has asked for it
+    if (!ref && problem) reportError(problem);
+    if (!published.has(ref)) return; // the answer is another tab's
     const { echo, timer, resolve, reject } = published.get(ref);
     clearTimeout(timer);
     published.delete(ref);
@@ -177,19 +178,19 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     else resolve({ id, cursor });
   }
 
-  function tellError(problem) {
+  function reportError(problem) {
     if (!problem.topic || topics.has(problem.topic)) emit("error", problem);
   }
 
-  function keepCursor(place) {
+  function moveTo(place) {
     cursor = place;
-    // A reloaded page begins at what is kept, so that must not pass by what is owed to this one.
-    if ([...topics.values()].some((owed) => parseInt(owed) >= parseInt(kept))) return;
+    // A reloaded page begins at the stored cursor, so that must not pass a past that has not been delivered.
+    if ([...topics.values()].some((past) => parseInt(past) >= parseInt(kept))) return;
     kept = place;
     tryTo(() => storage?.setItem(CURSOR_KEY, place));
   }
 
-  /** A callback that throws must not keep the others, or the next notification, from theirs. */
+  /** Calls the listeners. One that throws does not keep other listeners, or later notifications, from being called. */
   function emit(event, ...details) {
     if (event === "error" && !listeners.error.size) console.error("Notifier:", ...details);
     for (const { callback, perBrowser } of [...listeners[event]]) {
@@ -225,4 +226,9 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
       return connection;
     },
   };
+}
+
+/** Returns an id that nothing else of this user has: 52 random bits. There is nothing to gain by guessing it. */
+function newId() {
+  return `${Math.random()}`;
 }

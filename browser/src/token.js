@@ -1,22 +1,49 @@
-/** The users' tokens: JWTs. What we cannot read we leave to the service. */
+/** The tokens of a user: JWTs. Tokens that the library cannot read are left to the service. */
 
 import { tryTo } from "./storage.js";
 
 const EXPIRES_SOON = 5_000; // ms
 
-/** A token that no later try would make right. */
+/** A token that no retry makes acceptable. */
 export class RefusedToken extends TypeError {}
 
-export function refuseApiKey(token) {
+/** Gets tokens from `getToken`, if there is one. All must be the same user's, as far as they can be read. */
+export function createTokens(getToken) {
+  refuseApiKey(getToken);
+  const tokens = {
+    current: undefined,
+    user: undefined,
+    async renew() {
+      const renewed = await getToken();
+      refuseApiKey(renewed);
+      if (!renewed) throw new Error("no token");
+      const owner = userOf(renewed);
+      if (tokens.user && tokens.user !== owner) throw new RefusedToken("another user's token");
+      [tokens.current, tokens.user] = [renewed, owner];
+    },
+    /** Resolves to a token that does not expire soon, or to a new one; to undefined if a cookie names the user. */
+    async fresh(mustBeNew) {
+      const { current } = tokens;
+      if (getToken && (mustBeNew || !current || expiresSoon(current))) await tokens.renew();
+      return tokens.current;
+    },
+    discard() {
+      tokens.current = undefined;
+    },
+  };
+  return tokens;
+}
+
+function refuseApiKey(token) {
   if (`${token}`.startsWith("nk_")) throw new RefusedToken("an API key is no token");
 }
 
-/** Whether it is no longer worth sending. */
+/** Whether it is too late to send a token. */
 export function expiresSoon(token) {
   return claimsOf(token).exp * 1000 < Date.now() + EXPIRES_SOON;
 }
 
-export function userOf(token) {
+function userOf(token) {
   return claimsOf(token).sub;
 }
 

@@ -1,16 +1,15 @@
 /**
- * The ways to the service. Each takes a line and returns {send(frame), close()}. A line is what the stream lends to it:
+ * The transports of the stream. Each connects at once and returns {send(frame), close()}. It takes
  *
  * - `url` (http), `token()`, `WebSocket`
- * - `greet()`: {since, topics: Map of name -> {since}}, what to ask for at this moment
- * - `place()`: the cursor that has been reached
- * - `alive()`, `take(frame)`, `over(code, reason)`: to be called when it happens
+ * - `greet()`: returns what to ask for at this moment, {since, topics: Map of name -> {since}}
+ * - `reached()`: returns the cursor up to which everything has been delivered
+ * - `alive()`, `take(frame)`, `over(code, reason)`: called when bytes arrive, for each frame, and at the end
  */
 
 const PAUSE = 1_000; // ms
 const SUBPROTOCOL = "notifier.v1";
-// What a WebSocket would have been closed with.
-const CODES = { 400: 4500, 401: 4001, 403: 4501, 429: 4004 };
+const CODES = { 400: 4500, 401: 4001, 403: 4501, 429: 4004 }; // HTTP status -> the close code of a WebSocket
 
 export function websocket({ url, token, greet, alive, take, over, WebSocket = globalThis.WebSocket }) {
   const socket = new WebSocket(url.replace("http", "ws"), SUBPROTOCOL);
@@ -25,37 +24,37 @@ export function websocket({ url, token, greet, alive, take, over, WebSocket = gl
   return { send, close: () => socket.close(1000) };
 }
 
-/** Server-Sent Events. An EventSource could not send the token. */
-export function sse(line) {
-  return overHttp(line, async (ask) => {
+/** Server-Sent Events by fetch(): an EventSource cannot send the token. */
+export function sse(options) {
+  return overHttp(options, async (ask) => {
     const { body } = await ask({ Accept: "text/event-stream" });
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = ""; ; ) {
       const { done, value } = await reader.read();
       if (done) throw {};
-      line.alive();
+      options.alive();
       const events = (text + value).split("\n\n");
       text = events.pop();
-      events.map(frameOf).forEach(line.take);
+      events.map(frameOf).forEach(options.take);
     }
   });
 }
 
-/** A comment is a ping, `retry` says nothing to us. No dot: JSON may hold line separators that it does not match. */
+/** A comment is a ping; `retry` is ignored. Not /: (.*)/, because a dot does not match U+2028 and U+2029 in JSON. */
 function frameOf(event) {
   const { data, id: cursor } = Object.fromEntries(event.split("\n").map((line) => line.split(/: ([^]*)/)));
   return data ? JSON.parse(data) : { type: "ping", cursor };
 }
 
-/** Long polls. The first does not wait, so that the welcome comes at once. One that brought nothing new may repeat. */
-export function poll(line) {
-  return overHttp(line, async (ask) => {
+/** Long polls. The first does not wait, so the welcome comes at once. A poll without news is repeated after a pause. */
+export function poll(options) {
+  return overHttp(options, async (ask) => {
     for (let wait = "&wait=0"; ; wait = "") {
-      const before = line.place();
+      const before = options.reached();
       const answer = await ask({}, wait);
       const { frames } = await answer.json();
-      frames.forEach(line.take);
-      if (before === line.place()) await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      frames.forEach(options.take);
+      if (before === options.reached()) await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
   });
 }
@@ -77,8 +76,8 @@ function overHttp({ url, token, greet, take, over }, run) {
   const send = async (frame) => {
     const answer = await request("", {}, JSON.stringify(frame));
     if (answer.status === 204) return;
-    const said = await answer.json();
-    take(answer.ok ? said : { type: "error", ref: frame.ref, problem: said });
+    const result = await answer.json();
+    take(answer.ok ? result : { type: "error", ref: frame.ref, problem: result });
   };
   run(ask).catch(fail);
   return { send: (frame) => send(frame).catch(fail), close: () => end.abort() };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Notifier } from "../../browser/src/notifier.js";
+import { expiresSoon } from "../../browser/src/token.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
 
 const API_KEY = "nk_live_secret";
@@ -167,4 +168,17 @@ test("a token that getToken gives again is not sent again", async (t) => {
   await settled();
   assert.equal(getToken.mock.callCount(), 2);
   assert.deepEqual(service.socket.heard("auth"), []);
+});
+
+test("a token that expires within five seconds is not sent", () => {
+  const token = (claims) => `head.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.signature`;
+  const now = Date.now() / 1000;
+  assert.equal(expiresSoon(token({ sub: "zoë~??>", exp: now + 4 })), true);
+  assert.equal(expiresSoon(token({ sub: "zoë~??>", exp: now + 60 })), false);
+});
+
+test("a token that cannot be read, or never expires, is left to the service", () => {
+  assert.equal(expiresSoon("opaque"), false);
+  assert.equal(expiresSoon("a.%%%.c"), false);
+  assert.equal(expiresSoon(`a.${btoa("{}")}.c`), false);
 });

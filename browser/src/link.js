@@ -1,0 +1,198 @@
+import { topicOf } from "./interests.js";
+import { poll, sse, websocket } from "./transports.js";
+
+const TRANSPORTS = { websocket, sse, poll };
+const RESTARTS = 1012; // a close code
+
+// All times are in milliseconds.
+const ANSWER_WITHIN = 30_000; // the welcome and the next poll, each
+const OPEN_WITHIN = 10_000; // the first byte: some proxies never answer a WebSocket
+const STREAM_WITHIN = 5_000; // the same for Server-Sent Events, which some proxies hold back
+const ACKNOWLEDGE_WITHIN = 2_000; // one answer for many notifications, and not from all clients at once
+
+/**
+ * The leader's connection to the service, or the attempt to open one. It reads frames, moves the position, and passes
+ * everything on by `broadcast(message)`.
+ *
+ * It calls `welcomed()` once, before anything else is broadcast; `reopen()` where another connection is needed;
+ * `closed(code, reason)` when it ends; `failed(error)` when no new token could be fetched. After close() it calls
+ * nothing.
+ */
+export function createLink({ options, tokens, interests, position, timers, watchdog, random, ...stream }) {
+  const { broadcast, welcomed, reopen, closed, failed } = stream;
+  const requests = new Map(); // ref -> the subscription that it requested
+  // What the stream reads: {id, transport, isAlive, top, covered, inbox, comeBackIn}. `isAlive` after the first byte. `top`
+  // is the cursor at which it began, `covered` the topics that the position's cursor covers, known from the greeting on,
+  // `inbox` what frames said of it.
+  const link = {};
+  let isOver;
+  let handle; // of the transport: {send, close}
+  let greeted; // topic -> the subscription that it was opened with
+  let lastRef = 0;
+
+  const handlers = {
+    welcome,
+    notification: deliver,
+    removed: deliver,
+    lost,
+    ok: answered,
+    error: answered,
+    ping,
+    expiring: renewToken,
+    drain,
+    close: ({ code, reason }) => closed(code, reason),
+  };
+
+  // Opening and closing
+
+  function dial(name) {
+    const unlessOver = (handle) => (...details) => isOver || handle(...details);
+    link.transport = name;
+    watchdog.allow(name === "sse" ? STREAM_WITHIN : OPEN_WITHIN);
+    handle = TRANSPORTS[name]({
+      ...options,
+      token: () => tokens.current,
+      reached: () => position.cursor,
+      greet: unlessOver(greet),
+      alive: unlessOver(alive),
+      take: unlessOver(take),
+      over: unlessOver(closed),
+    });
+  }
+
+  /** A hello has one `since` for all topics, so a past is requested later: entries before the cursor would come last. */
+  function greet() {
+    const subscriptions = interests.all().filter(({ since }) => !since || !overWebSocket());
+    greeted = new Map(subscriptions.map((subscription) => [subscription.topic, subscription]));
+    link.covered = new Set(greeted.keys());
+    return { since: position.cursor, topics: greeted };
+  }
+
+  function close() {
+    isOver = true;
+    handle?.close();
+  }
+
+  function overWebSocket() {
+    return link.transport === "websocket";
+  }
+
+  // Receiving
+
+  function alive() {
+    watchdog.reset();
+    if (link.isAlive) return;
+    link.isAlive = true;
+    watchdog.allow(ANSWER_WITHIN);
+  }
+
+  function take(frame) {
+    alive();
+    if (frame.counts) link.inbox = { ...link.inbox, ...frame };
+    (handlers[frame.type] ?? broadcast)(frame);
+  }
+
+  function welcome(frame) {
+    if (!link.id) {
+      link.id = frame.connection;
+      link.top = frame.cursor;
+      position.startAt(frame.cursor);
+      watchdog.allow(2 * 1000 * frame.heartbeat);
+      updateSubscriptions();
+      welcomed();
+    } else broadcast(frame);
+    lost({ type: "lost", channels: frame.lost });
+  }
+
+  /** Requests what the greeting left out, and what tabs joined and left in the meantime. */
+  function updateSubscriptions() {
+    for (const subscription of interests.all()) {
+      if (greeted.get(subscription.topic) !== subscription) subscribe(subscription);
+    }
+    for (const topic of greeted.keys()) {
+      if (!interests.wants(topic)) unsubscribe(topic);
+    }
+  }
+
+  function lost(frame) {
+    if (frame.channels.length) position.lose();
+    broadcast(frame);
+  }
+
+  /** The past of a topic may be ahead of other channels, so it moves the cursor only when all of it was delivered. */
+  function deliver(frame) {
+    const past = interests.pastOf(topicOf(frame.channel));
+    if (!past) position.reach(frame.cursor);
+    position.deliver(frame.cursor);
+    if (!timers.has(acknowledge)) timers.after(random() * ACKNOWLEDGE_WITHIN, acknowledge);
+    broadcast({ ...frame, past, chosen: interests.chosen(frame.channel, link.inbox) });
+  }
+
+  function ping(frame) {
+    // The answer to a poll begins with a ping. Before the welcome, tabs do not know whether they are behind its cursor.
+    if (!link.id) return;
+    position.reach(frame.cursor);
+    if (frame.cursor && !overWebSocket()) greeted.forEach(settle);
+    broadcast(frame);
+  }
+
+  function drain(frame) {
+    link.comeBackIn = frame.retry_after_ms;
+    if (!overWebSocket()) closed(RESTARTS);
+  }
+
+  function answered(frame) {
+    const { ref, problem } = frame;
+    const subscription = requests.get(ref);
+    if (!subscription) return broadcast(frame); // it is for a tab's publication
+    requests.delete(ref);
+    if (problem) broadcast({ type: "error", problem: { ...problem, topic: subscription.topic } });
+    settle(subscription); // also if it was refused: then it has no past
+  }
+
+  function settle(subscription) {
+    const joined = interests.settle(subscription);
+    if (joined) broadcast({ type: "joined", ...joined });
+  }
+
+  async function renewToken() {
+    const before = tokens.current;
+    try {
+      await tokens.renew();
+      if (!isOver && tokens.current !== before) ask({ type: "auth", token: tokens.current });
+    } catch (error) {
+      failed(error); // the old token is still valid, and close code 4001 asks again
+    }
+  }
+
+  // Sending
+
+  /** Sends a frame of a tab. Before the welcome it is dropped: the tab repeats it afterwards. */
+  function send(frame) {
+    if (link.id) handle.send(frame);
+  }
+
+  function acknowledge() {
+    handle.send({ type: "ack", cursor: position.cursor });
+  }
+
+  function subscribe(subscription) {
+    const { topic, since } = subscription;
+    ask({ type: "subscribe", ref: `${++lastRef}`, topic, since }, subscription);
+  }
+
+  function unsubscribe(topic) {
+    ask({ type: "unsubscribe", topic });
+  }
+
+  /** Over HTTP every request for something else is a new connection. */
+  function ask(frame, subscription) {
+    if (!link.id) return; // the greeting, or updateSubscriptions(), includes it
+    link.covered.delete(frame.topic);
+    if (!overWebSocket()) return timers.after(0, reopen);
+    if (subscription) requests.set(frame.ref, subscription);
+    handle.send(frame);
+  }
+
+  return Object.assign(link, { dial, close, send, subscribe, unsubscribe });
+}
