@@ -1,4 +1,4 @@
-import type { Notification, Notifier } from "notifier-client";
+import type { Notification, Notifier } from "notifierd";
 
 /** A text, or one for each plural category of Intl.PluralRules, or for a number. `{count}` and the like are filled in. */
 export type Text = string | { [categoryOrNumber: string]: string };

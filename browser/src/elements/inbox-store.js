@@ -56,7 +56,7 @@ export function createInbox(notifier, random = Math.random) {
     tell("count");
   }
 
-  /** Does it at once for who looks, and takes it back where the service does not do it. */
+  /** Optimistic update; rolled back if the request fails. */
   async function act(action, what) {
     const changes = tell("change", { action, ...what });
     try {

@@ -1,4 +1,4 @@
-/** What the elements say. An object has a text for each plural category of Intl.PluralRules, or for a number. */
+/** Texts of the elements. An object has a text for each plural category of Intl.PluralRules, or for a number. */
 export const TEXTS = {
   title: "Notifications",
   unreadLabel: { 0: "Notifications", other: "Notifications, {count} unread" },
@@ -20,7 +20,7 @@ export const TEXTS = {
   noneArchived: "Nothing archived.",
   unavailable: "Notifications are not available right now.",
   retry: "Try again",
-  offline: "Not connected. What is new comes as soon as the connection is back.",
+  offline: "You're offline. New notifications appear when you reconnect.",
   failed: "That did not work, please try again.",
   untitled: "Notification",
   muted: "Muted",
@@ -34,8 +34,8 @@ export const TEXTS = {
 };
 
 /**
- * Fills in a text: `{count}` and other names in braces are replaced. Where a page's text says nothing for a number, or
- * is none, the built-in one is taken: half a translation is better than an empty element.
+ * Fills in a text: `{count}` and other names in braces are replaced. If a page's text is missing, also for one number,
+ * the built-in text is used: half a translation is better than an empty element.
  */
 export function say(text, lang, values = {}, builtIn = "") {
   const chosen = choose(text, lang, values) ?? choose(builtIn, lang, values);

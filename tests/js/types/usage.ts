@@ -1,7 +1,7 @@
 /** What users may write, and what they may not: `tsc --noEmit` is the test. */
 
-import { Notifier, type Problem, type Snapshot } from "notifier-client";
-import { NotifierBell } from "notifier-client/inbox";
+import { Notifier, type Problem, type Snapshot } from "notifierd";
+import { NotifierBell } from "notifierd/inbox";
 
 const notifier = new Notifier({ getToken: async () => "token", topics: ["orders"], storage: sessionStorage });
 
