@@ -138,13 +138,13 @@ class TestInbox:
     @pytest.mark.parametrize(
         "words, code, said",
         [
-            (["read"], 2, "Say which items: IDs, --up-to CURSOR or --all"),
+            (["read"], 2, "IDs, --up-to CURSOR or --all"),
             (["read", "x", "--all"], 2, "one of these"),
             (["read", "--up-to", "yesterday"], 4, "/up_to: A cursor is"),
             (["mute"], 2, "--type or --topic"),
             (["unmute"], 2, "--type or --topic"),
             (["list", "--status", "new"], 2, "--status"),
-            (["list", "--severity", "loud"], 4, "severity: one of"),
+            (["list", "--severity", "loud"], 4, "severity must be one of"),
             (["list", "--limit", "0"], 2, "--limit"),
             (["list", "--type", b"\xff"], 2, "not valid Unicode"),
         ],
