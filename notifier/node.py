@@ -80,7 +80,7 @@ class Node:
         hooks = StreamHooks(
             schedule=self._timers.schedule,
             closed=self._closed,
-            greeted=self._strangers.forget,
+            authenticated=self._strangers.forget,
             act=self.act,
             stop=self._stop,
             drained=self._replayer.put,

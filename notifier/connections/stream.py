@@ -20,6 +20,7 @@ _MOST_OWED = 200  # answers that wait for the welcome
 class StreamHooks(Hooks):
     """What a stream connection calls as well."""
 
+    authenticated: Callable[["StreamConnection"], None]  # notes that the hello had a valid token
     act: Callable[["StreamConnection", Action], None]  # carries out what the session asks for
     stop: Callable[["StreamConnection"], None]  # unsubscribes a connection from everything: it is closing
     drained: Callable[["StreamConnection"], None]  # continues the replay: the client reads again
@@ -178,7 +179,7 @@ class StreamConnection(Connection):
             case Reply(frame):
                 self.reply(frame)
             case Attach():
-                self._hooks.greeted(self)
+                self._hooks.authenticated(self)
                 self._hooks.act(self, action)
             case _:
                 self._hooks.act(self, action)

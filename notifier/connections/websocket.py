@@ -28,7 +28,6 @@ class Hooks:
 
     schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
     closed: Callable[["Connection"], object]  # forgets a connection whose transport is closed
-    greeted: Callable[["Connection"], object] = lambda _: None  # notes that a client has authenticated
 
 
 class Connection:

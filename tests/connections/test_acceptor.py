@@ -38,7 +38,7 @@ class Worker:
         hooks = StreamHooks(
             schedule=lambda *_: None,
             closed=self.closed,
-            greeted=self.strangers.forget,
+            authenticated=self.strangers.forget,
             act=lambda connection, action: self.actions.append(action),
             stop=lambda connection: None,
             drained=lambda connection: None,
