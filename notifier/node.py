@@ -57,7 +57,7 @@ class Node:
         digests = Digests(self.store)
         self.inbox_lists = InboxLists(self.store, digests)
         self.inbox = Inbox(settings.broker, self.store, digests, self._clock)
-        self.members = Members(settings.inbox, self.store, self.inbox)
+        self.members = Members(settings.inbox, self.store, self.inbox.alter)
         self.users = Users(self.store, self.inbox, self.inbox_lists, self.members)
         self.receipts = Receipts(self.store)
         self.explanation = Explanation(self.store, self.inbox, self.members)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
-from notifier.inbox.inbox import Alteration, Inbox
+from notifier.inbox.alteration import Alter, Alteration
 from notifier.protocol import channel as channels
 from notifier.settings import InboxSettings
 
@@ -23,10 +23,10 @@ class Members:
     Every method may raise `BrokerUnavailable`.
     """
 
-    def __init__(self, settings: InboxSettings, store: Store, inbox: Inbox) -> None:
+    def __init__(self, settings: InboxSettings, store: Store, alter: Alter) -> None:
         self._settings = settings
         self._store = store
-        self._inbox = inbox
+        self._alter = alter
 
     def add(self, topic: str, users: Sequence[str]) -> Added:
         """Make users members, from the next publication on. Existing members keep their earlier beginning."""
@@ -37,7 +37,7 @@ class Members:
         # The list comes first: if this fails halfway, a retry adds the topic to users who are only in the list.
         self._store.ask("ZADD", self._key(topic), *(part for user in users for part in (0, user)))
         most = self._settings.max_memberships
-        results = self._inbox.alter([Alteration(user, "topics", {topic: since}, most=most) for user in users])
+        results = self._alter([Alteration(user, "topics", {topic: since}, most=most) for user in users])
         refused = [user for user, (added, _) in zip(users, results, strict=True) if added < 0]
         self._correct_list(topic, users)
         return Added(sum(added for added, _ in results if added > 0), refused)
@@ -46,7 +46,7 @@ class Members:
         """Remove users from the members; return how many were members."""
         if not users:
             return 0
-        results = self._inbox.alter([Alteration(user, "topics", remove=(topic,)) for user in users])
+        results = self._alter([Alteration(user, "topics", remove=(topic,)) for user in users])
         self._correct_list(topic, users)
         return sum(removed for _, removed in results)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
+from notifier.inbox.alteration import Alteration
 from notifier.inbox.digests import Digests
 from notifier.inbox.mutes import names_of
 from notifier.inbox.receipt_counts import ReceiptCounts
@@ -33,20 +34,6 @@ class Change(NamedTuple):
     view: InboxView
     changed: bool
     unknown: list[str]
-
-
-class Alteration(NamedTuple):
-    """A change of a user's `topics` or `mutes`: names to add, with their values, and names to remove.
-
-    With `replace`, all other names are removed. At most `most` names may remain, 0 for any number.
-    """
-
-    user: str
-    what: str
-    add: Mapping[str, str] = {}
-    remove: tuple[str, ...] = ()
-    replace: bool = False
-    most: int = 0
 
 
 class Inbox:

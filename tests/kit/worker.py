@@ -47,7 +47,7 @@ class Worker:
         self.digests = Digests(store)
         self.inbox = Inbox(settings.broker, store, self.digests, clock)
         self.lists = InboxLists(store, self.digests)
-        self.members = Members(settings.inbox, store, self.inbox)
+        self.members = Members(settings.inbox, store, self.inbox.alter)
         self.users = Users(store, self.inbox, self.lists, self.members)
         self.receipts = Receipts(store)
         self.explanation = Explanation(store, self.inbox, self.members)
