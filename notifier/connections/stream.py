@@ -116,7 +116,8 @@ class StreamConnection(Connection):
 
     def send_state(self, frame: bytes) -> None:
         """Send a state frame; while the connection is not live or does not read, note that one is pending."""
-        is_live = self.session.is_welcome and self.catch_up is None and not self.transport.is_blocked
+        is_current = self.catch_up is None or self.catch_up.is_held
+        is_live = self.session.is_welcome and is_current and not self.transport.is_blocked
         self._has_pending_state = not (is_live and self.transport.write(self.framing.frame(frame)))
 
     def ping(self, complete: Cursor | None) -> None:

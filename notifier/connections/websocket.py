@@ -159,6 +159,8 @@ class Connection:
         for number, event in enumerate(decoder.events(), 1):
             if isinstance(event, Ping):
                 pinged = event.data  # only the last ping of a turn is answered (RFC 6455 section 5.5.3)
+            elif isinstance(event, Close) and pinged is not None:
+                self.send(websocket.encode_pong(pinged))
             self._handle(event)
             if not self.is_open:
                 return True

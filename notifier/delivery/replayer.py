@@ -112,6 +112,7 @@ class Replayer:
         """Send a connection nothing until its memberships and mutes are known again; entries are put aside."""
         if connection.session.is_welcome and connection.catch_up is None:
             connection.catch_up = self.caught_up(connection)
+            connection.catch_up.is_held = True
         self.put(connection)
 
     def _run(self) -> None:

@@ -58,6 +58,7 @@ class CatchUp:
         "confirmations",
         "has_news",
         "has_sent",
+        "is_held",
         "lost",
         "owed",
         "positions",
@@ -74,6 +75,7 @@ class CatchUp:
         self.read: dict[str, Cursor] = {}  # the last entry sent that came from the log
         self.waits = 0  # rounds in a row in which a shared read ended before its position
         self.has_sent = False  # an entry
+        self.is_held = False  # the connection was live, and waits for its memberships and mutes only
         self.has_news = False  # one that the client cannot have, or that something is gone
         self._since: dict[str, Cursor] = {}
         self._max_aside = max_aside

@@ -506,7 +506,7 @@ def frame_types(frames: list[Any]) -> set[str]:
 def test_full() -> None:
     """A full worker rejects new connections until one ends, and serves those that it has."""
     with Service(workers=1, max_connections=2) as service, service.client("witness") as witness:
-        with service.connect("/v1/echo"):
+        with service.client("another"):
             answer = refusal(service)
             assert (answer.status, answer.json["code"]) == (503, "too_many_connections")
             assert int(answer.headers["Retry-After"]) > 0

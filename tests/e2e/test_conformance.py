@@ -191,10 +191,10 @@ class TestFragmentation:
             [b"", b""],
             [b"", b"Hello", b""],
             [b"Hello", b"", b"", b"!"],
-            [b"%d," % number for number in range(100)],
+            [b"%d," % number for number in range(64)],
             [b"*" * 65535, b"*"],
         ],
-        ids=["two", "empty", "empty at the ends", "empty between", "hundred", "long"],
+        ids=["two", "empty", "empty at the ends", "empty between", "many", "long"],
     )
     def test_joined(self, peer: Peer, opcode: int, parts: list[bytes]) -> None:
         """Fragments, including empty ones, are joined (section 5.4)."""
@@ -247,10 +247,13 @@ class TestControlFrames:
         assert peer.read() == Frame(PONG, payload)
 
     def test_many_pings(self, peer: Peer) -> None:
-        """Pings in a row are answered in order."""
+        """Of pings in a row at least the last is answered, and those that are answered in order (section 5.5.3)."""
         payloads = [b"%d" % number for number in range(10)]
         peer.send(b"".join(frame(PING, payload) for payload in payloads))
-        assert [peer.read() for _ in payloads] == [Frame(PONG, payload) for payload in payloads]
+        answered = [peer.read()]
+        while answered[-1] != Frame(PONG, payloads[-1]):
+            answered.append(peer.read())
+        assert answered == [Frame(PONG, payload) for payload in payloads if Frame(PONG, payload) in answered]
 
     @pytest.mark.parametrize("payload", [b"", b"unasked"])
     def test_unsolicited_pong(self, peer: Peer, payload: bytes) -> None:

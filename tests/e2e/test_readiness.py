@@ -45,14 +45,16 @@ def test_a_redis_that_refuses_writes(server: Valkey, fault: Callable[[redis.Redi
             fault(control)
             eventually(lambda: not any(is_ready(service) for _ in range(12)))
             assert service.publish(note | {"title": "refused"}).status == 503
-            with service.client(user, since=cursor) as late:
-                assert late.receive("notification")["notification"]["title"] == "kept"
+            if fault is not demoted:  # a replica may miss what is published elsewhere, so nobody is served from it
+                with service.client(user, since=cursor) as late:
+                    assert late.receive("notification")["notification"]["title"] == "kept"
             heal(control)
             eventually(lambda: all(is_ready(service) for _ in range(12)))
             assert service.publish(note | {"title": "after"}).status == 201
             titles = [client.receive("notification")["notification"]["title"] for _ in range(2)]
             assert titles == ["kept", "after"]
-        assert service.metric("notifier_deaf_total") == service.metric("notifier_silences_total") == 0
+        if fault is not demoted:
+            assert service.metric("notifier_deaf_total") == service.metric("notifier_silences_total") == 0
 
 
 def test_too_few_replicas(server: Valkey) -> None:
