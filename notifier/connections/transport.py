@@ -223,14 +223,3 @@ def take_over(sock: Any, send_buffer: int, limit: int, patience: float = 0) -> T
 def call_soon(function: Callable[..., None], *arguments: Any) -> None:
     """Call a function from the loop, after what runs now."""
     gevent.get_hub().loop.run_callback(function, *arguments)
-
-
-def call_later(seconds: float, function: Callable[..., None], *arguments: Any) -> None:
-    """Call a function from the loop, after some time."""
-    timer = gevent.get_hub().loop.timer(seconds)
-
-    def run() -> None:
-        timer.close()
-        function(*arguments)
-
-    timer.start(run)

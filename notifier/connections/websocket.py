@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from notifier.connections.states import CONNECTION, ConnectionState, ConnectionTrigger, next_state
-from notifier.connections.transport import Transport, call_later
+from notifier.connections.transport import Transport, call_soon
 from notifier.errors import Disconnect, TooSlow, UnexpectedFault
 from notifier.protocol import websocket
 from notifier.protocol.framing import WEBSOCKET, Framing
@@ -18,7 +18,6 @@ logger = logging.getLogger(__name__)
 CLOSING_TIME = 5.0  # seconds that a peer has for its half of the closing handshake
 _LONGEST_NAP = 60.0  # seconds between two ticks, well within a turn of the timer wheel
 _TURN_EVENTS, _TURN_TIME = 32, 0.001  # frames, and seconds, that one client may take before others have their turn
-_TURN_PAUSE = 0.01  # seconds until its next turn: a client that floods takes a few percent of the worker's time
 _OPEN, _CLOSING = ConnectionState.OPEN, ConnectionState.CLOSING
 
 
@@ -113,7 +112,7 @@ class Connection:
             if is_done:
                 self._decoder = None if decoder.at_rest else decoder
             else:
-                call_later(_TURN_PAUSE, self._take_turn, decoder)
+                call_soon(self._take_turn, decoder)
             if decoder.is_waiting is is_done:
                 decoder.is_waiting = not is_done
                 self.transport.resume() if is_done else self.transport.pause()
