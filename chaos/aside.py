@@ -27,7 +27,7 @@ class Aside:
         return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
 
     def silence(self) -> None:
-        """Cut off every subscriber silently: it gets no more bytes, and no end of the connection."""
+        """Stall every subscriber: its connection stays open, and no more bytes arrive on it."""
         self.ask(lambda proxy: [link.die() for link in proxy.subscribers()])
 
 

@@ -166,10 +166,10 @@ class Replayer:
         unheard = {connection: wanted[connection].positions for connection in batch if pages[connection] is None}
         pages |= self._read(unheard)
         outdated = self._feed.outdated(unheard) if unheard else set()
-        now = self._feed.filters(batch)
         encode = _Encoder()
         for connection in batch:
-            if connection in outdated or now.get(connection) != filters[connection]:
+            # Asked for each of them, since others have their turn in between.
+            if connection in outdated or self._feed.filters([connection]).get(connection) != filters[connection]:
                 self.put(connection)  # its memberships or mutes may be others than those for which this was read
                 continue
             try:
