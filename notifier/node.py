@@ -30,9 +30,11 @@ from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.identity import Identity
+from notifier.protocol.inbox_frames import Acknowledge, Marking
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import Publishing
-from notifier.protocol.session import Acknowledge, Action, Attach, Join, Leave, Marking, Rules, SendPing
+from notifier.protocol.session import Action, Rules, SendPing
+from notifier.protocol.subscribing import Attach, Join, Leave
 from notifier.publishing.client_queue import ClientQueue
 from notifier.publishing.explanation import Explanation
 from notifier.publishing.publisher import Publisher

@@ -10,7 +10,8 @@ from notifier.errors import Disconnect, Disconnected, ProtocolViolation, TooSlow
 from notifier.protocol import channel, frames, websocket
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.session import Action, Attach, Reply, Session
+from notifier.protocol.session import Action, Reply, Session
+from notifier.protocol.subscribing import Attach
 from notifier.protocol.websocket import Binary, Event, Text
 
 _MOST_OWED = 200  # answers that wait for the welcome

@@ -12,9 +12,9 @@ from notifier.limits.rates import PublishRates
 from notifier.protocol import frames
 from notifier.protocol.frames import Ack, InboxFrame, Publish
 from notifier.protocol.identity import Identity
+from notifier.protocol.inbox_frames import read_ack, read_marking
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import read as read_publishing
-from notifier.protocol.session import read_ack, read_marking
 from notifier.publishing.client_queue import confirmation
 from notifier.publishing.publisher import Post, Publisher
 

@@ -11,7 +11,7 @@ from notifier.inbox.inbox import Inbox
 from notifier.loop import Loop
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.session import Acknowledge, Marking
+from notifier.protocol.inbox_frames import Acknowledge, Marking
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from notifier.errors import (
     Forbidden,
     HeartbeatLost,
     HelloTimeout,
-    InvalidFrame,
     InvalidToken,
     Overloaded,
     Problem,
@@ -21,16 +20,14 @@ from notifier.errors import (
     TokenRefused,
     TooManySubscriptions,
 )
-from notifier.protocol import channel, frames
+from notifier.protocol import frames, subscribing
 from notifier.protocol.allowance import Allowance
-from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import (
     Ack,
     Archive,
     Auth,
     ClientFrame,
     Hello,
-    InboxFrame,
     Publish,
     Read,
     Seen,
@@ -40,10 +37,11 @@ from notifier.protocol.frames import (
     Unsubscribe,
 )
 from notifier.protocol.identity import Identity
-from notifier.protocol.inbox_request import Target, aim
+from notifier.protocol.inbox_frames import Acknowledge, Marking, read_ack, read_marking
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.publishing import read as read_publishing
+from notifier.protocol.subscribing import Attach, Join, Leave, may_read
 
 
 class State(Enum):
@@ -76,47 +74,6 @@ class Rules(NamedTuple):
     publish_rate: float = 10  # per second
     limits: Limits = Limits()
     max_inbox_ids: int = 1000
-
-
-class Attach(NamedTuple):
-    """Subscribe the connection to its channels, replay them from `since`, and welcome it.
-
-    `refused` are problems to send after the welcome.
-    """
-
-    since: Cursor | None
-    topics: tuple[str, ...]
-    refused: tuple[Problem, ...]
-
-
-class Join(NamedTuple):
-    """Subscribe the connection to a topic, replay the topic from `since`, then confirm `ref`."""
-
-    ref: str | None
-    topic: str
-    since: Cursor | None
-
-
-class Leave(NamedTuple):
-    """Unsubscribe the connection from topics, then confirm `ref`."""
-
-    ref: str | None
-    topics: tuple[str, ...]
-
-
-class Marking(NamedTuple):
-    """Run an action on items of the user's inbox, then confirm `ref`."""
-
-    ref: str | None
-    action: str
-    target: Target
-
-
-class Acknowledge(NamedTuple):
-    """Note that the client has received everything up to `cursor`, or only what follows `since` up to there."""
-
-    cursor: Cursor
-    since: Cursor | None
 
 
 class Reply(NamedTuple):
@@ -264,24 +221,20 @@ class Session:
         asked = tuple(sys.intern(topic) for topic in dict.fromkeys(frame.topics))
         if len(asked) > self._rules.max_topics:
             raise ProtocolViolation(f"at most {self._rules.max_topics} topics")
-        self.topics = tuple(topic for topic in asked if self._may_read(topic))
+        self.topics = tuple(topic for topic in asked if may_read(identity, topic))
         self.state = State.ATTACHING
         self._due = now + self._rules.attach_timeout
-        refused = (_refusal(topic) for topic in asked if topic not in self.topics)
+        refused = (subscribing.refusal(topic) for topic in asked if topic not in self.topics)
         return Attach(since, self.topics, tuple(refused))
 
     def _subscribe(self, frame: Subscribe) -> Action:
-        fault = channel.fault_of_topic(frame.topic)
-        if fault:
-            raise InvalidFrame(f"topic: {fault}", ref=frame.ref)
-        if not self._may_read(frame.topic):
-            raise _refusal(frame.topic, frame.ref)
-        since = frames.decode_cursor(frame.since, frame.ref)
-        if frame.topic not in self.topics:
+        assert self.identity is not None
+        join = subscribing.read(frame, self.identity)
+        if join.topic not in self.topics:
             if len(self.topics) >= self._rules.max_topics:
-                raise TooManySubscriptions(f"At most {self._rules.max_topics} topics.", ref=frame.ref)
-            self.topics += (sys.intern(frame.topic),)
-        return Join(frame.ref, frame.topic, since)
+                raise TooManySubscriptions(f"At most {self._rules.max_topics} topics.", ref=join.ref)
+            self.topics += (sys.intern(join.topic),)
+        return join
 
     def _unsubscribe(self, frame: Unsubscribe) -> Action:
         left = (frame.topic,) if frame.topic in self.topics else ()
@@ -297,7 +250,7 @@ class Session:
         if self.identity and identity.user != self.identity.user:
             raise Forbidden("The token belongs to another user.", ref=frame.ref)
         self._adopt(identity, now)
-        left = tuple(topic for topic in self.topics if not self._may_read(topic))
+        left = tuple(topic for topic in self.topics if not may_read(identity, topic))
         self.topics = tuple(topic for topic in self.topics if topic not in left)
         return Leave(frame.ref, left)
 
@@ -315,10 +268,6 @@ class Session:
         self.identity = identity
         half = (identity.expires - now) / 2
         self._warn_at = identity.expires - min(self._rules.expiry_notice, max(half, _LATEST_NOTICE))
-
-    def _may_read(self, topic: str) -> bool:
-        granted = self.identity is not None and self.identity.may_read(topic)
-        return granted and not channel.fault_of_topic(topic)
 
     def _expiry(self, now: float) -> list[Action]:
         if self.identity is None:
@@ -339,32 +288,3 @@ class Session:
         self._is_active = False
         self._ping_at = now + self._rules.heartbeat
         return [SendPing()]
-
-
-def read_ack(frame: Ack) -> Acknowledge:
-    """Return the acknowledgement in a frame.
-
-    Raises:
-        InvalidFrame: a cursor is not valid.
-    """
-    place = frames.decode_cursor(frame.cursor, frame.ref, "cursor")
-    assert place is not None
-    return Acknowledge(place, frames.decode_cursor(frame.since, frame.ref))
-
-
-def read_marking(frame: InboxFrame, most: int) -> Marking:
-    """Return the inbox action in a frame, on at most `most` items.
-
-    Raises:
-        InvalidInboxAction: the frame names no items, or too many; the problem has the frame's `ref`.
-    """
-    try:
-        return Marking(frame.ref, type(frame).__name__.lower(), aim(frame.ids, frame.up_to, most))
-    except Problem as problem:
-        if frame.ref is not None:
-            problem.fields["ref"] = frame.ref
-        raise
-
-
-def _refusal(topic: str, ref: str | None = None) -> Forbidden:
-    return Forbidden(f"The token does not grant the topic {topic[:128]}.", ref=ref, topic=topic[:128])

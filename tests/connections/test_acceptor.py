@@ -17,7 +17,8 @@ from notifier.connections.websocket import Connection
 from notifier.errors import BrokerUnavailable, Disconnect, Restarting, TooManyConnections
 from notifier.protocol.frames import Hello
 from notifier.protocol.identity import Identity
-from notifier.protocol.session import Attach, Rules
+from notifier.protocol.session import Rules
+from notifier.protocol.subscribing import Attach
 from notifier.settings import ConnectionSettings
 from tests.connections.conftest import Connect
 from tests.kit import raw

@@ -10,7 +10,8 @@ from notifier.errors import Restarting
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import Hello, Subscribe
-from notifier.protocol.session import Attach, Join, SendPing, Session
+from notifier.protocol.session import SendPing, Session
+from notifier.protocol.subscribing import Attach, Join
 from tests.connections.conftest import ALICE, RULES, Calls, Connect, fall_behind, pass_time
 from tests.kit.clock import Clock
 from tests.kit.link import Peer, turn, until

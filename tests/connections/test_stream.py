@@ -12,7 +12,8 @@ from notifier.errors import Disconnected, Restarting, TooSlow
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
-from notifier.protocol.session import Attach, Join, SendPing, Session, State
+from notifier.protocol.session import SendPing, Session, State
+from notifier.protocol.subscribing import Attach, Join
 from tests.connections.conftest import ALICE, RULES, Calls, Connect, fall_behind, pass_time
 from tests.kit import raw
 from tests.kit.clock import Clock

@@ -12,10 +12,10 @@ from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, TooSlow
 from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.inbox import Change
 from notifier.protocol.cursor import Cursor
+from notifier.protocol.inbox_frames import Acknowledge, Marking
 from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_state import NOTHING
 from notifier.protocol.inbox_view import InboxView
-from notifier.protocol.session import Acknowledge, Marking
 from tests.kit.waiting import DEADLINE, eventually
 
 FIRST, SECOND, THIRD = (Cursor(ms, 0) for ms in (1, 2, 3))

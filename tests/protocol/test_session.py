@@ -1,4 +1,4 @@
-"""The session: which frame is accepted in which state, and what the time asks for."""
+"""Sessions: which frame is accepted in which state, and which actions are due when."""
 
 import contextlib
 import json
@@ -21,21 +21,11 @@ from notifier.errors import (
 from notifier.protocol import identity
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
+from notifier.protocol.inbox_frames import Acknowledge, Marking
 from notifier.protocol.inbox_request import Target
 from notifier.protocol.publishing import Publishing
-from notifier.protocol.session import (
-    Acknowledge,
-    Action,
-    Attach,
-    Join,
-    Leave,
-    Marking,
-    Reply,
-    Rules,
-    SendPing,
-    Session,
-    State,
-)
+from notifier.protocol.session import Action, Reply, Rules, SendPing, Session, State
+from notifier.protocol.subscribing import Attach, Join, Leave
 
 NOW = 1_763_661_600.0
 SECRET = "the-secret-that-signs-" * 2
@@ -62,12 +52,12 @@ def token(
     return identity.sign(user, SECRET, expires, tuple(TOPICS if topics is None else topics), publish)
 
 
-def frame(type: str, **members: object) -> str:
-    return json.dumps({"type": type, **members})
+def frame(type: str, **fields: object) -> str:
+    return json.dumps({"type": type, **fields})
 
 
 def session(state: State = State.READY, rules: Rules = RULES, **claims: Any) -> Session:
-    """Return a session that has come to a state."""
+    """Return a session in a state."""
     session = Session(rules, NOW)
     if state is not State.GREETING:
         session.receive(frame("hello", token=token(**claims), topics=["orders"]), NOW)
@@ -105,7 +95,7 @@ ARCHIVE = frame("archive", up_to=SINCE)
 ACK = frame("ack", cursor=SINCE)
 UNKNOWN = frame("dance", ref="r", topic="orders")
 UNFINISHED = frame("publish", ref="r", topic="room:1")
-WRONG = frame("subscribe", ref="r", topic=5)
+INVALID = frame("subscribe", ref="r", topic=5)
 NO_OBJECT = "[]"
 LATER = (State.ATTACHING, State.READY)
 ACCEPTED = [
@@ -118,22 +108,22 @@ ACCEPTED = [
     *((state, ACK, Acknowledge(Cursor(1_763_661_600_123, 7), None)) for state in LATER),
 ]
 ENDS = [
-    *((State.GREETING, text) for text in (SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, UNKNOWN, WRONG, NO_OBJECT)),
+    *((State.GREETING, text) for text in (SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, UNKNOWN, INVALID, NO_OBJECT)),
     *((State.GREETING, text) for text in (READ, ARCHIVE, ACK)),
     *((state, text) for state in LATER for text in (HELLO, NO_OBJECT)),
 ]
-ANSWERED = [(state, text) for state in LATER for text in (UNKNOWN, UNFINISHED, WRONG)]
+ANSWERED = [(state, text) for state in LATER for text in (UNKNOWN, UNFINISHED, INVALID)]
 
 
 class TestTable:
     @pytest.mark.parametrize(("state", "text", "action"), ACCEPTED)
     def test_accepted(self, state: State, text: str, action: Action) -> None:
-        """What may come in a state asks for one action."""
+        """A frame that a state accepts causes one action."""
         assert session(state).receive(text, NOW) == [action]
 
     @pytest.mark.parametrize(("state", "text"), ENDS)
     def test_ends(self, state: State, text: str) -> None:
-        """What may not come in a state ends the connection, and changes nothing."""
+        """A frame that a state does not accept ends the connection, and changes nothing."""
         subject = session(state)
         before = snapshot(subject)
         with pytest.raises(ProtocolViolation):
@@ -142,7 +132,7 @@ class TestTable:
 
     @pytest.mark.parametrize(("state", "text"), ANSWERED)
     def test_answered(self, state: State, text: str) -> None:
-        """After the hello a wrong frame is answered under its ref, and changes nothing."""
+        """After the hello an invalid frame is answered with its ref, and changes nothing."""
         subject = session(state)
         before = snapshot(subject)
         answer = reply(subject.receive(text, NOW))
@@ -150,7 +140,7 @@ class TestTable:
         assert snapshot(subject) == before
 
     def test_states(self) -> None:
-        """A session greets, attaches with its hello, and is ready with its welcome."""
+        """A session is attaching from the hello on, and ready from the welcome on."""
         subject = Session(RULES, NOW)
         assert (subject.state, subject.is_welcome) == (State.GREETING, False)
         subject.receive(HELLO, NOW)
@@ -160,8 +150,8 @@ class TestTable:
 
 
 class TestHello:
-    def test_all_members(self) -> None:
-        """A hello says who it is, from where to resume and what to hear."""
+    def test_all_fields(self) -> None:
+        """A hello has a token, a cursor to resume from, and topics to subscribe to."""
         subject = Session(RULES, NOW)
         text = frame("hello", token=token(), since=SINCE, topics=["orders", "project:7", "orders"])
         topics = ("orders", "project:7")
@@ -170,34 +160,34 @@ class TestHello:
         assert subject.topics == topics
 
     def test_identity_of_the_request(self) -> None:
-        """Who was known from the request needs no token."""
+        """If the request had a token, the hello needs none."""
         who = verify(token(), NOW)
         subject = Session(RULES, NOW, who)
         assert subject.receive(frame("hello", topics=["orders"]), NOW) == [Attach(None, ("orders",), ())]
         assert subject.identity is who
 
     def test_token_over_request(self) -> None:
-        """A token in the hello counts more than that of the request."""
+        """A token in the hello replaces that of the request."""
         subject = Session(RULES, NOW, verify(token(topics=[]), NOW))
         assert subject.receive(frame("hello", token=token(), topics=["orders"]), NOW) == [Attach(None, ("orders",), ())]
         assert subject.identity == verify(token(), NOW)
 
     def test_token_of_another_user(self) -> None:
-        """A token in the hello of another user than the request's is forbidden."""
+        """A token in the hello must be of the same user as that of the request."""
         subject = Session(RULES, NOW, verify(token("bob"), NOW))
         before = snapshot(subject)
         with pytest.raises(StreamForbidden):
             subject.receive(HELLO, NOW)
         assert snapshot(subject) == before
 
-    def test_nobody(self) -> None:
-        """Who is known neither from the request nor from the hello is sent for a token."""
+    def test_no_token(self) -> None:
+        """If neither the request nor the hello has a token, the client is asked for one."""
         with pytest.raises(TokenRefused):
             Session(RULES, NOW).receive(frame("hello"), NOW)
 
     @pytest.mark.parametrize("text", ["", "no token", token(expires=NOW), jwt.encode({}, SECRET * 2)])
     def test_bad_token(self, text: str) -> None:
-        """A bad or expired token sends for a new one, also where the request had a good one."""
+        """With an invalid or expired token the client is asked for a new one, even if the request had a valid one."""
         for who in (None, verify(token(), NOW)):
             subject = Session(RULES, NOW, who)
             with pytest.raises(TokenRefused):
@@ -205,7 +195,7 @@ class TestHello:
             assert (subject.state, subject.identity) == (State.GREETING, who)
 
     def test_denied_topics(self) -> None:
-        """A topic that the token does not grant, or that is no name, is left out and answered after the welcome."""
+        """A topic that the token does not grant, or an invalid name, is left out and reported after the welcome."""
         subject = Session(RULES, NOW)
         [action] = subject.receive(frame("hello", token=token(), topics=["orders", "secret", "project:*"]), NOW)
         assert isinstance(action, Attach)
@@ -216,20 +206,20 @@ class TestHello:
         ]
 
     def test_too_many_topics(self) -> None:
-        """A hello asks for as many topics as a connection may have; the same one twice is one."""
+        """A hello may have as many topics as a connection; repeated topics count once."""
         names = [f"project:{index}" for index in range(4)]
         assert Session(RULES, NOW).receive(frame("hello", token=token(), topics=names[:3] * 2), NOW)
         with pytest.raises(ProtocolViolation):
             Session(RULES, NOW).receive(frame("hello", token=token(), topics=names), NOW)
 
     @pytest.mark.parametrize("since", ["", "now", "5"])
-    def test_wrong_since(self, since: str) -> None:
-        """A hello with a wrong cursor ends the connection: to go on would lose what was missed."""
+    def test_invalid_since(self, since: str) -> None:
+        """A hello with an invalid cursor ends the connection: without a replay notifications would be lost."""
         with pytest.raises(ProtocolViolation):
             Session(RULES, NOW).receive(frame("hello", token=token(), since=since), NOW)
 
     def test_reason_is_short(self) -> None:
-        """The reason of a refusal fits into a close frame, whatever the client wrote."""
+        """The reason of a disconnect fits into a close frame, whatever the client sent."""
         for text in (frame("x" * 500), frame("hello", token="é" * 500), frame("hello", since="é" * 500)):
             with pytest.raises(Disconnect) as caught:
                 Session(RULES, NOW).receive(text, NOW)
@@ -238,13 +228,13 @@ class TestHello:
 
 class TestSubscribe:
     def test_topic(self) -> None:
-        """A topic that is granted is heard from then on."""
+        """A granted topic is added to those of the session."""
         subject = session()
         assert subject.receive(frame("subscribe", topic="project:7"), NOW) == [Join(None, "project:7", None)]
         assert subject.topics == ("orders", "project:7")
 
     def test_again(self) -> None:
-        """A topic that is heard already may be asked for again, to resume it, and is heard once."""
+        """A client may subscribe to a topic again, to replay it; the session has the topic once."""
         subject = session()
         assert subject.receive(frame("subscribe", topic="orders", since="5-0"), NOW) == [
             Join(None, "orders", Cursor(5, 0))
@@ -252,7 +242,7 @@ class TestSubscribe:
         assert subject.topics == ("orders",)
 
     @pytest.mark.parametrize(
-        ("members", "problem"),
+        ("fields", "problem"),
         [
             ({"topic": "secret"}, "forbidden"),
             ({"topic": "project"}, "forbidden"),
@@ -263,17 +253,17 @@ class TestSubscribe:
             ({"topic": "project:7", "since": "now"}, "invalid_frame"),
         ],
     )
-    def test_refused(self, members: dict[str, Any], problem: str) -> None:
-        """A topic that is not granted or no name, or a wrong cursor, is refused and changes nothing."""
+    def test_refused(self, fields: dict[str, Any], problem: str) -> None:
+        """A topic that is not granted, an invalid name or cursor is answered with an error, and changes nothing."""
         subject = session()
         before = snapshot(subject)
-        actions = subject.receive(frame("subscribe", ref="r", **members), NOW)
+        actions = subject.receive(frame("subscribe", ref="r", **fields), NOW)
         assert code(actions) == problem
         assert reply(actions)["ref"] == "r"
         assert snapshot(subject) == before
 
     def test_too_many(self) -> None:
-        """A connection has so many topics; one that is left makes room."""
+        """A connection has a limit of topics; unsubscribing from one makes room for another."""
         subject = session()
         for name in ("project:1", "project:2"):
             subject.receive(frame("subscribe", topic=name), NOW)
@@ -284,7 +274,7 @@ class TestSubscribe:
         assert subject.receive(frame("subscribe", topic="project:3"), NOW) == [Join(None, "project:3", None)]
 
     def test_unsubscribe(self) -> None:
-        """A topic is left once; to leave it again is confirmed too."""
+        """Unsubscribing again is confirmed, too."""
         subject = session()
         assert subject.receive(UNSUBSCRIBE, NOW) == [Leave("r", ("orders",))]
         assert subject.topics == ()
@@ -293,14 +283,14 @@ class TestSubscribe:
 
 class TestAuth:
     def test_fresh_token(self) -> None:
-        """A fresh token of the same user is in force from then on."""
+        """A new token of the same user replaces the old one."""
         subject = session()
         subject.receive(AUTH, NOW)
         assert subject.identity
         assert subject.identity.expires == NOW + 7200
 
     def test_fewer_grants(self) -> None:
-        """A token that grants less takes away what it does not grant."""
+        """Topics that a new token does not grant are unsubscribed."""
         subject = session()
         subject.receive(SUBSCRIBE, NOW)
         assert subject.receive(frame("auth", token=token(topics=["project:*"])), NOW) == [Leave(None, ("orders",))]
@@ -308,7 +298,7 @@ class TestAuth:
         assert code(subject.receive(frame("subscribe", topic="orders"), NOW)) == "forbidden"
 
     def test_more_grants(self) -> None:
-        """A token that grants more allows more."""
+        """Topics that only the new token grants may be subscribed to."""
         subject = session()
         subject.receive(frame("auth", token=token(topics=["orders", "news"])), NOW)
         assert subject.receive(frame("subscribe", topic="news"), NOW) == [Join(None, "news", None)]
@@ -322,7 +312,7 @@ class TestAuth:
         ],
     )
     def test_refused(self, text: str, problem: str) -> None:
-        """A token of another user, an expired or a wrong one is refused under its ref; the old one stays in force."""
+        """A token of another user, an expired or invalid one is answered with its ref; the old one remains valid."""
         subject = session()
         before = snapshot(subject)
         actions = subject.receive(frame("auth", ref="r", token=text), NOW)
@@ -334,14 +324,14 @@ class TestAuth:
 class TestPublish:
     @pytest.mark.parametrize("state", LATER)
     def test_granted(self, state: State) -> None:
-        """A granted publication asks for one action; it may come before the welcome."""
+        """A granted publication causes one action, also before the welcome."""
         [publishing] = session(state).receive(PUBLISH, NOW)
         assert isinstance(publishing, Publishing)
         assert (publishing.ref, publishing.publication.channels) == ("r", ["topic:room:1"])
         assert b'"sender":"alice"' in publishing.publication.fields
 
     @pytest.mark.parametrize(
-        ("members", "problem"),
+        ("fields", "problem"),
         [
             ({"topic": "orders"}, "forbidden"),  # granted for reading only
             ({"topic": "room:*"}, "invalid_frame"),
@@ -352,17 +342,17 @@ class TestPublish:
             ({"echo": "no"}, "invalid_frame"),
         ],
     )
-    def test_refused(self, members: dict[str, Any], problem: str) -> None:
-        """What may not be published is answered under its ref, and uses up nothing of the allowance."""
+    def test_refused(self, fields: dict[str, Any], problem: str) -> None:
+        """A rejected publication is answered with its ref, and does not count towards the rate."""
         subject = session()
-        text = json.dumps(json.loads(PUBLISH) | members)
+        text = json.dumps(json.loads(PUBLISH) | fields)
         for _ in range(30):
             answer = reply(subject.receive(text, NOW))
             assert (answer["type"], answer["ref"], answer["problem"]["code"]) == ("error", "r", problem)
         assert isinstance(subject.receive(PUBLISH, NOW)[0], Publishing)
 
     def test_rate(self) -> None:
-        """Twice the rate goes at once, then the rate; who has to wait is told for how long, in whole seconds."""
+        """A burst may have twice the rate. The error says after how many whole seconds to retry."""
         subject = session(rules=RULES._replace(publish_rate=2))
         assert all(isinstance(subject.receive(PUBLISH, NOW)[0], Publishing) for _ in range(4))
         answer = reply(subject.receive(PUBLISH, NOW))
@@ -371,13 +361,13 @@ class TestPublish:
         assert isinstance(subject.receive(PUBLISH, NOW + 0.75)[0], Publishing)
 
     def test_a_slow_rate(self) -> None:
-        """Who may publish less than once a second waits longer."""
+        """With a rate below one per second the wait is longer."""
         subject = session(rules=RULES._replace(publish_rate=0.1))
         assert isinstance(subject.receive(PUBLISH, NOW)[0], Publishing)
         assert reply(subject.receive(PUBLISH, NOW + 0.5))["problem"]["retry_after"] == 10
 
     def test_fresh_token(self) -> None:
-        """A fresh token brings other grants at once, and no new allowance."""
+        """A new token changes the grants at once, and does not reset the rate."""
         subject = session(rules=RULES._replace(publish_rate=1))
         for _ in range(2):
             subject.receive(PUBLISH, NOW)
@@ -388,64 +378,53 @@ class TestPublish:
 
 
 class TestInbox:
-    @pytest.mark.parametrize("action", ["seen", "read", "unread", "archive", "unarchive"])
-    def test_actions(self, action: str) -> None:
-        """Each action is aimed at ids or at all up to a cursor, and carries its ref."""
-        subject = session()
-        assert subject.receive(frame(action, ref="r", ids=["a", "a"]), NOW) == [Marking("r", action, Target(("a",)))]
-        assert subject.receive(frame(action, up_to="5-1"), NOW) == [Marking(None, action, Target(up_to=Cursor(5, 1)))]
+    def test_limit(self) -> None:
+        """An action may name as many ids as the rules allow."""
+        subject = session(rules=RULES._replace(max_inbox_ids=2))
+        assert subject.receive(READ, NOW) == [Marking("r", "read", Target(("a", "b")))]
+        assert code(subject.receive(frame("read", ids=["a", "b", "c"]), NOW)) == "invalid_inbox_action"
 
     @pytest.mark.parametrize(
-        ("members", "pointer"),
+        ("text", "problem"),
         [
-            ({}, ""),
-            ({"ids": ["a"], "up_to": "1-0"}, ""),
-            ({"ids": [""]}, "/ids/0"),
-            ({"ids": ["a", "b", "c", "d"]}, "/ids"),
-            ({"up_to": "now"}, "/up_to"),
+            (frame("read", ref="r"), "invalid_inbox_action"),
+            (frame("read", ref="r", up_to="now"), "invalid_inbox_action"),
+            (frame("ack", ref="r"), "invalid_frame"),
+            (frame("ack", ref="r", cursor="now"), "invalid_frame"),
         ],
     )
-    def test_wrong(self, members: dict[str, Any], pointer: str) -> None:
-        """An action without a right aim is answered under its ref, with a pointer, and changes nothing."""
-        subject = session(rules=RULES._replace(max_inbox_ids=3))
+    def test_rejected(self, text: str, problem: str) -> None:
+        """An invalid action or ack is answered with its ref, and changes nothing."""
+        subject = session()
         before = snapshot(subject)
-        for ref in ({}, {"ref": "r"}):
-            answer = reply(subject.receive(frame("read", **ref, **members), NOW))
-            assert (answer["type"], answer.get("ref")) == ("error", ref.get("ref"))
-            assert answer["problem"]["code"] == "invalid_inbox_action"
-            assert [fault["pointer"] for fault in answer["problem"]["errors"]] == [pointer]
+        actions = subject.receive(text, NOW)
+        assert code(actions) == problem
+        assert reply(actions)["ref"] == "r"
         assert snapshot(subject) == before
 
-    def test_ack(self) -> None:
-        """An ack says up to where a client has everything, and after which cursor where it knows."""
-        subject = session()
-        assert subject.receive(frame("ack", cursor="9-1", since="5-0"), NOW) == [
-            Acknowledge(Cursor(9, 1), Cursor(5, 0))
-        ]
-
-    @pytest.mark.parametrize("members", [{}, {"cursor": None}, {"cursor": "now"}, {"cursor": "1-0", "since": "x"}])
-    def test_wrong_ack(self, members: dict[str, Any]) -> None:
-        """An ack without right cursors is answered: its client would believe that it had been noted."""
-        answer = reply(session().receive(frame("ack", ref="r", **members), NOW))
-        assert (answer["ref"], answer["problem"]["code"]) == ("r", "invalid_frame")
+    def test_pointer(self) -> None:
+        """The answer to an invalid action points to its faults; without a ref it has none."""
+        answer = reply(session().receive(frame("read", ids=[""]), NOW))
+        assert [fault["pointer"] for fault in answer["problem"]["errors"]] == ["/ids/0"]
+        assert "ref" not in answer
 
 
 class TestDeadlines:
     def test_hello_in_time(self) -> None:
-        """A hello may come until its deadline."""
+        """A hello is accepted until its deadline."""
         subject = Session(RULES, NOW)
         assert subject.next_tick() == NOW + 10
         assert subject.tick(NOW + 9.9) == []
         assert subject.receive(HELLO, NOW + 9.9)
 
     def test_no_hello(self) -> None:
-        """Without a hello the connection ends, also where the request said who it is."""
+        """Without a hello the connection ends, even if the request had a token."""
         for who in (None, verify(token(), NOW)):
             with pytest.raises(HelloTimeout):
                 Session(RULES, NOW, who).tick(NOW + 10)
 
     def test_no_welcome(self) -> None:
-        """A connection whose channels are not heard in time ends; its deadline begins with the hello."""
+        """A connection whose channels are not subscribed in time ends; the deadline starts with the hello."""
         subject = Session(RULES, NOW)
         subject.receive(HELLO, NOW + 9)
         assert subject.next_tick() == NOW + 17
@@ -454,11 +433,11 @@ class TestDeadlines:
             subject.tick(NOW + 17)
 
     def test_welcome(self) -> None:
-        """After the welcome neither deadline holds."""
+        """After the welcome there is no deadline."""
         assert session().tick(NOW + 500) == []
 
     def test_pings(self) -> None:
-        """A ping goes out at each interval in which something was heard."""
+        """A ping is sent after each interval, if the client was active in it."""
         subject = session(rules=BEATING)
         for beat in range(1, 5):
             now = NOW + 25 * beat
@@ -468,7 +447,7 @@ class TestDeadlines:
             subject.note_activity()
 
     def test_lost_heartbeat(self) -> None:
-        """Who was not heard from one ping to the next has gone."""
+        """A client that was not active from one ping to the next is disconnected."""
         subject = session(rules=BEATING)
         assert subject.tick(NOW + 25) == [SendPing()]
         assert subject.tick(NOW + 49.9) == []
@@ -476,14 +455,14 @@ class TestDeadlines:
             subject.tick(NOW + 50)
 
     def test_late_ping(self) -> None:
-        """A ping that went out late gives a whole interval to answer."""
+        """After a late ping the client has a whole interval to answer."""
         subject = session(rules=BEATING)
         assert subject.tick(NOW + 40) == [SendPing()]
         assert subject.next_tick() == NOW + 65
         assert subject.tick(NOW + 64.9) == []
 
     def test_expiry(self) -> None:
-        """Before its token expires a client is told once, and when it has expired it is sent for a new one."""
+        """A client is warned once before its token expires, and disconnected when it has expired."""
         subject = session(expires=NOW + 200)
         assert subject.next_tick() == NOW + 140
         assert subject.tick(NOW + 139.9) == []
@@ -494,7 +473,7 @@ class TestDeadlines:
             subject.tick(NOW + 200)
 
     def test_short_token(self) -> None:
-        """A token that is shorter than the notice is told of half way, or ten seconds before, not again and again."""
+        """Of a short-lived token a client is warned half-way, or ten seconds before, and only once."""
         subject = session(expires=NOW + 5)
         assert subject.next_tick() <= NOW
         assert reply(subject.tick(NOW)) == {"type": "expiring", "in": 5}
@@ -504,7 +483,7 @@ class TestDeadlines:
         assert reply(subject.tick(NOW + 15)) == {"type": "expiring", "in": 15}
 
     def test_fresh_token(self) -> None:
-        """A fresh token is told of anew."""
+        """Each new token has a warning of its own."""
         subject = session(expires=NOW + 100)
         subject.tick(NOW + 50)
         subject.receive(frame("auth", token=token(expires=NOW + 200)), NOW + 60)
@@ -513,7 +492,7 @@ class TestDeadlines:
         assert reply(subject.tick(NOW + 140)) == {"type": "expiring", "in": 60}
 
     def test_expiry_before_the_welcome(self) -> None:
-        """A client is not told before its welcome, but a token that expires before it ends the connection."""
+        """There is no warning before the welcome, but a token that expires before it ends the connection."""
         subject = session(State.ATTACHING, expires=NOW + 5)
         assert subject.tick(NOW + 4) == []
         with pytest.raises(TokenRefused):
@@ -526,19 +505,19 @@ class TestDeadlines:
 
 
 FRAMES = st.sampled_from(
-    [HELLO, SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, READ, ARCHIVE, ACK, UNKNOWN, WRONG, "hear", "welcomed"]
+    [HELLO, SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, READ, ARCHIVE, ACK, UNKNOWN, INVALID, "activity", "welcomed"]
 )
 
 
 @given(st.lists(st.tuples(FRAMES, st.floats(0, 9))))
 def test_random_histories(history: list[tuple[str, float]]) -> None:
-    """After any frames at any times, a session has ended with a documented error, or its next tick is due later."""
+    """After any frames at any times, a session has ended with a documented error, or its next tick is in the future."""
     subject, now = Session(BEATING, NOW), NOW
     with contextlib.suppress(Disconnect):
         for text, pause in history:
             now += pause
             subject.tick(now)
-            if text == "hear":
+            if text == "activity":
                 subject.note_activity()
             elif text == "welcomed":
                 if subject.state is State.ATTACHING:
@@ -550,8 +529,8 @@ def test_random_histories(history: list[tuple[str, float]]) -> None:
             assert subject.next_tick() > now
 
 
-def test_frames_of_a_stranger() -> None:
-    """Before it has authenticated, a client may send a hello and some pings, and no more."""
+def test_frames_before_the_hello() -> None:
+    """Before a client has authenticated, it may send a hello and some pings."""
     stranger = Session(RULES, 0.0)
     for _ in range(8):
         stranger.count_stranger()
