@@ -138,7 +138,7 @@ class InboxSettings:
 
     max_inbox_ids: int = _setting(1000, "ids", "Most notifications that an action on the inbox may name.", int, 1)
     max_memberships: int = _setting(100, "topics", "Most topics that a user may be a member of.", int, 1)
-    max_members_per_request: int = _setting(1000, "users", "Most users that a change of members may name.", int, 1)
+    max_members_per_request: int = _setting(1000, "users", "Most users that a membership change may name.", int, 1)
 
 
 @dataclass(frozen=True)

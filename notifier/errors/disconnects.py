@@ -51,7 +51,7 @@ class UnexpectedFault(Disconnect):
 
 
 class Restarting(Disconnect):
-    """The worker drains."""
+    """The worker is draining."""
 
     close_code, reason = 1012, "service restarts"
     remedy = "Reconnects after the delay in `drain`."
@@ -96,7 +96,7 @@ class ProtocolViolation(Disconnect):
     """A message is not a frame, or the frame is not allowed at this point."""
 
     close_code, reason = 4500, "protocol violation"
-    remedy = "Does not reconnect: it is faulty."
+    remedy = "Does not reconnect: the client is faulty."
 
 
 class StreamForbidden(Disconnect):

@@ -198,9 +198,9 @@ class InvalidInboxAction(Problem):
 
 
 class InvalidMembers(Problem):
-    """A field of the change of members is missing, unknown or not valid."""
+    """A field of the membership change is missing, unknown or not valid."""
 
-    status, code, title = 422, "invalid_members", "The change of members is not valid."
+    status, code, title = 422, "invalid_members", "The membership change is not valid."
     remedy = "Correct the fields listed in `errors`."
 
 

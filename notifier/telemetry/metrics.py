@@ -37,12 +37,12 @@ DEAF = Counter("notifier_deaf", "Times that a worker's subscription to Redis was
 SILENCES = Counter("notifier_silences", "Times that a worker did not receive its own heartbeat in time.")
 BEAT_AGE = Gauge(
     "notifier_heartbeat_age_seconds",
-    "Time since a worker last received its own heartbeat through Redis; the worst worker's.",
+    "Time since a worker last received its own heartbeat through Redis: the maximum over all workers.",
     multiprocess_mode="livemax",
 )
 LOOP_DELAY = Gauge(
     "notifier_event_loop_delay_seconds",
-    "How late a timer of half a second last was; the worst worker's.",
+    "How late a timer of half a second last was: the maximum over all workers.",
     multiprocess_mode="livemax",
 )
 

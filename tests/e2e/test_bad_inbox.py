@@ -273,7 +273,7 @@ class TestBackends:
         ],
     )
     def test_members(self, strict: Service, body: dict[str, Any], expected: tuple[str, str]) -> None:
-        """An invalid change of members is rejected as a whole."""
+        """An invalid membership change is rejected as a whole."""
         answer = backend(strict, "POST", "/v1/topics/bad/members", body)
         assert expected in faults(answer, "invalid_members")
         assert manage(strict, "GET", "/v1/topics/bad/members").json == {"members": [], "next": None}
