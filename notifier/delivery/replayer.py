@@ -148,7 +148,7 @@ class Replayer:
             self.put(connection)
 
     def _meet(self, batch: list[StreamConnection]) -> None:
-        """Let those who are new hear what they are to hear besides; where that is new here, they come back."""
+        """Subscribe new connections to the topics of their users; retry later if this worker is not subscribed yet."""
         self._feed.prepare(batch)
 
     def _round(self, batch: list[StreamConnection]) -> None:
