@@ -55,7 +55,7 @@ class Batches:
                 if isinstance(line.parsed, Publication)
             ]
             answers: Iterator[Answer | Problem | None] = itertools.repeat(failure)
-            if failure is None:
+            if posts and failure is None:
                 try:
                     answers = iter(self._publisher.publish(posts))
                 except BrokerUnavailable as problem:
@@ -100,7 +100,7 @@ class Batches:
         """Yield the lines of the body as they arrive, without the spaces around them.
 
         A line that is too long is a problem in its place. If the body is too long or was cut off, the problem is the
-        last line: the lines before are published, half a line is not.
+        last line: the lines before are published, half a line is not. No line follows the last line break.
         """
         longest = self._settings.max_notification_bytes
         rest, skipping = b"", False
@@ -115,12 +115,17 @@ class Batches:
                 if skipping:
                     rest = b""
                 elif len(rest) > longest:
-                    yield BodyTooLarge(f"A line has at most {longest} bytes.")
-                    rest, skipping = b"", True
+                    rest = rest.lstrip()
+                    if len(rest.rstrip()) > longest:
+                        yield BodyTooLarge(f"A line has at most {longest} bytes.")
+                        rest, skipping = b"", True
+                    # Of the spaces behind the text one too many is enough: the line is too long if more text follows.
+                    rest = rest[: longest + 1]
         except Problem as problem:
             yield problem
             return
-        yield rest.strip()
+        if last := rest.strip():
+            yield last
 
 
 def _answer(number: int, answer: Any) -> bytes:

@@ -1,0 +1,267 @@
+"""Batches: lines and their numbers, limits, bodies that were cut off, and an outage of Redis."""
+
+import json
+from typing import Any
+
+import pytest
+
+from notifier.errors import BrokerUnavailable, IdempotencyInFlight, InvalidIdempotencyKey, Problem
+from notifier.http import body
+from notifier.http.batch import Batches
+from notifier.protocol.api_key import ApiKey
+from notifier.protocol.notification import Limits
+from notifier.publishing.publisher import Answer, Post
+from notifier.settings import PublishingSettings
+from tests.kit.requests import BrokenBody, request_of
+
+KEY = ApiKey("backend", "s" * 16)
+LONGEST = 256
+SETTINGS = PublishingSettings(max_notification_bytes=LONGEST, max_batch_bytes=4096, max_batch_lines=8)
+LARGE = PublishingSettings(max_notification_bytes=LONGEST)
+PIECES = [*range(1, 12), 60, 255, 256, 257, 258, 259, 520, 65536]
+SPACES = [b"", b" ", b"\r", b"\t \r", b" " * 300]
+
+
+class Publisher:
+    """Records batches, and answers them with the title of each notification."""
+
+    def __init__(self, failing: range = range(0)) -> None:
+        self.batches: list[list[Post]] = []
+        self._failing = failing  # numbers of batches, from 0
+
+    def publish(self, posts: list[Post]) -> list[Answer | Problem]:
+        self.batches.append(posts)
+        if len(self.batches) - 1 in self._failing:
+            raise BrokerUnavailable("gone")
+        return [self.answer(post) for post in posts]
+
+    def answer(self, post: Post) -> Answer | Problem:
+        return Answer(json.dumps({"title": title(post)}).encode())
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of everything that was published."""
+        return [title(post) for batch in self.batches for post in batch]
+
+
+def title(post: Post) -> str:
+    return str(json.loads(post.body)["title"])
+
+
+def line(title: str = "x", size: int = 0, **to: Any) -> bytes:
+    """Return a line with a notification, of at least this size."""
+    document = {"to": to or {"users": ["alice"]}, "title": title}
+    room = size - len(json.dumps(document | {"data": ""}))
+    return json.dumps(document | {"data": "d" * room} if room >= 0 else document).encode()
+
+
+def answers(
+    data: Any,
+    publisher: Publisher | None = None,
+    settings: PublishingSettings = SETTINGS,
+    key: ApiKey = KEY,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Return the answers to a body."""
+    limits = Limits(size=settings.max_notification_bytes)
+    batches = Batches(publisher or Publisher(), limits, settings)  # type: ignore[arg-type]
+    return [json.loads(answer) for answer in batches.publish(request_of(data, **options), key)]
+
+
+def outcomes(data: Any, **options: Any) -> list[tuple[int, int]]:
+    """Return the numbers of the lines that are answered, and the status of each."""
+    return [(answer["line"], answer["status"]) for answer in answers(data, **options)]
+
+
+@pytest.fixture(params=PIECES)
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The size of the pieces in which the body is read."""
+    monkeypatch.setattr(body, "_READ", request.param)
+    size: int = request.param
+    return size
+
+
+class TestLines:
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \t\r\n"])
+    def test_numbers(self, size: int, end: bytes) -> None:
+        """Lines are answered in order with their numbers; blank ones are counted and skipped."""
+        publisher = Publisher()
+        data = end.join([line("one"), b"", b"  ", line("four"), b"[]", line("six")])
+        found = [(answer["line"], answer["status"], answer.get("title")) for answer in answers(data, publisher)]
+        malformed = "The body is not a JSON object."
+        assert found == [(1, 201, "one"), (4, 201, "four"), (5, 400, malformed), (6, 201, "six")]
+        assert publisher.titles == ["one", "four", "six"]
+
+    @pytest.mark.parametrize("data", [b"", b"\n", b" ", b"\r\n\r\n", b"\n" * 8, b" " * 3000])
+    def test_nothing(self, size: int, data: bytes) -> None:
+        """A body of blank lines has no answers, and nothing is published."""
+        publisher = Publisher()
+        assert answers(data, publisher) == []
+        assert publisher.batches == []
+
+    def test_body_is_the_line(self) -> None:
+        """The body that is published, which a retry must repeat, has no spaces around it."""
+        publisher = Publisher()
+        answers(b"  " + line("a") + b" \r\n", publisher)
+        assert publisher.batches[0][0].body == line("a")
+
+    def test_not_utf8(self) -> None:
+        """A line that is not UTF-8 fails alone."""
+        assert outcomes(b"\xff\n" + line()) == [(1, 400), (2, 201)]
+
+
+class TestLongLines:
+    @pytest.mark.parametrize("before", SPACES)
+    @pytest.mark.parametrize("after", SPACES)
+    def test_limit(self, size: int, before: bytes, after: bytes) -> None:
+        """A line may be as long as a notification, without the spaces around it and wherever a piece ends."""
+        longest = before + line(size=LONGEST) + after
+        too_long = before + line(size=LONGEST + 1) + after
+        for end in (b"", b"\n"):
+            data = b"\n".join([longest, too_long, longest]) + end
+            assert outcomes(data) == [(1, 201), (2, 413), (3, 201)]
+            assert outcomes(too_long + b"\n" + longest + b"\n" + too_long + end) == [(1, 413), (2, 201), (3, 413)]
+
+    def test_text_after_spaces(self, size: int) -> None:
+        """A line is not shortened to its text before many spaces."""
+        for spaces in (LONGEST - 10, LONGEST, LONGEST + 1, 600):
+            data = line() + b" " * spaces + b"x"
+            assert [status for _, status in outcomes(data + b"\n" + line())] in ([413, 201], [400, 201])
+            assert outcomes(data + b"\n" + line())[0][1] == (413 if len(data) > LONGEST else 400)
+
+    @pytest.mark.parametrize("length", [LONGEST + 1, 3 * LONGEST, 3500])
+    def test_once(self, size: int, length: int) -> None:
+        """A line that is far too long is one line with one answer."""
+        publisher = Publisher()
+        data = b"\n".join([line("one"), b"x" * length, line("three")])
+        found = [(answer["line"], answer["status"]) for answer in answers(data, publisher)]
+        assert found == [(1, 201), (2, 413), (3, 201)]
+        assert publisher.titles == ["one", "three"]
+
+
+class TestLimits:
+    @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n  "])
+    def test_most_lines(self, end: bytes) -> None:
+        """A body may have as many lines as the limit: the last line break does not begin another one."""
+        assert outcomes(b"\n".join([line()] * 8) + end) == [(number, 201) for number in range(1, 9)]
+
+    @pytest.mark.parametrize("more", [line(), b"[]", b"\n" + line(), line() + b"\n" + line()])
+    def test_too_many_lines(self, more: bytes) -> None:
+        """The first line beyond the limit is answered, and neither it nor a later one is published."""
+        publisher = Publisher()
+        found = answers(b"\n".join([line()] * 8 + [more]), publisher)
+        assert [(answer["line"], answer["status"]) for answer in found] == [
+            *((number, 201) for number in range(1, 9)),
+            (9, 413),
+        ]
+        assert len(publisher.titles) == 8
+
+    def test_announced(self) -> None:
+        """Of a body that is announced as too long nothing is published."""
+        publisher = Publisher()
+        assert [answer["code"] for answer in answers(line(), publisher, length=4097)] == ["body_too_large"]
+        assert publisher.batches == []
+
+    def test_chunked(self, size: int) -> None:
+        """Of a chunked body that is too long the lines before the limit are published, half a line is not."""
+        publisher = Publisher()
+        data = line("first") + b"\n" + b" " * 4096 + line("last")
+        found = answers(data, publisher, chunked=True)
+        assert found[-1]["code"] == "body_too_large"
+        assert publisher.titles == [answer["title"] for answer in found[:-1]]
+        assert set(publisher.titles) <= {"first"}
+        if size < 4096:
+            assert publisher.titles == ["first"]
+
+
+class TestCutBody:
+    def test_length(self, size: int) -> None:
+        """The last line of a body that is shorter than announced is not published, even if it seems complete."""
+        publisher = Publisher()
+        data = line("one") + b"\n" + line("two")
+        found = answers(data, publisher, length=len(data) + 1)
+        assert [(answer["line"], answer["status"]) for answer in found] == [(1, 201), (2, 400)]
+        assert found[-1]["code"] == "incomplete_body"
+        assert publisher.titles == ["one"]
+
+    def test_reset(self, size: int) -> None:
+        """If the connection is reset, the complete lines before that are published."""
+        publisher = Publisher()
+        found = answers(BrokenBody(line("one") + b"\n" + line("two")), publisher, chunked=True)
+        assert [(answer["line"], answer.get("code")) for answer in found] == [(1, None), (2, "incomplete_body")]
+        assert publisher.titles == ["one"]
+
+    def test_in_a_long_line(self, size: int) -> None:
+        """A body that ends within a line that is too long was cut off, too."""
+        assert {status for _, status in outcomes(BrokenBody(b"x" * 1000), chunked=True)} <= {400, 413}
+        assert outcomes(BrokenBody(b"x" * 1000), chunked=True)[-1][1] == 400
+
+
+class TestGrants:
+    def test_lines(self) -> None:
+        """Each line needs the scope and the topic; a line that is not granted fails alone."""
+        key = ApiKey("orders", "s" * 16, frozenset({"publish"}), ("orders",))
+        data = b"\n".join([line(topics=["orders"]), line(topics=["news"]), line(all=True), line(users=["alice"])])
+        assert outcomes(data, key=key) == [(1, 201), (2, 403), (3, 403), (4, 201)]
+
+
+class TestIdempotency:
+    def test_keys(self) -> None:
+        """Each line has the key of the request with its number; blank lines count."""
+        publisher = Publisher()
+        answers(b"\n".join([line(), b"", line()]), publisher, idempotency_key='"k"')
+        assert [post.key for post in publisher.batches[0]] == ["backend:k:1", "backend:k:3"]
+
+    def test_none(self) -> None:
+        """Without a key of the request no line has one."""
+        publisher = Publisher()
+        answers(line(), publisher)
+        assert [post.key for post in publisher.batches[0]] == [""]
+
+    def test_invalid(self) -> None:
+        """An invalid key rejects the whole request, before the body is read."""
+        publisher = Publisher()
+        with pytest.raises(InvalidIdempotencyKey):
+            answers(line(), publisher, idempotency_key="")
+        assert publisher.batches == []
+
+    def test_answers(self) -> None:
+        """A replayed answer is marked as one, and a problem is the answer of its line alone."""
+
+        class Retried(Publisher):
+            def answer(self, post: Post) -> Answer | Problem:
+                if title(post) == "running":
+                    return IdempotencyInFlight(retry_after=30)
+                return Answer(b'{"id":"1"}', replayed=title(post) == "again")
+
+        found = answers(b"\n".join(line(title) for title in ("new", "again", "running", "new")), Retried())
+        assert found[0] == {"line": 1, "status": 201, "id": "1"}
+        assert found[1] == {"line": 2, "status": 201, "replayed": True, "id": "1"}
+        assert (found[2]["line"], found[2]["code"], found[2]["retry_after"]) == (3, "idempotency_in_flight", 30)
+        assert found[3] == {"line": 4, "status": 201, "id": "1"}
+
+
+class TestBatches:
+    def test_size(self) -> None:
+        """Lines are published some hundreds at a time, in order."""
+        publisher = Publisher()
+        titles = [str(number) for number in range(1000)]
+        answers(b"\n".join(map(line, titles)), publisher, LARGE)
+        assert publisher.titles == titles
+        assert [len(batch) for batch in publisher.batches] == [256, 256, 256, 232]
+
+    def test_channels(self) -> None:
+        """Notifications to several users count for each of them."""
+        publisher = Publisher()
+        answers(b"\n".join([line(users=[f"u{index}" for index in range(20)])] * 30), publisher, LARGE)
+        assert [len(batch) for batch in publisher.batches] == [13, 13, 4]
+
+    def test_outage(self) -> None:
+        """After an outage no later batch is published, and each of its lines is answered."""
+        publisher = Publisher(failing=range(1, 2))
+        data = b"\n".join([*[line()] * 599, b"[]", line()])
+        found = answers(data, publisher, LARGE)
+        assert len(publisher.batches) == 2
+        assert [answer["line"] for answer in found] == list(range(1, 602))
+        assert {answer["status"] for answer in found[:256]} == {201}
+        assert [answer["status"] for answer in found[256:]] == [503] * 343 + [400, 503]
