@@ -1,16 +1,16 @@
 import type { Notification, Notifier } from "notifierd";
 
-/** A text, or one for each plural category of Intl.PluralRules, or for a number. `{count}` and the like are filled in. */
+/** A text, or one per plural category of Intl.PluralRules or per number. `{count}` and other names are filled in. */
 export type Text = string | { [categoryOrNumber: string]: string };
 
 export interface Texts {
   title: Text;
-  /** The bell's name, with `{count}`. */
+  /** The accessible name of the bell, with `{count}`. */
   unreadLabel: Text;
-  /** The same for a bell that counts what is new. */
+  /** The same for a bell with `count="unseen"`. */
   unseenLabel: Text;
   close: Text;
-  /** The name of the three filters together. */
+  /** The accessible name of the group of three filters. */
   show: Text;
   all: Text;
   unread: Text;
@@ -38,16 +38,16 @@ export interface Texts {
   error: Text;
   critical: Text;
   dismiss: Text;
-  /** The toast for all that was missed, with `{count}`. */
+  /** The toast for all missed notifications, with `{count}`. */
   missed: Text;
 }
 
-/** What all elements have. They are empty as long as they have no Notifier. */
+/** The properties of all elements. An element is empty until it has a Notifier. */
 export interface NotifierElement extends HTMLElement {
   get notifier(): Notifier | undefined;
   set notifier(notifier: Notifier | undefined);
   get texts(): Texts;
-  /** Those that are left out are English. */
+  /** Omitted texts are the English ones. */
   set texts(texts: Partial<Texts>);
 }
 
@@ -66,7 +66,7 @@ export declare const NotifierBell: { new (): NotifierBell };
 export declare const NotifierInbox: { new (): NotifierInbox };
 export declare const NotifierToasts: { new (): NotifierToasts };
 
-/** What `notifier-open` and `notifier-toast` tell. To prevent the default is to do it oneself. */
+/** Prevent the default of `notifier-open` or `notifier-toast` to handle the notification yourself. */
 export type NotificationEvent = CustomEvent<{ notification: Notification; channel: string }>;
 
 declare global {

@@ -1,9 +1,9 @@
-/** A place in time: `<milliseconds>-<sequence>`. */
+/** A position in time: `<milliseconds>-<sequence>`. */
 export type Cursor = string;
 
-/** What somebody published. */
+/** A published notification. */
 export interface Notification {
-  /** A UUID, the same for every copy in several channels. */
+  /** A UUID, the same in every channel. */
   id: string;
   /** RFC 3339. */
   created_at: string;
@@ -16,11 +16,11 @@ export interface Notification {
   data?: unknown;
   /** RFC 3339. */
   expires_at?: string;
-  /** The user who published it, where a client did. */
+  /** The user who published it, if a client did. */
   sender?: string;
 }
 
-/** What a client may publish: a notification without what the service adds. */
+/** What a client may publish: a notification without the fields that the service adds. */
 export interface Draft {
   type?: string;
   title?: string;
@@ -38,13 +38,13 @@ export interface Circumstances {
   /** `user:<name>`, `topic:<name>` or `all`. */
   channel: string;
   cursor: Cursor;
-  /** Whether it comes from the log: it was missed. */
+  /** Whether it was sent from the log, because it was missed. */
   replay: boolean;
 }
 
 /**
- * `idle` until connect(); `connecting`, `connected`; `reconnecting`, `offline` and `unauthorized` wait for the next
- * try; `closed`: the service or the token wants us to stay away, and we do until connect().
+ * `idle` until connect(). `reconnecting`, `offline` and `unauthorized` wait for the next attempt. `closed`: the service
+ * or the token rules out a reconnect, until connect() is called.
  */
 export type State = "idle" | "connecting" | "connected" | "reconnecting" | "offline" | "unauthorized" | "closed";
 
@@ -53,13 +53,13 @@ export type Transport = "websocket" | "sse" | "poll";
 export interface Change {
   current: State;
   previous: State;
-  /** Why: a close code and its text, or what getToken threw. */
+  /** A close code and its text, or the error of getToken. */
   reason?: string;
-  /** Milliseconds until the next try. */
+  /** Milliseconds until the next attempt. */
   retryInMs?: number;
 }
 
-/** Frozen, and the same object while nothing changes. */
+/** Frozen. The object stays the same until something changes. */
 export interface Snapshot {
   readonly state: State;
   readonly connected: boolean;
@@ -68,118 +68,118 @@ export interface Snapshot {
   readonly transport?: Transport;
 }
 
-/** A refusal of the service; `code` is stable, the rest is for people. */
+/** An error that the service returned. `code` is stable, the rest is for people. */
 export interface Problem {
   code: string;
   title: string;
   status?: number;
   detail?: string;
-  /** The topic that was refused. */
+  /** The topic that was rejected. */
   topic?: string;
   /** Seconds, with `rate_limited`. */
   retry_after?: number;
 }
 
-/** What was done to items of the inbox, to the user's memberships or to what is muted. */
+/** A change of inbox items, of the user's memberships or of the mutes. */
 export interface InboxChange {
   revision: number;
   action: "seen" | "read" | "unread" | "archive" | "unarchive" | "topics" | "mutes";
   ids?: string[];
-  /** All items up to there. */
+  /** All items up to this cursor. */
   up_to?: Cursor;
 }
 
-/** How the user's inbox stands. If the revision is not the last one plus the changes, something was missed. */
+/** The state of the inbox. If `revision` is not the last one plus the number of `changes`, changes were missed. */
 export interface InboxState {
   counts: Counts;
   revision: number;
   /** RFC 3339: when the next item expires. */
   expires_at: string | null;
   changes?: InboxChange[];
-  /** Topics of which the user is a member; in the first, and where they have changed. */
+  /** Topics that the user is a member of: in the first state, and after they have changed. */
   memberships?: string[];
 }
 
-/** As the service counts: muted and archived items are neither. */
+/** As the service counts: muted and archived items are not included. */
 export interface Counts {
   unread: number;
   unseen: number;
 }
 
 export interface Events {
-  /** Each id once, in order per channel; what was missed before, or was asked for with `since`, has `replay`. */
+  /** Called once per id, in order per channel. `replay` is set if it was missed before or requested with `since`. */
   notification: (notification: Notification, circumstances: Circumstances) => void;
-  /** It was recalled: take it away. May come for one that was never shown. */
+  /** The notification was recalled: remove it. It may be one that was never shown. */
   removed: (removed: { id: string; channel: string }) => void;
-  /** Something of these channels is gone for good: load your state anew. */
+  /** Notifications of these channels are lost permanently: load your state again. */
   lost: (lost: { channels: string[] }) => void;
-  /** All that was missed has come: so many notifications with `replay`, and nothing of the lost channels. */
+  /** The replay has ended. `count`: notifications with `replay`; `lost`: channels that have lost something. */
   replayed: (replayed: { count: number; lost: string[] }) => void;
-  /** Of the user's inbox. */
+  /** The counts of the user's inbox. */
   counts: (counts: Counts) => void;
-  /** On connecting, and whenever something in the user's inbox has changed, on whatever device. */
+  /** On connecting, and whenever the user's inbox has changed on any device. */
   inbox: (state: InboxState) => void;
   state: (change: Change) => void;
-  /** A problem that the service told, or what getToken threw. */
+  /** A problem that the service returned, or the error of getToken. */
   error: (error: Problem | Error) => void;
 }
 
 export interface Options {
-  /** The stream's path, or its URL with http(s) or ws(s). Default: `/v1/stream`. */
+  /** The path of the stream, or its URL with http(s) or ws(s). Default: `/v1/stream`. */
   url?: string;
-  /** Resolves to a token whenever a new one is needed. Not given where a cookie says who it is. */
+  /** Returns or resolves to a token. Called whenever a new one is needed. Omit it if a cookie identifies the user. */
   getToken?: () => Promise<string> | string;
-  /** To join from the start. */
+  /** Topics to join at the start. */
   topics?: string[];
-  /** For example sessionStorage: keeps the cursor, so that a page that is reloaded resumes, too. */
+  /** For example sessionStorage: stores the cursor, so that a reloaded page resumes. */
   storage?: Pick<Storage, "getItem" | "setItem">;
-  /** Whether the tabs of this browser share a connection. They do where their tokens are the same user's. Default: true. */
+  /** Whether tabs of this browser whose tokens are the same user's share one connection. Default: true. */
   shared?: boolean;
-  /** Keeps apart what shares. Needed for sharing where the token cannot be read, or a cookie is used. */
+  /** Only tabs with the same name share. Required for sharing if tokens cannot be read, or a cookie is used. */
   name?: string;
-  /** What may be used, in the order in which to try. Default: all. */
+  /** The transports to use, in order of preference. Default: all. */
   transports?: Transport[];
-  /** For where there is none, as in old versions of Node. */
+  /** An implementation, if the environment has none, for example old versions of Node. */
   WebSocket?: unknown;
-  /** For tests: from 0 to 1. */
+  /** For tests: returns a number from 0 to 1. */
   random?: () => number;
 }
 
 export class Notifier {
-  /** Throws a TypeError where the options have an API key in place of getToken. */
+  /** Throws a TypeError if the options have an API key instead of getToken. */
   constructor(options?: Options);
   readonly state: State;
-  /** The place to resume from. */
+  /** The position to resume from. */
   readonly cursor: Cursor | undefined;
-  /** The id that the service's logs know the connection by. */
+  /** The id of the connection in the service's logs. */
   readonly connection: string | undefined;
-  /** How the user's inbox stood last. */
+  /** The last known state of the user's inbox. */
   readonly inbox: InboxState | undefined;
-  /** The stream's URL, with http(s): others of the service are relative to it. */
+  /** The URL of the stream, with http(s). Other URLs of the service are relative to it. */
   readonly url: string;
-  /** Resolves to a token for a request of one's own; to undefined where a cookie says who it is. */
+  /** Resolves to a token for your own requests, or to undefined if a cookie identifies the user. */
   token(): Promise<string | undefined>;
-  /** Calls back on each such event; returns what ends it. */
+  /** Calls back on each event of this kind. Returns an unsubscribe function. */
   on<Event extends keyof Events>(event: Event, callback: Events[Event]): () => void;
-  /** With `perBrowser` a notification calls back in one of the tabs that share a connection. */
+  /** With `perBrowser` the callback runs in only one of the tabs that share a connection. */
   on(event: "notification", callback: Events["notification"], options: { perBrowser?: boolean }): () => void;
-  /** Connects and stays so. While it waits for the next try, this is the next try. */
+  /** Connects, and reconnects whenever needed. During a wait for the next attempt, it attempts at once. */
   connect(): void;
-  /** Ends this tab's part of the connection. connect() resumes where it was. */
+  /** Disconnects this tab. connect() resumes at the same position. */
   disconnect(): void;
   /**
-   * Joins a topic, now and after each reconnect; with `since`, what it had since that cursor comes before anything else
-   * of it. In a tab beside one that has joined it already, live notifications may come before that past.
+   * Joins a topic, now and after each reconnect. With `since`, the notifications after that cursor are replayed before
+   * live ones. If another tab has already joined the topic, live notifications may arrive before the replay.
    */
   join(topic: string, options?: { since?: Cursor }): void;
   leave(topic: string): void;
   /**
-   * Publishes to a topic that the token grants. It is repeated after a reconnect, and published once. Rejects with an
-   * Error that has the problem's members; after 30 seconds without an answer its `code` is `timeout`, and it may have
-   * been published or not. Without `echo` this tab is not called back.
+   * Publishes to a topic that the token grants. Retried after a reconnect, but published only once. Rejects with an
+   * Error that has the fields of the problem. After 30 seconds without an answer its `code` is `timeout`, and the
+   * notification may or may not have been published. With `echo: false` this tab does not receive it.
    */
   publish(topic: string, notification: Draft, options?: { echo?: boolean }): Promise<{ id: string; cursor: Cursor }>;
-  /** Calls back when getSnapshot() has another answer; returns what ends it. Both may be taken off the object. */
+  /** Calls back when the snapshot changes. Returns an unsubscribe function. Both methods may be passed on unbound. */
   subscribe: (callback: () => void) => () => void;
   getSnapshot: () => Snapshot;
 }

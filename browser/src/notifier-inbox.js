@@ -3,14 +3,14 @@
  *
  *     document.querySelector("notifier-bell").notifier = notifier;
  *
- * They do nothing before they have a Notifier. ../README.md says how they are told what to look like.
+ * They do nothing until they have a Notifier. ../README.md describes how to style them.
  */
 import { NotifierBell } from "./elements/bell.js";
 import { define } from "./elements/element.js";
 import { NotifierInbox } from "./elements/inbox.js";
 import { NotifierToasts } from "./elements/toasts.js";
 
-define("notifier-inbox", NotifierInbox); // the bell has one
+define("notifier-inbox", NotifierInbox); // the bell contains one
 define("notifier-bell", NotifierBell);
 define("notifier-toasts", NotifierToasts);
 

@@ -2,11 +2,11 @@ import { NotifierElement, make } from "./element.js";
 import { icon } from "./icons.js";
 import { BELL, COMMON } from "./styles.js";
 
-const MOST = 99; // what a badge has room for
-const SPEAK_AFTER = 1_000; // ms: so that many that arrive at once are spoken of once
+const MOST = 99; // largest number that fits on a badge
+const SPEAK_AFTER = 1_000; // ms: notifications that arrive at once are announced once
 const MARGIN = 8; // px: between the panel and the edge of the window
 
-/** A button with the number of what is unread, or with `count="unseen"` of what is new; it opens the inbox. */
+/** A button that opens the inbox. It shows the number of unread items, or with `count="unseen"` of unseen ones. */
 export class NotifierBell extends NotifierElement {
   static styles = COMMON + BELL;
   static observedAttributes = ["count"];
@@ -21,7 +21,7 @@ export class NotifierBell extends NotifierElement {
 
   start(inbox) {
     this.#inbox = inbox;
-    this.#counted = Infinity; // to come with unread ones is no news
+    this.#counted = Infinity; // the first count is not announced
     this.#parts = this.#build();
     const { button, panel, status } = this.#parts;
     this.shadowRoot.append(button, status, panel);
@@ -44,7 +44,7 @@ export class NotifierBell extends NotifierElement {
     return this.#parts?.button.getAttribute("aria-expanded") === "true";
   }
 
-  /** Opens the panel, and moves the focus into it. Without a Notifier there is none. */
+  /** Opens the panel, and moves the focus into it. Without a Notifier there is no panel. */
   show() {
     if (!this.#parts) return;
     this.#expand(true);
@@ -52,7 +52,7 @@ export class NotifierBell extends NotifierElement {
     this.#parts.panel.focus();
   }
 
-  /** Closes the panel. The focus goes back to the button, if it was in there. */
+  /** Closes the panel. If the focus was in the panel, it returns to the button. */
   close() {
     if (!this.open) return;
     const { button, panel } = this.#parts;
@@ -115,7 +115,7 @@ export class NotifierBell extends NotifierElement {
     this.#speaking = setTimeout(speak, SPEAK_AFTER);
   }
 
-  /** Moves the panel sideways until all of it can be seen. */
+  /** Moves the panel sideways until all of it is visible. */
   #keepInView() {
     const { panel } = this.#parts;
     panel.style.setProperty("--shift", "0px");
@@ -126,7 +126,7 @@ export class NotifierBell extends NotifierElement {
   }
 }
 
-/** What a page may style through the bell. */
+/** Parts that a page may style through the bell. */
 const PARTS =
   "bar, filters, filter, read-all, trouble, notice, retry, scroller, list, item, unread, severity, icon, content, " +
   "title, dot, body, meta, time, muted, actions, action, empty, more";

@@ -2,9 +2,9 @@ import { inboxOf } from "./inbox-store.js";
 import { tryTo } from "../storage.js";
 import { TEXTS, say } from "./texts.js";
 
-const Base = globalThis.HTMLElement ?? class {}; // so that a server may import it
+const Base = globalThis.HTMLElement ?? class {}; // so that the module can be imported on a server
 
-/** What the elements have in common: a Notifier, texts, a language, and a shadow tree while they have a Notifier. */
+/** The base class of the elements: a Notifier, texts, a language, and a shadow tree while a Notifier is set. */
 export class NotifierElement extends Base {
   static styles = "";
   #notifier;
@@ -39,7 +39,7 @@ export class NotifierElement extends Base {
     this.#stop();
   }
 
-  /** What was set before the element was defined is on the object itself, and hides the accessors. */
+  /** Properties that were set before the element was defined are on the object itself, and hide the accessors. */
   #upgrade(name) {
     if (!Object.hasOwn(this, name)) return;
     const value = this[name];
@@ -64,27 +64,27 @@ export class NotifierElement extends Base {
     this.shadowRoot?.replaceChildren();
   }
 
-  /** Focuses the first of what can be used. */
+  /** Focuses the first button or link. */
   focus(options) {
     this.shadowRoot?.querySelector("button, a")?.focus(options);
   }
 
-  /** Fills the shadow tree. What is to be ended with it goes to until(). */
+  /** Fills the shadow tree. Functions that end something later are passed to until(). */
   start() {}
 
-  /** Takes what ends something, to call it when the element is taken away. */
+  /** Takes functions, and calls them when the element is removed. */
   until(...ends) {
     this.#ends.push(...ends);
   }
 
-  /** Listens to an event for as long as the element is there. */
+  /** Listens to an event until the element is removed. */
   listen(target, event, callback) {
     const end = new AbortController();
     target.addEventListener(event, callback, { signal: end.signal });
     this.until(() => end.abort());
   }
 
-  /** Begins anew when the page changes its language: what is there would go on in the one before. */
+  /** Restarts when the page changes its language: otherwise the contents would stay in the previous one. */
   followLanguage() {
     const { language } = this;
     const observer = new MutationObserver(() => language !== this.language && this.#restart());
@@ -112,7 +112,7 @@ function sheetOf(type) {
   return sheets.get(type);
 }
 
-/** Makes an element. Attributes that begin with "on" are listeners; those that are false or undefined are left out. */
+/** Makes an element. Attributes that begin with "on" are listeners; false and undefined attributes are omitted. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -123,7 +123,7 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A screen reader speaks what is written into a status, even if it is the same. */
+/** Sets a text only if it has changed: a screen reader announces every write to a status. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

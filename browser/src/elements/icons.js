@@ -1,6 +1,6 @@
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Drawn on a grid of 24. They are for who sees them: what they mean is said in words, too. */
+/** Drawn on a grid of 24. Icons are decoration: their meaning is always given in words, too. */
 const PATHS = {
   bell: "M18 9a6 6 0 0 0-12 0c0 6-2.5 7.5-2.5 7.5h17S18 15 18 9M10 20a2.2 2.2 0 0 0 4 0",
   info: "M12 11v5M12 7.6v.1M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0z",

@@ -1,16 +1,16 @@
 /**
- * A user's inbox, as all elements of a page that have the same Notifier share it. The service counts, never we.
+ * A user's inbox. All elements of a page that have the same Notifier share it. The service counts, never the page.
  *
- * `on(listener)` has those of these methods called that the listener has, and returns what ends it:
- * - `count()`: counts are others now
- * - `change({action, ids | up_to})`: items are to be seen, read, ...; it may return a function that takes that back
- * - `arrive(channel)`: something may have; the service says it without a channel, and when each is to ask
- * - `remove(id)`, `expire(until)`: of items
- * - `stale()`: something was missed, so what was fetched may be wrong
+ * `on(listener)` calls these methods of the listener, if it has them, and returns a function that ends this:
+ * - `count()`: the counts have changed
+ * - `change({action, ids | up_to})`: items become seen, read, ...; may return a function that undoes the change
+ * - `arrive(channel)`: a notification may have arrived; without a channel if a `state` frame says so
+ * - `remove(id)`, `expire(until)`: items are recalled or expire
+ * - `stale()`: changes were missed, so fetched items may be wrong
  */
 
 const ANSWER_WITHIN = 30_000; // ms
-const SPREAD = 2_000; // ms: what expires for many at once must not be asked for by all at once
+const SPREAD = 2_000; // ms: if an item expires for many users, their requests are spread
 const LONGEST_TIMER = 2 ** 31 - 1; // ms: a longer one would fire at once
 
 const inboxes = new WeakMap(); // by Notifier
@@ -23,7 +23,7 @@ export function inboxOf(notifier) {
 export function createInbox(notifier, random = Math.random) {
   const listeners = new Set();
   let known = notifier.inbox ?? {}; // {counts, revision, expires_at}
-  let expired; // what of `expires_at` has been done
+  let expired; // the last `expires_at` that was handled
   let timer;
 
   notifier.on("inbox", hear);
@@ -71,7 +71,7 @@ export function createInbox(notifier, random = Math.random) {
     return ask(`inbox?${new URLSearchParams(query)}`);
   }
 
-  /** Returns the answer, and learns its counts unless a frame, which may be newer, came in the meantime. */
+  /** Returns the answer, and applies its counts, unless a frame, which may be newer, arrived in the meantime. */
   async function ask(path, body) {
     const before = known;
     const answer = await request(notifier, path, body);
@@ -108,8 +108,8 @@ export function createInbox(notifier, random = Math.random) {
 }
 
 /**
- * Calls the service beside the stream; throws the problem that it answers with. A token may have expired by its clock
- * before it has by ours, so it tries again with a new one.
+ * Sends a request to the service over HTTP; throws the problem that it answers with. By the service's clock a token may
+ * expire earlier than by this one, so the request is repeated with a new token.
  */
 async function request(notifier, path, body, anew) {
   const { url, token } = notifier;
@@ -122,7 +122,7 @@ async function request(notifier, path, body, anew) {
     headers,
     credentials: bearer ? "omit" : "include",
     body: body && JSON.stringify(body),
-    keepalive: Boolean(body), // to read something may be to leave the page
+    keepalive: Boolean(body), // reading an item may leave the page
     signal: AbortSignal.timeout(ANSWER_WITHIN),
   });
   if (answer.status === 401 && !anew) return request(notifier, path, body, true);

@@ -6,16 +6,16 @@ import { COMMON, INBOX } from "./styles.js";
 
 const NONE = { all: "noneAll", unread: "noneUnread", archived: "noneArchived" };
 const AWAY = ["reconnecting", "offline", "unauthorized", "closed"];
-const NEAR = 200; // px: so near to the end older items are fetched
+const NEAR = 200; // px: older items are fetched when the end is this near
 
-/** The list of what is in the inbox. It fetches only while somebody can see it. */
+/** The list of items in the inbox. It fetches only while it is visible. */
 export class NotifierInbox extends NotifierElement {
   static styles = COMMON + INBOX;
   #inbox;
   #list;
   #parts;
   #isVisible = false;
-  #hasFailed; // what was done last
+  #hasFailed; // whether the last action failed
 
   start(inbox) {
     this.#inbox = inbox;
@@ -49,7 +49,7 @@ export class NotifierInbox extends NotifierElement {
     this.#list.show(this.#isVisible && !document.hidden);
   }
 
-  // What it is made of
+  // Building
 
   #build() {
     const filters = Object.keys(NONE).map((status) => this.#button("filter", status, () => this.#filter(status)));
@@ -105,7 +105,7 @@ export class NotifierInbox extends NotifierElement {
     ];
   }
 
-  // What it shows
+  // Showing
 
   #show() {
     const { filters, readAll, retry, list, empty, more } = this.#parts;
@@ -129,14 +129,14 @@ export class NotifierInbox extends NotifierElement {
     setText(this.#parts.notice, text ? this.say(text) : "");
   }
 
-  /** Hides a button when it is of no use; the focus must not go with it. */
+  /** Hides a button that has no use now. If it has the focus, the focus moves to another control. */
   #hide(button, isHidden, near) {
     const refuge = near?.querySelector("[data-control]") ?? this.#parts.scroller;
     if (isHidden && this.shadowRoot.activeElement === button) refuge.focus();
     button.hidden = isHidden;
   }
 
-  /** Keeps the nodes of what has not changed, and the focus where it was or near to it. */
+  /** Keeps the nodes of unchanged items, and the focus where it was or near to it. */
   #showItems(items) {
     const { list } = this.#parts;
     const before = [...list.children];
@@ -152,7 +152,7 @@ export class NotifierInbox extends NotifierElement {
     this.#focusNear(focused.dataset.id, before.indexOf(focused), control.dataset.control);
   }
 
-  /** Goes to the same control of the same item, or of the one that is now in its place. */
+  /** Focuses the same control of the same item, or of the item that is now in its place. */
   #focusNear(id, index, control) {
     const { list, scroller } = this.#parts;
     const nodes = [...list.children];
@@ -165,13 +165,13 @@ export class NotifierInbox extends NotifierElement {
     for (const time of this.#parts.list.querySelectorAll("time")) freshen(this, time);
   }
 
-  // What its user does
+  // User actions
 
   #act(action, id) {
     return this.#try(this.#list.act(action, { ids: [id] }));
   }
 
-  /** The list takes back what did not work. */
+  /** Awaits an action. If it fails, the list has already undone it. */
   async #try(done) {
     try {
       await done;
@@ -180,7 +180,7 @@ export class NotifierInbox extends NotifierElement {
     }
   }
 
-  /** It is said until something else is done: the list is fetched anew at once, and that works. */
+  /** The message stays until the next action: the list is fetched again at once, and that succeeds. */
   #fail(hasFailed) {
     this.#hasFailed = hasFailed;
     this.#notify();
@@ -200,13 +200,13 @@ export class NotifierInbox extends NotifierElement {
     if (isButton) first?.querySelector("[data-control]").focus();
   }
 
-  /** Whoever has scrolled to the end wants more, also where the list has become shorter and does not scroll. */
+  /** Fetches more when the user has scrolled to the end, also if the list has become shorter and fires no event. */
   #fill() {
     const { scrollTop, clientHeight, scrollHeight } = this.#parts.scroller;
     if (scrollTop && this.#list.hasMore && scrollTop + clientHeight > scrollHeight - NEAR) this.#more();
   }
 
-  /** The arrow keys go from item to item; Tab goes through all controls. */
+  /** The arrow keys move between items; Tab moves through all controls. */
   #move(event) {
     const titles = [...this.#parts.list.querySelectorAll("[data-control=title]")];
     const here = [...this.#parts.list.children].indexOf(event.target.closest("li"));

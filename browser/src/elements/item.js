@@ -6,8 +6,8 @@ import { tryTo } from "../storage.js";
 const SAFE = ["http:", "https:"];
 
 /**
- * The title of a notification, which opens it: a link where it leads somewhere, else a button. The page may keep a
- * click to itself by preventing the default of the event `notifier-open`.
+ * The title of a notification, which opens it: a link if it has a URL, otherwise a button. The page may handle a
+ * click by preventing the default of the event `notifier-open`.
  */
 export function makeTitle(element, notification, channel, opened) {
   const { title, type, action_url: url } = notification;
@@ -24,7 +24,7 @@ export function makeTitle(element, notification, channel, opened) {
   }
 }
 
-/** The icon of its severity, with a word for who does not see it. */
+/** The icon of the severity, with a word for screen readers. */
 export function makeSeverity(element, { severity }) {
   return make("span", { part: "severity" }, icon(severity), make("span", { class: "unseen" }, element.say(severity)));
 }
@@ -44,7 +44,7 @@ export function freshen(element, time) {
   time.textContent = ageOf(Date.parse(time.dateTime) - Date.now(), element.language);
 }
 
-/** A button that shows an icon; its label says more than there is room for. */
+/** A button that shows only an icon; its label has the words. */
 export function makeAction(name, label, onclick, title = label) {
   const called = { "data-control": name, "aria-label": label, title };
   return make("button", { part: "action", type: "button", ...called, onclick }, icon(name));

@@ -1,10 +1,10 @@
 import { isBefore } from "../cursor.js";
 
 const PAGE = 20; // items
-const LONGEST_PAGE = 100; // what the service gives at once
-const SOON = 100; // ms: what has arrived is told twice, by itself and by the counts
-const PAUSE = 250; // ms: many that arrive at once are fetched at once
-const SPREAD = 1_000; // ms: what arrives for many must not be fetched by all at once
+const LONGEST_PAGE = 100; // items: the most that the service returns at once
+const SOON = 100; // ms: a notification arrives together with new counts; one fetch is enough for both
+const PAUSE = 250; // ms: notifications that arrive at once are fetched together
+const SPREAD = 1_000; // ms: if a notification arrives for many users, their requests are spread
 
 const DONE = {
   seen: { seen: true },
@@ -23,27 +23,27 @@ const SHOWS = {
 const BRINGS = { all: ["unread", "unarchive"], unread: ["unread"], archived: ["archive"] };
 
 /**
- * A list of what is in an inbox. It fetches only while it is shown; `changed()` is called when it has become another.
+ * A list of the items in an inbox. It fetches only while it is shown; it calls `changed()` whenever the list changes.
  *
- * Items that arrive are fetched, not made of what the stream says: only the service knows what belongs into the inbox.
+ * Items are fetched, not built from notifications of the stream: only the service knows what belongs in the inbox.
  */
 export function createList(inbox, changed, { random = Math.random } = {}) {
   let status = "all";
   let items = [];
-  let next = null; // where older ones begin
-  let cursor; // up to which everything is in the list
-  let seen; // the cursor up to which all was marked as seen
-  let problem; // why it could not be fetched
+  let next = null; // where the next page of older items begins
+  let cursor; // everything up to this is in the list
+  let seen; // everything up to this was marked as seen
+  let problem; // why the list could not be fetched
   let isShown = false;
   let isStale = true;
-  let isPatchy = false; // something was missed, and older items may have changed
+  let isPatchy = false; // changes were missed, and older items may have changed
   let isLoaded = false;
-  let loading; // resolves when what is being fetched is there
-  let older; // the same of older items
-  let rest; // the timer of a pause
+  let loading; // resolves when the newest items have been fetched
+  let older; // the same for older items
+  let rest; // the timer of the pause between two fetches
   const end = inbox.on({ change, arrive, remove, expire, stale, count });
 
-  // What is shown
+  // Showing
 
   function show(shown) {
     isShown = shown;
@@ -94,7 +94,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     if (isStale) load();
   }
 
-  /** Older items that had been fetched stay. */
+  /** Takes the newest items. Older items that were fetched before stay. */
   function take(answer) {
     const fresh = answer.items;
     const oldest = fresh.at(-1)?.cursor;
@@ -106,7 +106,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     cursor = answer.cursor;
     isPatchy = false;
     isLoaded = true;
-    if (answer.revision < inbox.revision) isStale = true; // a frame has told of later changes
+    if (answer.revision < inbox.revision) isStale = true; // a frame has reported later changes
     markSeen();
   }
 
@@ -120,11 +120,11 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     if (!next) return;
     const before = next;
     const answer = await inbox.list({ status, limit: PAGE, before });
-    if (before !== next) return; // it has become another list
+    if (before !== next) return; // the list has changed meanwhile
     const ids = new Set(items.map(idOf));
     items.push(...answer.items.filter((item) => !ids.has(idOf(item))));
     next = answer.next;
-    if (answer.revision < inbox.revision) stale(); // a frame has told of changes before these items were here
+    if (answer.revision < inbox.revision) stale(); // a frame reported changes before these items arrived
     changed();
   }
 
@@ -134,13 +134,13 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     act("seen", { up_to: cursor }).catch(ignore);
   }
 
-  // What is done
+  // Actions
 
   function act(action, what) {
     return inbox.act(action, what);
   }
 
-  // What happens
+  // Events
 
   function change({ action, ids, up_to: upTo }) {
     const done = DONE[action];
@@ -195,7 +195,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     markAllRead: () => act("read", { up_to: cursor }),
     end: () => {
       isShown = false;
-      changed = ignore; // what is being fetched may still come
+      changed = ignore; // a running fetch may still end
       end();
     },
     get status() {
@@ -223,7 +223,7 @@ export function idOf({ notification }) {
   return notification.id;
 }
 
-/** The same for what takes each other's place. */
+/** Returns the same key for notifications that replace each other. */
 function keyOf({ channel, notification: { id, collapse_key: key } }) {
   return key ? `${channel} ${key}` : id;
 }

@@ -1,6 +1,6 @@
 /**
- * What the elements look like. A page sets the properties that begin with `--notifier-`, and styles parts. Colors
- * follow the page's color-scheme, sides its direction.
+ * The look of the elements. Pages may set the properties that begin with `--notifier-`, and style parts. Colors follow
+ * the page's color-scheme, and sides follow its direction.
  */
 
 export const COMMON = /* css */ `

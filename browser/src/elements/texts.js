@@ -34,8 +34,8 @@ export const TEXTS = {
 };
 
 /**
- * Fills in a text: `{count}` and other names in braces are replaced. If a page's text is missing, also for one number,
- * the built-in text is used: half a translation is better than an empty element.
+ * Fills in a text: `{count}` and other names in braces are replaced. If a page's text, or its form for a number, is
+ * missing, the built-in text is used: half a translation is better than an empty element.
  */
 export function say(text, lang, values = {}, builtIn = "") {
   const chosen = choose(text, lang, values) ?? choose(builtIn, lang, values);

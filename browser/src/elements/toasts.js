@@ -3,19 +3,19 @@ import { isBefore } from "../cursor.js";
 import { makeAction, makeBody, makeSeverity, makeTitle } from "./item.js";
 import { COMMON, TOASTS } from "./styles.js";
 
-const MOST = 3; // toasts at once, but for critical ones
+const MOST = 3; // toasts at once, not counting critical ones
 const STAYS = { info: 6_000, success: 6_000, warning: 10_000, error: 15_000, critical: Infinity }; // ms
 const REMOVING = ["read", "archive"];
 
-/** What arrives, for a moment. What was missed is one toast. To dismiss one is not to read it. */
+/** Shows each new notification briefly. All missed ones are one toast. Dismissing a toast does not mark it as read. */
 export class NotifierToasts extends NotifierElement {
   static styles = COMMON + TOASTS;
   #toasts = new Map(); // node -> {notification, channel, cursor, timer}
   #parts;
   #inbox;
-  #isHeld = false; // somebody looks at them, or nobody can
+  #isHeld = false; // no toast disappears: the user is on one, or the page is hidden
   #isPointedAt = false;
-  #from; // where the focus came from
+  #from; // what had the focus before the toasts
 
   start(inbox) {
     this.#inbox = inbox;
@@ -52,11 +52,11 @@ export class NotifierToasts extends NotifierElement {
     return { list, region, polite, urgent };
   }
 
-  // What comes
+  // Arriving
 
   #arrive(notification, { channel, cursor }) {
     const { title, body, collapse_key: key, severity } = notification;
-    if (!title && !body) return; // it is for programs
+    if (!title && !body) return; // meant for programs only
     const detail = { notification, channel };
     if (!this.dispatchEvent(new CustomEvent("notifier-toast", { detail, bubbles: true, cancelable: true }))) return;
     if (key) this.#removeWhere((toast) => toast.channel === channel && toast.notification.collapse_key === key);
@@ -98,17 +98,17 @@ export class NotifierToasts extends NotifierElement {
     (severity === "critical" ? urgent : polite).textContent = text;
   }
 
-  // How long it stays
+  // Staying
 
   #start(node) {
     const stays = STAYS[node.dataset.severity] ?? STAYS.info;
     if (stays < Infinity) this.#toasts.get(node).timer = setTimeout(() => this.#dismiss(node), stays);
   }
 
-  /** Time stands still while somebody points at them, has the focus in them or cannot see them. Then it begins anew. */
+  /** While the pointer or the focus is on a toast, or the page is hidden, all timers stop. Then they start again. */
   #hold({ type, relatedTarget } = {}) {
     const { region } = this.#parts;
-    // Where a finger was last is :hover for ever; a mouse whose toast has gone may not be told to have left.
+    // After a touch, :hover stays set; after a toast is removed under a mouse, no pointerleave may be fired.
     const isStill = this.#isPointedAt && region.matches(":hover");
     this.#isPointedAt = type === "pointerover" || (type !== "pointerleave" && isStill);
     if (type === "focusin" && relatedTarget && !region.contains(relatedTarget)) this.#from = relatedTarget;
@@ -126,7 +126,7 @@ export class NotifierToasts extends NotifierElement {
   #dismiss(node) {
     const { activeElement } = this.shadowRoot;
     const focused = node.contains(activeElement) ? activeElement : undefined;
-    // Who uses the keyboard goes on to the next; a pointer needs no focus there, which would hold that one for ever.
+    // With the keyboard, the focus moves to the next toast. With a pointer it must not: it would keep that toast open.
     const next = focused?.matches(":focus-visible") && (node.nextElementSibling ?? node.previousElementSibling);
     clearTimeout(this.#toasts.get(node)?.timer);
     this.#toasts.delete(node);
@@ -136,7 +136,7 @@ export class NotifierToasts extends NotifierElement {
   }
 }
 
-/** Whether what was done to items concerns a toast. */
+/** Whether a change of items concerns a toast. */
 function isMeant({ ids, up_to: upTo }, { notification, cursor }) {
   return notification && (ids ? ids.includes(notification.id) : !isBefore(upTo, cursor));
 }
