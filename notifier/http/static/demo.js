@@ -1,16 +1,16 @@
-/** The demo page: one Notifier for each person on it, and a form that publishes. */
+/** The demo page: one Notifier for each user, and a form that publishes. */
 
 import "./notifier-inbox.js";
 import { Notifier } from "./notifier.js";
 
-const SHOWN = 100; // notifications that are kept of a stream
+const SHOWN = 100; // notifications shown per stream
 
 const REASONS = {
   1001: "the service went away",
-  1006: "the connection broke",
-  1011: "a fault in the service",
-  1012: "the service restarts",
-  4000: "nothing was heard for too long",
+  1006: "the connection was lost",
+  1011: "the service failed unexpectedly",
+  1012: "the service is restarting",
+  4000: "nothing was received for too long",
   4001: "the token is no longer valid",
   4004: "the service is overloaded",
   4501: "the service forbids it",
@@ -18,22 +18,22 @@ const REASONS = {
 };
 
 const RETAIN_HINTS = {
-  inbox: "Kept in the log and in the inbox: who is away gets it on return.",
-  history: "Kept in the log, but in no inbox: for live dashboards.",
-  none: "Kept nowhere: only who is connected now gets it.",
+  inbox: "Stored in the log and in the inbox: users who are offline receive it when they reconnect.",
+  history: "Stored in the log, but in no inbox: for live dashboards.",
+  none: "Not stored: only clients connected right now receive it.",
 };
 
 document.querySelectorAll("[data-client]").forEach(startClient);
 startForm(document.querySelector("#publish"));
 
-// A person's client
+// The client of a user
 
 function startClient(section) {
   const part = (role) => section.querySelector(`[data-role="${role}"]`);
   const getToken = async () => (await fetchJson(section.dataset.tokenUrl)).token;
   const notifier = new Notifier({ getToken, topics: ["orders"] });
   for (const element of section.querySelectorAll("notifier-bell, notifier-inbox, notifier-toasts")) {
-    element.texts = { title: `Notifications for ${section.dataset.client}` }; // there are two people on this page
+    element.texts = { title: `Notifications for ${section.dataset.client}` }; // there are two users on this page
     element.notifier = notifier;
   }
 
@@ -54,7 +54,7 @@ function startClient(section) {
     part("state").textContent = describeState(change);
     countDown(part("retry"), change.retryInMs);
     if (change.current === "connected") showNotice("");
-    if (change.current === "closed") part("switch").checked = false; // to switch it on is to try again
+    if (change.current === "closed") part("switch").checked = false; // switching it on tries again
     showPosition();
   });
   notifier.on("notification", (notification, details) => {
@@ -67,7 +67,7 @@ function startClient(section) {
   });
   notifier.on("lost", ({ channels }) => {
     const where = channels.join(", ");
-    showNotice(`Something in ${where} is gone for good: an application would load its state anew now.`);
+    showNotice(`Notifications in ${where} are lost permanently. An application would now load its state again.`);
   });
   notifier.on("error", (problem) => showNotice(problem.detail ?? problem.title ?? problem.message));
 
@@ -75,7 +75,7 @@ function startClient(section) {
     if (target.checked) notifier.connect();
     else notifier.disconnect();
   });
-  // A browser may bring back the switch of the page's last visit.
+  // A browser may restore the switch from the last visit.
   part("switch").checked = true;
   notifier.connect();
 }
@@ -85,20 +85,20 @@ function describeState({ current, reason }) {
   return `${current}: ${REASONS[parseInt(reason)] ?? reason}`;
 }
 
-/** Shows how long it is until the next try, beside the state: a screen reader must not hear every second. */
+/** Shows the time until the next attempt, outside the status: a screen reader must not announce every change. */
 function countDown(element, ms) {
   clearInterval(element.timer);
   element.textContent = "";
   if (ms === undefined) return;
   const end = Date.now() + ms;
   const show = () => {
-    element.textContent = `next try in ${Math.max(0, (end - Date.now()) / 1000).toFixed(1)} s`;
+    element.textContent = `next attempt in ${Math.max(0, (end - Date.now()) / 1000).toFixed(1)} s`;
   };
   element.timer = setInterval(show, 100);
   show();
 }
 
-/** Puts it on top, or in the place of the one with the same collapse key. */
+/** Adds a notification at the top, or in place of the one with the same collapse key. */
 function showNotification(list, notification, { channel, replay }) {
   const item = notificationItem(notification, channel, replay);
   const earlier = item.dataset.key && list.querySelector(`[data-key="${CSS.escape(item.dataset.key)}"]`);
@@ -145,7 +145,7 @@ function startForm(form) {
   update();
 }
 
-/** What is published: only what was filled in, as a person would write it. */
+/** Returns the notification: only the fields that were filled in. */
 function readForm(form) {
   const filled = Object.fromEntries(new FormData(form));
   const { to, title, body, severity, retain, collapse_key: collapseKey } = filled;
@@ -173,7 +173,7 @@ function quoted(text) {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Calls on this page's origin, whatever name the service has elsewhere. */
+/** Calls the API at the origin of this page, even if the form shows another address. */
 function callApi(form, method, path, body) {
   return fetchJson(new URL(form.action).pathname + path, {
     method,
@@ -213,11 +213,11 @@ async function copy(source, button) {
     button.textContent = "Copied";
     setTimeout(() => (button.textContent = "Copy"), 2_000);
   } catch {
-    getSelection().selectAllChildren(source); // not allowed here: the visitor's own copy command is
+    getSelection().selectAllChildren(source); // not allowed here: select it for the browser's own copy command
   }
 }
 
-/** The answer's JSON; throws the problem that the service answered with. */
+/** Returns the JSON of the response; throws the problem that the service answered with. */
 async function fetchJson(url, options) {
   const answer = await fetch(url, options);
   const body = await answer.json().catch(() => ({}));
