@@ -10,7 +10,7 @@ Member = TypeVar("Member")
 class Channel(LogPosition[Member]):
     """One channel that connections of this worker are subscribed to, and the worker's position in its log.
 
-    `inbox` is for the room above: what `inbox/states.py` knows about the inbox of a user's channel.
+    `inbox` belongs to `inbox/states.py`: what the worker knows about the inbox of a user's channel.
     """
 
     __slots__ = ("connections", "idle_since", "inbox", "name")
@@ -18,14 +18,14 @@ class Channel(LogPosition[Member]):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        # A dict keeps the order of arrival, and forgets one of many connections at once.
+        # A dict, because it keeps the order, and removes one of many connections in constant time.
         self.connections: dict[Member, None] = {}
         self.idle_since = 0.0
         self.inbox: Any = None
 
 
 class Hub(Generic[Member]):
-    """All channels that somebody on this worker hears, and those that were left a moment ago."""
+    """All channels with connections on this worker, and those whose last connection left a moment ago."""
 
     def __init__(self) -> None:
         self._channels: dict[str, Channel[Member]] = {}
@@ -35,7 +35,7 @@ class Hub(Generic[Member]):
         return self._channels[name]
 
     def get(self, name: str) -> Channel[Member] | None:
-        """Return a channel, or None if nobody hears it."""
+        """Return a channel, or None if this worker does not have it."""
         return self._channels.get(name)
 
     def channels(self) -> list[Channel[Member]]:
@@ -43,12 +43,12 @@ class Hub(Generic[Member]):
         return list(self._channels.values())
 
     def members(self, name: str) -> list[Member]:
-        """Return who hears a channel."""
+        """Return the connections of a channel."""
         channel = self._channels.get(name)
         return list(channel.connections) if channel else []
 
     def join(self, name: str, member: Member) -> bool:
-        """Let a member hear a channel; return whether the channel is new here."""
+        """Add a connection to a channel. Return whether the channel is new on this worker."""
         channel = self._channels.get(name)
         new = channel is None
         if channel is None:
@@ -58,7 +58,7 @@ class Hub(Generic[Member]):
         return new
 
     def leave(self, name: str, member: Member, now: float) -> None:
-        """Let a member hear a channel no more."""
+        """Remove a connection from a channel."""
         channel = self._channels.get(name)
         if channel is None or member not in channel.connections:
             return
@@ -69,9 +69,9 @@ class Hub(Generic[Member]):
             self._idle[name] = channel
 
     def forget_idle(self, left_before: float) -> list[str]:
-        """Forget the channels that were left before a time, and return their names.
+        """Remove the channels whose last connection left before a time, and return their names.
 
-        One that is not confirmed stays: its confirmation would be taken for that of a later subscription.
+        A channel that is not confirmed stays: its confirmation would be taken for that of a later subscription.
         """
         names = [name for name, channel in self._idle.items() if channel.idle_since < left_before and channel.confirmed]
         for name in names:

@@ -1,4 +1,4 @@
-"""Recent entries: what a worker has heard lately, so that who was away for a moment is served without Redis."""
+"""Recent entries: what a worker has received lately. Clients that were offline briefly are served without Redis."""
 
 from collections import deque
 
@@ -6,15 +6,16 @@ from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EPHEMERAL, REMOVED, Entry, Page
 
-_LASTS = 60_000  # ms: no log forgets within it because of age
+_LASTS = 60_000  # ms: no log removes entries younger than this because of their age
 _OVERHEAD = 400  # bytes of an entry beside its body
 _REPLACES, _EXPIRES = b'"collapse_key":', b'"expires_at":'
 
 
 class _Run:
-    """Entries of one channel that follow each other: all that its log has between `start` and `last`.
+    """Consecutive entries of one channel: all that its log has between `start` and `last`.
 
-    A log that has lost its end goes on before `seen`, what was known of it: who has not had that is to be told.
+    `seen` is the last entry that was known of the log before. If a failover removed the end of the log, the run begins
+    before `seen`: clients that have not received `seen` must be notified of the loss, so they are not served from here.
     """
 
     __slots__ = ("entries", "last", "seen", "start")
@@ -26,7 +27,7 @@ class _Run:
 
 
 class Recent:
-    """The latest entries of all channels that a worker hears; at most `limit` bytes, counted over all of them."""
+    """The latest entries of all channels that a worker is subscribed to: at most `limit` bytes in total."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -35,7 +36,7 @@ class Recent:
         self._order: deque[tuple[str, _Run, Entry]] = deque()
 
     def hear(self, channel: str, entries: list[Entry], seen: bytes) -> None:
-        """Take live entries of a channel, in order. `seen` is the last one that was known of its log before them."""
+        """Add live entries of a channel, in order. `seen` is the last entry of its log that was known before them."""
         for entry in entries:
             if entry.kind != EPHEMERAL:
                 self._take(channel, entry, seen)
@@ -43,7 +44,7 @@ class Recent:
             self._drop_oldest()
 
     def page(self, channel: str, position: Cursor, last: bytes, now: int) -> Page | None:
-        """Return what the log of a channel has after a position and up to `last`; None: only the log knows.
+        """Return what the log of a channel has after a position and up to `last`, or None if only the log can tell.
 
         `now` is in Unix ms.
         """
@@ -66,14 +67,14 @@ class Recent:
 
     def _take(self, channel: str, entry: Entry, seen: bytes) -> None:
         if _EXPIRES in entry.body:
-            self._runs.pop(channel, None)  # what follows it begins a new run
+            self._runs.pop(channel, None)  # the next entry begins a new run
             return
         run = self._runs.get(channel)
-        # What takes another entry out of the log would have to take it out of here, too: it begins a new run.
+        # An entry that removes another from the log would have to remove it here, too. Instead, it begins a new run.
         if run is None or entry.previous != run.last or entry.kind == REMOVED or _REPLACES in entry.body:
             run = self._runs[channel] = _Run(entry.previous, seen)
         run.last = entry.id
-        # As it would come from the log.
+        # As if it had been read from the log.
         entry = entry._replace(previous=b"")
         run.entries.append(entry)
         self._order.append((channel, run, entry))
@@ -83,7 +84,7 @@ class Recent:
         channel, run, entry = self._order.popleft()
         self._size -= len(entry.body) + _OVERHEAD
         if self._runs.get(channel) is not run or not run.entries or run.entries[0] is not entry:
-            return  # a run that is over
+            return  # its run has been dropped
         run.start = run.entries.popleft().id
         if not run.entries:
             del self._runs[channel]
