@@ -1,4 +1,4 @@
-"""Chat: rooms, names, and what one says goes to all others in the room, from page to page.
+"""Chat with rooms and names: pages publish to all others in the room.
 
 make run    # in another terminal
 . examples/environment.sh
@@ -27,7 +27,7 @@ PAGE = """<!doctype html>
 
   const [enter, say] = document.forms;
   const problem = document.querySelector("#problem"), said = document.querySelector("#said");
-  const key = crypto.randomUUID(); // by which the backend knows this page again
+  const key = crypto.randomUUID(); // the backend recognizes this page by it
   let notifier, topic;
 
   async function getToken() {
@@ -46,8 +46,8 @@ PAGE = """<!doctype html>
     notifier?.disconnect();
     said.textContent = problem.textContent = "";
     topic = `room:${enter.elements.room.value}`;
-    notifier = new Notifier({ url: "{{ service }}/v1/stream", getToken, shared: false }); // a window is a person
-    notifier.join(topic, { since: `${Date.now() - 3_600_000}-0` }); // what was said within the last hour comes first
+    notifier = new Notifier({ url: "{{ service }}/v1/stream", getToken, shared: false }); // each window is a person
+    notifier.join(topic, { since: `${Date.now() - 3_600_000}-0` }); // replays the last hour first
     notifier.on("notification", ({ type, sender, body }) => type === "chat.said" && show(sender, body));
     notifier.on("error", (error) => (problem.textContent = error.detail ?? error.message));
     notifier.connect();
@@ -68,7 +68,7 @@ PAGE = """<!doctype html>
 """
 
 app = Flask(__name__)
-names: dict[str, str] = {}  # name -> the key of the page that took it first
+names: dict[str, str] = {}  # name -> key of the page that chose it first
 
 
 @app.get("/")
@@ -79,7 +79,7 @@ def show() -> str:
 
 @app.post("/token")
 def token():
-    """Return a token by which the page may hear and publish in every room, under a name that nobody else has."""
+    """Return a token that lets the page subscribe to and publish in every room, under a name that nobody else has."""
     name, key = request.form["name"], request.form["key"]
     if names.setdefault(name, key) != key:
         return f"Somebody else is called {name}.", 409

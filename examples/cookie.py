@@ -1,4 +1,4 @@
-"""Authentication by cookie: who has logged in at the backend needs no token in the page, and no script can read it.
+"""Authentication by cookie: the page needs no token once the user has logged in, and no script can read it.
 
     NOTIFIER_ALLOWED_ORIGINS=http://127.0.0.1:5000 make run    # in another terminal
     . examples/environment.sh
@@ -25,7 +25,7 @@ PAGE = """<!doctype html>
 <script type="module">
   import { Notifier } from "{{ service }}/static/notifier.js";
 
-  const notifier = new Notifier({ url: "{{ service }}/v1/stream" }); // no getToken: the cookie says who it is
+  const notifier = new Notifier({ url: "{{ service }}/v1/stream" }); // no getToken: the cookie identifies the user
   notifier.on("state", ({ current }) => (document.querySelector("#state").textContent = current));
   notifier.on("notification", ({ title }) => {
     const item = document.createElement("li");

@@ -1,10 +1,10 @@
-"""A live dashboard in Streamlit: it shows the readings of sensor.py as they come.
+"""A live dashboard in Streamlit: it shows the readings of sensor.py as they arrive.
 
     make run    # in another terminal
     .venv/bin/pip install -r examples/requirements.txt
     . examples/environment.sh && .venv/bin/streamlit run examples/dashboard.py --server.port 8501
 
-One thread listens for all who look on, and each browser draws anew twice a second.
+One thread listens for all viewers, and each browser redraws twice a second.
 """
 
 import os
@@ -20,7 +20,7 @@ from notifier.client import NotifierClient, NotifierError, Received
 
 
 class Readings:
-    """The latest readings, and why there are no new ones."""
+    """The latest readings, and the reason if no new ones arrive."""
 
     def __init__(self) -> None:
         self.latest: deque[dict] = deque(maxlen=300)
@@ -29,7 +29,7 @@ class Readings:
 
     def _listen(self) -> None:
         while True:
-            an_hour_ago = f"{int((time.time() - 3600) * 1000)}-0"  # so that the last of each sensor comes at once
+            an_hour_ago = f"{int((time.time() - 3600) * 1000)}-0"  # to get the latest reading of each sensor at once
             try:
                 with NotifierClient().listen(["readings"], an_hour_ago, get_token=token) as stream:
                     self.problem = ""
@@ -55,7 +55,7 @@ def readings() -> Readings:
 
 @st.fragment(run_every=0.5)
 def show() -> None:
-    """Draw what has come so far."""
+    """Draw the readings received so far."""
     if readings().problem:
         st.error(readings().problem)
     latest = list(readings().latest)

@@ -6,7 +6,7 @@
 
     curl http://127.0.0.1:5004/orders -d user=alice -d item=Lamp
 
-A whole project in one file; what matters is `create_order`. A crash between commit and publication loses the
+A whole project in one file; the relevant part is `create_order`. A crash between commit and publication loses the
 notification; fastapi_orders.py shows an outbox, which does not.
 """
 
@@ -29,7 +29,7 @@ settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "django.db"}},
 )
 django.setup()
-notifier = NotifierClient(deadline=5)  # one for the process: it keeps its connections open
+notifier = NotifierClient(deadline=5)  # one per process, because it keeps its connections open
 
 
 class Order(models.Model):
@@ -50,7 +50,7 @@ def create_order(request: HttpRequest) -> JsonResponse:
         notifier.publish(to={"users": [user]}, type="order.created", title=f"We have your order: {order.item}")
 
     user = request.POST["user"]
-    transaction.on_commit(publish, robust=True)  # robust: the order stands, whatever comes of it
+    transaction.on_commit(publish, robust=True)  # robust: the order is kept even if publishing fails
     order = Order.objects.create(user=user, item=request.POST.get("item"))
     return JsonResponse({"id": order.id}, status=201)
 

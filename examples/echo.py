@@ -1,4 +1,4 @@
-"""Echo: the service returns each message as it came, text and bytes. For trying out a network or a proxy.
+"""Echo: the service returns each message unchanged, text and bytes. For testing a network or a proxy.
 
 make run    # in another terminal
 . examples/environment.sh

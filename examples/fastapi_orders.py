@@ -1,4 +1,4 @@
-"""FastAPI and an outbox: the notification is written in the order's own transaction, and published from there.
+"""FastAPI and an outbox: the notification is stored in the transaction of the order, and published from the outbox.
 
     make run    # in another terminal
     .venv/bin/pip install -r examples/requirements.txt
@@ -6,7 +6,8 @@
 
     curl -X POST "http://127.0.0.1:5003/orders?user=alice&item=Lamp"
 
-Whatever fails in between, it is published later, and once, by the row's idempotency key; also by several processes.
+Whatever fails in between, the notification is published later, and only once, because its row has an idempotency key.
+This also holds with several processes.
 """
 
 import logging
@@ -46,7 +47,7 @@ committed = threading.Event()
 
 
 def serve_outbox() -> None:
-    """Publish what is committed, as soon as it is; what other processes left is looked for every ten seconds."""
+    """Publish rows as soon as they are committed. Every ten seconds, look for rows that other processes have left."""
     with NotifierClient() as notifier:
         while True:
             try:
@@ -58,7 +59,7 @@ def serve_outbox() -> None:
 
 
 def publish_all(notifier: NotifierClient) -> None:
-    """Publish what waits, in order. What is wrong in itself is given up, and logged."""
+    """Publish the waiting rows, in order. Invalid notifications are logged and dropped."""
     with Session(engine, expire_on_commit=False) as session:
         for outgoing in session.scalars(select(Outgoing).order_by(Outgoing.id)).all():
             try:
@@ -82,7 +83,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/orders", status_code=201)
 def create_order(user: str, item: str) -> dict[str, int]:
-    """Take an order, and what is to be told of it, in one transaction."""
+    """Store an order and its notification in one transaction."""
     with Session(engine) as session, session.begin():
         order = Order(user=user, item=item)
         notification = {"to": {"users": [user]}, "type": "order.created", "title": f"We have your order: {item}"}

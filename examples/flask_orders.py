@@ -32,7 +32,7 @@ class Order(Base):
 app = Flask(__name__)
 engine = create_engine("sqlite:///orders.db")
 Base.metadata.create_all(engine)
-notifier = NotifierClient(deadline=5)  # one for the process: it keeps its connections open
+notifier = NotifierClient(deadline=5)  # one per process, because it keeps its connections open
 
 
 def notify(session: Session, **notification) -> None:
@@ -42,7 +42,7 @@ def notify(session: Session, **notification) -> None:
 
 @event.listens_for(Session, "after_commit")
 def publish(session: Session) -> None:
-    """Publish what the transaction has to tell. The order stands whatever comes of it."""
+    """Publish the notifications of the transaction. The order is kept even if that fails."""
     for notification in session.info.pop("notifications", []):
         try:
             notifier.publish(notification)
@@ -52,7 +52,7 @@ def publish(session: Session) -> None:
 
 @event.listens_for(Session, "after_soft_rollback")
 def forget(session: Session, previous_transaction) -> None:
-    """Tell nobody what did not happen."""
+    """Drop the notifications of a transaction that was rolled back."""
     session.info.pop("notifications", None)
 
 

@@ -1,10 +1,10 @@
-"""Authentication by header: a program shows its user's token when it asks for the upgrade.
+"""Authentication by header: a program sends its user's token with the upgrade request.
 
     make run    # in another terminal
     . examples/environment.sh
     .venv/bin/python examples/header.py alice
 
-It speaks the protocol itself; listener.py does the same by `notifier.client`, and comes back when it is cut off.
+It implements the protocol itself. listener.py does the same with `notifier.client`, and reconnects.
 """
 
 import json
@@ -21,16 +21,16 @@ SECRET = os.environ["NOTIFIER_TOKEN_SECRETS"].split(",")[0]
 
 
 def token_of(user: str) -> str:
-    """Return what a backend gives to its user: here to ourselves."""
+    """Return a token, as a backend would for its user."""
     return jwt.encode({"sub": user, "exp": int(time.time()) + 3600}, SECRET, algorithm="HS256")
 
 
 def main(user: str) -> None:
-    """Print what comes for the user."""
+    """Print the notifications of the user."""
     headers = {"Authorization": f"Bearer {token_of(user)}"}
     try:
         with connect(URL, additional_headers=headers, subprotocols=["notifier.v1"]) as socket:
-            socket.send(json.dumps({"type": "hello"}))  # without a token: the header has it
+            socket.send(json.dumps({"type": "hello"}))  # without a token: it is in the header
             for text in socket:
                 frame = json.loads(text)
                 if frame["type"] == "welcome":

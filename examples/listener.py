@@ -1,4 +1,4 @@
-"""A listener that runs for ever: it comes back by itself, goes on where it was, and knows every exception by name.
+"""A listener that runs indefinitely: it reconnects automatically, resumes, and handles every exception.
 
 make run    # in another terminal
 . examples/environment.sh
@@ -28,17 +28,17 @@ from notifier.client import (
     Unreachable,
 )
 
-STATE = Path("listener.json")  # where we are: a restart goes on there
+STATE = Path("listener.json")  # the position from which a restart resumes
 
 
 def token_of(user: str, topics: list[str]) -> str:
-    """Return a token, as your backend would; the stream asks for another one before this one expires."""
+    """Return a token, as your backend would. The stream asks for a new one before this one expires."""
     claims = {"sub": user, "exp": int(time.time()) + 600, "topics": topics}
     return jwt.encode(claims, os.environ["NOTIFIER_TOKEN_SECRETS"].split(",")[0], algorithm="HS256")
 
 
 def listen(user: str, topics: list[str]) -> None:
-    """Print what comes. What was printed last before a kill may be printed again."""
+    """Print events. After a kill, the last one may be printed again."""
     since = Position(**json.loads(STATE.read_text())) if STATE.exists() else None
     with NotifierClient().listen(topics, since, get_token=lambda: token_of(user, topics)) as stream:
         print("Listening.", flush=True)
@@ -49,28 +49,28 @@ def listen(user: str, topics: list[str]) -> None:
                 case Removed(id=id):
                     print(f"Recalled: {id}", flush=True)
                 case Lost(channels=channels):
-                    print(f"Gone for good, load anew: {', '.join(channels)}", flush=True)
+                    print(f"Lost permanently, load again: {', '.join(channels)}", flush=True)
             new = STATE.with_suffix(".new")
             new.write_text(json.dumps(stream.position._asdict()))
             new.replace(STATE)
 
 
 def main(user: str = "alice", *topics: str) -> None:
-    """Listen, and listen again where that may help."""
+    """Listen, and retry if that may help."""
     while True:
         try:
             listen(user, list(topics))
-        except Unreachable as error:  # nothing answered for a minute: not even once since we began
+        except Unreachable as error:  # no answer for a minute, and never connected before
             print(error, file=sys.stderr)
-        except ProblemError as problem:  # a token or a topic is refused
+        except ProblemError as problem:  # a token or a topic was rejected
             if not problem.is_temporary:
                 sys.exit(f"Correct the token: {problem}")
         except StreamClosed as closed:
-            sys.exit(f"The service wants us to stay away: {closed.code} {closed.reason}")
+            sys.exit(f"The service does not allow a reconnect: {closed.code} {closed.reason}")
         except NotNotifier as error:
             sys.exit(f"Something else answers at NOTIFIER_URL: {error}")
         except (TooOld, TooNew) as error:
-            sys.exit(f"Update the one that is behind: {error}")
+            sys.exit(f"Update the older one of service and client: {error}")
         except ConfigurationError as error:
             sys.exit(f"Correct NOTIFIER_URL or the token: {error}")
         except KeyboardInterrupt:

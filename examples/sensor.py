@@ -1,11 +1,11 @@
-"""An IoT sensor: it measures every second, and each reading arrives once, also after an outage or a power cut.
+"""An IoT sensor: it measures every second, and each reading arrives once, even after an outage or a power cut.
 
     make run    # in another terminal, now or later
     . examples/environment.sh
     .venv/bin/python examples/sensor.py kitchen    # dashboard.py shows it
 
-Readings wait in a small database until the service has them. Each has an idempotency key of its own there, so one whose
-answer was lost is sent again and yet published once. Of those that the service keeps, the latest replaces the others.
+Readings wait in a small database until the service has them. Each has its own idempotency key there, so a reading whose
+answer was lost is sent again but published only once. The service stores only the latest reading of each sensor.
 """
 
 import json
@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from notifier.client import NotifierClient, NotifierError, ProblemError
 
-MOST = 10_000  # readings that wait; beyond it the oldest go
+MOST = 10_000  # waiting readings; beyond that the oldest are removed
 EVERY = 1.0  # seconds
 
 
@@ -29,14 +29,14 @@ def open_buffer(path: str) -> sqlite3.Connection:
 
 
 def measure(sensor: str, buffer: sqlite3.Connection) -> None:
-    """Add a reading: here a warm day's, which lasts a minute."""
+    """Add a reading: here of a simulated warm day, which lasts a minute."""
     reading = {"sensor": sensor, "at": time.time(), "celsius": 20 + 5 * math.sin(time.time() / 60 * math.tau)}
     buffer.execute("INSERT INTO readings (key, reading) VALUES (?, ?)", (str(uuid4()), json.dumps(reading)))
     buffer.execute("DELETE FROM readings WHERE number <= (SELECT max(number) FROM readings) - ?", (MOST,))
 
 
 def publish(notifier: NotifierClient, buffer: sqlite3.Connection, key: str, reading: str, seconds: float) -> None:
-    """Publish a reading and forget it. Only one that is wrong in itself is forgotten without."""
+    """Publish a reading and delete it. An invalid reading is deleted without being published."""
     whom = {"topics": ["readings"]}
     data = json.loads(reading)
     how = {"type": "sensor.reading", "retain": "history", "collapse_key": data["sensor"], "ttl": 3600}
@@ -50,7 +50,7 @@ def publish(notifier: NotifierClient, buffer: sqlite3.Connection, key: str, read
 
 
 def main(sensor: str = "kitchen", path: str = "sensor.db") -> None:
-    """Measure for ever; between two readings publish what waits, the oldest first."""
+    """Measure indefinitely; between two readings publish the waiting ones, oldest first."""
     buffer, due = open_buffer(path), time.monotonic()
     with NotifierClient() as notifier:
         while True:
