@@ -119,8 +119,7 @@ class Batches:
                     if len(rest.rstrip()) > longest:
                         yield BodyTooLarge(f"A line has at most {longest} bytes.")
                         rest, skipping = b"", True
-                    # Of the spaces behind the text one too many is enough: the line is too long if more text follows.
-                    rest = rest[: longest + 1]
+                    rest = rest[:longest]  # drops spaces only; if more text follows, the line is still too long
         except Problem as problem:
             yield problem
             return

@@ -1,0 +1,194 @@
+"""Publishing over HTTP: which content types and queries are accepted, and the answers."""
+
+import json
+from typing import Any
+
+import pytest
+from werkzeug import Response
+
+from notifier.errors import (
+    BadRequest,
+    BodyTooLarge,
+    Forbidden,
+    IdempotencyMismatch,
+    IncompleteBody,
+    InvalidApiKey,
+    MalformedJson,
+    Problem,
+    UnsupportedMediaType,
+)
+from notifier.http.batch import Batches
+from notifier.http.credentials import Credentials
+from notifier.http.notifications import NotificationViews
+from notifier.protocol.api_key import ApiKey
+from notifier.protocol.notification import Limits, Publication
+from notifier.publishing.publisher import Answer, Post
+from notifier.settings import AuthSettings, PublishingSettings
+from tests.kit.requests import request_of
+
+KEY = ApiKey("backend", "secret-of-the-backend", frozenset({"publish"}), ("orders",))
+RECALL = ApiKey("recall", "secret-of-the-recall-key", frozenset({"recall"}))
+NOTE = b'{"to":{"users":["alice"]},"title":"x"}'
+PUBLISHED = Answer(b'{"id":"1"}')
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+class Publisher:
+    """Records what is published, and gives each publication the same answer."""
+
+    def __init__(self, answer: Answer | Problem) -> None:
+        self.posts: list[Post] = []
+        self._answer = answer
+
+    def publish(self, posts: list[Post]) -> list[Answer | Problem]:
+        self.posts += posts
+        return [self._answer] * len(posts)
+
+
+class Explanation:
+    """Explains each publication by its channels."""
+
+    def of(self, publication: Publication) -> list[Any]:
+        return [*publication.channels]
+
+
+class Backend:
+    """Publishes through the views."""
+
+    def __init__(self, answer: Answer | Problem = PUBLISHED) -> None:
+        self.publisher = publisher = Publisher(answer)
+        limits, settings = Limits(size=256), PublishingSettings(max_notification_bytes=256)
+        parts: list[Any] = [publisher, Batches(publisher, limits, settings), Explanation()]  # type: ignore[arg-type]
+        credentials = Credentials(AuthSettings(api_keys=(KEY, RECALL)))
+        unused: Any = None
+        self._views = NotificationViews(credentials, *parts, unused, unused, limits)
+
+    def publish(self, body: Any = NOTE, kind: str | None = JSON, key: ApiKey = KEY, **options: Any) -> Response:
+        """Return the answer to a request, which is published or raises."""
+        headers = {"authorization": f"Bearer {key.secret}"} | ({} if kind is None else {"content_type": kind})
+        return self._views.publish(request_of(body, **headers | options))
+
+
+class TestContentTypes:
+    @pytest.mark.parametrize("kind", [JSON, "Application/JSON", f"{JSON}; charset=utf-8", f" {JSON} ;", f"{JSON};x=y"])
+    def test_json(self, kind: str) -> None:
+        """One notification is JSON, in any case and with any parameters."""
+        backend = Backend()
+        answer = backend.publish(kind=kind)
+        assert (answer.status_code, answer.get_data(), answer.content_type) == (201, b'{"id":"1"}', JSON)
+        assert [post.body for post in backend.publisher.posts] == [NOTE]
+
+    @pytest.mark.parametrize("kind", [NDJSON, f"{NDJSON}; charset=utf-8", NDJSON.upper()])
+    def test_ndjson(self, kind: str) -> None:
+        """Many notifications are NDJSON, and so is the answer."""
+        answer = Backend().publish(NOTE + b"\n[]", kind)
+        assert (answer.status_code, answer.content_type) == (200, NDJSON)
+        assert [json.loads(line)["status"] for line in answer.get_data().splitlines()] == [201, 400]
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            None,
+            "",
+            ";",
+            "json",
+            "text/plain",
+            "text/json",
+            "application/jsonl",
+            "application/ndjson",
+            "application/problem+json",
+            "application/json, application/x-ndjson",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=application/json",
+            "\xff",
+        ],
+    )
+    def test_others(self, kind: str | None) -> None:
+        """No other content type is accepted, and nothing is published."""
+        backend = Backend()
+        with pytest.raises(UnsupportedMediaType):
+            backend.publish(kind=kind)
+        assert backend.publisher.posts == []
+
+
+class TestKeys:
+    def test_first(self) -> None:
+        """Without a valid key with a scope to publish, nothing is read of a request."""
+        backend = Backend()
+        for key, problem in ((KEY._replace(secret="x" * 20), InvalidApiKey), (RECALL, Forbidden)):
+            with pytest.raises(problem):
+                backend.publish(b"[]", "text/plain", key)
+        assert backend.publisher.posts == []
+
+    @pytest.mark.parametrize("to", [{"topics": ["news"]}, {"topics": ["orders", "news"]}, {"all": True}])
+    @pytest.mark.parametrize("query", ["", "dry_run=explain"])
+    def test_grants(self, to: dict[str, Any], query: str) -> None:
+        """A key must grant every channel, also for an explanation."""
+        backend = Backend()
+        with pytest.raises(Forbidden):
+            backend.publish(json.dumps({"to": to, "title": "x"}).encode(), query=query)
+        assert backend.publisher.posts == []
+
+
+class TestBody:
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_limit(self, chunked: bool) -> None:
+        """A body may be as long as the limit, including spaces."""
+        assert Backend().publish(NOTE.ljust(256), chunked=chunked).status_code == 201
+        with pytest.raises(BodyTooLarge):
+            Backend().publish(NOTE.ljust(257), chunked=chunked)
+
+    def test_cut(self) -> None:
+        """A body that was cut off is not published, even if it seems complete."""
+        backend = Backend()
+        with pytest.raises(IncompleteBody):
+            backend.publish(length=len(NOTE) + 1)
+        assert backend.publisher.posts == []
+
+    @pytest.mark.parametrize("body", [b"", b" ", b"[]", b"null", NOTE + NOTE, NOTE + b"\n" + NOTE, NOTE[:-1], b"\xff"])
+    def test_malformed(self, body: bytes) -> None:
+        """A body that is not one JSON object is rejected; several lines are not one."""
+        with pytest.raises(MalformedJson):
+            Backend().publish(body)
+
+
+class TestQuery:
+    def test_explain(self) -> None:
+        """An explanation publishes nothing."""
+        backend = Backend()
+        answer = backend.publish(query="dry_run=explain")
+        assert json.loads(answer.get_data()) == {"recipients": ["user:alice"]}
+        assert backend.publisher.posts == []
+
+    @pytest.mark.parametrize(
+        "query",
+        ["dry_run", "dry_run=", "dry_run=1", "dryrun=explain", "dry_run=explain&x=1", "x=1", "=", "Dry_run=1"],
+    )
+    def test_misspelt(self, query: str) -> None:
+        """A misspelt query is rejected, and publishes nothing."""
+        backend = Backend()
+        with pytest.raises(BadRequest):
+            backend.publish(query=query)
+        assert backend.publisher.posts == []
+
+    @pytest.mark.parametrize("query", ["dry_run=explain", "x=1"])
+    def test_batch(self, query: str) -> None:
+        """A batch has no query."""
+        backend = Backend()
+        with pytest.raises(BadRequest):
+            backend.publish(kind=NDJSON, query=query)
+        assert backend.publisher.posts == []
+
+
+class TestAnswers:
+    def test_replayed(self) -> None:
+        """A replayed answer has a header."""
+        assert "Idempotency-Replayed" not in Backend().publish(idempotency_key="k").headers
+        backend = Backend(Answer(b"{}", replayed=True))
+        assert backend.publish(idempotency_key="k").headers["Idempotency-Replayed"] == "true"
+        assert [post.key for post in backend.publisher.posts] == ["backend:k"]
+
+    def test_problem(self) -> None:
+        """A publication that failed raises its problem."""
+        with pytest.raises(IdempotencyMismatch):
+            Backend(IdempotencyMismatch()).publish(idempotency_key="k")
