@@ -13,6 +13,7 @@ from notifier.protocol.clock import Clock
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
 from tests.kit.broker import Broker, Listener, Make, broker_of
+from tests.kit.valkey import running_valkey
 
 
 @pytest.fixture
@@ -50,6 +51,13 @@ def user() -> str:
 def topic() -> str:
     """The channel of a topic that no other test has."""
     return f"topic:{uuid4()}"
+
+
+@pytest.fixture
+def mortal() -> Iterator[EmbeddedValkey]:
+    """A server of one test, which may kill it."""
+    with running_valkey() as valkey:
+        yield valkey
 
 
 @pytest.fixture

@@ -14,30 +14,14 @@ from notifier.broker.pipeline import Pipeline
 from notifier.broker.redis_connection import RedisConnection, pack
 from notifier.errors import BrokerUnavailable
 from notifier.server.embedded_valkey import EmbeddedValkey
-from tests.kit.valkey import pid_of, running_valkey
+from tests.kit.broker import PATIENCE, TIMEOUT, echo
+from tests.kit.valkey import pid_of
 from tests.kit.waiting import DEADLINE
-
-TIMEOUT = 0.2  # seconds after which a server that hangs is given up
-PATIENCE = 10.0  # seconds that a server has where it is not to be given up
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[EmbeddedValkey]:
-    """A server for the tests of this file that let it live."""
-    with running_valkey() as valkey:
-        yield valkey
-
-
-@pytest.fixture
-def mortal() -> Iterator[EmbeddedValkey]:
-    """A server for one test, which may kill it."""
-    with running_valkey() as valkey:
-        yield valkey
 
 
 @pytest.fixture
 def impatient_threads() -> Iterator[None]:
-    """Let threads change places as often as can be."""
+    """Switch between threads as often as possible."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -45,7 +29,7 @@ def impatient_threads() -> Iterator[None]:
 
 
 class CountingConnection(RedisConnection):
-    """Counts how often it was written to."""
+    """Counts its exchanges."""
 
     exchanges = 0
 
@@ -58,25 +42,21 @@ _pipelines: list[Pipeline] = []
 
 
 def pipeline_on(*connections: RedisConnection) -> Pipeline:
-    """Return a pipeline that is closed when the test is over."""
+    """Return a pipeline that is closed after the test."""
     _pipelines.append(Pipeline(*connections))
     return _pipelines[-1]
 
 
 @pytest.fixture(autouse=True)
 def close_pipelines() -> Iterator[None]:
-    """Leave no connection behind."""
+    """Close the connections of a test."""
     yield
     while _pipelines:
         _pipelines.pop().close()
 
 
-def echo(*words: str) -> list[bytes]:
-    return [pack("ECHO", word) for word in words]
-
-
 def in_threads(count: int, work: Callable[[int], object]) -> list[object]:
-    """Return what `count` threads make at the same time: a value, or the error that they met."""
+    """Run `count` threads at the same time, and return the value or the error of each."""
     results: list[object] = [None] * count
     gate = threading.Barrier(count)
 
@@ -92,13 +72,13 @@ def in_threads(count: int, work: Callable[[int], object]) -> list[object]:
         thread.start()
     for thread in threads:
         thread.join(DEADLINE)
-        assert not thread.is_alive(), "a caller waits for ever"
+        assert not thread.is_alive(), "a caller still waits"
     return results
 
 
 class TestPipeline:
     def test_replies(self, valkey: EmbeddedValkey) -> None:
-        """Many threads at once each get their own replies, and share writes."""
+        """Many threads at once each get their own replies, and share exchanges."""
         connections = [CountingConnection(valkey.url, PATIENCE) for _ in range(2)]
         pipeline = pipeline_on(*connections)
         threads, rounds = 16, 50
@@ -112,7 +92,7 @@ class TestPipeline:
         assert sum(connection.exchanges for connection in connections) < threads * rounds
 
     def test_impatient_threads(self, valkey: EmbeddedValkey, impatient_threads: None) -> None:
-        """Wherever a thread is interrupted, nobody gets another's replies, an error, or none."""
+        """Wherever a thread is interrupted, each caller gets its own replies."""
         pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
 
         def ask(thread: int) -> None:
@@ -122,7 +102,7 @@ class TestPipeline:
         assert in_threads(16, ask) == [None] * 16
 
     def test_errors(self, valkey: EmbeddedValkey) -> None:
-        """An error of Redis is for the caller whose command it was."""
+        """An error of Redis is returned to the caller whose command failed."""
         pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
 
         def ask(thread: int) -> list[Any]:
@@ -133,20 +113,20 @@ class TestPipeline:
             assert isinstance(replies[0], redis.ResponseError) if index % 2 else replies == [b"a"]
 
     def test_trailer(self, valkey: EmbeddedValkey) -> None:
-        """A trailer has one more reply, for every caller."""
+        """A trailer has one more reply, which every caller gets."""
         pipeline = pipeline_on(RedisConnection(valkey.url, PATIENCE))
         replies = in_threads(8, lambda thread: pipeline.execute(echo(f"{thread}", "x"), pack("ECHO", "end")))
         assert replies == [[f"{thread}".encode(), b"x", b"end"] for thread in range(8)]
 
-    def test_nobody_there(self, valkey: EmbeddedValkey) -> None:
-        """Where no server is, every caller is told so, with a problem of their own."""
+    def test_no_server(self, valkey: EmbeddedValkey) -> None:
+        """Without a server every caller gets a separate problem."""
         pipeline = pipeline_on(RedisConnection(f"{valkey.url}.not", TIMEOUT))
         errors = in_threads(8, lambda _: pipeline.execute(echo("a")))
         assert all(isinstance(error, BrokerUnavailable) and error.headers["Retry-After"] for error in errors)
         assert len(set(map(id, errors))) == 8
 
     def test_restart(self, mortal: EmbeddedValkey) -> None:
-        """When the server is gone every caller is told so; when it is back every caller is served."""
+        """While the server is down every caller gets a problem; after its restart every caller is served."""
         pipeline = pipeline_on(RedisConnection(mortal.url, PATIENCE))
         assert in_threads(4, lambda _: pipeline.execute(echo("a"))) == [[b"a"]] * 4
         os.kill(pid_of(mortal), signal.SIGKILL)
@@ -159,7 +139,7 @@ class TestPipeline:
         ]
 
     def test_close(self, mortal: EmbeddedValkey) -> None:
-        """A pipeline that was closed connects anew: nobody meets a connection of before the restart."""
+        """A closed pipeline reconnects: no caller gets a connection from before the restart."""
         pipeline = pipeline_on(*(RedisConnection(mortal.url, PATIENCE) for _ in range(4)))
         for _ in range(5):
             in_threads(8, lambda _: pipeline.execute(echo("a")))
@@ -170,13 +150,13 @@ class TestPipeline:
         assert in_threads(8, lambda _: pipeline.execute(echo("b"))) == [[b"b"]] * 8
 
     def test_hanging_server(self, mortal: EmbeddedValkey) -> None:
-        """A server that hangs is given up; when it goes on, nobody gets the replies of those who gave up."""
+        """Commands to a hanging server time out. When it continues, no caller gets the replies of another."""
         connection: Any = RedisConnection(mortal.url, PATIENCE)
         pipeline = pipeline_on(connection)
         assert pipeline.execute(echo("a")) == [b"a"]
         pid = pid_of(mortal)
         os.kill(pid, signal.SIGSTOP)
-        connection._socket.settimeout(TIMEOUT)  # not before: a busy server is no hanging one
+        connection._socket.settimeout(TIMEOUT)  # not earlier: a busy server must not time out
         try:
             errors = in_threads(8, lambda _: pipeline.execute(echo("late")))
         finally:
@@ -188,7 +168,7 @@ class TestPipeline:
         ]
 
     def test_leader_ends(self, valkey: EmbeddedValkey) -> None:
-        """When the thread that leads ends, those who wait for it are told, and the next are served."""
+        """When the thread that leads ends, waiting callers get a problem, and later ones are served."""
         leading, over = threading.Event(), threading.Event()
 
         def end(connection: RedisConnection) -> None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -11,34 +10,14 @@ import redis
 from notifier.broker.redis_connection import RedisConnection, pack
 from notifier.errors import BrokerUnavailable
 from notifier.server.embedded_valkey import EmbeddedValkey
-from tests.kit.valkey import pid_of, running_valkey
+from tests.kit.broker import PATIENCE, TIMEOUT, echo
+from tests.kit.valkey import pid_of
 from tests.kit.waiting import DEADLINE
-
-TIMEOUT = 0.2  # seconds after which a server that hangs is given up
-PATIENCE = 10.0  # seconds that a server has where it is not to be given up
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[EmbeddedValkey]:
-    """A server for the tests of this file that let it live."""
-    with running_valkey() as valkey:
-        yield valkey
-
-
-@pytest.fixture
-def mortal() -> Iterator[EmbeddedValkey]:
-    """A server for one test, which may kill it."""
-    with running_valkey() as valkey:
-        yield valkey
-
-
-def echo(*words: str) -> list[bytes]:
-    return [pack("ECHO", word) for word in words]
 
 
 class TestRedisConnection:
     def test_exchange(self, valkey: EmbeddedValkey) -> None:
-        """Each command has its reply, in order; blanks, zeros and numbers arrive as they are."""
+        """Each command has its reply, in order; spaces, zero bytes and numbers arrive unchanged."""
         connection = RedisConnection(valkey.url, PATIENCE)
         commands = [
             pack("ECHO", b"a b\r\n\0\xff"),
@@ -51,7 +30,7 @@ class TestRedisConnection:
         connection.close()
 
     def test_errors_are_replies(self, valkey: EmbeddedValkey) -> None:
-        """An error of Redis is the reply of its command, and the others have theirs."""
+        """An error of Redis is the reply of its command, and does not affect others."""
         connection = RedisConnection(valkey.url, PATIENCE)
         first, error, last = connection.exchange([*echo("a"), pack("NO-SUCH-COMMAND"), *echo("b")])
         assert (first, last) == (b"a", b"b")
@@ -59,14 +38,14 @@ class TestRedisConnection:
         connection.close()
 
     def test_large(self, valkey: EmbeddedValkey) -> None:
-        """What is larger than one read, or one write, is whole."""
+        """Commands and replies may be larger than one read or write."""
         connection = RedisConnection(valkey.url, PATIENCE)
         text = b"0123456789" * 300_000
         assert connection.exchange([pack("ECHO", text)] * 3) == [text] * 3
         connection.close()
 
     def test_greet(self, valkey: EmbeddedValkey) -> None:
-        """Each new connection is greeted once, before anything else."""
+        """The greeting runs once for each new connection, before other commands."""
         greeted = []
         connection = RedisConnection(
             valkey.url, PATIENCE, lambda connection: greeted.append(connection.exchange(echo("hello")))
@@ -77,14 +56,14 @@ class TestRedisConnection:
             connection.close()
         assert greeted == [[b"hello"]] * 2
 
-    def test_nobody_there(self, valkey: EmbeddedValkey) -> None:
-        """Where no server is, the broker is out of reach, and it is said when to try again."""
+    def test_no_server(self, valkey: EmbeddedValkey) -> None:
+        """Without a server the broker is unavailable, and the problem says when to retry."""
         with pytest.raises(BrokerUnavailable) as caught:
             RedisConnection(f"{valkey.url}.not", TIMEOUT).exchange(echo("a"))
         assert int(caught.value.headers["Retry-After"]) > 0
 
     def test_closed(self, valkey: EmbeddedValkey) -> None:
-        """A connection that is closed, or never was open, neither sends nor receives."""
+        """A connection that is closed, or was never open, neither sends nor receives."""
         connection = RedisConnection(valkey.url, PATIENCE)
         with pytest.raises(BrokerUnavailable):
             connection.send(echo("a"))
@@ -94,8 +73,8 @@ class TestRedisConnection:
         with pytest.raises(BrokerUnavailable):
             connection.receive()
 
-    def test_nobody_answers(self, mortal: EmbeddedValkey) -> None:
-        """A connection that listens waits for ever, but not for a server that accepts and says nothing."""
+    def test_no_answer(self, mortal: EmbeddedValkey) -> None:
+        """A listening connection waits for messages without a timeout, but not for the server to accept it."""
         pid = pid_of(mortal)
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -105,7 +84,7 @@ class TestRedisConnection:
             os.kill(pid, signal.SIGCONT)
 
     def test_close_ends_waiting(self, valkey: EmbeddedValkey) -> None:
-        """Who listens on a connection meets its end when another thread closes it."""
+        """A thread that receives gets an error when another thread closes the connection."""
         connection = RedisConnection(valkey.url, PATIENCE, listens=True)
         connection.connect()
         connection.send([pack("SUBSCRIBE", "nothing")])
@@ -122,7 +101,7 @@ class TestRedisConnection:
         assert ended.wait(DEADLINE)
 
     def test_server_ends(self, mortal: EmbeddedValkey) -> None:
-        """When the server goes, whoever waits meets its end; when it is back, the connection connects anew."""
+        """A thread that receives gets an error when the server ends. After a restart the connection reconnects."""
         connection = RedisConnection(mortal.url, PATIENCE, listens=True)
         connection.connect()
         connection.send([pack("SUBSCRIBE", "nothing")])
@@ -136,7 +115,7 @@ class TestRedisConnection:
         connection.close()
 
     def test_closed_while_idle(self, valkey: EmbeddedValkey) -> None:
-        """A connection that the server has closed while it was idle is replaced before anything is sent on it."""
+        """A connection that the server closed while it was idle is replaced before a command is sent."""
         connection, other = RedisConnection(valkey.url, PATIENCE), RedisConnection(valkey.url, PATIENCE)
         for _ in range(3):
             [id] = connection.exchange([pack("CLIENT", "ID")])

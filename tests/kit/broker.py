@@ -1,4 +1,4 @@
-"""The broker of one worker on a real server, and the short words in which its tests speak."""
+"""The broker of one worker on a real server, and short functions for its tests."""
 
 import time
 from collections.abc import Callable
@@ -29,6 +29,8 @@ class Broker(NamedTuple):
 
 
 Make = Callable[..., Broker]
+TIMEOUT = 0.2  # seconds: for servers that do not answer
+PATIENCE = 10.0  # seconds: a timeout that a busy server does not reach
 
 
 def broker_of(settings: BrokerSettings, clock: Clock) -> Broker:
@@ -37,6 +39,11 @@ def broker_of(settings: BrokerSettings, clock: Clock) -> Broker:
     return Broker(
         store, Log(settings, store, clock), IdempotencyKeys(settings, store), Database(settings, store, clock)
     )
+
+
+def echo(*words: str) -> list[bytes]:
+    """Return commands whose replies are these words."""
+    return [pack("ECHO", word) for word in words]
 
 
 def sharded(channel: str) -> str:
