@@ -109,7 +109,7 @@ class InboxStates:
     def __init__(
         self,
         read: Callable[[Iterable[str]], list[InboxState]],
-        revisions: Callable[[Iterable[str]], list[int]] = lambda users: [0 for _ in users],
+        revisions: Callable[[Iterable[str]], list[int]],
     ) -> None:
         self._read = read
         self.revisions = revisions

@@ -77,6 +77,9 @@ class Redis:
         meanwhile()
         return replies
 
+    def revisions(self, users: Iterable[str]) -> list[int]:
+        return [self.states.get(user, NOTHING).revision for user in users]
+
 
 @pytest.fixture
 def redis() -> Redis:
@@ -85,7 +88,7 @@ def redis() -> Redis:
 
 @pytest.fixture
 def states(redis: Redis) -> InboxStates:
-    return InboxStates(redis)
+    return InboxStates(redis, redis.revisions)
 
 
 @pytest.fixture
