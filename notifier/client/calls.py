@@ -42,6 +42,23 @@ Outcome = Answer | Unreachable | None
 Steps = Generator[Exchange | Pause, Outcome, T]
 
 
+def carry_out(
+    steps: Steps[T], exchange: Callable[[Exchange], Answer | Unreachable], pause: Callable[[float], object]
+) -> T:
+    """Carry out the steps of a call, and return its result. `pause` waits so many seconds."""
+    outcome: Outcome = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if isinstance(step, Exchange):
+            outcome = exchange(step)
+        else:
+            outcome = None
+            pause(step.seconds)
+
+
 @dataclass
 class Calls:
     """The calls to one service. `timeout` limits one attempt, `deadline` a call with all its attempts, in seconds."""

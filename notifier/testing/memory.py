@@ -7,12 +7,11 @@ is one inbox, with the notifications to all recipients.
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from notifier.client import Item, Mutes
 from notifier.client.answer import Answer, Request
-from notifier.client.calls import Exchange, Outcome, Steps
 from notifier.errors import BadRequest, NotFound, Problem
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor as cursors
@@ -21,7 +20,6 @@ from notifier.protocol.inbox_query import Query, read_query
 from notifier.protocol.inbox_request import Target, read_mutes, read_object, read_target
 from notifier.protocol.notification import Limits, Publication
 
-T = TypeVar("T")
 URL = "http://recorded"
 _MOST_IDS = 1000  # per action
 _FLAGS: dict[str, dict[str, Any]] = {  # the flags that an action changes
@@ -194,17 +192,6 @@ class Memory:
 
     def _is_muted(self, type: str, channel: str) -> bool:
         return type in self._mutes.types or channels.topic_of(channel) in self._mutes.topics
-
-
-def carry_out(steps: Steps[T], answer: Callable[[Request], Answer]) -> T:
-    """Return the result of a call whose requests are answered immediately."""
-    outcome: Outcome = None
-    while True:
-        try:
-            step = steps.send(outcome)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        outcome = answer(step.request) if isinstance(step, Exchange) else None
 
 
 def _is_wanted(item: Item, query: Query) -> bool:

@@ -21,14 +21,14 @@ from notifier.client import (
 from notifier.client.aio.backend import AsyncBackend
 from notifier.client.aio.client import Many, each
 from notifier.client.backend_calls import BackendCalls
-from notifier.client.calls import Calls, Steps
+from notifier.client.calls import Calls, Steps, carry_out
 from notifier.client.inbox_calls import InboxCalls
 from notifier.client.notification import encode
 from notifier.client.sync.backend import Backend
 from notifier.errors import IdempotencyMismatch, NotFound, Problem
 from notifier.protocol import notification as notifications
 from notifier.protocol.notification import Limits, Publication
-from notifier.testing.memory import URL, Memory, carry_out
+from notifier.testing.memory import URL, Memory
 from notifier.testing.recorded_streams import AsyncRecordedStream, RecordedStream
 
 T = TypeVar("T")
@@ -113,6 +113,9 @@ class Recording:
             raise ProblemError(NotFound("There is no such notification, or it is no longer stored.").document())
         return self._memory.kept[id].channels
 
+    def _answer(self, steps: Steps[T]) -> T:
+        return carry_out(steps, lambda step: self._memory.answer(step.request), lambda seconds: None)
+
     def _repeated(self, key: str | None, body: bytes) -> Published:
         first, published = self._results[key or ""]
         if first != body:
@@ -150,10 +153,10 @@ class RecordingNotifier(Recording, Backend):
         *,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> Published:
         """Record a notification."""
-        return self.record({**(notification or {}), **members}, idempotency_key)
+        return self.record({**(notification or {}), **fields}, idempotency_key)
 
     def publish_many(
         self,
@@ -175,10 +178,10 @@ class RecordingNotifier(Recording, Backend):
         token: str | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> Accepted:
         """Record a notification to the topic."""
-        return self.accept(topic, {**(notification or {}), **members}, idempotency_key)
+        return self.accept(topic, {**(notification or {}), **fields}, idempotency_key)
 
     def recall(self, id: str, *, deadline: float | None = None) -> None:
         """Record a recall."""
@@ -193,7 +196,7 @@ class RecordingNotifier(Recording, Backend):
         return Inbox(InboxCalls(self._calls, token or ""), self._run)
 
     def _run(self, steps: Steps[T]) -> T:
-        return carry_out(steps, self._memory.answer)
+        return self._answer(steps)
 
     def listen(self, *_: Any, **options: Any) -> RecordedStream:
         """Return an iterator over `incoming`."""
@@ -219,10 +222,10 @@ class AsyncRecordingNotifier(Recording, AsyncBackend):
         *,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> Published:
         """Record a notification."""
-        return self.record({**(notification or {}), **members}, idempotency_key)
+        return self.record({**(notification or {}), **fields}, idempotency_key)
 
     async def publish_many(
         self, notifications: Many, *, idempotency_key: str | None = None, deadline: float | None = None
@@ -242,10 +245,10 @@ class AsyncRecordingNotifier(Recording, AsyncBackend):
         token: str | None = None,
         idempotency_key: str | None = None,
         deadline: float | None = None,
-        **members: Unpack[Notification],
+        **fields: Unpack[Notification],
     ) -> Accepted:
         """Record a notification to the topic."""
-        return self.accept(topic, {**(notification or {}), **members}, idempotency_key)
+        return self.accept(topic, {**(notification or {}), **fields}, idempotency_key)
 
     async def recall(self, id: str, *, deadline: float | None = None) -> None:
         """Record a recall."""
@@ -260,7 +263,7 @@ class AsyncRecordingNotifier(Recording, AsyncBackend):
         return AsyncInbox(InboxCalls(self._calls, token or ""), self._run)
 
     async def _run(self, steps: Steps[T]) -> T:
-        return carry_out(steps, self._memory.answer)
+        return self._answer(steps)
 
     def listen(self, *_: Any, **options: Any) -> AsyncRecordedStream:
         """Return an iterator over `incoming`."""

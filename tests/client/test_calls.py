@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.client.answer import Channel
-from notifier.client.calls import Calls, Exchange, Pause
+from notifier.client.calls import Calls, Exchange, Pause, carry_out
 from notifier.client.errors import (
     ConfigurationError,
     NotifierError,
@@ -400,3 +400,21 @@ def test_find_and_status() -> None:
     assert status.step.request.path == "/v1/status"
     status.answer(reply(200, {"version": VERSION["notifier-version"]}))
     assert status.result == {"version": "0.1.0"}
+
+
+def test_carry_out() -> None:
+    """Steps are carried out in order, each gets its outcome, and the result is returned."""
+    outcomes, steps = [refused(), reply(200, {"channels": ["all"]})], []
+
+    def exchange(step: Exchange) -> Any:
+        steps.append(step.request.path)
+        return outcomes.pop(0)
+
+    assert carry_out(calls(random=lambda: 1.0).find("n-1", None), exchange, steps.append) == ["all"]
+    assert steps == ["/v1/notifications/n-1", 0.25, "/v1/notifications/n-1"]
+
+
+def test_carry_out_raises() -> None:
+    """An error of a call is raised."""
+    with pytest.raises(ProblemError):
+        carry_out(calls().find("n-1", None), lambda step: problem(404, "not_found"), lambda seconds: None)

@@ -8,7 +8,7 @@ import httpx
 
 from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading
-from notifier.client.calls import Exchange, Outcome, Steps, new_key
+from notifier.client.calls import Exchange, Steps, carry_out, new_key
 from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Position
 from notifier.client.notification import Batch, Batcher, Notification
@@ -129,17 +129,7 @@ class NotifierClient(ClientBase, Backend):
         return Stream(listener, self._configuration, get_token or self._static(token))
 
     def _run(self, steps: Steps[T]) -> T:
-        outcome: Outcome = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            if isinstance(step, Exchange):
-                outcome = self._exchange(step)
-            else:
-                outcome = None
-                time.sleep(step.seconds)
+        return carry_out(steps, self._exchange, time.sleep)
 
     def _exchange(self, step: Exchange) -> Answer | Unreachable:
         reading = Reading(self.url, step, time.monotonic)
