@@ -1,6 +1,6 @@
 """The moment of an answer: notifications that are published after it follow the new mutes and memberships."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +8,11 @@ import pytest
 from tests.kit.service import API_KEY, Client, Service
 
 ROUNDS = 30
+ADDRESSES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "user": lambda user: {"users": [user]},
+    "topic": lambda user: {"topics": [f"{user}-topic"]},
+    "all": lambda user: {"all": True},
+}
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
@@ -43,13 +48,11 @@ def titles_until(client: Client, last: str) -> list[str]:
     return titles
 
 
-@pytest.mark.parametrize("kind", ["user", "topic", "all"])
+@pytest.mark.parametrize("kind", ADDRESSES)
 def test_unmuted(service: Service, user: str, kind: str) -> None:
     """After a mute was lifted, every notification of that type is delivered to open connections."""
-    topic = f"{user}-topic"
-    to: dict[str, Any] = {"user": {"users": [user]}, "topic": {"topics": [topic]}, "all": {"all": True}}[kind]
-    type = f"type-of-{user}"
-    with service.client(user, [topic]) as client:
+    to, type = ADDRESSES[kind](user), f"type-of-{user}"
+    with service.client(user, [f"{user}-topic"]) as client:
         for number in range(ROUNDS):
             mute(service, user, type)
             mute(service, user)
@@ -57,13 +60,11 @@ def test_unmuted(service: Service, user: str, kind: str) -> None:
             assert titles_until(client, f"{user} {number}")[-1] == f"{user} {number}"
 
 
-@pytest.mark.parametrize("kind", ["user", "topic", "all"])
+@pytest.mark.parametrize("kind", ADDRESSES)
 def test_muted(service: Service, user: str, kind: str) -> None:
     """After a type was muted, no notification of that type is delivered to open connections."""
-    topic = f"{user}-topic"
-    to: dict[str, Any] = {"user": {"users": [user]}, "topic": {"topics": [topic]}, "all": {"all": True}}[kind]
-    type = f"type-of-{user}"
-    with service.client(user, [topic]) as client:
+    to, type = ADDRESSES[kind](user), f"type-of-{user}"
+    with service.client(user, [f"{user}-topic"]) as client:
         for number in range(ROUNDS):
             mute(service, user, type)
             publish(service, to, f"{user} muted {number}", type)

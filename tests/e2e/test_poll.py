@@ -1,5 +1,6 @@
 """Long polls: a client that polls with the cursor of the last answer misses nothing."""
 
+import contextlib
 import json
 import os
 import signal
@@ -47,6 +48,18 @@ def alone() -> Iterator[Service]:
     """A service with one worker, whose metrics count all connections, and a short heartbeat."""
     with Service(workers=1, heartbeat=5) as service:
         yield service
+
+
+@contextlib.contextmanager
+def slow_poll(service: Service, user: str, since: str) -> Iterator[socket.socket]:
+    """Send a poll, and leave it to the caller to read the answer; little of it fits into the buffers."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(DEADLINE)
+        sock.connect(("127.0.0.1", service.port))
+        request = f"GET /v1/stream?since={since} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token(user)}"
+        sock.sendall(request.encode() + b"\r\n\r\n")
+        yield sock
 
 
 def test_without_since(service: Service, user: str) -> None:
@@ -210,14 +223,7 @@ def test_large(user: str) -> None:
         for _ in notifications:
             witness.receive("notification")  # the worker has received it
         replayed = service.metric("notifier_replayed_total")
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.settimeout(DEADLINE)
-            sock.connect(("127.0.0.1", service.port))
-            request = (
-                f"GET /v1/stream?since={cursor} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token(user)}"
-            )
-            sock.sendall(request.encode() + b"\r\n\r\n")
+        with slow_poll(service, user, cursor) as sock:
             eventually(lambda: service.metric("notifier_replayed_total") > replayed)
             answer = b"".join(iter(lambda: sock.recv(4096), b""))
         listed = json.loads(answer.partition(b"\r\n\r\n")[2])["frames"]
@@ -231,14 +237,7 @@ def test_a_worker_is_killed_in_the_middle(user: str) -> None:
         cursor = highest(poll(service, user))
         notifications = [{"to": {"users": [user]}, "data": [number, "x" * 60_000]} for number in range(60)]
         assert {line["status"] for line in service.publish(notifications).json} == {201}
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.settimeout(DEADLINE)
-            sock.connect(("127.0.0.1", service.port))
-            request = (
-                f"GET /v1/stream?since={cursor} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token(user)}"
-            )
-            sock.sendall(request.encode() + b"\r\n\r\n")
+        with slow_poll(service, user, cursor) as sock:
             assert sock.recv(4096).startswith(b"HTTP/1.1 200")
             [worker] = children(service.pid)
             os.kill(worker, signal.SIGKILL)

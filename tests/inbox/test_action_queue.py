@@ -1,14 +1,12 @@
 """The action queue: order, results, limits and failures of what arrives on connections."""
 
-import json
 import threading
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, TooSlow
+from notifier.errors import BrokerUnavailable, Overloaded, TooSlow
 from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.inbox import Change
 from notifier.protocol.cursor import Cursor
@@ -16,29 +14,10 @@ from notifier.protocol.inbox_frames import Acknowledge, Marking
 from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_state import NOTHING
 from notifier.protocol.inbox_view import InboxView
+from tests.kit.recorded_connection import RecordedConnection
 from tests.kit.waiting import DEADLINE, eventually
 
 FIRST, SECOND, THIRD = (Cursor(ms, 0) for ms in (1, 2, 3))
-
-
-class Connection:
-    """A connection that records its frames."""
-
-    def __init__(self, user: str = "ada", failure: Disconnect | None = None) -> None:
-        self.session = SimpleNamespace(identity=SimpleNamespace(user=user))
-        self.is_open = True
-        self.is_disconnected = False
-        self.frames: list[dict[str, Any]] = []
-        self.closed: Disconnect | None = None
-        self._failure = failure
-
-    def reply(self, frame: bytes) -> None:
-        if self._failure:
-            raise self._failure
-        self.frames.append(json.loads(frame))
-
-    def close(self, disconnect: Disconnect) -> None:
-        self.closed = disconnect
 
 
 class Inbox:
@@ -71,10 +50,10 @@ class Queue:
     def __init__(self, inbox: Inbox) -> None:
         self._queue: Any = ActionQueue(inbox)  # type: ignore[arg-type]
 
-    def put(self, connection: Connection, ref: str, id: str = "x", action: str = "read") -> None:
+    def put(self, connection: RecordedConnection, ref: str, id: str = "x", action: str = "read") -> None:
         self._queue.put(connection, Marking(ref, action, Target((id,))))
 
-    def acknowledge(self, connection: Connection, cursor: Cursor, since: Cursor | None = None) -> None:
+    def acknowledge(self, connection: RecordedConnection, cursor: Cursor, since: Cursor | None = None) -> None:
         self._queue.acknowledge(connection, Acknowledge(cursor, since))
 
     def run(self) -> None:
@@ -100,7 +79,7 @@ def queue(inbox: Inbox) -> Queue:
 class TestActions:
     def test_order(self, queue: Queue, inbox: Inbox) -> None:
         """The actions of a user are carried out in order, whatever the connection, and each gets its result."""
-        phone, page = Connection(), Connection()
+        phone, page = RecordedConnection(), RecordedConnection()
         for number, connection in enumerate([phone, page, page, phone]):
             queue.put(connection, str(number), f"id-{number}")
         queue.run()
@@ -118,7 +97,7 @@ class TestActions:
 
     def test_failures(self, queue: Queue, inbox: Inbox) -> None:
         """An action that fails is answered with its problem, an unexpected failure with an internal error."""
-        connection = Connection()
+        connection = RecordedConnection()
         for failure in (BrokerUnavailable(), ZeroDivisionError()):
             inbox.fails = failure
             queue.put(connection, "a")
@@ -132,7 +111,7 @@ class TestActions:
 
     def test_a_client_that_does_not_read(self, queue: Queue) -> None:
         """A connection that cannot take its result is closed; others get theirs."""
-        slow, other = Connection(failure=TooSlow()), Connection()
+        slow, other = RecordedConnection(failure=TooSlow()), RecordedConnection()
         queue.put(slow, "a")
         queue.put(other, "b")
         queue.run()
@@ -141,7 +120,7 @@ class TestActions:
 
     def test_a_connection_that_has_gone(self, queue: Queue, inbox: Inbox) -> None:
         """The actions of a closed connection are still carried out, without a result."""
-        connection = Connection()
+        connection = RecordedConnection()
         queue.put(connection, "a")
         inbox.meanwhile = lambda: setattr(connection, "is_open", False)
         queue.run()
@@ -150,7 +129,7 @@ class TestActions:
 
     def test_a_user_who_was_disconnected(self, queue: Queue, inbox: Inbox) -> None:
         """Actions that were not begun before the user was disconnected are not carried out."""
-        connection = Connection()
+        connection = RecordedConnection()
         queue.put(connection, "a")
         connection.is_disconnected = True
         queue.run()
@@ -159,7 +138,7 @@ class TestActions:
 
     def test_limit(self, queue: Queue, inbox: Inbox) -> None:
         """A queue that is full rejects further actions, until it has been worked off."""
-        connection = Connection()
+        connection = RecordedConnection()
         for number in range(10_000):
             queue.put(connection, str(number))
         with pytest.raises(Overloaded):
@@ -173,7 +152,7 @@ class TestActions:
 class TestAcknowledgements:
     def test_merged(self, queue: Queue, inbox: Inbox) -> None:
         """Waiting acks of a user are recorded as one, up to the last cursor, from the first one on."""
-        ada, bob = Connection(), Connection("bob")
+        ada, bob = RecordedConnection(), RecordedConnection("bob")
         queue.acknowledge(ada, SECOND, SECOND)
         queue.acknowledge(ada, THIRD, FIRST)
         queue.acknowledge(ada, FIRST, THIRD)
@@ -186,14 +165,14 @@ class TestAcknowledgements:
     def test_many_users(self, queue: Queue, inbox: Inbox) -> None:
         """The acks of many users are recorded in requests of limited size."""
         for number in range(2000):
-            queue.acknowledge(Connection(f"user-{number}"), FIRST)
+            queue.acknowledge(RecordedConnection(f"user-{number}"), FIRST)
         queue.run()
         assert sum(map(len, inbox.acks)) == 2000
         assert max(map(len, inbox.acks)) == 200
 
     def test_outage(self, queue: Queue, inbox: Inbox, caplog: pytest.LogCaptureFixture) -> None:
         """Acks that cannot be recorded are dropped with a warning; the next one of the client is recorded."""
-        ada = Connection()
+        ada = RecordedConnection()
         inbox.fails = BrokerUnavailable("Redis is away.")
         queue.acknowledge(ada, FIRST)
         queue.run()
@@ -206,9 +185,9 @@ class TestAcknowledgements:
 
 def test_threads(queue: Queue, inbox: Inbox) -> None:
     """A slow action delays only users of the same thread, and only until it is done."""
-    ada = Connection()
+    ada = RecordedConnection()
     slow = threading.Event()
-    others = [Connection(f"user-{number}") for number in range(20)]
+    others = [RecordedConnection(f"user-{number}") for number in range(20)]
     held: list[threading.Thread] = []
 
     def hold() -> None:

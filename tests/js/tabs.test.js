@@ -533,17 +533,23 @@ test("a tab that disconnects while it comes to the others hears nothing of them 
   assert.equal(browser.held.length, 2);
 });
 
-test("a leader that cannot get a token lets another tab try", async (t) => {
+/** Two tabs, of which the first one leads and gets its tokens from a list; its first token has expired. */
+async function expired(t, tokens) {
   const tick = stopClock(t);
   new FakeBrowser(t);
   const service = new FakeService();
-  const answers = [tokenOf("alice")];
-  const first = await service.connected({ getToken: async () => answers.shift() });
+  const first = await service.connected({ getToken: async () => tokens.shift() });
   const second = service.client({ getToken });
   second.notifier.connect();
   await settled();
   service.close(4001, "expired");
   await tick(500);
+  return { tick, service, first, second };
+}
+
+test("a leader that cannot get a token lets another tab try", async (t) => {
+  const answers = [tokenOf("alice")];
+  const { tick, service, first, second } = await expired(t, answers);
   assert.equal(first.notifier.state, "unauthorized");
   await service.accept({ connection: "c2" });
   assert.equal(second.notifier.connection, "c2");
@@ -554,16 +560,7 @@ test("a leader that cannot get a token lets another tab try", async (t) => {
 });
 
 test("a leader whose getToken never answers lets another tab try", async (t) => {
-  const tick = stopClock(t);
-  new FakeBrowser(t);
-  const service = new FakeService();
-  const answers = [tokenOf("alice"), new Promise(() => {})];
-  const first = await service.connected({ getToken: async () => answers.shift() });
-  const second = service.client({ getToken });
-  second.notifier.connect();
-  await settled();
-  service.close(4001, "expired");
-  await tick(500);
+  const { tick, service, first, second } = await expired(t, [tokenOf("alice"), new Promise(() => {})]);
   for (let seconds = 0; seconds < 30; seconds += 5) await tick(5_000);
   assert.equal(first.of("state").at(-1)[0].reason, "4000 no answer");
   await service.accept({ connection: "c2" });
@@ -571,16 +568,7 @@ test("a leader whose getToken never answers lets another tab try", async (t) => 
 });
 
 test("a token of another user ends this tab's part, and mixes nothing", async (t) => {
-  const tick = stopClock(t);
-  new FakeBrowser(t);
-  const service = new FakeService();
-  const answers = [tokenOf("alice"), tokenOf("bob")];
-  const first = await service.connected({ getToken: async () => answers.shift() });
-  const second = service.client({ getToken });
-  second.notifier.connect();
-  await settled();
-  service.close(4001, "expired");
-  await tick(500);
+  const { service, first, second } = await expired(t, [tokenOf("alice"), tokenOf("bob")]);
   assert.equal(first.notifier.state, "closed");
   assert.match(first.of("error")[0][0].message, /another user/);
   await service.accept();

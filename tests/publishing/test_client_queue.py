@@ -6,29 +6,12 @@ from typing import Any
 
 import pytest
 
-from notifier.errors import BrokerUnavailable, Disconnect, IdempotencyMismatch, Overloaded, Problem, TooSlow
+from notifier.errors import BrokerUnavailable, IdempotencyMismatch, Overloaded, Problem, TooSlow
 from notifier.protocol.notification import Publication
 from notifier.protocol.publishing import Publishing
 from notifier.publishing.client_queue import ClientQueue
 from notifier.publishing.publisher import Answer, Post
-
-
-class Connection:
-    """A connection that records its frames."""
-
-    def __init__(self, is_open: bool = True, failure: Disconnect | None = None) -> None:
-        self.is_open = is_open
-        self.frames: list[dict[str, Any]] = []
-        self.closed: Disconnect | None = None
-        self._failure = failure
-
-    def reply(self, frame: bytes) -> None:
-        if self._failure:
-            raise self._failure
-        self.frames.append(json.loads(frame))
-
-    def close(self, disconnect: Disconnect) -> None:
-        self.closed = disconnect
+from tests.kit.recorded_connection import RecordedConnection
 
 
 class Publisher:
@@ -72,7 +55,7 @@ def run(queue: Any) -> None:
 
 def test_order() -> None:
     """Everything in the queue is published together, in order, and each connection receives its answer."""
-    publisher, connection = Publisher(published), Connection()
+    publisher, connection = Publisher(published), RecordedConnection()
     queue: Any = ClientQueue(publisher, lambda *_: None)  # type: ignore[arg-type]
     for ref in ("a", "b", "c"):
         queue.put(connection, publishing(ref, key=ref))
@@ -88,7 +71,7 @@ def test_order() -> None:
 def test_no_echo() -> None:
     """A connection that wants no echo is skipped, under the id with which its notification is published."""
     skipped: list[tuple[Any, ...]] = []
-    publisher, connection = Publisher(published), Connection()
+    publisher, connection = Publisher(published), RecordedConnection()
     queue: Any = ClientQueue(publisher, lambda *call: skipped.append(call))  # type: ignore[arg-type]
     queue.put(connection, publishing("a"))
     queue.put(connection, publishing("b", echo=False))
@@ -107,7 +90,7 @@ def test_no_echo() -> None:
 )
 def test_problems(answer: Callable[[Post], Answer], code: str) -> None:
     """A problem, an outage of Redis or a fault is answered with an error frame, and the queue works on."""
-    connection = Connection()
+    connection = RecordedConnection()
     queue: Any = ClientQueue(Publisher(answer), lambda *_: None)  # type: ignore[arg-type]
     for ref in ("a", "b"):
         queue.put(connection, publishing(ref))
@@ -120,7 +103,7 @@ def test_problems(answer: Callable[[Post], Answer], code: str) -> None:
 
 def test_closed_connection() -> None:
     """A connection that has closed in the meantime is not answered; its publication is published."""
-    publisher, connection = Publisher(published), Connection(is_open=False)
+    publisher, connection = Publisher(published), RecordedConnection(is_open=False)
     queue: Any = ClientQueue(publisher, lambda *_: None)  # type: ignore[arg-type]
     queue.put(connection, publishing("a"))
     run(queue)
@@ -129,7 +112,7 @@ def test_closed_connection() -> None:
 
 def test_slow_connection() -> None:
     """A connection that cannot take its answer is closed; others are answered."""
-    slow, other = Connection(failure=TooSlow()), Connection()
+    slow, other = RecordedConnection(failure=TooSlow()), RecordedConnection()
     queue: Any = ClientQueue(Publisher(published), lambda *_: None)  # type: ignore[arg-type]
     queue.put(slow, publishing("a"))
     queue.put(other, publishing("b"))
@@ -142,6 +125,6 @@ def test_full() -> None:
     """A full queue rejects further publications."""
     queue: Any = ClientQueue(Publisher(published), lambda *_: None)  # type: ignore[arg-type]
     for _ in range(10_000):
-        queue.put(Connection(), publishing("a"))
+        queue.put(RecordedConnection(), publishing("a"))
     with pytest.raises(Overloaded):
-        queue.put(Connection(), publishing("b"))
+        queue.put(RecordedConnection(), publishing("b"))
