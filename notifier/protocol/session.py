@@ -22,20 +22,7 @@ from notifier.errors import (
 )
 from notifier.protocol import frames, subscribing
 from notifier.protocol.allowance import Allowance
-from notifier.protocol.frames import (
-    Ack,
-    Archive,
-    Auth,
-    ClientFrame,
-    Hello,
-    Publish,
-    Read,
-    Seen,
-    Subscribe,
-    Unarchive,
-    Unread,
-    Unsubscribe,
-)
+from notifier.protocol.frames import Ack, Auth, ClientFrame, Hello, Publish, Subscribe, Unsubscribe
 from notifier.protocol.identity import Identity
 from notifier.protocol.inbox_frames import Acknowledge, Marking, read_ack, read_marking
 from notifier.protocol.notification import Limits
@@ -53,13 +40,7 @@ class State(Enum):
 
 
 _LATEST_NOTICE = 10.0  # seconds before a token expires; clients of long polls send a hello more often than that
-_ANY = (Subscribe, Unsubscribe, Auth, Publish, Seen, Read, Unread, Archive, Unarchive, Ack)
 _MOST_OF_STRANGERS = 8  # frames: a hello, and some pings
-_ACCEPTS: dict[State, tuple[type[ClientFrame], ...]] = {
-    State.GREETING: (Hello,),
-    State.ATTACHING: _ANY,
-    State.READY: _ANY,
-}
 
 
 class Rules(NamedTuple):
@@ -182,7 +163,7 @@ class Session:
         return min(due, self._warn_at, self.identity.expires)
 
     def _take(self, frame: ClientFrame, now: float) -> list[Action]:
-        if not isinstance(frame, _ACCEPTS[self.state]):
+        if isinstance(frame, Hello) is not (self.state is State.GREETING):
             raise ProtocolViolation(f"no {type(frame).__name__.lower()} is allowed now")
         match frame:
             case Hello():
