@@ -44,7 +44,12 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _redis_url(text: str) -> str:
-    if text and urlsplit(text).scheme not in ("redis", "rediss", "unix"):
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises if it is not a number
+    except ValueError:  # whose text may have a part of the password
+        raise ValueError("is not a URL: check its port, and that its password is percent-encoded") from None
+    if text and parts.scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must begin with redis://, rediss:// or unix://")
     return text
 

@@ -179,9 +179,14 @@ class TestText:
         """Another URL is refused with those that would do."""
         assert "redis://" in refusal(redis_url=url)
 
-    def test_broken_redis_url(self) -> None:
-        """What is no URL is refused."""
-        refusal(redis_url="redis://[")
+    @pytest.mark.parametrize(
+        "url", ["redis://[", "redis://[secret]", "redis://host:secret", "redis://:a:secret/b@host"]
+    )
+    def test_broken_redis_url(self, url: str) -> None:
+        """A text that is not a URL is rejected, without showing what may be a part of the password."""
+        text = refusal(redis_url=url)
+        assert "is not a URL" in text
+        assert "secret" not in text
 
     @pytest.mark.parametrize("prefix", ["", "a b", "a:b", "{a", "a}"])
     def test_prefix(self, prefix: str) -> None:

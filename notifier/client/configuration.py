@@ -86,8 +86,8 @@ def failure(url: str, error: Exception) -> Unreachable:
 
 
 def _service_url(text: str) -> str:
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         parts.port  # noqa: B018 - raises if it is not a number
         (parts.hostname or "").encode("idna")
     except ValueError as error:

@@ -68,7 +68,10 @@ def _require_local_name() -> None:
 
     The name of another site may resolve to this address (DNS rebinding): its pages could read the key.
     """
-    host = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").hostname or ""
+    try:
+        host = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").hostname or ""
+    except ValueError:  # a bracket without its other half, or without an address
+        host = ""
     if host != "localhost" and not host.endswith(".localhost") and not _ADDRESS.match(host):
         abort(404)
 

@@ -27,7 +27,17 @@ def test_urls(url: str, base: str, stream: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["127.0.0.1:8080", "ftp://a", "http://", "http://a:port", "http://a..b", "http://a?x=1", "http://a#b"]
+    [
+        "127.0.0.1:8080",
+        "ftp://a",
+        "http://",
+        "http://a:port",
+        "http://a..b",
+        "http://[::1",
+        "http://[x]",
+        "http://a?x=1",
+        "http://a#b",
+    ]
     + ["http://a/v1", "http://a/v1/", "ws://a/v1/stream", "https://a/notify/v1/notifications"],
 )
 def test_wrong_urls(url: str) -> None:
