@@ -204,8 +204,10 @@ class TestFragmentation:
     def test_control_frames_between(self, peer: Peer) -> None:
         """A ping between fragments is answered before the message ends; a pong there is ignored (section 5.4)."""
         first, second, third = fragments(TEXT, b"one ", b"two ", b"three")
-        peer.send(first, frame(PING, b"1"), second, frame(PONG, b"unasked"), frame(PING, b"2"))
-        assert [peer.read(), peer.read()] == [Frame(PONG, b"1"), Frame(PONG, b"2")]
+        peer.send(first, frame(PING, b"1"))
+        assert peer.read() == Frame(PONG, b"1")  # of several pings that arrive together, only the last is answered
+        peer.send(second, frame(PONG, b"unasked"), frame(PING, b"2"))
+        assert peer.read() == Frame(PONG, b"2")
         peer.send(third)
         assert peer.read() == Frame(TEXT, b"one two three")
 
