@@ -30,7 +30,7 @@ TABLE = [
 ]
 ROOMS = {room: below for rooms, below in TABLE for room in rooms}
 ALONE = {"errors", "telemetry"}  # import nothing of the package
-LONGEST_CHAIN = 13  # modules that import one another, from the top down
+LONGEST_CHAIN = 12  # modules that import one another, from the top down
 ENVIRONMENT_READERS = {
     "cli.keys",
     "cli.serve",

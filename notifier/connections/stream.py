@@ -1,7 +1,7 @@
 """Stream connections: a protocol session on a WebSocket, and what the worker's other parts send on it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from notifier.connections.transport import Transport
@@ -13,8 +13,6 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.session import Action, Reply, Session
 from notifier.protocol.subscribing import Attach
 from notifier.protocol.websocket import Binary, Event, Text
-
-_MOST_OWED = 200  # answers that wait for the welcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,21 +76,30 @@ class StreamConnection(Connection):
             topics = tuple(dict.fromkeys(topics + self.memberships))
         return [channel.of_user(identity.user), channel.ALL, *map(channel.of_topic, topics)]
 
+    def set_memberships(self, topics: Iterable[str]) -> tuple[str, ...]:
+        """Note the topics that its user is a member of, and return those from before."""
+        before, self.memberships = self.memberships or (), tuple(topics)
+        return before
+
     def deliver(self, data: bytes) -> bool:
         """Send entries. False: the backlog is full, and nothing of `data` was taken."""
         return self.transport.write(data)
 
     def welcome(self, frame: bytes, cursor: Cursor) -> None:
         """Send the welcome. A client that resumes keeps its own cursor until the replay is complete."""
-        resumed = self.catch_up is not None and self.catch_up.resumed
+        resumed = self.catch_up is not None and self.catch_up.is_resumed
         self.send(self.framing.frame(frame, b"" if resumed else str(cursor).encode()))
         self.session.welcomed()
+
+    def begin_catch_up(self, catch_up: CatchUp) -> None:
+        """Note that it has missed entries, or may have: it is not live until `caught_up`."""
+        self.catch_up = catch_up
 
     def caught_up(self, complete: Cursor | None) -> None:
         """Go live: everything that was missed has been sent, up to `complete`."""
         catch_up, self.catch_up = self.catch_up, None
         assert catch_up is not None
-        for ref in catch_up.confirmations:
+        for ref in catch_up.take_confirmations():
             self.reply(frames.ok(ref, self.session.topics))
         self._go_live(complete, catch_up)
         self._send_pending_state()
@@ -110,10 +117,8 @@ class StreamConnection(Connection):
         """
         if self.catch_up is None or self.session.is_welcome:
             self.send(self.framing.frame(frame))
-        elif len(self.catch_up.owed) < _MOST_OWED:
-            self.catch_up.owed.append(frame)
         else:
-            raise TooSlow()
+            self.catch_up.owe(frame)
 
     def send_state(self, frame: bytes) -> None:
         """Send a state frame; while the connection is not live or does not read, note that one is pending."""
@@ -129,7 +134,7 @@ class StreamConnection(Connection):
         self.transport.write(frame + websocket.PING)
 
     def _go_live(self, complete: Cursor | None, catch_up: CatchUp) -> None:
-        if catch_up.resumed:
+        if catch_up.is_resumed:
             self.send(self.framing.ping(complete))  # the client may resume from here
 
     def on_drained(self) -> None:

@@ -1,202 +1,282 @@
-"""Replay: what a connection missed, from the log, joined with what is published meanwhile.
+"""Catching up: brings a connection that has missed entries up to the live entries of its channels.
 
-A connection that has missed something has a `CatchUp`. Live entries are put aside in it while the log is read; when
-the log has no more, both are sent as one sequence without gap or duplicate, and the connection is live.
+A live connection has no `CatchUp`. A connection gets one with its hello, when it joins a channel, when it does not
+read fast enough, and when its worker may have missed entries. The log of each channel is then read after the last
+entry that the connection was sent, while live entries are put aside. When the log has no more, both are sent as one
+sequence without gap or duplicate, and the connection is live. The states on the way are in `catch_up_states`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from notifier.errors import TooSlow
 from notifier.protocol import cursor
+from notifier.protocol.catch_up_states import Event, State, follow
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.entry import EPHEMERAL, Entry, Page
+from notifier.protocol.entry import Entry, Page
+from notifier.protocol.place import Place
 
-_SHARED = 30_000  # ms between positions that one read serves
-_PATIENCE = 10  # rounds in which others are read for first
-
-Read = tuple[str, Cursor]  # a channel, and the position after which its log is read
+_PATIENCE = 10  # rounds in which reads of connections that are further behind come first
+_MOST_OWED = 200  # replies that wait for the welcome
+_MOST_CONFIRMATIONS = 200  # subscriptions that wait for their confirmation
 
 
 class Step(NamedTuple):
-    """What to send now, in order, with its channel; whether that is all; and of which channels something is gone."""
+    """What to send now, in order, each entry with its channel. `lost`: the channels that have lost entries.
+
+    `is_last` is whether the connection may go live afterwards.
+    """
 
     entries: list[tuple[str, Entry]]
-    complete: bool
+    is_last: bool
     lost: list[str]
 
 
-def share(reads: Iterable[Read], alone: Iterable[Read] = ()) -> dict[Read, Read]:
-    """Return for each read of a log the one that answers it: where many come back, few reads serve them all.
-
-    Those that are `alone` answer themselves.
-    """
-    answers: dict[Read, Read] = {}
-    first: Read | None = None
-    for read in sorted(set(reads)):
-        channel, position = read
-        if first is None or first[0] != channel or position.ms > first[1].ms + _SHARED:
-            first = read
-        answers[read] = first
-    return answers | {read: read for read in alone}
-
-
 class CatchUp:
-    """How far one connection has been sent each of its channels, while it is not live.
+    """How far one connection has been sent its channels while it is not live, and what it is owed until then.
 
-    `positions` has the last entry sent per channel; None means that the connection has missed nothing yet and waits
-    for the subscription of its worker. At most `max_aside` bytes of live entries are put aside; beyond that they are
-    dropped and read from the log again. `changes` tells what was read before channels came, went or began anew from
-    what was read since.
+    Begins as `waiting`. `positions` has the last entry sent of each channel; None: the connection has missed nothing
+    yet, and begins with the worker's subscription. Live entries of at most `max_aside` bytes are put aside.
+
+    `has_sent` is whether any entry was sent, and `has_news` whether the client cannot have had one of them, or has
+    lost something. `is_held` is whether the connection was live, and only waits for memberships and mutes. `state` and
+    these are for reading; only the methods change them.
     """
 
     __slots__ = (
         "_aside",
+        "_confirmations",
+        "_lost",
         "_max_aside",
-        "_since",
+        "_owed",
+        "_places",
         "_size",
-        "changes",
-        "confirmations",
+        "_waits",
         "has_news",
         "has_sent",
         "is_held",
-        "lost",
-        "owed",
-        "positions",
-        "read",
-        "waits",
+        "state",
     )
 
-    def __init__(self, positions: dict[str, Cursor | None], max_aside: int) -> None:
-        self.positions = positions
-        self.changes = 0
-        self.lost: list[str] = []  # known to be gone before the log was read
-        self.owed: list[bytes] = []  # frames to be sent after the welcome
-        self.confirmations: list[str | None] = []  # refs to be confirmed when all has been sent
-        self.read: dict[str, Cursor] = {}  # the last entry sent that came from the log
-        self.waits = 0  # rounds in a row in which a shared read ended before its position
-        self.has_sent = False  # an entry
-        self.is_held = False  # the connection was live, and waits for its memberships and mutes only
-        self.has_news = False  # one that the client cannot have, or that something is gone
-        self._since: dict[str, Cursor] = {}
+    def __init__(self, positions: Mapping[str, Cursor | None], max_aside: int, owed: Iterable[bytes] = ()) -> None:
+        self.state = State.WAITING
+        self.is_held = False
+        self.has_sent = False
+        self.has_news = False
+        self._places = {name: Place(position) for name, position in positions.items()}
         self._max_aside = max_aside
-        self._aside: list[tuple[str, Entry]] | None = []
-        self._size = 0
+        self._aside: list[tuple[str, Entry]] | None = []  # None: live entries are dropped
+        self._size = 0  # bytes put aside
+        self._lost: dict[str, None] = {}  # channels known to have lost entries before their logs are read
+        self._owed = list(owed)
+        self._confirmations: list[str | None] = []
+        self._waits = 0  # rounds in a row in which a shared read ended before a position
 
-    def enter(self, channel: str) -> None:
-        """Hear a channel from now on, if it is not heard yet."""
-        if channel not in self.positions:
-            self.positions[channel] = None
-            self.changes += 1
-
-    def resume(self, channels: Iterable[str], since: Cursor, overlap: int) -> None:
-        """Go back to `since` on these channels, less the overlap in milliseconds; never forward."""
-        for name in channels:
-            position = self.positions.get(name)
-            known = self._since.get(name, position)
-            self._since[name] = since if known is None else min(since, known)
-            if position is None or since.earlier(overlap) < position:
-                self.positions[name] = since.earlier(overlap)
-                self.read.pop(name, None)  # it is to be sent once more
-        self.changes += 1
+    # Channels.
 
     @property
-    def resumed(self) -> bool:
-        """Whether it began with a cursor of the client."""
-        return bool(self._since)
+    def positions(self) -> dict[str, Cursor | None]:
+        """The last entry sent of each channel, None where that is not known yet."""
+        return {name: place.position for name, place in self._places.items()}
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the client asked for the past of a channel, or was told that something is lost."""
+        return any(place.since is not None for place in self._places.values())
 
     def since(self, channel: str) -> Cursor | None:
-        """Return from where a channel is resumed; None: it is not."""
-        return self._since.get(channel)
+        """Return from where the client wants a channel; None: from its subscription on."""
+        place = self._places.get(channel)
+        return place.since if place else None
 
-    @property
-    def is_impatient(self) -> bool:
-        """Whether it shares no reads any more: of two that are each behind on another channel, both would wait."""
-        return self.waits >= _PATIENCE
+    def add(self, channel: str) -> None:
+        """Add a channel, from the worker's subscription on, unless the connection has it already."""
+        if channel not in self._places:
+            self._move(Event.CHANGE)
+            self._places[channel] = Place(None)
 
-    def forget(self, channel: str) -> None:
-        """Leave a channel."""
-        self.positions.pop(channel, None)
-        self._since.pop(channel, None)
-        self.read.pop(channel, None)
-        self.changes += 1
+    def resume(
+        self,
+        channels: Iterable[str],
+        since: Cursor,
+        overlap: int = 0,
+        *,
+        not_before: Cursor = BEGINNING,
+        lost: Iterable[str] = (),
+    ) -> None:
+        """Send these channels again from `since`, less the overlap in ms, but nothing up to `not_before`.
+
+        A channel goes back when it is asked to, never forward. `lost` are channels that are known to have lost entries.
+        """
+        self._move(Event.CHANGE)
+        begin = max(since.earlier(overlap), not_before)
+        for name in channels:
+            self._places[name].resume(since, begin)
+        self.lose(lost)
+
+    def remove(self, channel: str) -> None:
+        """Remove a channel, if the connection has it."""
+        if channel not in self._places:
+            return
+        self._move(Event.CHANGE)
+        del self._places[channel]
+        self._lost.pop(channel, None)
         if self._aside:
             self._aside = [item for item in self._aside if item[0] != channel]
 
-    def begin(self) -> None:
-        """Put live entries aside from now on: the log is about to be read.
+    def lose(self, channels: Iterable[str]) -> None:
+        """Note that these channels have lost entries, whatever their logs say."""
+        self._lost |= dict.fromkeys(channels)
 
-        What is aside already stays: it may be of a channel that is not read.
-        """
-        if self._aside is None:
-            self._aside, self._size = [], 0
+    # Live entries.
 
-    def drop(self) -> None:
-        """Put nothing aside: the log has it all, and will be read later."""
-        self._aside = None
-
-    def hear(self, channel: str, entries: list[Entry]) -> None:
+    def receive(self, channel: str, entries: list[Entry]) -> None:
         """Take live entries of a channel."""
-        if channel not in self.positions:
+        place = self._places.get(channel)
+        if place is None:
             return
-        if self.positions[channel] is None:
-            # The log has what follows this entry, should there be more than can be put aside.
-            self.positions[channel] = cursor.parse(entries[0].previous)
+        # The log has what follows this entry, should there be more than can be put aside.
+        place.begin(cursor.parse(entries[0].previous))
         if self._aside is None:
             return
-        self._size += sum(len(entry.body) for entry in entries)
-        if self._size > self._max_aside:
+        size = self._size + sum(len(entry.body) for entry in entries)
+        if size > self._max_aside:
+            self._move(Event.OVERFLOW)
             self._aside = None
         else:
+            self._size = size
             self._aside += [(channel, entry) for entry in entries]
 
-    def join(self, pages: dict[str, Page]) -> Step:
-        """Return what to send after the log was read from `positions` on.
+    def hold(self) -> None:
+        """Note that the connection misses nothing, but that it is not known what it may be sent next."""
+        self.is_held = True
+
+    def fall_behind(self) -> None:
+        """Drop live entries until the next read: the log has all of them."""
+        self._move(Event.FALL_BEHIND)
+        self._aside = None
+        self.is_held = False
+
+    def advance(self, channel: str, position: Cursor) -> None:
+        """Note that a connection that has just fallen behind was sent live entries up to a position."""
+        place = self._places.get(channel)
+        if place:
+            place.position = position
+
+    # Reading the log.
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a read is under way that is not void."""
+        return self.state in (State.READING, State.OVERRUN)
+
+    @property
+    def is_impatient(self) -> bool:
+        """Whether it shares no more reads: two connections, each behind on another channel, would both wait."""
+        return self._waits >= _PATIENCE
+
+    def read(self, last: Callable[[str], Cursor]) -> dict[str, Cursor]:
+        """Begin to read the log, and return after which entry of each channel.
+
+        Live entries are put aside from now on. Those that are aside already stay, since they may be of a channel that
+        was not read. `last` returns the last entry known of a channel: a channel without a position begins there.
+        """
+        self._move(Event.READ)
+        if self._aside is None:
+            self._aside, self._size = [], 0
+        return {name: place.position or place.begin(last(name)) for name, place in self._places.items()}
+
+    def retry(self) -> None:
+        """Read once more: a page that was shared with connections that are further behind ends before a position."""
+        self._move(Event.RETRY)
+        self._waits += 1
+
+    def take(self, pages: Mapping[str, Page]) -> Step:
+        """Return what to send after the log was read.
 
         A channel without a page has nothing after its position. While a page is not complete, only what lies before
-        its end may go out: another channel's later entry would move the client's cursor past what it has not seen.
+        its end may be sent: another channel's later entry would move the client's cursor past what it has not seen.
         """
-        self.waits = 0
         ends = [cursor.parse(page.entries[-1].id) for page in pages.values() if not page.complete]
-        complete = not ends and self._aside is not None
-        sequence = [
-            (cursor.parse(entry.id), channel, entry) for channel, page in pages.items() for entry in page.entries
-        ]
+        is_last = not ends and self._aside is not None
+        self._move(Event.SEND_REST if is_last else Event.SEND_PART)
+        self._waits = 0
+        found = [(cursor.parse(entry.id), channel, entry) for channel, page in pages.items() for entry in page.entries]
         if ends:
             end = min(ends)
-            sequence = [item for item in sequence if item[0] <= end]
-        if not ends and self._aside:
-            known = {(channel, entry.id) for _, channel, entry in sequence}
-            sequence += [
-                (cursor.parse(entry.id), channel, entry)
-                for channel, entry in self._aside
-                if (channel, entry.id) not in known and self._is_due(channel, entry)
-            ]
-            self._aside, self._size = [], 0
-        sequence.sort(key=lambda item: item[0])
-        lost, self.lost = self.lost, []
-        lost += self._lost(pages, lost)
-        self.has_news |= bool(lost)
-        return Step([(channel, entry) for _, channel, entry in sequence], complete, lost)
+            found = [item for item in found if item[0] <= end]
+        else:
+            known = {(channel, entry.id) for _, channel, entry in found}
+            found += [item for item in self._due() if (item[1], item[2].id) not in known]
+        if self._aside is None or not ends:
+            self._aside, self._size = [], 0  # they are sent now, or were dropped: the next read has them
+        found.sort(key=lambda item: item[0])
+        return Step([(channel, entry) for _, channel, entry in found], is_last, self._take_lost(pages))
 
-    def sent(self, channel: str, entry: Entry) -> None:
-        """Note that an entry has gone out."""
-        position = cursor.parse(entry.id)
-        self.positions[channel] = max(self.positions[channel] or BEGINNING, position)
-        if not entry.previous:
-            self.read[channel] = position
-        self.has_sent = True
-        self.has_news |= position > self._since.get(channel, BEGINNING)
+    # Sending.
 
-    def _is_due(self, channel: str, entry: Entry) -> bool:
-        """Tell whether an entry that was put aside has not come from the log since."""
-        return entry.kind == EPHEMERAL or cursor.parse(entry.id) > (self.positions.get(channel) or BEGINNING)
+    def sent(self, entries: Iterable[tuple[str, Entry]]) -> None:
+        """Note that entries of the step have been sent."""
+        for channel, entry in entries:
+            self.has_news |= self._places[channel].sent(entry)
+            self.has_sent = True
 
-    def _lost(self, pages: dict[str, Page], known: list[str]) -> list[str]:
-        lost = []
+    def pause(self) -> None:
+        """Read the log again: the step was sent, and the connection does not go live yet."""
+        self._move(Event.PAUSE)
+
+    def go_live(self) -> dict[str, Cursor]:
+        """End, and return the last entry of each channel that was sent from its log."""
+        self._move(Event.GO_LIVE)
+        return {name: place.read for name, place in self._places.items() if place.read is not None}
+
+    # What the client is owed.
+
+    def owe(self, reply: bytes) -> None:
+        """Keep a reply until the welcome has been sent.
+
+        Raises:
+            TooSlow: the client asks without awaiting the replies.
+        """
+        if len(self._owed) >= _MOST_OWED:
+            raise TooSlow()
+        self._owed.append(reply)
+
+    def take_owed(self) -> list[bytes]:
+        """Return the replies that waited for the welcome, once."""
+        owed, self._owed = self._owed, []
+        return owed
+
+    def confirm_later(self, ref: str | None) -> None:
+        """Keep a subscription's `ref` until everything has been sent.
+
+        Raises:
+            TooSlow: the client subscribes without awaiting the confirmations.
+        """
+        if len(self._confirmations) >= _MOST_CONFIRMATIONS:
+            raise TooSlow()
+        self._confirmations.append(ref)
+
+    def take_confirmations(self) -> list[str | None]:
+        """Return the refs of the subscriptions to confirm, once."""
+        confirmations, self._confirmations = self._confirmations, []
+        return confirmations
+
+    def _move(self, event: Event) -> None:
+        self.state = follow(self.state, event)
+
+    def _due(self) -> Iterable[tuple[Cursor, str, Entry]]:
+        """Yield what was put aside and has not been sent from the log since."""
+        for channel, entry in self._aside or ():
+            if self._places[channel].is_due(entry):
+                yield cursor.parse(entry.id), channel, entry
+
+    def _take_lost(self, pages: Mapping[str, Page]) -> list[str]:
+        """Return the channels that have lost entries: those known before, and those whose floor is too high."""
+        lost = self._lost
+        self._lost = {}
         for channel, page in pages.items():
-            since = self._since.get(channel, BEGINNING)
-            if page.floor > max(self.positions[channel] or BEGINNING, since):
-                self._since[channel] = page.floor  # said once
-                if channel not in known:
-                    lost.append(channel)
-        return lost
+            if self._places[channel].loses(page.floor):
+                lost[channel] = None
+        self.has_news |= bool(lost)
+        return list(lost)

@@ -20,13 +20,14 @@ class LogPosition(Generic[Member]):
     the worker has received is ahead; its own position is kept until the worker has received those entries, too.
     """
 
-    __slots__ = ("_ahead", "confirmed", "delivered", "seen")
+    __slots__ = ("_ahead", "_passed", "confirmed", "delivered", "seen")
 
     def __init__(self) -> None:
         self.confirmed = False
         self.seen = _NOWHERE
         self.delivered = _NOWHERE
-        self._ahead: dict[Member, Cursor] | None = None  # up to where: most channels never have anyone ahead
+        self._ahead: dict[Member, Cursor] | None = None  # up to where; None: nobody is ahead, as on most channels
+        self._passed: dict[Member, Cursor] | None = None  # ahead no longer, once the fan-out under way has ended
 
     @property
     def last(self) -> Cursor:
@@ -44,12 +45,12 @@ class LogPosition(Generic[Member]):
     def lose_subscription(self) -> None:
         """Note that entries may be missed from now on. Every connection of the channel must have fallen behind."""
         self.confirmed = False
-        self._ahead = None  # another server may give out lower ids: those entries are news all the same
+        self._ahead = self._passed = None  # another server may give out lower ids: those entries are news all the same
 
     def restart(self) -> None:
         """Note that the log was erased, so that its next entry does not look like one after a loss."""
         self.seen = self.delivered = _NOWHERE
-        self._ahead = None
+        self._ahead = self._passed = None
 
     def follow(self, entries: list[Entry]) -> bool:
         """Take received entries into account, and return whether entries before them were missed.
@@ -68,19 +69,24 @@ class LogPosition(Generic[Member]):
     def fanned_out(self) -> None:
         """Note that all live connections have been sent the entries that were followed."""
         self.delivered = self.seen
+        self._passed = None
 
-    def sent_to(self, member: Member) -> Cursor:
-        """Return the position of a live connection: what it was sent last."""
-        return max(cursor.parse(self.delivered), self._position_ahead(member))
+    def sent_to(self, member: Member, taken: bytes = b"") -> Cursor:
+        """Return the position of a live connection: what it was sent last.
+
+        `taken` is the last one that it took of the entries that are being fanned out.
+        """
+        passed = self._passed.get(member, BEGINNING) if self._passed else BEGINNING
+        return max(cursor.parse(taken or self.delivered), self._position_ahead(member), passed)
 
     def run_ahead(self, member: Member, position: Cursor, complete: Cursor) -> None:
         """Note that replay has sent the log up to a position to a connection that is now live.
 
         `complete` is a time up to which the worker has received and fanned out everything. There may be more of that
-        millisecond. `seen` does not decide alone: it may be what the log had when the subscription was confirmed, and
-        not be received yet.
+        millisecond. `delivered` does not decide alone: it may be what the log had when the subscription was confirmed,
+        and not be received yet.
         """
-        if position > self.last or position >= complete:
+        if position > cursor.parse(self.delivered) or position >= complete:
             self._ahead = self._ahead or {}
             self._ahead[member] = max(position, self._position_ahead(member))
 
@@ -102,13 +108,16 @@ class LogPosition(Generic[Member]):
                 wanted = chosen.get(member, entries)
                 chosen[member] = [e for e in wanted if e.kind == EPHEMERAL or cursor.parse(e.id) > position]
             if last >= position:
-                self.forget(member)
+                self._passed = self._passed or {}
+                self._passed[member] = position
+                del self._ahead[member]
+        self._ahead = self._ahead or None  # an empty dict would cost as much as an idle channel
 
     def forget(self, member: Member) -> None:
         """Forget a connection that has left the channel."""
-        if self._ahead:
-            self._ahead.pop(member, None)
-            self._ahead = self._ahead or None  # an empty dict would cost as much as an idle channel
+        for positions in (self._ahead, self._passed):
+            if positions:
+                positions.pop(member, None)
 
     def _position_ahead(self, member: Member) -> Cursor:
         return self._ahead.get(member, BEGINNING) if self._ahead else BEGINNING

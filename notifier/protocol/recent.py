@@ -35,7 +35,7 @@ class Recent:
         self._runs: dict[str, _Run] = {}
         self._order: deque[tuple[str, _Run, Entry]] = deque()
 
-    def hear(self, channel: str, entries: list[Entry], seen: bytes) -> None:
+    def receive(self, channel: str, entries: list[Entry], seen: bytes) -> None:
         """Add live entries of a channel, in order. `seen` is the last entry of its log that was known before them."""
         for entry in entries:
             if entry.kind != EPHEMERAL:

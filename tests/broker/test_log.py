@@ -416,14 +416,13 @@ class TestRead:
         last = append(log, user)
         catch_up, found = CatchUp({user: BEGINNING}, 0), []
         for _ in range(5):
-            catch_up.begin()
-            step = catch_up.join({user: read(log, user, catch_up.positions[user] or BEGINNING)})
-            for name, entry in step.entries:
-                catch_up.sent(name, entry)
-                if entry.kind != EXPIRED:
-                    found.append(cursor.parse(entry.id))
-            if step.complete:
+            [position] = catch_up.read(lambda _: BEGINNING).values()
+            step = catch_up.take({user: read(log, user, position)})
+            catch_up.sent(step.entries)
+            found += [cursor.parse(entry.id) for _, entry in step.entries if entry.kind != EXPIRED]
+            if step.is_last:
                 break
+            catch_up.pause()
         assert found == [last]
 
     def test_several(self, log: Log, user: str, topic: str) -> None:

@@ -97,9 +97,10 @@ RULES = Rules(verify)
 
 def fall_behind(connection: StreamConnection, since: Cursor | None = None) -> CatchUp:
     """Let a connection have missed something; with `since`, because its client resumes from there."""
-    catch_up = connection.catch_up = CatchUp({"all": Cursor(900, 0)}, 1000)
+    catch_up = CatchUp({"all": Cursor(900, 0)}, 1000)
     if since:
-        catch_up.resume(["all"], since, 0)
+        catch_up.resume(["all"], since)
+    connection.begin_catch_up(catch_up)
     return catch_up
 
 

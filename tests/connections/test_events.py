@@ -64,7 +64,7 @@ class TestBeginning:
         calls.on_act = lambda connection, action: fall_behind(connection) and None
         connection, peer = open_(HELLO, Subscribe(topic="secret"))
         assert peer.read() == HEAD
-        assert connection.catch_up and b'"forbidden"' in connection.catch_up.owed[0]
+        assert connection.catch_up and b'"forbidden"' in connection.catch_up.take_owed()[0]
 
     def test_request_that_must_not_be(self, open_: Open) -> None:
         """A violation is told by an event with the code that a WebSocket would be closed with."""

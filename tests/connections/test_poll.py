@@ -58,7 +58,7 @@ def waiting(connection: PollConnection, *, is_new: bool | None = None) -> PollCo
     catch_up = fall_behind(connection, since=SINCE)
     if is_new is not None:
         connection.deliver(NEWS)
-        catch_up.sent("all", Entry(b"600-0" if is_new else b"400-0", b"", NOTIFICATION, b"{}"))
+        catch_up.sent([("all", Entry(b"600-0" if is_new else b"400-0", b"", NOTIFICATION, b"{}"))])
     connection.caught_up(HERE)
     return connection
 

@@ -131,7 +131,7 @@ class TestFrames:
         connection, _ = open_()
         assert connection.channels == []
         connection.on_bytes(HELLO)
-        connection.memberships = ("orders", "news")
+        assert connection.set_memberships(("orders", "news")) == ()
         assert connection.channels == ["user:alice", "all", "topic:news", "topic:orders"]
 
 
@@ -143,7 +143,7 @@ class TestWelcome:
         catch_up = fall_behind(connection)
         connection.reply(OK)
         turn()
-        assert (received(peer), catch_up.owed) == ([], [OK])
+        assert (received(peer), catch_up.take_owed()) == ([], [OK])
 
     def test_too_many_answers(self, open_: Open) -> None:
         """A client that asks and asks before its welcome is closed."""
@@ -168,7 +168,8 @@ class TestWelcome:
         """When all that was missed has been sent, topics are confirmed and the connection is live."""
         connection, peer = live()
         catch_up = fall_behind(connection)
-        catch_up.confirmations += ["1", None]
+        for ref in ("1", None):
+            catch_up.confirm_later(ref)
         connection.caught_up(HERE)
         assert connection.catch_up is None
         assert received(peer) == [{"type": "ok", "ref": "1", "topics": ["news"]}, {"type": "ok", "topics": ["news"]}]
@@ -233,7 +234,7 @@ class TestState:
         connection.send_state(STATE)
         connection.catch_up = None
         connection.send_state(STATE)
-        connection.catch_up = catch_up
+        connection.begin_catch_up(catch_up)
         connection.caught_up(HERE)
         assert (received(peer), calls.names) == ([{"type": "state"}], [])
 

@@ -1,110 +1,150 @@
-"""The fan-out: what may come in between while an entry is written to many connections."""
+"""The fan-out: who is written what, and what may come in between while an entry is written to many connections."""
 
-import re
-import time
-from collections.abc import Callable
-from typing import Any
-
-import pytest
-
-from notifier.connections.stream import StreamConnection
-from notifier.delivery.fanout import YIELD_EVERY
-from notifier.node import Node
-from notifier.protocol.api_key import ApiKey
+from notifier.connections.timers import YIELD_EVERY
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.identity import Identity
-from notifier.protocol.session import Rules, Session, State
-from notifier.settings import Settings
-from tests.kit.service import API_KEY, TOKEN_SECRETS
-
-SEEN = Cursor(1000, 0)
+from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION, REMOVED, Entry
+from notifier.protocol.inbox_state import NOTHING
+from tests.delivery.conftest import NOW, Delivery, at, body
 
 
-class Line:
-    """A transport that remembers what it was to write, and calls back for it."""
-
-    is_blocked = False
-    is_open = True
-
-    def __init__(self, written: Callable[[], None]) -> None:
-        self.data = b""
-        self._written = written
-
-    def write(self, data: bytes) -> bool:
-        self.data += data
-        self._written()
-        return True
+def entries(*titles: str) -> list[Entry]:
+    """Return entries, a ms apart, that begin with the first of a log."""
+    ids = [b"0-0", *(str(at(ms)).encode() for ms in range(1, len(titles) + 1))]
+    return [Entry(ids[i + 1], ids[i], NOTIFICATION, body(title)) for i, title in enumerate(titles)]
 
 
-def nothing() -> None:
-    pass
+def test_everybody(delivery: Delivery) -> None:
+    """All live connections of the channel get all entries in order, and nobody else does."""
+    lines = [delivery.live(("news",))[1] for _ in range(3)]
+    _, other = delivery.live()
+    delivery.fan_out.send_all({"topic:news": entries("A", "B"), "topic:unknown": entries("C")})
+    assert [line.titles for line in (*lines, other)] == ["AB", "AB", "AB", ""]
+    assert delivery.hub["topic:news"].delivered == delivery.hub["topic:news"].seen == str(at(2)).encode()
+    assert delivery.feed.calls[-1] == "received topic:news 2"
 
 
-class Worker:
-    """A node that runs no threads, with connections that are live."""
-
-    def __init__(self) -> None:
-        keys = (ApiKey("tests", API_KEY),)
-        self._node: Any = Node(Settings.of(redis_url="redis://127.0.0.1", api_keys=keys, token_secrets=TOKEN_SECRETS))
-        self._fan_out = self._node._fan_out
-        self.hub = self._fan_out._hub
-
-    def connect(self, number: int, written: Callable[[], None] = nothing) -> tuple[StreamConnection, Line]:
-        unused: Any = None
-        session = Session(Rules(unused), time.time(), Identity(f"user-{number}", time.time() + 100))
-        session.state = State.READY
-        line: Any = Line(written)
-        made = StreamConnection(line, unused, session, number=number, max_message=1000, lag_timeout=60)
-        for name in made.channels:
-            self.hub.join(name, made)
-            self.hub[name].confirm(SEEN)
-        return made, line
-
-    def lose_redis(self) -> None:
-        self._fan_out.subscription_lost()
-
-    def hear(self, id: str, previous: str, kind: str, title: str) -> None:
-        body = f'{{"id":"00000000-0000-7000-8000-000000000000","title":"{title}"}}'
-        self._fan_out.received([("all", f"{id} {previous} {kind} {body}".encode())])
+def test_a_client_that_does_not_read(delivery: Delivery) -> None:
+    """A connection that takes nothing is served from the log, from what it was sent last."""
+    connection, line = delivery.live()
+    delivery.publish("all", 1, "A")
+    line.room = 0
+    delivery.publish("all", 2, "B")
+    delivery.publish("all", 3, "C")
+    assert connection.catch_up and connection.catch_up.positions["all"] == at(1)
+    line.room = None
+    connection.on_drained()
+    delivery.replay()
+    delivery.publish("all", 4, "D")
+    assert line.titles == "ABCD"
 
 
-@pytest.fixture
-def worker() -> Worker:
-    return Worker()
+def test_a_client_that_takes_a_part(delivery: Delivery) -> None:
+    """Of several writes, the connection goes on after the last one that it took."""
+    connection, line = delivery.live()
+    line.room = 1
+    many = [entry._replace(body=body(entry.body[-3:-2].decode()) + b" " * 40_000) for entry in entries("A", "B", "C")]
+    delivery.fan_out.send_all({"all": many})
+    assert line.titles == "A"
+    assert connection.catch_up and connection.catch_up.positions["all"] == at(1)
 
 
-def test_a_replay_that_ends_in_a_pause(worker: Worker) -> None:
-    """Who was sent what comes later is not sent what came before it, also if that was on its way to many."""
+def test_a_gap(delivery: Delivery) -> None:
+    """When the entry before was not received, all connections of the channel are served from the log."""
+    connection, line = delivery.live()
+    _, other = delivery.live(("news",))
+    delivery.publish("all", 1, "A")
+    delivery.logs.append("all", 2, "B")
+    delivery.publish("all", 3, "C")
+    assert (line.titles, connection.catch_up is None) == ("A", False)
+    delivery.replay()
+    delivery.publish("all", 4, "D")
+    assert (line.titles, other.titles) == ("ABCD", "ABCD")
+
+
+def test_muted(delivery: Delivery) -> None:
+    """A connection is not sent what its user has muted."""
+    connection, line = delivery.live(("news",))
+    _, other = delivery.live(("news",))
+    delivery.mutes.update(connection, NOTHING._replace(mutes={"topic:news": NOW}))
+    delivery.publish("topic:news", 1, "A")
+    delivery.publish("all", 2, "B")
+    assert (line.titles, other.titles) == ("B", "AB")
+
+
+def test_no_echo(delivery: Delivery) -> None:
+    """A connection is not sent what it publishes itself, if it wants no echo."""
+    connection, line = delivery.live(("news",))
+    stranger, _ = delivery.live()
+    _, other = delivery.live(("news",))
+    for member in (connection, stranger):
+        delivery.fan_out.skip(f"00000000-0000-7000-8000-{ord('A'):012}", "topic:news", member)
+    delivery.fan_out.send_all({"topic:news": entries("A", "B")})
+    delivery.publish("topic:news", 9, "A")
+    assert (line.titles, other.titles) == ("BA", "ABA")
+
+
+def test_while_it_catches_up(delivery: Delivery) -> None:
+    """What a connection that catches up is to be sent is put aside, without what is not meant for it."""
+    connection, line = delivery.connect(("news",))
+    delivery.confirm()
+    delivery.fan_out.skip(f"00000000-0000-7000-8000-{ord('B'):012}", "topic:news", connection)
+    for ms, title in enumerate("ABC", 1):
+        delivery.publish("topic:news", ms, title, EPHEMERAL)
+    assert line.titles == ""
+    delivery.replay()
+    assert line.titles == "AC"
+
+
+def test_kinds(delivery: Delivery) -> None:
+    """History is sent like a notification; a removal names the notification."""
+    _, line = delivery.live()
+    delivery.publish("all", 1, "A", HISTORY)
+    delivery.listener.received([("all", b"%b %b %b an-id" % (str(at(2)).encode(), str(at(1)).encode(), REMOVED))])
+    assert line.titles == "A"
+    assert [frame["id"] for frame in line.frames("removed")] == ["an-id"]
+
+
+def test_a_replay_that_ends_in_a_pause(delivery: Delivery) -> None:
+    """A connection that was sent a later entry is not sent an earlier one, even if that is on its way to many."""
 
     def overtake() -> None:
-        worker.hub["all"].run_ahead(late, Cursor(2001, 0), SEEN)
+        delivery.hub["all"].run_ahead(late, at(2), at(0))
 
-    for number in range(YIELD_EVERY - 1):
-        worker.connect(number)
-    _, last_before_the_pause = worker.connect(YIELD_EVERY - 1, overtake)
-    late, line = worker.connect(YIELD_EVERY)
-    worker.hear("2000-0", "1000-0", "i", "E")
-    assert b'"title":"E"' in last_before_the_pause.data
-    assert b'"title":"E"' not in line.data
-
-
-def test_what_was_published_before_its_channel_was_confirmed(worker: Worker) -> None:
-    """Who was sent it from the log is not sent it once more when it is heard; who begins with it is."""
-    back, old = worker.connect(1)
-    _, new = worker.connect(2)
-    worker.hub["all"].run_ahead(back, SEEN, Cursor(900, 0))
-    worker.hear("1000-0", "900-0", "i", "A")
-    worker.hear("2000-0", "1000-0", "i", "B")
-    assert [re.findall(rb'"title":"(.)"', line.data) for line in (old, new)] == [[b"B"], [b"A", b"B"]]
+    lines = [delivery.live()[1] for _ in range(YIELD_EVERY)]
+    late, line = delivery.live()
+    lines[-1].on_write = overtake
+    delivery.publish("all", 1, "A")
+    assert (lines[-1].titles, line.titles) == ("A", "")
+    delivery.publish("all", 3, "C")
+    assert line.titles == "C"
 
 
-def test_another_server(worker: Worker) -> None:
-    """After a failover ids may be earlier than what a connection was sent: they are news all the same."""
-    connection, line = worker.connect(1)
-    worker.hub["all"].run_ahead(connection, SEEN, SEEN)
-    worker.lose_redis()
-    assert connection.catch_up
-    assert connection.catch_up.positions["all"] == SEEN
-    connection.catch_up = None
-    worker.hear("950-0", "400-0", "i", "A")
-    assert b'"title":"A"' in line.data
+def test_a_connection_that_leaves_in_a_pause(delivery: Delivery) -> None:
+    """Who leaves the channel meanwhile is sent nothing more."""
+    lines = [delivery.live()[1] for _ in range(YIELD_EVERY)]
+    late, line = delivery.live()
+    lines[-1].on_write = lambda: delivery.subscriptions.close(late)
+    delivery.publish("all", 1, "A")
+    assert line.titles == ""
+
+
+def test_what_was_published_before_its_channel_was_confirmed(delivery: Delivery) -> None:
+    """A connection that was sent an entry from the log is not sent it again when it is received; a new one is."""
+    (ahead, old), (_, new) = delivery.live(), delivery.live()
+    channel = delivery.hub["all"]
+    channel.run_ahead(ahead, at(1), Cursor(NOW - 9, 0))
+    delivery.publish("all", 1, "A")
+    delivery.publish("all", 2, "B")
+    assert (old.titles, new.titles) == ("B", "AB")
+
+
+def test_another_server(delivery: Delivery) -> None:
+    """After a failover ids may be lower than what a connection was sent: those entries are news all the same."""
+    connection, line = delivery.live()
+    delivery.publish("all", 9, "A")
+    delivery.hub["all"].run_ahead(connection, at(9), at(0))
+    delivery.reconnect()
+    delivery.replay()
+    assert connection.catch_up is None
+    delivery.listener.received([("all", b"%b %b i %b" % (str(at(5)).encode(), str(at(4)).encode(), body("B")))])
+    assert line.titles == "AB"

@@ -1,127 +1,269 @@
-"""The replayer: what is wrong with one connection costs that one only."""
+"""The replayer: connections are welcomed, sent what they missed, and become live; a fault costs one connection only."""
 
-import time
-from types import SimpleNamespace
 from typing import Any
 
-from notifier.connections.hub import Hub
-from notifier.delivery.replayer import Replayer
-from notifier.errors import Disconnect, UnexpectedFault
-from notifier.inbox.states import known
-from notifier.protocol.clock import Clock
-from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.entry import NOTIFICATION, Entry
+import pytest
+
+from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, UnexpectedFault
+from notifier.protocol.inbox_state import NOTHING
+from notifier.protocol.subscribing import Join
+from tests.delivery.conftest import NOW, Delivery, at
 
 
-class Peer:
-    """A connection that can be served, or makes whatever serves it fail."""
+class TestWelcome:
+    def test_first(self, delivery: Delivery) -> None:
+        """The welcome comes first, then what was missed."""
+        delivery.logs.append("all", 1, "A")
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        assert line.data == b""
+        delivery.replay()
+        assert connection.catch_up is None
+        (welcome,) = line.frames("welcome")
+        assert (welcome["connection"], welcome["user"]) == ("worker-1", "user-1")
+        assert line.data.index(b'"welcome"') < line.data.index(b'"title":"A"')
 
-    def __init__(self, *, is_broken: bool = False) -> None:
-        self.is_broken = is_broken
-        self.is_served = False
-        self.closed: Disconnect | None = None
-        self.memberships = ()
-        self.session = SimpleNamespace(is_welcome=True)
+    def test_not_before_the_worker_is_subscribed(self, delivery: Delivery) -> None:
+        """A connection waits until all of its channels are confirmed, and the first heartbeat is received."""
+        connection, line = delivery.connect(("news",))
+        delivery.listener.subscribed(["user:user-1", "all"])
+        delivery.listener.received([("nodes", b"worker %d" % NOW)])
+        delivery.replay()
+        assert line.data == b""
+        delivery.listener.subscribed(["topic:news"])
+        delivery.replay()
+        assert connection.session.is_welcome
 
-    def close(self, disconnect: Disconnect) -> None:
-        self.closed = disconnect
+    def test_topics_of_the_user(self, delivery: Delivery) -> None:
+        """A topic that the user is a member of is subscribed to before the welcome."""
+        delivery.feed.topics["user-1"] = {"news": at(0)}
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.replay()
+        assert (line.data, delivery.asked) == (b"", ["topic:news"])
+        delivery.logs.append("topic:news", 1, "A")
+        delivery.confirm()
+        delivery.replay()
+        assert connection.session.is_welcome
+        assert line.titles == "A"
 
+    def test_replies_that_waited(self, delivery: Delivery) -> None:
+        """Replies to what a client asks before its welcome follow the welcome."""
+        connection, line = delivery.connect()
+        connection.reply(b'{"type":"pong"}')
+        assert line.data == b""
+        delivery.confirm()
+        delivery.replay()
+        assert line.data.index(b'"welcome"') < line.data.index(b'"pong"')
 
-class FakeFeed:
-    """A feed that knows the memberships and mutes of everybody."""
-
-    def prepare(self, connections: Any) -> None:
-        pass
-
-    def filters(self, connections: Any) -> dict[Any, int]:
-        return dict.fromkeys(connections, 0)
-
-    def outdated(self, connections: Any) -> set[Any]:
-        return set()
-
-
-class BrokenReplayer(Replayer):
-    """Fails in a step that many connections have in common, or in what is done for each."""
-
-    fails_in = ""
-
-    def __init__(self, fails_in: str) -> None:
-        unused: Any = None
-        settings: Any = SimpleNamespace(recent_bytes=0)
-        super().__init__(settings, unused, unused, FakeFeed(), unused, Clock(), "worker")  # type: ignore[arg-type]
-        self.fails_in = fails_in
-
-    def take(self, *batch: Any) -> None:
-        self._take(list(batch))
-
-    def _can_serve(self, connection: Any) -> bool:
-        return not connection.is_served and not connection.closed
-
-    def _wanted(self, connection: Any) -> Any:
-        self._fail("common", connection)
-        return SimpleNamespace(positions={}, changes=0)
-
-    def _heard_lately(self, _: Any, positions: Any) -> Any:
-        return {}
-
-    def _read(self, wanted: Any) -> Any:
-        return wanted
-
-    def _serve(self, connection: Any, *_: Any) -> None:
-        self._fail("own", connection)
-        connection.is_served = True
-
-    def _fail(self, place: str, connection: Any) -> None:
-        if place == self.fails_in and connection.is_broken:
-            raise ZeroDivisionError
+    def test_a_subscription_is_confirmed_at_the_end(self, delivery: Delivery) -> None:
+        """`ok` follows what the topic replays."""
+        connection, line = delivery.live()
+        delivery.logs.append("topic:news", 1, "A")
+        delivery.subscriptions.join(connection, Join("r1", "news", at(0)))
+        delivery.confirm()
+        assert line.data == b""
+        delivery.replay()
+        assert line.data.index(b'"title":"A"') < line.data.index(b'"ok"')
 
 
-def test_a_broken_connection() -> None:
-    """Wherever it makes a round fail, it is closed, and those before and behind it are served."""
-    for place in ("common", "own"):
-        first, broken, last = Peer(), Peer(is_broken=True), Peer()
-        BrokenReplayer(place).take(first, broken, last)
-        assert isinstance(broken.closed, UnexpectedFault)
-        assert not broken.is_served
-        for peer in (first, last):
-            assert peer.is_served
-            assert peer.closed is None
+class TestPages:
+    def test_many_pages(self, delivery: Delivery) -> None:
+        """A log that is longer than a page is read until it has no more."""
+        delivery.logs.page = 2
+        for ms, title in enumerate("ABCDE", 1):
+            delivery.logs.append("all", ms, title)
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.replay(2)
+        assert (line.titles, connection.catch_up is None) == ("ABCD", False)
+        delivery.replay()
+        assert (line.titles, connection.catch_up is None) == ("ABCDE", True)
+
+    def test_shared_pages(self, delivery: Delivery) -> None:
+        """A connection whose page ends before its position is served once the others have come nearer."""
+        delivery.logs.page = 2
+        for ms, title in enumerate("ABCDE", 1):
+            delivery.logs.append("all", ms, title)
+        (_, behind), (near, line) = delivery.connect(since=0), delivery.connect(since=4)
+        delivery.confirm()
+        delivery.replay()
+        assert (behind.titles, line.data) == ("AB", b"")
+        delivery.replay(5)
+        assert (behind.titles, line.titles, near.catch_up) == ("ABCDE", "E", None)
+
+    def test_live_entries_meanwhile(self, delivery: Delivery) -> None:
+        """What is received while the log is read follows it, once."""
+        delivery.logs.append("all", 1, "A")
+        _, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.logs.on_read = lambda: delivery.publish("all", 2, "B")
+        delivery.replay()
+        delivery.logs.on_read = lambda: None
+        delivery.publish("all", 3, "C")
+        assert line.titles == "ABC"
+
+    def test_a_channel_that_comes_meanwhile(self, delivery: Delivery) -> None:
+        """A read is void if the connection subscribes to a topic meanwhile: both channels are sent in order."""
+        delivery.logs.append("all", 2, "B")
+        delivery.logs.append("topic:news", 1, "A")
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.logs.on_read = lambda: delivery.subscriptions.join(connection, Join(None, "news", at(0)))
+        delivery.replay()
+        delivery.logs.on_read = lambda: None
+        assert line.data == b""
+        delivery.confirm()
+        delivery.replay()
+        assert line.titles == "AB"
+
+    def test_a_channel_that_is_lost_meanwhile(self, delivery: Delivery) -> None:
+        """A connection does not go live while the worker is not subscribed to all of its channels."""
+        delivery.logs.append("all", 1, "A")
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.logs.on_read = lambda: delivery.hub["all"].lose_subscription()
+        delivery.replay()
+        delivery.logs.on_read = lambda: None
+        assert (line.titles, connection.catch_up is None) == ("A", False)
+        delivery.logs.append("all", 2, "B")
+        delivery.listener.subscribed(["all"])
+        delivery.replay(2)
+        assert (line.titles, connection.catch_up) == ("AB", None)
+
+    def test_lost_entries(self, delivery: Delivery) -> None:
+        """Channels that have lost entries are named in the welcome, and later in a frame."""
+        delivery.logs.append("all", 9, "A")
+        delivery.logs.floors["all"] = at(5)
+        connection, line = delivery.connect(since=1)
+        delivery.confirm()
+        delivery.replay()
+        assert line.frames("welcome")[0]["lost"] == ["all"]
+        delivery.logs.floors["topic:news"] = at(5)
+        delivery.subscriptions.join(connection, Join("r1", "news", at(1)))
+        delivery.confirm()
+        delivery.replay()
+        assert line.frames("lost")[0]["channels"] == ["topic:news"]
 
 
-class Memory:
-    """A worker that has heard one entry, at `now`, and one connection."""
+class TestFilters:
+    def test_unknown(self, delivery: Delivery) -> None:
+        """Nothing is sent while memberships and mutes are unknown."""
+        delivery.logs.append("all", 1, "A")
+        _, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.feed.version = None
+        delivery.replay()
+        assert line.data == b""
+        delivery.feed.version = 2
+        delivery.replay()
+        assert line.titles == "A"
 
-    def __init__(self) -> None:
-        unused: Any = None
-        settings: Any = SimpleNamespace(recent_bytes=1000)
-        hub: Hub[Any] = Hub()
-        self._replayer: Any = Replayer(settings, unused, hub, unused, unused, Clock(), "worker")
-        hub.join("user:a", "a connection")
-        self.channel = hub["user:a"]
-        self.channel.confirm(BEGINNING)
-        self.now = int(time.time() * 1000)
-        entry = Entry(b"%d-0" % self.now, b"0-0", NOTIFICATION, b"{}")
-        self._replayer.recent.hear("user:a", [entry], self.channel.seen)
-        self.channel.seen = entry.id
+    def test_a_change_meanwhile(self, delivery: Delivery) -> None:
+        """What was read before they changed is read again."""
 
-    def serves(self, ms: int) -> bool:
-        """Tell whether it needs no log for what came after a time."""
-        return self._replayer._heard_lately("a connection", {"user:a": Cursor(ms, 0)}) is not None
+        def mute() -> None:
+            delivery.feed.version = 2
+            delivery.mutes.update(connection, NOTHING._replace(mutes={"type:a": NOW}))
+            delivery.logs.on_read = lambda: None
+
+        delivery.logs.append("all", 1, "A")
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.logs.on_read = mute
+        delivery.replay()
+        assert line.data == b""
+        delivery.replay()
+        assert line.titles == "A"
+
+    def test_outdated(self, delivery: Delivery) -> None:
+        """What was read from a log is not sent if Redis had other memberships or mutes by then."""
+        delivery.logs.append("all", 1, "A")
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.feed.on_read = lambda: {connection}
+        delivery.replay()
+        assert line.data == b""
+        delivery.feed.on_read = set
+        delivery.replay()
+        assert line.titles == "A"
+
+    def test_held(self, delivery: Delivery) -> None:
+        """When a user's mutes change, their connections are sent nothing until the mutes are known."""
+        connection, line = delivery.live()
+        delivery.feed.version = None
+        delivery.listener.received([(connection.channels[0], b'0-0 0-0 s {"action":"mutes"}')])
+        delivery.publish("all", 1, "A")
+        delivery.replay()
+        assert connection.catch_up is not None
+        assert line.titles == ""
+        delivery.feed.version = 2
+        delivery.replay()
+        delivery.publish("all", 2, "B")
+        assert (line.titles, connection.catch_up) == ("AB", None)
 
 
-def test_what_may_have_been_erased() -> None:
-    """Of a user who was cut off, only the log knows what there was before, also if the erasure is yet to be heard."""
-    memory = Memory()
-    assert memory.serves(memory.now - 1)
-    known(memory.channel).note_disconnect(memory.now - 1)
-    assert not memory.serves(memory.now - 1)
-    assert memory.serves(memory.now)
+class TestSlowClients:
+    def test_a_socket_that_blocks(self, delivery: Delivery) -> None:
+        """A connection that takes nothing more goes on after the last entry that it took."""
+        connection, line = delivery.connect(since=0)
+        for ms, title in enumerate("ABC", 1):
+            entry = delivery.logs.append("all", ms, title)
+            delivery.logs.entries["all"][-1] = delivery.logs.entries["all"][-1]._replace(body=entry[-60:] + b" " * 9000)
+        line.room = 2  # the welcome, and one chunk
+        delivery.confirm()
+        delivery.replay()
+        assert (line.titles, connection.catch_up is None) == ("A", False)
+        delivery.publish("all", 4, "D")
+        delivery.replay()
+        assert line.titles == "A"
+        line.room = None
+        connection.on_drained()
+        delivery.replay(3)
+        assert (line.titles, connection.catch_up) == ("ABCD", None)
 
 
-def test_what_is_yet_to_be_heard() -> None:
-    """Who asks once more for what it was sent from the log, and what will be left out for it, gets it from there."""
-    memory = Memory()
-    memory.channel.run_ahead("a connection", Cursor(memory.now + 9, 0), BEGINNING)
-    assert not memory.serves(memory.now - 1)
-    assert not memory.serves(memory.now)
-    assert memory.serves(memory.now + 9)
+class TestFaults:
+    @pytest.mark.parametrize("place", ["_read", "_serve"])
+    def test_one_connection(self, delivery: Delivery, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+        """A connection with which a round fails is closed. Those before and after it are served."""
+        connections = [delivery.connect()[0] for _ in range(3)]
+        delivery.confirm()
+        work = getattr(delivery.replayer, place)
+        closed: list[Disconnect] = []
+
+        def fail(served: Any, *others: Any) -> Any:
+            if served is connections[1] or (isinstance(served, list) and connections[1] in served):
+                raise ZeroDivisionError
+            return work(served, *others)
+
+        monkeypatch.setattr(delivery.replayer, place, fail)
+        monkeypatch.setattr(type(connections[1]), "close", lambda _, disconnect: closed.append(disconnect))
+        delivery.replay()
+        assert [each.session.is_welcome for each in connections] == [True, False, True]
+        assert [type(each) for each in closed] == [UnexpectedFault]
+
+    def test_a_log_that_cannot_be_read(self, delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection is closed to come back later, whatever its other logs have."""
+        delivery.logs.append("all", 1, "A")
+        connection, _ = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.logs.faulty["all"] = BrokerUnavailable("a wrong type")
+        closed: list[Disconnect] = []
+        monkeypatch.setattr(type(connection), "close", lambda _, disconnect: closed.append(disconnect))
+        delivery.replay()
+        assert [type(each) for each in closed] == [Overloaded]
+        assert not connection.session.is_welcome
+
+    def test_without_redis(self, delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+        """While Redis cannot be reached, connections wait, and are served afterwards."""
+        monkeypatch.setattr("notifier.delivery.replayer._PAUSE", 0)
+        delivery.logs.append("all", 1, "A")
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.logs.is_down = True
+        delivery.replay()
+        assert (connection.is_open, line.data) == (True, b"")
+        delivery.logs.is_down = False
+        delivery.replay()
+        assert line.titles == "A"

@@ -82,7 +82,7 @@ def test_like_the_log(limit: int, actions: list[tuple[str, tuple[object, ...], b
     for name, (action, *arguments), heard in actions:
         entry = getattr(logs[name], action)(*arguments)
         if heard:
-            recent.hear(name, [entry], seen[name])
+            recent.receive(name, [entry], seen[name])
             if entry.kind != EPHEMERAL:
                 seen[name] = entry.id
         for each, log in logs.items():
@@ -101,7 +101,7 @@ class TestReach:
         recent, log = Recent(PLENTY), Log()
         log.publish()
         for _ in range(3):
-            recent.hear("user:a", [log.publish()], b"0-0")
+            recent.receive("user:a", [log.publish()], b"0-0")
         page = recent.page("user:a", Cursor(2, 0), log.logged, NOW)
         assert page and [entry.id for entry in page.entries] == [b"3-0", b"4-0"]
         assert recent.page("user:a", Cursor(1, 0), log.logged, NOW)
@@ -112,7 +112,7 @@ class TestReach:
         """Who has not had what the log has lost again is not served from here: only the log knows of that loss."""
         recent, log = Recent(PLENTY), Log()
         log.publish()
-        recent.hear("user:a", [log.publish()], b"5-0")
+        recent.receive("user:a", [log.publish()], b"5-0")
         assert recent.page("user:a", Cursor(1, 0), log.logged, NOW) is None
         assert recent.page("user:a", Cursor(5, 0), log.logged, NOW)
 
@@ -120,7 +120,7 @@ class TestReach:
         """That holds also when the oldest of what came since has gone."""
         recent, log = Recent(1000), Log()
         for seen in (b"5-0", b"5-0", b"5-0"):
-            recent.hear("user:a", [log.publish()], seen)
+            recent.receive("user:a", [log.publish()], seen)
         assert recent.page("user:a", Cursor(4, 0), log.logged, NOW) is None
         assert recent.page("user:a", Cursor(5, 0), log.logged, NOW)
 
@@ -128,7 +128,7 @@ class TestReach:
         """The oldest go first, over all channels."""
         recent, logs = Recent(1000), {name: Log() for name in NAMES}
         for name in NAMES * 2:
-            recent.hear(name, [logs[name].publish()], b"0-0")
+            recent.receive(name, [logs[name].publish()], b"0-0")
         assert all(recent.page(name, Cursor(1, 0), log.logged, NOW) for name, log in logs.items())
         assert not any(recent.page(name, Cursor(0, 0), log.logged, NOW) for name, log in logs.items())
 
@@ -139,7 +139,7 @@ class TestReach:
         tracemalloc.start()
         try:
             for number in range(20_000):
-                recent.hear(f"user:{number}", [entry if number % 2 else expiring], b"0-0")
+                recent.receive(f"user:{number}", [entry if number % 2 else expiring], b"0-0")
             size, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -148,15 +148,15 @@ class TestReach:
     def test_age(self) -> None:
         """What is old is the log's business: it may have forgotten it."""
         recent, log = Recent(PLENTY), Log()
-        recent.hear("user:a", [log.publish(), log.publish()], b"0-0")
+        recent.receive("user:a", [log.publish(), log.publish()], b"0-0")
         assert recent.page("user:a", Cursor(1, 0), log.logged, now=60_001)
         assert recent.page("user:a", Cursor(1, 0), log.logged, now=60_002) is None
 
     def test_clear(self) -> None:
         """After a clear it begins anew."""
         recent, log = Recent(PLENTY), Log()
-        recent.hear("user:a", [log.publish()], b"0-0")
+        recent.receive("user:a", [log.publish()], b"0-0")
         recent.clear()
         assert recent.page("user:a", Cursor(0, 0), log.logged, NOW) is None
-        recent.hear("user:a", [log.publish()], b"0-0")
+        recent.receive("user:a", [log.publish()], b"0-0")
         assert recent.page("user:a", Cursor(1, 0), log.logged, NOW)

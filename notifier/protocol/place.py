@@ -1,0 +1,53 @@
+"""Places: how far a connection was sent one channel, while it catches up."""
+
+from notifier.protocol import cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import EPHEMERAL, Entry
+
+
+class Place:
+    """How far a connection was sent one channel.
+
+    `position` is the last entry sent; None until the worker's subscription says where the channel begins. `since` is
+    from where the client wants the channel, if it asked for its past. `read` is the last entry sent from the log.
+    """
+
+    __slots__ = ("position", "read", "since")
+
+    def __init__(self, position: Cursor | None) -> None:
+        self.position = position
+        self.since: Cursor | None = None
+        self.read: Cursor | None = None
+
+    def resume(self, since: Cursor, begin: Cursor) -> None:
+        """Go back to `begin`, never forward, for a client that has everything up to `since`."""
+        known = self.since or self.position
+        self.since = since if known is None else min(since, known)
+        if self.position is None or begin < self.position:
+            self.position = begin
+            self.read = None  # the same entries are sent once more
+
+    def begin(self, previous: Cursor) -> Cursor:
+        """Begin after an entry, unless the place has a position; return the position."""
+        if self.position is None:
+            self.position = previous
+        return self.position
+
+    def is_due(self, entry: Entry) -> bool:
+        """Return whether a live entry has not been sent from the log."""
+        return entry.kind == EPHEMERAL or cursor.parse(entry.id) > (self.position or BEGINNING)
+
+    def sent(self, entry: Entry) -> bool:
+        """Go forward to an entry that has been sent, and return whether the client cannot have had it before."""
+        position = cursor.parse(entry.id)
+        self.position = max(self.position or BEGINNING, position)
+        if not entry.previous:
+            self.read = position
+        return position > (self.since or BEGINNING)
+
+    def loses(self, floor: Cursor) -> bool:
+        """Return whether entries up to the floor of the log are lost to the client. The same loss is returned once."""
+        if floor <= max(self.position or BEGINNING, self.since or BEGINNING):
+            return False
+        self.since = floor
+        return True
