@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import msgspec
 import redis
 
-from notifier.broker.faults import unavailable
 from notifier.broker.recent_ends import RecentEnds
 from notifier.broker.redis_connection import pack
+from notifier.broker.redis_errors import unavailable
 from notifier.broker.store import Store, require
 from notifier.errors import Problem
 from notifier.protocol import channel as channels

@@ -5,8 +5,8 @@ import threading
 from collections import deque
 from typing import Any
 
-from notifier.broker.faults import RETRY_AFTER, unavailable
 from notifier.broker.redis_connection import RedisConnection
+from notifier.broker.redis_errors import RETRY_AFTER, unavailable
 from notifier.errors import BrokerUnavailable
 
 _LONGEST_WRITE = 2000  # commands, about: Redis executes them in a few dozen milliseconds

@@ -13,7 +13,7 @@ from typing import Any
 import hiredis
 import redis
 
-from notifier.broker.faults import unavailable
+from notifier.broker.redis_errors import unavailable
 
 _READ = 262144  # bytes per read: a burst of publications is one read
 _IDLE = 1.0  # seconds after which Redis may have closed the connection, for example by its `timeout`

@@ -9,9 +9,9 @@ from typing import Any
 import redis
 
 from notifier.broker import script
-from notifier.broker.faults import unavailable
 from notifier.broker.pipeline import Pipeline
 from notifier.broker.redis_connection import RedisConnection, pack
+from notifier.broker.redis_errors import unavailable
 from notifier.settings import BrokerSettings
 
 
