@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 # Runs a command with only those variables of the outside that the package indexes need.
 NAMED := $(PYTHON) tests/kit/environment.py
-TESTS := $(NAMED) $(PYTEST) -n 2 --dist worksteal
+TESTS := $(NAMED) $(PYTEST) -n 4 --dist worksteal
 
 define CAN_MAKE_VENV
 import sys
