@@ -484,11 +484,11 @@ class TestLeaving:
         ],
         ids=["frames", "errors", "pings", "pings of the echo"],
     )
-    def test_flood(self, strict: Service, path: str, request_: bytes) -> None:
-        """A client that sends requests without reading the answers is disconnected."""
-        with Peer(strict.port, path, receive_buffer=4096) as peer:
+    def test_flood(self, service: Service, path: str, request_: bytes) -> None:
+        """A client that sends requests without reading the answers is disconnected, long before its next heartbeat."""
+        with Peer(service.port, path, receive_buffer=4096) as peer:
             if path == "/v1/stream":
-                peer.send(text(type="hello", token=strict.token()))
+                peer.send(text(type="hello", token=service.token()))
                 assert peer.read_json()["type"] == "welcome"
             try:
                 peer.send(*[request_ * 500] * 200)
