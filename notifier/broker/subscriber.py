@@ -91,11 +91,18 @@ class Subscriber:
                 # This loop must survive: without it the worker receives nothing.
                 logger.exception("The subscriber failed")
                 self._connection.close()
-            if self._open:
-                self._open = False
-                self._listener.subscription_lost()
+            self._note_loss()
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _note_loss(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._listener.subscription_lost()
+        except Exception:
+            logger.exception("The loss of the subscription was not handled")
 
     def _subscribe_all(self) -> None:
         wanted = self._listener.wanted_channels()
