@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection
@@ -69,6 +70,7 @@ class FanOut:
         metrics.DELIVERIES.inc(len(entries) * len(connections))
         for start in range(0, len(connections), YIELD_EVERY):
             if start:
+                channel.pause(partial(_is_among, connections, start))
                 time.sleep(0)
                 channel.leave_out_overtaken(entries, chosen)  # replays may have ended meanwhile
             for connection in connections[start : start + YIELD_EVERY]:
@@ -125,3 +127,7 @@ class FanOut:
                 self._progress.fall_behind(connection).advance(channel.name, position)
                 return
             taken = last
+
+
+def _is_among(connections: list[StreamConnection], count: int, connection: StreamConnection) -> bool:
+    return connection in connections[:count]

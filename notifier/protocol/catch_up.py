@@ -135,14 +135,16 @@ class CatchUp:
         place = self._places.get(channel)
         if place is None:
             return
-        # The log has what follows this entry, should there be more than can be put aside.
-        place.begin(cursor.parse(entries[0].previous))
+        if place.position is None:
+            # The log has what follows this entry, should there be more than can be put aside.
+            place.begin(cursor.parse(entries[0].previous))
         if self._aside is None:
             return
         size = self._size + sum(len(entry.body) for entry in entries)
         if size > self._max_aside:
             self._move(Event.OVERFLOW)
             self._aside = None
+            self.is_held = False
         else:
             self._size = size
             self._aside += [(channel, entry) for entry in entries]
@@ -205,7 +207,7 @@ class CatchUp:
         if ends:
             end = min(ends)
             found = [item for item in found if item[0] <= end]
-        else:
+        elif self._aside:
             known = {(channel, entry.id) for _, channel, entry in found}
             found += [item for item in self._due() if (item[1], item[2].id) not in known]
         if self._aside is None or not ends:

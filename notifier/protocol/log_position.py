@@ -1,5 +1,6 @@
 """How far one worker, and through it each live connection, has come in the log of a channel."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from notifier.protocol import cursor
@@ -20,7 +21,7 @@ class LogPosition(Generic[Member]):
     the worker has received is ahead; its own position is kept until the worker has received those entries, too.
     """
 
-    __slots__ = ("_ahead", "_passed", "confirmed", "delivered", "seen")
+    __slots__ = ("_ahead", "_passed", "_written", "confirmed", "delivered", "seen")
 
     def __init__(self) -> None:
         self.confirmed = False
@@ -28,6 +29,7 @@ class LogPosition(Generic[Member]):
         self.delivered = _NOWHERE
         self._ahead: dict[Member, Cursor] | None = None  # up to where; None: nobody is ahead, as on most channels
         self._passed: dict[Member, Cursor] | None = None  # ahead no longer, once the fan-out under way has ended
+        self._written: Callable[[Member], bool] | None = None  # who was sent what is being fanned out; None: nobody
 
     @property
     def last(self) -> Cursor:
@@ -45,12 +47,13 @@ class LogPosition(Generic[Member]):
     def lose_subscription(self) -> None:
         """Note that entries may be missed from now on. Every connection of the channel must have fallen behind."""
         self.confirmed = False
+        self._written = None
         self._ahead = self._passed = None  # another server may give out lower ids: those entries are news all the same
 
     def restart(self) -> None:
         """Note that the log was erased, so that its next entry does not look like one after a loss."""
         self.seen = self.delivered = _NOWHERE
-        self._ahead = self._passed = None
+        self._ahead = self._passed = self._written = None
 
     def follow(self, entries: list[Entry]) -> bool:
         """Take received entries into account, and return whether entries before them were missed.
@@ -69,7 +72,11 @@ class LogPosition(Generic[Member]):
     def fanned_out(self) -> None:
         """Note that all live connections have been sent the entries that were followed."""
         self.delivered = self.seen
-        self._passed = None
+        self._passed = self._written = None
+
+    def pause(self, written: Callable[[Member], bool]) -> None:
+        """Note that other threads run within a fan-out, and which connections have been sent its entries."""
+        self._written = written
 
     def sent_to(self, member: Member, taken: bytes = b"") -> Cursor:
         """Return the position of a live connection: what it was sent last.
@@ -77,7 +84,8 @@ class LogPosition(Generic[Member]):
         `taken` is the last one that it took of the entries that are being fanned out.
         """
         passed = self._passed.get(member, BEGINNING) if self._passed else BEGINNING
-        return max(cursor.parse(taken or self.delivered), self._position_ahead(member), passed)
+        sent = self.seen if self._written and self._written(member) else taken or self.delivered
+        return max(cursor.parse(sent), self._position_ahead(member), passed)
 
     def run_ahead(self, member: Member, position: Cursor, complete: Cursor) -> None:
         """Note that replay has sent the log up to a position to a connection that is now live.
@@ -118,6 +126,8 @@ class LogPosition(Generic[Member]):
         for positions in (self._ahead, self._passed):
             if positions:
                 positions.pop(member, None)
+        # An empty dict would cost as much as an idle channel.
+        self._ahead, self._passed = self._ahead or None, self._passed or None
 
     def _position_ahead(self, member: Member) -> Cursor:
         return self._ahead.get(member, BEGINNING) if self._ahead else BEGINNING

@@ -10,19 +10,22 @@ class Place:
 
     `position` is the last entry sent; None until the worker's subscription says where the channel begins. `since` is
     from where the client wants the channel, if it asked for its past. `read` is the last entry sent from the log.
+    Losses up to `named` were reported.
     """
 
-    __slots__ = ("position", "read", "since")
+    __slots__ = ("named", "position", "read", "since")
 
     def __init__(self, position: Cursor | None) -> None:
         self.position = position
         self.since: Cursor | None = None
         self.read: Cursor | None = None
+        self.named = BEGINNING
 
     def resume(self, since: Cursor, begin: Cursor) -> None:
         """Go back to `begin`, never forward, for a client that has everything up to `since`."""
         known = self.since or self.position
         self.since = since if known is None else min(since, known)
+        self.named = min(self.named, since)
         if self.position is None or begin < self.position:
             self.position = begin
             self.read = None  # the same entries are sent once more
@@ -46,8 +49,12 @@ class Place:
         return position > (self.since or BEGINNING)
 
     def loses(self, floor: Cursor) -> bool:
-        """Return whether entries up to the floor of the log are lost to the client. The same loss is returned once."""
-        if floor <= max(self.position or BEGINNING, self.since or BEGINNING):
+        """Return whether entries up to the floor of the log are lost to the client. The same loss is returned once.
+
+        Entries before `since` may be lost, too: entries of other channels may have moved the client's cursor past them.
+        """
+        if floor <= max(self.position or BEGINNING, self.named):
             return False
-        self.since = floor
+        self.named = floor
+        self.since = max(self.since or BEGINNING, floor)
         return True

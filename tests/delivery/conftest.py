@@ -258,7 +258,7 @@ class Delivery:
         """Return a connection that is live, and its line without the welcome."""
         connection, line = self.connect(topics)
         self.confirm()
-        self.replay()
+        self.replay(2)
         assert connection.catch_up is None and connection.session.is_welcome
         line.data = b""
         return connection, line

@@ -1,9 +1,14 @@
 """The fan-out: who is written what, and what may come in between while an entry is written to many connections."""
 
+from types import SimpleNamespace
+
+import pytest
+
 from notifier.connections.timers import YIELD_EVERY
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.inbox_state import NOTHING
+from notifier.protocol.subscribing import Join
 from tests.delivery.conftest import NOW, Delivery, at, body
 
 
@@ -117,6 +122,36 @@ def test_a_replay_that_ends_in_a_pause(delivery: Delivery) -> None:
     assert (lines[-1].titles, line.titles) == ("A", "")
     delivery.publish("all", 3, "C")
     assert line.titles == "C"
+
+
+def test_a_connection_that_subscribes_in_a_pause(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was written to, and catches up on another channel meanwhile, is not sent the entry again."""
+    connections = [delivery.live() for _ in range(YIELD_EVERY + 1)]
+    (first, line), (_, late) = connections[0], connections[-1]
+
+    def subscribe(_: float) -> None:
+        for connection, _ in (connections[0], connections[-1]):
+            delivery.subscriptions.join(connection, Join(None, "news", None))
+
+    monkeypatch.setattr("notifier.delivery.fanout.time", SimpleNamespace(sleep=subscribe))
+    delivery.publish("all", 1, "A")
+    delivery.confirm()
+    delivery.replay()
+    assert first.catch_up is None
+    assert (line.titles, late.titles) == ("A", "A")
+
+
+def test_muted_while_it_catches_up(delivery: Delivery) -> None:
+    """Mutes apply when an entry is sent, also to one that was put aside and is no longer in the log."""
+    connection, line = delivery.live(("news",))
+    delivery.mutes.update(connection, NOTHING._replace(mutes={"topic:news": NOW}))
+    delivery.progress.hold(connection)
+    delivery.publish("topic:news", 1, "A")
+    delivery.logs.entries.clear()
+    delivery.recent.clear()
+    delivery.mutes.update(connection, NOTHING)
+    delivery.replay()
+    assert (line.titles, connection.catch_up) == ("A", None)
 
 
 def test_a_connection_that_leaves_in_a_pause(delivery: Delivery) -> None:

@@ -87,11 +87,13 @@ class TestMessages:
         connection, _ = delivery.live()
         own = connection.channels[0]
         delivery.publish(own, 1, "A")
+        delivery.publish(own, 2, "B")
+        assert delivery.recent.page(own, at(1), str(at(2)).encode(), NOW)
         delivery.hub.join(own, delivery.live()[0])
         delivery.listener.received([(own, message(2, None, DISCONNECT, b"%d erased" % at(2).ms))])
         channel = delivery.hub[own]
         assert channel.last == Cursor(0, 0)
-        assert delivery.recent.page(own, at(0), channel.seen, NOW) is None
+        assert delivery.recent.page(own, at(1), str(at(2)).encode(), NOW) is None
         assert not known(channel).has_filters
 
 
@@ -113,6 +115,22 @@ class TestSubscription:
         delivery.listener.subscribed(delivery.listener.wanted_channels())
         delivery.replay()
         assert (line.titles, connection.catch_up) == ("ABC", None)
+
+    def test_memory(self, delivery: Delivery) -> None:
+        """When the subscription is lost, the memory of recent entries is dropped: what follows may have a gap."""
+        connection, _ = delivery.live()
+        delivery.publish("all", 1, "A")
+        delivery.publish("all", 2, "B")
+        assert delivery.recent.page("all", at(1), str(at(2)).encode(), NOW)
+        delivery.listener.subscription_lost()
+        assert delivery.recent.page("all", at(1), str(at(2)).encode(), NOW) is None
+
+    def test_the_clock(self, delivery: Delivery) -> None:
+        """The clock of the worker is not behind the end of a log."""
+        delivery.logs.append("all", 5000, "A")
+        delivery.connect()
+        delivery.confirm()
+        assert delivery.clock.ms >= at(5000).ms
 
     def test_a_log_that_lost_its_end(self, delivery: Delivery) -> None:
         """If a log no longer has what this worker has seen, the loss is recorded, as after a failover."""
@@ -157,7 +175,7 @@ class TestBirth:
         delivery.listener.wanted_channels()
         connection, line = delivery.live(("news",))
         delivery.database.born = at(0)
-        delivery.reconnect()
+        delivery.listener.wanted_channels()  # a heartbeat asks, too: no subscription need be lost
         delivery.replay()
         (lost,) = line.frames("lost")
         assert lost["channels"] == connection.channels

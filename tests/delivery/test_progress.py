@@ -55,6 +55,19 @@ def test_after_a_hold(delivery: Delivery) -> None:
     assert connection.catch_up is None
 
 
+def test_ahead_of_the_worker(delivery: Delivery) -> None:
+    """A connection that goes live with an entry that the worker has not received is not sent it again."""
+    connection, line = delivery.connect(since=0)
+    delivery.logs.append("all", 1, "A")
+    delivery.confirm()
+    late = delivery.logs.append("all", 2, "B")
+    delivery.replay()
+    assert (line.titles, connection.catch_up) == ("AB", None)
+    delivery.listener.received([("all", late)])
+    delivery.publish("all", 3, "C")
+    assert line.titles == "ABC"
+
+
 def test_batches(delivery: Delivery) -> None:
     """Connections are served in the order in which they were queued, each once."""
     connections = [delivery.connect()[0] for _ in range(3)]

@@ -1,5 +1,6 @@
 """The replayer: connections are welcomed, sent what they missed, and become live; a fault costs one connection only."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,6 +222,57 @@ class TestSlowClients:
         connection.on_drained()
         delivery.replay(3)
         assert (line.titles, connection.catch_up) == ("ABCD", None)
+
+    def test_blocked_at_the_end(self, delivery: Delivery) -> None:
+        """A connection whose socket is full goes live only when it is writable again."""
+        delivery.logs.append("all", 1, "A")
+        connection, line = delivery.connect(since=0)
+        line.room = 2  # the welcome, and the entry
+        delivery.confirm()
+        delivery.replay()
+        assert (line.titles, connection.catch_up is None) == ("A", False)
+        line.room = None
+        connection.on_drained()
+        delivery.replay()
+        assert connection.catch_up is None
+
+
+class TestTurns:
+    def test_a_topic_that_comes_with_the_welcome(self, delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection that is subscribed to another topic while its view is read waits for that topic."""
+        connection, line = delivery.connect()
+        delivery.confirm()
+        views = delivery.feed.views
+
+        def enroll(connections: Any) -> Any:
+            delivery.subscriptions.enroll(connection, {"news": at(0)})
+            return views(connections)
+
+        monkeypatch.setattr(delivery.feed, "views", enroll)
+        delivery.replay()
+        assert (line.data, connection.is_open) == (b"", True)
+        delivery.confirm()
+        delivery.replay()
+        assert connection.session.is_welcome
+
+    def test_others_have_their_turn(self, delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Other threads run after each connection for which something was read."""
+        pauses: list[float] = []
+        delivery.logs.append("all", 1, "A")
+        for _ in range(3):
+            delivery.connect(since=0)
+        delivery.confirm()
+        monkeypatch.setattr("notifier.delivery.replayer.time", SimpleNamespace(sleep=pauses.append))
+        delivery.replay()
+        assert pauses == [0, 0, 0]
+
+    def test_the_end_of_a_replay(self, delivery: Delivery) -> None:
+        """A client that resumes learns up to where it has everything."""
+        connection, line = delivery.connect(since=0)
+        delivery.confirm()
+        delivery.replay()
+        (ping,) = line.frames("ping")
+        assert ping["cursor"] == str(delivery.progress.reached)
 
 
 class TestFaults:

@@ -121,6 +121,17 @@ class TestLeave:
         delivery.replay()
         assert (line.titles, connection.catch_up) == ("A", None)
 
+    def test_a_membership_that_a_connection_waited_for(self, delivery: Delivery) -> None:
+        """A connection that waits for a topic of its user is served when the user leaves the topic."""
+        connection, line = delivery.live()
+        delivery.subscriptions.enroll(connection, {"news": at(0)})
+        delivery.publish("all", 1, "A")
+        delivery.replay()
+        assert line.titles == ""
+        delivery.subscriptions.enroll(connection, {})
+        delivery.replay()
+        assert (line.titles, connection.catch_up) == ("A", None)
+
 
 class TestMembership:
     def test_joined_while_live(self, delivery: Delivery) -> None:

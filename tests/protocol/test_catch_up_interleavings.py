@@ -105,9 +105,10 @@ class TestAllInterleavings:
         assert list(outcomes(world, published, [RECEIVE] * 2, [STEP] * 3))
 
     @pytest.mark.parametrize("since", [None, 4])
-    def test_pause(self, since: int | None) -> None:
+    @pytest.mark.parametrize("half", ["begin_fan_out", "pause_fan_out"])
+    def test_pause(self, since: int | None, half: str) -> None:
         """Whatever happens between two halves of a fan-out, nothing is missing and nothing is sent twice."""
-        fan_out = [("begin_fan_out", 2), ("end_fan_out",)]
+        fan_out = [(half, 2), ("end_fan_out",)]
         world = World(HISTORY_OF_BOTH, since, others=[C])
         assert list(outcomes(world, PUBLISHED, fan_out, [STEP] * 3, [("subscribe", C, 0), ("squeeze", 0)]))
 
@@ -137,6 +138,7 @@ def any_action(random: Random) -> Action:
     ]
     rare: list[Action] = [
         ("begin_fan_out", random.randint(1, 5)),
+        ("pause_fan_out", random.randint(1, 5)),
         ("squeeze", random.randint(0, 3)),
         ("relieve",),
         ("relieve",),

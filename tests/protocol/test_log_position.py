@@ -52,6 +52,35 @@ class TestConfirm:
         assert position.sent_to("ada") == BEGINNING
         assert not position.follow([entry(7, 0)])
 
+    def test_unchanged_memory(self, position: LogPosition[str]) -> None:
+        """A channel that nobody is ahead of any more costs as little as before."""
+        position.run_ahead("ada", Cursor(9, 0), Cursor(5, 0))
+        position.forget("ada")
+        position.run_ahead("bob", Cursor(6, 0), Cursor(5, 0))
+        position.follow([entry(6, 5)])
+        position.leave_out_overtaken([entry(6, 5)], {})
+        position.forget("bob")
+        assert position._ahead is None
+        assert position._passed is None
+
+    def test_a_replay_that_ends_within_a_fan_out(self, position: LogPosition[str]) -> None:
+        """A connection that went live with entries that are being fanned out is not sent them again."""
+        entries = [entry(6, 5), entry(7, 6)]
+        position.follow(entries)
+        position.run_ahead("ada", Cursor(7, 0), Cursor(9, 0))
+        chosen: dict[str, list[Entry]] = {}
+        position.leave_out_overtaken(entries, chosen)
+        assert chosen == {"ada": []}
+
+    def test_a_pause(self, position: LogPosition[str]) -> None:
+        """Within a fan-out, the entries count as sent to connections that were written to, and to no others."""
+        position.follow([entry(6, 5)])
+        position.pause(lambda member: member == "ada")
+        assert (position.sent_to("ada"), position.sent_to("bob")) == (Cursor(6, 0), Cursor(5, 0))
+        position.fanned_out()
+        position.follow([entry(7, 6)])
+        assert position.sent_to("ada") == Cursor(6, 0)
+
 
 class TestFollow:
     @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class World:
         self._is_listening = is_confirmed
         self._wire: list[tuple[str, Entry]] = []  # published, and not received yet
         self._groups: list[tuple[str, list[Entry]]] = []  # received; the first of them is being fanned out
+        self._had_turn = False  # the connection was sent the first of them
         self._chosen: dict[str, list[Entry]] = {}
         # The connection.
         self._channels = list(channels)  # `others` have other connections
@@ -58,7 +59,7 @@ class World:
             self.confirm()
         if since is not None:
             self._catch_up.resume(channels, Cursor(since, 0), overlap)
-            self.promises.attach(self._logs, Cursor(since, 0))
+            self.promises.attach(self._logs, Cursor(since, 0).earlier(overlap))
         self._note_beginnings()
 
     # What others do.
@@ -135,6 +136,16 @@ class World:
         self._groups = [(name, [entry for of, entry in received if of == name]) for name in names]
         self._begin_group()
 
+    def pause_fan_out(self, count: int = 1) -> None:
+        """Receive entries, and pause after the connection's turn."""
+        self.begin_fan_out(count)
+        if self._groups:
+            name, _ = self._groups[0]
+            written = frozenset({ME} if name in self._channels else ())
+            self._take_turn()
+            self._had_turn = True
+            self._places[name].pause(written.__contains__)
+
     def end_fan_out(self) -> None:
         while self._groups:
             self._end_group()
@@ -151,14 +162,19 @@ class World:
             place.leave_out_overtaken(entries, self._chosen)
 
     def _end_group(self) -> None:
+        if not self._had_turn:
+            self._take_turn()
         name, entries = self._groups.pop(0)
-        place = self._places[name]
-        place.leave_out_overtaken(entries, self._chosen)
+        self._had_turn = False
+        self._places[name].fanned_out()
+        self._complete = max(self._complete, *(at(entry).ms for entry in entries))
+
+    def _take_turn(self) -> None:
+        name, entries = self._groups[0]
+        self._places[name].leave_out_overtaken(entries, self._chosen)
         wanted = self._chosen.get(ME, entries)
         if name in self._channels and wanted:
             self._pass_on(name, wanted)
-        place.fanned_out()
-        self._complete = max(self._complete, *(at(entry).ms for entry in entries))
 
     def _pass_on(self, name: str, entries: list[Entry]) -> None:
         if self._catch_up is not None:
