@@ -1,5 +1,6 @@
 """Invalid use of `/v1/stream`, and that it does not affect other clients."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -484,14 +485,17 @@ class TestLeaving:
         ],
         ids=["frames", "errors", "pings", "pings of the echo"],
     )
-    def test_flood(self, service: Service, path: str, request_: bytes) -> None:
-        """A client that sends requests without reading the answers is disconnected, long before its next heartbeat."""
-        with Peer(service.port, path, receive_buffer=4096) as peer:
+    def test_flood(self, path: str, request_: bytes) -> None:
+        """A client that sends requests without reading the answers is disconnected."""
+        with Service(workers=1) as service, Peer(service.port, path, receive_buffer=4096) as peer:
             if path == "/v1/stream":
                 peer.send(text(type="hello", token=service.token()))
                 assert peer.read_json()["type"] == "welcome"
-            try:
+            eventually(lambda: service.metric("notifier_connections") == 1)
+            with contextlib.suppress(ConnectionError):
                 peer.send(*[request_ * 500] * 200)
+            eventually(lambda: service.metric("notifier_connections") == 0)
+            try:
                 *answers, last = peer.frames()
             except (ConnectionError, EOFError):
                 return  # the service could not send a close frame
