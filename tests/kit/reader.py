@@ -46,8 +46,8 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The file that the reader is told to save it as."""
-        found = re.search(r"Save this as `(.+?)`:\s*\Z", self.before)
+        """The file that the reader saves it as."""
+        found = re.search(r"(?:Save this as|Replace) `(.+?)`(?: with)?:\s*\Z", self.before)
         return found[1] if found else ""
 
     @property
