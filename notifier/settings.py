@@ -82,7 +82,9 @@ class BrokerSettings:
         "", "URL", "Redis >= 7.0 or Valkey >= 7.2. Empty: an embedded Valkey is started.", _redis_url
     )
     redis_prefix: str = _setting("n", "text", "The beginning of the names of all keys.")
-    redis_timeout: float = _setting(3.0, "seconds", "How long a command may take before 503 is answered.", float, 0.1)
+    redis_timeout: float = _setting(
+        3.0, "seconds", "How long a command may take before the response is 503.", float, 0.1
+    )
     min_replicas: int = _setting(
         0, "replicas", "How many replicas must have a publication before it is acknowledged.", int, 0
     )

@@ -65,7 +65,7 @@ class HeartbeatLost(Disconnect):
 
 
 class TokenRefused(Disconnect):
-    """The token is missing, not valid, or has expired."""
+    """The token is missing, invalid or expired."""
 
     close_code, reason = 4001, "token expired or invalid"
     remedy = "Fetches a new token and reconnects."

@@ -65,7 +65,7 @@ class Problem(Exception):
 
 
 class BadRequest(Problem):
-    """The request is not valid HTTP, not a valid WebSocket upgrade, or has an invalid name or parameter in its URL."""
+    """The request is not valid HTTP or not a valid WebSocket upgrade, or its URL has an invalid name or parameter."""
 
     status, code, title = 400, "bad_request", "The request is malformed."
     remedy = "Correct the request."
@@ -79,10 +79,10 @@ class MalformedJson(Problem):
 
 
 class IncompleteBody(Problem):
-    """The body ended before its announced length."""
+    """The body was cut off, or is shorter than its `Content-Length`."""
 
     status, code, title = 400, "incomplete_body", "The body is incomplete."
-    remedy = "Send the request again; if it publishes, with the same `Idempotency-Key`."
+    remedy = "Send the request again; if it is a publication, use the same `Idempotency-Key`."
 
 
 class InvalidApiKey(Problem):
@@ -121,7 +121,7 @@ class ForeignOrigin(Problem):
 
 
 class NotFound(Problem):
-    """There is no such path, or no such notification, or the notification is no longer stored."""
+    """The path does not exist, or the notification does not exist or is no longer stored."""
 
     status, code, title = 404, "not_found", "Not found."
     remedy = "Check the path or the id."
@@ -177,9 +177,9 @@ class InvalidIdempotencyKey(Problem):
 
 
 class IdempotencyMismatch(Problem):
-    """The idempotency key was already used with another body."""
+    """The idempotency key was already used with a different body."""
 
-    status, code, title = 422, "idempotency_mismatch", "The key was already used with another body."
+    status, code, title = 422, "idempotency_mismatch", "The key was already used with a different body."
     remedy = "Use a new key for each new request."
 
 
@@ -236,7 +236,7 @@ class InternalError(Problem):
     """The service failed unexpectedly."""
 
     status, code, title = 500, "internal_error", "The service failed."
-    remedy = "Search its log for `request_id`."
+    remedy = "Search the service's log for the `request_id`."
 
 
 class TooManyConnections(Problem):
@@ -250,4 +250,4 @@ class BrokerUnavailable(Problem):
     """Redis cannot be reached, is too slow, or rejects writes."""
 
     status, code, title = 503, "broker_unavailable", "The broker is unavailable."
-    remedy = "Retry later; if the request publishes, with the same `Idempotency-Key`."
+    remedy = "Retry later; if the request is a publication, use the same `Idempotency-Key`."

@@ -105,7 +105,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 def unknown_fields(names: Iterable[str], known: tuple[str, ...]) -> list[Fault]:
     """Return a fault for each unknown field, at most 50."""
     unknown = [name for name in names if name not in known][:50]
-    return [Fault(pointer(name), "unknown_field", f"Known are {', '.join(known)}.") for name in unknown]
+    return [Fault(pointer(name), "unknown_field", f"The known fields are {', '.join(known)}.") for name in unknown]
 
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode

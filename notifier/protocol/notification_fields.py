@@ -138,7 +138,7 @@ class FieldReader:
             return None
 
     def _unknown(self, known: Iterable[str], *path: str) -> None:
-        self.fault("unknown_field", f"Known are {', '.join(known)}.", *path)
+        self.fault("unknown_field", f"The known fields are {', '.join(known)}.", *path)
 
 
 def _on_one_line(json: Raw) -> bytes:

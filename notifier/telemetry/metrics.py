@@ -13,7 +13,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 CONNECTIONS = Gauge("notifier_connections", "Open connections.", multiprocess_mode="livesum")
 LAGGING = Gauge(
     "notifier_lagging_connections",
-    "Connections that are served from the log: they lag, resume, or their worker lost its subscription.",
+    "Connections served from the log: they are resuming, have fallen behind, or lost their worker's subscription.",
     multiprocess_mode="livesum",
 )
 PUBLICATIONS = Counter("notifier_publications", "Publications acknowledged.")
@@ -28,13 +28,13 @@ ACTIONS = Counter("notifier_inbox_actions", "Actions on inboxes that were carrie
 STATES = Counter("notifier_inbox_states", "State frames, each sent to all connections of a user.")
 REPLAYED = Counter("notifier_replayed", "Entries sent from the log.")
 LOG_READS = Counter("notifier_log_reads", "Reads of a channel's log; one may serve many connections.")
-SHARED_LOG_READS = Counter("notifier_shared_log_reads", "Of these, reads of the logs of topics and of all.")
-LOST = Counter("notifier_lost", "Times that a connection was notified of a permanent loss.")
-GAPS = Counter("notifier_gaps", "Times that a channel's entry did not follow the one before.")
+SHARED_LOG_READS = Counter("notifier_shared_log_reads", "How many of those reads were of shared logs: topics and all.")
+LOST = Counter("notifier_lost", "Number of times that a connection was notified of a permanent loss.")
+GAPS = Counter("notifier_gaps", "Number of times that a channel's entry did not follow the one before.")
 EVICTED = Counter("notifier_strangers_evicted", "Connections closed before their hello, to make room for others.")
-REGRESSIONS = Counter("notifier_regressions", "Times that a channel's log had lost entries that were seen.")
-DEAF = Counter("notifier_deaf", "Times that a worker's subscription to Redis was lost.")
-SILENCES = Counter("notifier_silences", "Times that a worker did not receive its own heartbeat in time.")
+REGRESSIONS = Counter("notifier_regressions", "Number of times that a channel's log had lost entries that were seen.")
+DEAF = Counter("notifier_deaf", "Number of times that a worker's subscription to Redis was lost.")
+SILENCES = Counter("notifier_silences", "Number of times that a worker did not receive its own heartbeat in time.")
 BEAT_AGE = Gauge(
     "notifier_heartbeat_age_seconds",
     "Time since a worker last received its own heartbeat through Redis: the maximum over all workers.",

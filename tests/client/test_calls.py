@@ -90,13 +90,13 @@ class TestPublish:
 
     def test_refused(self) -> None:
         """A problem says all that the service says."""
-        faults = [{"pointer": "/titel", "code": "unknown_field", "detail": "Known are title."}]
+        faults = [{"pointer": "/tilte", "code": "unknown_field", "detail": "The known fields are title."}]
         document = {"status": 422, "code": "invalid_notification", "title": "Not valid.", "errors": faults}
         with pytest.raises(ProblemError) as raised:
             Play(calls().publish(HELLO, None, None)).answer(reply(422, document | {"request_id": "r-7"}))
         assert (raised.value.status, raised.value.code, raised.value.request_id) == (422, "invalid_notification", "r-7")
-        assert raised.value.pointers == ["/titel"]
-        assert "/titel: Known are title." in str(raised.value)
+        assert raised.value.pointers == ["/tilte"]
+        assert "/tilte: The known fields are title." in str(raised.value)
         assert not raised.value.is_temporary
 
 
