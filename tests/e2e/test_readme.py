@@ -103,12 +103,19 @@ def test_quickstart(reader: Reader, browser: Browser) -> None:
         expect(page.locator("#state")).to_have_text("connected")
 
     def check_push(_: str) -> None:
-        expect(page.locator("li")).to_have_text(["Something has happened", "Hello from my code"])
+        published = ["Something has happened", "Hello from my code"]
+        expect(page.locator("li")).to_have_text(published)
+        page.context.set_offline(True)
+        expect(page.locator("#state")).not_to_have_text("connected")
+        reader.shell(".venv/bin/python mine/publish.py")
+        expect(page.locator("li")).to_have_count(2)
+        page.context.set_offline(False)
+        expect(page.locator("li")).to_have_text(published * 2)
 
     def check_bell(_: str) -> None:
         page.goto(reader.url(APP))
         page.get_by_role("button", name="unread").click()
-        expect(page.get_by_role("dialog").locator("li", has_text="Hello from my code")).to_be_visible()
+        expect(page.get_by_role("dialog").locator("li", has_text="Hello from my code")).to_have_count(2)
 
     def check_events(script: str) -> None:
         token = reader.shell(".venv/bin/notifier token alice --topic orders").strip()
