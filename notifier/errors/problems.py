@@ -93,10 +93,10 @@ class InvalidApiKey(Problem):
 
 
 class InvalidToken(Problem):
-    """The token is missing, is not a JWT signed with a secret of this service, or has a missing or invalid claim."""
+    """The token is missing, revoked, not a JWT signed with an accepted key, or has a missing or invalid claim."""
 
     status, code, title = 401, "invalid_token", "The token is not valid."
-    remedy = "Check its secret and its claims."
+    remedy = "Check its key and its claims, or fetch a new token."
 
 
 class TokenExpired(Problem):
@@ -197,6 +197,20 @@ class InvalidInboxAction(Problem):
     remedy = "Correct the fields listed in `errors`."
 
 
+class InvalidTokenRequest(Problem):
+    """A field of the request for a token, or of the revocation, is missing, unknown or not valid."""
+
+    status, code, title = 422, "invalid_token_request", "The request for tokens is not valid."
+    remedy = "Correct the fields listed in `errors`."
+
+
+class TooManyRevocations(Problem):
+    """The service remembers as many revocations as it can. Each is forgotten when its tokens have expired."""
+
+    status, code, title = 422, "too_many_revocations", "Too many tokens are revoked."
+    remedy = "Replace the secret or the keys that sign the tokens, or lower `NOTIFIER_MAX_TOKEN_AGE`."
+
+
 class InvalidMembers(Problem):
     """A field of the membership change is missing, unknown or not valid."""
 
@@ -244,6 +258,13 @@ class TooManyConnections(Problem):
 
     status, code, title = 503, "too_many_connections", "The service is full."
     remedy = "Reconnect after `retry_after` seconds."
+
+
+class IssuerUnavailable(Problem):
+    """The service does not have the keys of the token's issuer, and cannot fetch them now."""
+
+    status, code, title = 503, "issuer_unavailable", "The keys of the token's issuer are unavailable."
+    remedy = "Retry after `retry_after` seconds; if it stays, search the log for the issuer."
 
 
 class BrokerUnavailable(Problem):

@@ -1,9 +1,10 @@
 """Tokens: the user and the grants in them, and which are rejected."""
 
 import base64
+import hmac
 import json
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jwt
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from notifier.errors import InvalidToken, Problem, TokenExpired
 from notifier.protocol import identity
-from notifier.protocol.identity import MAX_GRANTS, Identity
+from notifier.protocol.identity import LEEWAY, MAX_GRANTS, Identity, digest_of
+from notifier.protocol.token_policy import MAX_AGE, Policy
 
 NOW = 1_763_661_600.0
 NEW, OLD, FOREIGN = "the-secret-that-signs-" * 2, "the-secret-of-last-month-" * 2, "somebody-else's-secret-" * 2
@@ -22,13 +24,20 @@ CLAIMS = {"sub": "alice", "exp": NOW + 60}
 
 def token(secret: str = NEW, **claims: object) -> str:
     """Return a token with the claims of a good one, and these."""
-    return jwt.encode(CLAIMS | claims, secret, algorithm="HS256")
+    return jwt.api_jws.encode(json.dumps(CLAIMS | claims).encode(), secret, algorithm="HS256", headers={"typ": "JWT"})
 
 
 def unsigned(header: bytes, claims: dict[str, Any] | bytes = b"{}", signature: bytes = b"") -> str:
     """Return a token of raw parts."""
     body = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (header, body, signature))
+
+
+def raw_header(header: dict[str, Any]) -> str:
+    """Return a token that is rightly signed, whatever its header says."""
+    signed = unsigned(json.dumps(header).encode(), CLAIMS).rpartition(".")[0]
+    mac = hmac.digest(NEW.encode(), signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
 def verify(text: str, now: float = NOW) -> Identity:
@@ -114,6 +123,10 @@ def test_changed_claims() -> None:
         unsigned(b"[" * 10_000),
         unsigned(b'{"alg":' + b"1" * 5000 + b"}"),
         unsigned(b'{"alg":"HS256","crit":["b64"],"b64":false}'),
+        unsigned(b'{"alg":"HS256","b64":false}'),
+        unsigned(b'{"alg":"dir","enc":"A256GCM","zip":"DEF"}') + ".e30.e30",
+        "e30." * 40_000,
+        "x" * 70_000,
         " " + token(),
     ],
 )
@@ -168,10 +181,12 @@ def test_expiry_is_a_time(exp: object) -> None:
 
 
 def test_expired() -> None:
-    """A token is valid until its `exp`, and expired from then on."""
+    """A token is valid until its `exp` and the leeway, and expired from then on."""
     text = token(exp=NOW + 0.5)
     assert verify(text, NOW).expires == NOW + 0.5
-    for now in (NOW + 0.5, NOW + 1000):
+    for now in (NOW + 0.5, NOW + 0.5 + LEEWAY - 0.001):
+        assert verify(text, now).expires == NOW + 0.5 + LEEWAY, "a connection opened now is not closed at once"
+    for now in (NOW + 0.5 + LEEWAY, NOW + 1000):
         with pytest.raises(TokenExpired):
             verify(text, now)
 
@@ -190,18 +205,165 @@ def test_signature_before_expiry() -> None:
 
 
 def test_not_before() -> None:
-    """A token is not valid before its `nbf`."""
-    text = token(nbf=NOW + 5)
-    assert verify(text, NOW + 5).user == "alice"
-    with pytest.raises(InvalidToken):
-        verify(text, NOW + 4.5)
+    """A token is not valid before its `nbf` or its `iat`, less the leeway."""
+    for claim in ("nbf", "iat"):
+        text = token(**{claim: NOW + 5})
+        assert verify(text, NOW + 5 - LEEWAY).user == "alice"
+        with pytest.raises(InvalidToken, match="clocks"):
+            verify(text, NOW + 4.999 - LEEWAY)
 
 
-@pytest.mark.parametrize("nbf", ["later", str(NOW + 5), [NOW + 5], {}])
-def test_not_before_is_a_time(nbf: object) -> None:
-    """A `nbf` that cannot be understood does not make a token valid at once."""
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+@pytest.mark.parametrize("time", ["later", str(NOW + 5), [NOW + 5], {}, None, True, math.nan, math.inf, 10**400])
+def test_not_before_is_a_time(claim: str, time: object) -> None:
+    """A `nbf` or `iat` that cannot be understood does not make a token valid at once."""
     with pytest.raises(InvalidToken):
-        verify(token(nbf=nbf))
+        verify(token(**{claim: time}))
+
+
+def test_greatest_lifetime() -> None:
+    """A token is valid for at most the greatest lifetime, from its `iat` on, or from now on if it has none."""
+    policy = Policy(max_age=100)
+    for claims in ({"exp": NOW + 100}, {"iat": NOW - 50, "exp": NOW + 50}):
+        assert identity.verify(token(**claims), SECRETS, NOW, policy)
+    for claims in ({"exp": NOW + 101}, {"iat": NOW - 51, "exp": NOW + 50}):
+        with pytest.raises(InvalidToken, match="NOTIFIER_MAX_TOKEN_AGE, 100 seconds"):
+            identity.verify(token(**claims), SECRETS, NOW, policy)
+    with pytest.raises(InvalidToken):
+        verify(token(exp=NOW + MAX_AGE + 1))
+
+
+class TestPolicy:
+    """What the tokens of an issuer must say."""
+
+    POLICY = Policy(issuer="https://issuer.example", audience=("notifier", "other"))
+    GOOD: ClassVar = {"iss": "https://issuer.example", "aud": "notifier"}
+
+    @pytest.mark.parametrize("aud", ["notifier", "other", ["x", "notifier"], [5, None, "other"]])
+    def test_accepted(self, aud: object) -> None:
+        """One of the audiences is enough."""
+        assert identity.verify(token(**self.GOOD | {"aud": aud}), SECRETS, NOW, self.POLICY).user == "alice"
+
+    @pytest.mark.parametrize(
+        "iss", [None, "", "https://issuer.example/", "https://ISSUER.example", 5, [], ["https://issuer.example"], {}]
+    )
+    def test_issuer(self, iss: object) -> None:
+        """The issuer is compared exactly, as text."""
+        with pytest.raises(InvalidToken, match="issuer"):
+            identity.verify(token(**self.GOOD | {"iss": iss}), SECRETS, NOW, self.POLICY)
+
+    @pytest.mark.parametrize("aud", [None, "", "Notifier", "notifier2", [], ["x"], [["notifier"]], {"notifier": 1}, 5])
+    def test_audience(self, aud: object) -> None:
+        """A token for another audience is rejected, and so is one without an audience."""
+        with pytest.raises(InvalidToken, match="audience"):
+            identity.verify(token(**self.GOOD | {"aud": aud}), SECRETS, NOW, self.POLICY)
+        with pytest.raises(InvalidToken, match="audience"):
+            identity.verify(token(iss="https://issuer.example"), SECRETS, NOW, self.POLICY)
+
+    @pytest.mark.parametrize("aud", ["notifier", [], "", None, ["x"]])
+    def test_no_audience(self, aud: object) -> None:
+        """If no audience is set, a token with any audience is for somebody else."""
+        with pytest.raises(InvalidToken, match="audience"):
+            verify(token(aud=aud))
+
+    def test_no_issuer(self) -> None:
+        """If no issuer is set, a secret is enough."""
+        assert verify(token(iss="https://elsewhere.example")).user == "alice"
+
+    def test_claims(self) -> None:
+        """User, topics, publish and audience may be in other claims, also in nested ones."""
+        policy = Policy(
+            audience=("app",),
+            user_claim="https://example.org/user",
+            topics_claim="/realm/a~1b/topics",
+            publish_claim="/realm/publish",
+            audience_claim="client_id",
+        )
+        realm = {"a/b": {"topics": ["orders"]}, "publish": ["typing"]}
+        text = token(**{"https://example.org/user": "bob", "realm": realm, "client_id": "app"})
+        who = identity.verify(text, SECRETS, NOW, policy)
+        assert (who.user, who.topics, who.publish) == ("bob", ("orders",), ("typing",))
+        assert identity.verify(
+            identity.sign("eve", NEW, NOW + 60, ("a",), ("b",), issued=NOW, id="1", policy=policy), SECRETS, NOW, policy
+        ) == Identity("eve", NOW + 60, ("a",), ("b",), NOW, digest_of("1"))
+        for realm in (None, "x", [], {"a/b": []}, {"a/b": {}}):
+            assert (
+                identity.verify(
+                    token(**{"https://example.org/user": "bob", "realm": realm, "client_id": "app"}),
+                    SECRETS,
+                    NOW,
+                    policy,
+                ).topics
+                == ()
+            )
+
+    def test_round_trip(self) -> None:
+        """A signed token has the issuer and the first audience of the policy."""
+        text = identity.sign("alice", NEW, NOW + 60, policy=self.POLICY)
+        assert identity.verify(text, SECRETS, NOW, self.POLICY).user == "alice"
+
+
+class TestPurpose:
+    """Tokens for another purpose that the same secret or issuer has signed."""
+
+    @pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt", None])
+    def test_types(self, typ: str | None) -> None:
+        """The header may name the type of any token, or of an access token."""
+        assert verify(jwt.encode(CLAIMS, NEW, headers={"typ": typ})).user == "alice"
+
+    @pytest.mark.parametrize(
+        "typ",
+        ["", "password-reset+jwt", "logout+jwt", "dpop+jwt", "secevent+jwt", "JOSE", "id_token", "application/json"],
+    )
+    def test_other_types(self, typ: str) -> None:
+        """The header names another type."""
+        with pytest.raises(InvalidToken):
+            verify(raw_header({"alg": "HS256", "typ": typ}))
+
+    @pytest.mark.parametrize("claim", ["token_use", "token_type", "typ"])
+    @pytest.mark.parametrize("purpose", ["access", "Access", "Bearer", "id", "ID", "JWT"])
+    def test_purposes(self, claim: str, purpose: str) -> None:
+        """Access tokens and ID tokens are accepted."""
+        assert verify(token(**{claim: purpose})).user == "alice"
+
+    @pytest.mark.parametrize("claim", ["token_use", "token_type", "typ"])
+    @pytest.mark.parametrize(
+        "purpose", ["refresh", "Refresh", "Offline", "Logout", "reset", "", None, 5, [], ["access"]]
+    )
+    def test_other_purposes(self, claim: str, purpose: object) -> None:
+        """A claim names another purpose."""
+        with pytest.raises(InvalidToken, match="purpose"):
+            verify(token(**{claim: purpose}))
+
+    @pytest.mark.parametrize("claims", [{"type": "refresh"}, {"events": {}}, {"cnf": {"jkt": "x"}}])
+    def test_others(self, claims: dict[str, Any]) -> None:
+        """Refresh tokens of Flask, logout tokens, and tokens that are bound to a key are rejected."""
+        with pytest.raises(InvalidToken):
+            verify(token(**claims))
+        assert verify(token(type="access")).user == "alice"
+
+
+def test_revocation() -> None:
+    """A token's identity has what revocations need: when it was issued, and a digest of its id."""
+    who = verify(token(iat=NOW - 1, jti="x" * 5000))
+    assert (who.issued, who.id) == (NOW - 1, digest_of("x" * 5000))
+    assert len(who.id) == 12
+    assert (verify(token()).issued, verify(token()).id) == (0, b"")
+
+
+@pytest.mark.parametrize("jti", [5, True, [], {}, ["x"]])
+def test_id_is_text(jti: object) -> None:
+    """An id that is no text could not be revoked."""
+    with pytest.raises(InvalidToken, match="jti"):
+        verify(token(jti=jti))
+
+
+@pytest.mark.parametrize("text", ["short", "x" * 31, f"{NEW},short"])
+def test_parse_secrets(text: str) -> None:
+    """Secrets are separated by commas, and each is long enough."""
+    assert identity.parse_secrets(f" {NEW} ,, {OLD}") == SECRETS
+    with pytest.raises(ValueError, match="less than 32 bytes"):
+        identity.parse_secrets(text)
 
 
 @pytest.mark.parametrize("claim", ["topics", "publish"])
@@ -227,7 +389,49 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["sub", "exp", "nbf", "iat", "aud", "jti", "topics", "publish"]), JSON))
+NAMES = ["sub", "exp", "nbf", "iat", "iss", "aud", "jti", "topics", "publish", "typ", "token_use", "cnf", "events", "a"]
+PATHS = st.sampled_from(["sub", "topics", "/a", "/a/0", "/", "//", "/a/~1", "aud", "exp"])
+POLICIES = st.builds(
+    Policy,
+    st.sampled_from(["", "x"]),
+    st.sampled_from([(), ("x",)]),
+    st.floats(1, 1e9),
+    PATHS,
+    PATHS,
+    PATHS,
+    PATHS,
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), JSON), POLICIES)
+def test_random_policy(claims: dict[str, Any], policy: Policy) -> None:
+    """Whatever claims and policy are, the result is an identity that keeps to the policy, or a documented problem."""
+    text = jwt.api_jws.encode(json.dumps(CLAIMS | claims).encode(), NEW, algorithm="HS256")
+    try:
+        who = identity.verify(text, SECRETS, NOW, policy)
+    except Problem as problem:
+        assert isinstance(problem, InvalidToken | TokenExpired)
+    else:
+        assert not policy.issuer or claims["iss"] == "x"
+        assert NOW < who.expires < NOW + policy.max_age + LEEWAY + 1
+        assert isinstance(who.user, str)
+
+
+HEADERS = st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64", "jwk", "jku", "zip", "enc"]), JSON)
+
+
+@given(HEADERS)
+def test_random_headers(header: dict[str, Any]) -> None:
+    """Whatever a header says, only a token with HS256 is accepted."""
+    try:
+        who = verify(raw_header({"alg": "HS256"} | header))
+    except Problem as problem:
+        assert isinstance(problem, InvalidToken)
+    else:
+        assert (who.user, header.get("alg", "HS256")) == ("alice", "HS256")
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), JSON))
 def test_random_claims(claims: dict[str, Any]) -> None:
     """Whatever rightly signed claims are, they are an identity or a documented problem."""
     text = jwt.api_jws.encode(json.dumps(CLAIMS | claims).encode(), NEW, algorithm="HS256")

@@ -1,0 +1,129 @@
+"""Key sets (JWKS, RFC 7517): the public keys of an issuer. What a set says is not trusted: it comes from a server.
+
+Each key is pinned to one algorithm, so that a token cannot choose how its signature is verified.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+
+from notifier.protocol import base64url
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+MAX_BYTES = 262_144  # of a set: about ten times that of an issuer with many keys and certificates
+MAX_KEYS = 100
+MAX_KID = 256  # characters
+_RSA_BITS = (2048, 8192)  # below it is weak, above it is slow: a hostile server could stop the worker
+_MAX_EXPONENT = 2**32
+
+
+class Key(NamedTuple):
+    """A public key for one algorithm. `fields` are the text of the key: keys of two sets are equal if they are."""
+
+    kid: str
+    algorithm: str
+    fields: tuple[str, ...]
+    public: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self[:3] == other[:3]
+
+    def __hash__(self) -> int:
+        return hash(self[:3])
+
+
+class _Jwk(msgspec.Struct):
+    """The members that are read. Private members, certificates and URLs are not."""
+
+    kty: str = ""
+    kid: str = ""
+    alg: str | None = None
+    use: str | None = None
+    key_ops: list[str] | None = None
+    crv: str = ""
+    n: str = ""
+    e: str = ""
+    x: str = ""
+    y: str = ""
+
+
+class _Set(msgspec.Struct):
+    keys: list[msgspec.Raw]
+
+
+def parse(body: bytes, algorithms: Iterable[str] = ()) -> tuple[Key, ...]:
+    """Return the keys of a set that can verify tokens; others are left out.
+
+    A key without `alg` is pinned to the first of `algorithms` that suits its type. Without `algorithms`, that is RS256
+    for RSA.
+
+    Raises:
+        ValueError: it is not a key set, it is too large, it has two keys with the same id, or no key is usable.
+    """
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"the key set is larger than {MAX_BYTES} bytes")
+    try:
+        found = msgspec.json.decode(body, type=_Set).keys
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(f"it is not a key set: {str(error)[:200]}") from error
+    if len(found) > MAX_KEYS:
+        raise ValueError(f"the key set has more than {MAX_KEYS} keys")
+    allowed = tuple(algorithms) or ALGORITHMS
+    keys = tuple(key for each in found if (key := _key(each, allowed)))
+    if not keys:
+        raise ValueError(f"the key set has no usable key for {', '.join(allowed)}")
+    if len({(key.kid, key.algorithm) for key in keys}) < len(keys):
+        raise ValueError("the key set has two keys with the same id")
+    return keys
+
+
+def _key(member: msgspec.Raw, allowed: tuple[str, ...]) -> Key | None:
+    """Return the key of a member of a set; None: it is not for signatures, or not usable."""
+    try:
+        jwk = msgspec.json.decode(member, type=_Jwk)
+    except msgspec.DecodeError:
+        return None
+    if (
+        jwk.use not in (None, "sig")
+        or (jwk.key_ops is not None and "verify" not in jwk.key_ops)
+        or len(jwk.kid) > MAX_KID
+    ):
+        return None
+    suiting, build, fields = _kind(jwk)
+    chosen = [each for each in allowed if each in suiting and jwk.alg in (None, each)]
+    if not chosen:
+        return None
+    try:
+        return Key(jwk.kid, chosen[0], fields, build(*map(base64url.decode, fields)))
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def _kind(jwk: _Jwk) -> tuple[tuple[str, ...], Callable[..., Any], tuple[str, ...]]:
+    """Return which algorithms suit a key, the function that makes it, and the fields that it is made of."""
+    match jwk.kty, jwk.crv:
+        case "RSA", _:
+            return ("RS256", "PS256"), _rsa, (jwk.n, jwk.e)
+        case "EC", "P-256":
+            return ("ES256",), _ec, (jwk.x, jwk.y)
+        case "OKP", "Ed25519":
+            return ("EdDSA",), Ed25519PublicKey.from_public_bytes, (jwk.x,)
+    return (), bytes, ()
+
+
+def _rsa(n: bytes, e: bytes) -> Any:
+    modulus, exponent = int.from_bytes(n), int.from_bytes(e)
+    if not _RSA_BITS[0] <= modulus.bit_length() <= _RSA_BITS[1] or not 2 < exponent < _MAX_EXPONENT:
+        raise ValueError
+    return RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def _ec(x: bytes, y: bytes) -> Any:
+    if len(x) > 32 or len(y) > 32:
+        raise ValueError
+    return EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), SECP256R1()).public_key()

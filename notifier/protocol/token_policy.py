@@ -1,0 +1,21 @@
+"""The policy of an issuer: what its tokens must say."""
+
+from typing import NamedTuple
+
+MAX_AGE = 30 * 86400  # seconds: the default of the greatest lifetime
+
+
+class Policy(NamedTuple):
+    """What the tokens of an issuer must say, and where.
+
+    `issuer` is not checked if it is empty. Without an `audience`, tokens with an audience are rejected. `max_age` is in
+    seconds. A name of a claim that begins with a slash is a JSON Pointer (RFC 6901) into nested claims.
+    """
+
+    issuer: str = ""
+    audience: tuple[str, ...] = ()
+    max_age: float = MAX_AGE
+    user_claim: str = "sub"
+    topics_claim: str = "topics"
+    publish_claim: str = "publish"
+    audience_claim: str = "aud"

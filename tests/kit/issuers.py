@@ -1,0 +1,127 @@
+"""Issuers of tokens: keys of each algorithm, and a local server of their key sets, which may be hostile."""
+
+import base64
+import contextlib
+import itertools
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+Serve = Callable[[socket.socket], None]
+_numbers = itertools.count(1)
+
+
+class SigningKey:
+    """A key of an issuer. `jwk` is its public half, as in a key set."""
+
+    def __init__(self, algorithm: str = "RS256", kid: str | None = None, bits: int = 2048) -> None:
+        self.algorithm = algorithm
+        self.kid = f"key-{next(_numbers)}" if kid is None else kid
+        self.private: Any
+        if algorithm in ("RS256", "PS256"):
+            self.private = rsa.generate_private_key(65537, bits)
+            public = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        elif algorithm == "ES256":
+            self.private = ec.generate_private_key(ec.SECP256R1())
+            public = ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        else:
+            self.private = ed25519.Ed25519PrivateKey.generate()
+            public = OKPAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        public.pop("key_ops", None)
+        self.jwk: dict[str, Any] = {**public, "kid": self.kid, "alg": algorithm, "use": "sig"}
+        if not self.kid:
+            del self.jwk["kid"]
+
+    def sign(self, claims: dict[str, Any], **header: Any) -> str:
+        """Return a token."""
+        headers = ({"kid": self.kid} if self.kid else {}) | header
+        return jwt.encode(claims, self.private, self.algorithm, headers=headers)
+
+
+def key_set(*keys: SigningKey) -> bytes:
+    """Return a key set."""
+    return json.dumps({"keys": [key.jwk for key in keys]}).encode()
+
+
+class KeyServer:
+    """A server whose answers are `serve`; by default `body` with a status. `requests` counts them."""
+
+    def __init__(self, body: bytes = b'{"keys": []}') -> None:
+        self.body = body
+        self.status = 200
+        self.requests = 0
+        self.serve: Serve = self.answer
+        self.tls: ssl.SSLContext | None = None
+        self.head = b""  # of the last request
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/keys"
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def answer(self, connection: socket.socket) -> None:
+        """Send the key set."""
+        head = f"HTTP/1.1 {self.status} x\r\nContent-Type: application/json\r\nContent-Length: {len(self.body)}\r\n\r\n"
+        connection.sendall(head.encode() + self.body)
+
+    def close(self) -> None:
+        """Stop."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            stream = self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
+            with stream:
+                self.head = stream.recv(65536)
+                self.requests += 1
+                self.serve(stream)
+
+
+@contextlib.contextmanager
+def key_server(body: bytes = b'{"keys": []}') -> Iterator[KeyServer]:
+    """Run a server of key sets."""
+    server = KeyServer(body)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def repeating(head: bytes, piece: bytes, pause: float = 0) -> Serve:
+    """Return answers that begin with a head and then repeat a piece until the client closes the connection."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(piece)
+            if pause:
+                time.sleep(pause)
+
+    return serve
+
+
+def sending(data: bytes) -> Serve:
+    """Return answers that are these bytes."""
+    return lambda connection: connection.sendall(data)
+
+
+def with_claims(token: str, **claims: Any) -> str:
+    """Return a token with other claims behind the same signature."""
+    head, body, signature = token.split(".")
+    known = json.loads(base64.urlsafe_b64decode(body + "=="))
+    changed = base64.urlsafe_b64encode(json.dumps(known | claims).encode()).rstrip(b"=").decode()
+    return f"{head}.{changed}.{signature}"

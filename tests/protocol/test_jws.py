@@ -1,0 +1,111 @@
+"""Signed tokens: headers, and signatures with each algorithm."""
+
+import base64
+import hmac
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from notifier.errors import InvalidToken
+from notifier.protocol import jwk, jws
+from tests.kit.issuers import SigningKey, key_set, with_claims
+
+KEYS = {algorithm: SigningKey(algorithm) for algorithm in jwk.ALGORITHMS}
+CLAIMS = {"sub": "alice", "iss": "https://issuer.example"}
+
+
+def public(key: SigningKey) -> Any:
+    [found] = jwk.parse(key_set(key))
+    return found.public
+
+
+def segment(value: Any) -> str:
+    data = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("algorithm", jwk.ALGORITHMS)
+def test_round_trip(algorithm: str) -> None:
+    """A signature of each algorithm is verified, and nothing else passes."""
+    key = KEYS[algorithm]
+    token = key.sign(CLAIMS)
+    head = jws.read_head(token)
+    assert (head.alg, head.kid, jws.read_issuer(token)) == (algorithm, key.kid, "https://issuer.example")
+    assert jws.verify(token, [public(key)], algorithm) == CLAIMS
+    assert jws.verify(token, [public(SigningKey(algorithm)), public(key)], algorithm) == CLAIMS
+    for wrong in (with_claims(token, sub="mallory"), token[:-8] + "AAAAAAAA", token.rpartition(".")[0] + "."):
+        with pytest.raises(InvalidToken):
+            jws.verify(wrong, [public(key)], algorithm)
+    with pytest.raises(InvalidToken, match="does not match"):
+        jws.verify(token, [public(SigningKey(algorithm))], algorithm)
+    with pytest.raises(InvalidToken):
+        jws.verify(token, [], algorithm)
+
+
+@pytest.mark.parametrize("algorithm", jwk.ALGORITHMS)
+@pytest.mark.parametrize("pinned", jwk.ALGORITHMS)
+def test_pinned(algorithm: str, pinned: str) -> None:
+    """A key verifies only the algorithm to which it is pinned, whatever the token says."""
+    if algorithm != pinned:
+        with pytest.raises(InvalidToken):
+            jws.verify(KEYS[algorithm].sign(CLAIMS), [public(KEYS[algorithm])], pinned)
+
+
+def test_confusion() -> None:
+    """The public key, which everybody has, is no secret of HS256."""
+    key = KEYS["RS256"]
+    pem = public(key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    signed = f"{segment({'alg': 'HS256', 'kid': key.kid})}.{segment(CLAIMS)}"
+    forged = f"{signed}.{segment(hmac.digest(pem, signed.encode(), 'sha256'))}"
+    with pytest.raises(InvalidToken):
+        jws.verify(forged, [public(key)], "RS256")
+    for algorithm in ("none", "None"):
+        with pytest.raises(InvalidToken):
+            jws.verify(f"{segment({'alg': algorithm})}.{segment(CLAIMS)}.", [public(key)], "RS256")
+
+
+@pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c"])
+def test_keys_of_the_header(name: str) -> None:
+    """A key, or the place of one, in the header of a token is not used."""
+    own, foreign = KEYS["RS256"], SigningKey()
+    value = foreign.jwk if name == "jwk" else "https://evil.example/keys"
+    token = foreign.sign(CLAIMS, **{name: value, "kid": own.kid})
+    with pytest.raises(InvalidToken, match="does not match"):
+        jws.verify(token, [public(own)], "RS256")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        [],
+        {"alg": None},
+        {"alg": 5},
+        {"alg": "RS256", "kid": 5},
+        {"alg": "RS256", "kid": "x" * 257},
+        {"alg": "RS256", "typ": "dpop+jwt"},
+        {"alg": "RS256", "typ": 5},
+        {"alg": "RS256", "crit": ["exp"]},
+        {"alg": "RS256", "crit": []},
+        {"alg": "RS256", "b64": True},
+    ],
+)
+def test_bad_header(header: Any) -> None:
+    """A header with a wrong member is rejected before anything else is read."""
+    with pytest.raises(InvalidToken):
+        jws.read_head(f"{segment(header)}.e30.e30")
+
+
+def test_encrypted() -> None:
+    """An encrypted token is named, and not decrypted: it could be a bomb."""
+    with pytest.raises(InvalidToken, match="JWE"):
+        jws.read_head(f"{segment({'alg': 'dir', 'enc': 'A256GCM', 'zip': 'DEF'})}..a.b.c")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"iss": 5}', b'{"iss": ""}', b'{"iss": null}', b"[" * 100_000])
+def test_no_issuer(body: bytes) -> None:
+    """A token that is not signed with a secret names its issuer."""
+    with pytest.raises(InvalidToken):
+        jws.read_issuer(f"e30.{segment(body)}.e30")
