@@ -22,6 +22,8 @@ _FILES = {
     "ack": (*_INBOX, "inbox/ack"),
     "disconnect": (*_INBOX, "inbox/disconnect"),
     "erase": (*_INBOX, "inbox/erase"),
+    "revoke": ("tokens/revoke",),
+    "revoked": ("tokens/revoked",),
     "claim": ("claim",),
     "beat": ("beat",),
 }

@@ -1,0 +1,1 @@
+"""The authentication of users: tokens, the keys of their issuers, and revocations."""
