@@ -1,18 +1,23 @@
 """The node: this worker's part of the service. It attaches connections, keeps their time, and drains."""
 
 import secrets
+import time
+from collections.abc import Callable
 
 from notifier.audience.members import Members
 from notifier.audience.users import Users
+from notifier.auth.revocations import Revocations
+from notifier.auth.tokens import Tokens
 from notifier.broker.database import Database
 from notifier.broker.idempotency import IdempotencyKeys
 from notifier.broker.log import Log
+from notifier.broker.revocation_list import RevocationList
 from notifier.broker.store import Store
 from notifier.connections.acceptor import Acceptor
 from notifier.connections.hub import Hub
 from notifier.connections.strangers import SHARE, Strangers
 from notifier.connections.stream import StreamConnection, StreamHooks
-from notifier.connections.timers import Timers
+from notifier.connections.timers import YIELD_EVERY, Timers
 from notifier.connections.websocket import Connection
 from notifier.delivery.fanout import FanOut
 from notifier.delivery.history import History
@@ -20,6 +25,7 @@ from notifier.delivery.listener import Listener
 from notifier.delivery.progress import Progress
 from notifier.delivery.replayer import Replayer
 from notifier.delivery.subscriptions import Subscriptions
+from notifier.errors import TokenRevoked
 from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.digests import Digests
 from notifier.inbox.feed import InboxFeed
@@ -27,7 +33,6 @@ from notifier.inbox.inbox import Inbox
 from notifier.inbox.listing import InboxLists
 from notifier.inbox.mutes import Mutes
 from notifier.inbox.states import InboxStates
-from notifier.protocol import identity
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
@@ -65,6 +70,8 @@ class Node:
         self.limits = Limits(
             settings.publishing.max_notification_bytes, settings.publishing.max_users, settings.publishing.max_topics
         )
+        self.revocations = Revocations(RevocationList(self.store), settings.auth.max_token_age, self._close_revoked)
+        self.tokens = Tokens(settings.auth, self.revocations)
         self.connections: set[Connection] = set()
         self._strangers = Strangers(settings.connections.connection_limit // SHARE)
         self._delivery = _Delivery(
@@ -81,7 +88,7 @@ class Node:
         self._timers = Timers(self._each_turn)
         self.acceptor = Acceptor(
             settings.connections,
-            _rules(settings, self.limits),
+            _rules(settings, self.limits, self.tokens.verify),
             self._hooks(),
             settings.server.workers,
             self.connections,
@@ -91,6 +98,8 @@ class Node:
 
     def start(self) -> None:
         """Begin to listen, to replay and to keep time."""
+        self.revocations.start()
+        self.tokens.start()
         self._delivery.start()
         self._client_queue.start()
         self._actions.start()
@@ -110,11 +119,15 @@ class Node:
         """Close every connection, and end. A second caller waits until the first is done."""
         self.acceptor.drain()
         self._delivery.listener.stop()
+        self.revocations.stop()
+        self.tokens.stop()
         self.store.close()
 
     def act(self, connection: StreamConnection, action: Action) -> None:
         """Hand what a session asks for to the part that carries it out."""
         match action:
+            case Attach() if self._close_if_revoked(connection):
+                pass  # since the request that brought the token
             case Attach():
                 self._delivery.subscriptions.attach(connection, action)
             case Join():
@@ -129,6 +142,21 @@ class Node:
                 self._actions.acknowledge(connection, action)
             case SendPing():
                 connection.ping(self._delivery.progress.reached)
+
+    def _close_revoked(self) -> None:
+        """Close the connections whose tokens have been revoked."""
+        for number, connection in enumerate(list(self.connections), 1):
+            if isinstance(connection, StreamConnection):
+                self._close_if_revoked(connection)
+            if not number % YIELD_EVERY:
+                time.sleep(0)
+
+    def _close_if_revoked(self, connection: StreamConnection) -> bool:
+        identity = connection.session.identity
+        if identity is None or not self.revocations.covers(identity):
+            return False
+        connection.close(TokenRevoked())
+        return True
 
     def _closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -200,10 +228,7 @@ class _Delivery:
         self.feed.start()
 
 
-def _rules(settings: Settings, limits: Limits) -> Rules:
-    def verify(token: str, now: float) -> Identity:
-        return identity.verify(token, settings.auth.token_secrets, now)
-
+def _rules(settings: Settings, limits: Limits, verify: Callable[[str, float], Identity]) -> Rules:
     return Rules(
         verify,
         settings.connections.hello_timeout,

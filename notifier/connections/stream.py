@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from notifier.connections.transport import Transport
 from notifier.connections.websocket import Connection, Hooks
-from notifier.errors import Disconnect, Disconnected, ProtocolViolation, TooSlow
+from notifier.errors import Disconnect, Disconnected, ProtocolViolation, TokenRevoked, TooSlow
 from notifier.protocol import channel, frames, websocket
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
@@ -58,11 +58,11 @@ class StreamConnection(Connection):
         self.memberships: tuple[str, ...] | None = None  # topics of its user; None: not known yet
         self._lag_timeout = lag_timeout
         self._has_pending_state = False  # a state frame could not be sent
-        self.is_disconnected = False  # by the API: its actions that have not begun are dropped
+        self.is_disconnected = False  # or its token was revoked: its actions that have not begun are dropped
 
     def close(self, disconnect: Disconnect) -> None:
         """Close the connection."""
-        self.is_disconnected |= isinstance(disconnect, Disconnected)
+        self.is_disconnected |= isinstance(disconnect, Disconnected | TokenRevoked)
         super().close(disconnect)
 
     @property

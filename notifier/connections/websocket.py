@@ -11,6 +11,7 @@ from notifier.connections.transport import Transport, call_soon
 from notifier.errors import Disconnect, TooSlow, UnexpectedFault
 from notifier.protocol import websocket
 from notifier.protocol.framing import WEBSOCKET, Framing
+from notifier.protocol.identity import KeysPending
 from notifier.protocol.websocket import Binary, Close, Decoder, Event, Ping, Text
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,10 @@ class Connection:
             if decoder.is_waiting is is_done:
                 decoder.is_waiting = not is_done
                 self.transport.resume() if is_done else self.transport.pause()
+        except KeysPending as pending:
+            decoder.is_waiting = True
+            self.transport.pause()
+            pending.then(lambda: call_soon(self._take_turn, decoder))
         except Disconnect as disconnect:
             self.close(disconnect)
         except Exception:
@@ -160,7 +165,13 @@ class Connection:
                 pinged = event.data  # only the last ping of a turn is answered (RFC 6455 section 5.5.3)
             elif isinstance(event, Close) and pinged is not None:
                 self.send(websocket.encode_pong(pinged))
-            self._handle(event)
+            try:
+                self._handle(event)
+            except KeysPending:
+                decoder.put_back(event)
+                if pinged is not None:
+                    self.send(websocket.encode_pong(pinged))
+                raise
             if not self.is_open:
                 return True
             if number >= _TURN_EVENTS or time.monotonic() > deadline:

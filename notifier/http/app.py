@@ -12,6 +12,7 @@ from notifier.http.notifications import PUBLISH, NotificationViews
 from notifier.http.operations import OperationViews
 from notifier.http.pages import create_pages
 from notifier.http.stream import StreamViews
+from notifier.http.tokens import TokenViews
 from notifier.http.topics import TopicViews
 from notifier.http.users import UserViews
 from notifier.http.websocket import WebSocketViews
@@ -24,7 +25,7 @@ def create_app(settings: Settings) -> Flask:
     """Return the application. Its node, `app.extensions["notifier"]`, must be started by the worker."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
     node = app.extensions["notifier"] = Node(settings.require_secrets())
-    credentials = Credentials(settings.auth)
+    credentials = Credentials(settings.auth, node.tokens.admit)
     max_frame, max_ids = settings.connections.max_message_bytes, settings.inbox.max_inbox_ids
     rates = PublishRates(settings.publishing.client_publish_rate)
     batches = Batches(node.publisher, node.limits, settings.publishing)
@@ -34,9 +35,10 @@ def create_app(settings: Settings) -> Flask:
     )
     for blueprint in (
         notifications.blueprint(),
-        OperationViews(credentials, node.database, lambda: node.is_ready, settings).blueprint(),
+        OperationViews(credentials, node.database, node.tokens, lambda: node.is_ready, settings).blueprint(),
         TopicViews(credentials, node.members, settings.inbox).blueprint(),
         UserViews(credentials, node.users).blueprint(),
+        TokenViews(credentials, settings.auth, node.revocations).blueprint(),
         InboxViews(credentials, node.inbox, node.inbox_lists, max_ids=max_ids, max_mutes=max_frame).blueprint(),
         WebSocketViews(credentials, node.acceptor, settings.connections, has_echo=has_echo).blueprint(),
         StreamViews(credentials, node.acceptor, settings.connections).blueprint(),

@@ -1,12 +1,11 @@
 """Credentials: which backend or user sends a request, and which page may read its answer."""
 
 import hmac
-import time
+from collections.abc import Callable
 
 from werkzeug import Request
 
 from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidToken
-from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.identity import Identity
 from notifier.protocol.publishing import idempotency_key as distinct_key
@@ -17,9 +16,13 @@ _EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
 
 
 class Credentials:
-    """Checks the API keys of backends, and the tokens of users, which are in a header or in the cookie."""
+    """Checks the API keys of backends, and the tokens of users, which are in a header or in the cookie.
 
-    def __init__(self, settings: AuthSettings) -> None:
+    `verify` returns the identity of a token, or raises; it may wait.
+    """
+
+    def __init__(self, settings: AuthSettings, verify: Callable[[str], Identity]) -> None:
+        self._verify = verify
         self._settings = settings
         self._keys = [(key.secret.encode(), key) for key in settings.api_keys]
 
@@ -45,6 +48,7 @@ class Credentials:
 
         Raises:
             InvalidToken, TokenExpired: the token is rejected.
+            IssuerUnavailable: the token cannot be verified now.
             ForeignOrigin: the token is in a cookie, and another site's page may have caused the request.
         """
         headers = request.headers
@@ -63,7 +67,7 @@ class Credentials:
 
         Raises:
             InvalidToken: there is no token, or it is rejected.
-            TokenExpired, ForeignOrigin: see `identity`.
+            TokenExpired, IssuerUnavailable, ForeignOrigin: see `identity`.
         """
         who = self.identity(request)
         if who is None:
@@ -82,9 +86,6 @@ class Credentials:
             return {"Access-Control-Allow-Origin": "*", **_EXPOSED}
         own = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
         return own | _EXPOSED
-
-    def _verify(self, token: str) -> Identity:
-        return identity.verify(token, self._settings.token_secrets, time.time())
 
     def _is_own_page(self, request: Request) -> bool:
         """Return whether the request comes from a page that may use the cookie.

@@ -8,6 +8,7 @@ from flask import Blueprint, request
 from werkzeug import Response
 
 from notifier import __version__
+from notifier.auth.tokens import Tokens
 from notifier.broker.database import Database
 from notifier.errors import BrokerUnavailable
 from notifier.http.answers import json_answer
@@ -21,10 +22,16 @@ class OperationViews:
     """The views of the worker that answers."""
 
     def __init__(
-        self, credentials: Credentials, database: Database, is_ready: Callable[[], bool], settings: Settings
+        self,
+        credentials: Credentials,
+        database: Database,
+        tokens: Tokens,
+        is_ready: Callable[[], bool],
+        settings: Settings,
     ) -> None:
         self._credentials = credentials
         self._database = database
+        self._tokens = tokens
         self._is_ready = is_ready
         self._settings = settings
 
@@ -50,6 +57,9 @@ class OperationViews:
                 "max_connections": settings.connections.connection_limit,
                 "cookie": settings.auth.cookie,
                 "heartbeat": settings.connections.heartbeat,
+                "issuers": [
+                    {"issuer": keys.issuer.name, "keys": keys.keys, "age": keys.age} for keys in self._tokens.key_sets
+                ],
                 "redis": self._redis(),
             }
         )

@@ -59,8 +59,9 @@ class Demo:
         user = request.args.get("user", "")
         if user not in USERS:
             abort(404)
-        secret, expires = self._settings.token_secrets[0], time.time() + _TOKEN_AGE
-        return jsonify(token=identity.sign(user, secret, expires, (TOPIC,), (TOPIC,)))
+        secret, now, policy = self._settings.token_secrets[0], time.time(), self._settings.policy
+        grants = (TOPIC,), (TOPIC,)
+        return jsonify(token=identity.sign(user, secret, now + _TOKEN_AGE, *grants, issued=now, policy=policy))
 
 
 def _require_local_name() -> None:

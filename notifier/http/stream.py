@@ -15,7 +15,14 @@ from notifier.connections.acceptor import Acceptor
 from notifier.connections.events import Ask, EventConnection
 from notifier.connections.poll import PollConnection
 from notifier.connections.transport import take_over
-from notifier.errors import Overloaded, Problem, UpgradeRequired
+from notifier.errors import (
+    BrokerUnavailable,
+    IssuerUnavailable,
+    Overloaded,
+    Problem,
+    TooManyConnections,
+    UpgradeRequired,
+)
 from notifier.http.answers import JSON, REQUEST_ID
 from notifier.http.credentials import Credentials
 from notifier.protocol import stream_query
@@ -80,14 +87,14 @@ class StreamViews:
             # Without this, a WebSocket client would only report an unexpected answer; operators find the cause here.
             headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
             raise UpgradeRequired("A proxy did not forward the headers Upgrade and Connection.", headers=headers)
-        who = self._credentials.require_identity(request)
-        last_event_id = request.headers.get("Last-Event-ID", "")
-        query = stream_query.read(request.args.items(multi=True), last_event_id, self._settings.max_subscriptions)
         wants_events = _EVENTS in request.headers.get("Accept", "")
         kind = _EVENTS if wants_events else JSON
         try:
+            who = self._credentials.require_identity(request)
+            last_event_id = request.headers.get("Last-Event-ID", "")
+            query = stream_query.read(request.args.items(multi=True), last_event_id, self._settings.max_subscriptions)
             self._acceptor.require_room()
-        except Problem as problem:
+        except (IssuerUnavailable, BrokerUnavailable, TooManyConnections) as problem:
             if not wants_events:
                 raise
             return _turn_away(problem)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from notifier.errors import Forbidden
 from notifier.protocol import channel
 
-SCOPES = ("publish", "broadcast", "recall", "members", "users")
+SCOPES = ("publish", "broadcast", "recall", "members", "users", "tokens")
 MIN_SECRET = 16  # characters
 
 

@@ -65,6 +65,12 @@ def fault_of_topic(name: str) -> str | None:
     return fault_of_name(name)
 
 
+def fault_of_pattern(pattern: str) -> str | None:
+    """Return what is wrong with a topic or pattern of a grant, or None."""
+    name = pattern.removesuffix("*")
+    return None if pattern == "*" else fault_of_topic(name)
+
+
 def grants(patterns: tuple[str, ...], topic: str) -> bool:
     """Return whether a pattern grants the topic: `orders` grants that topic, `project:*` all that begin so."""
     return any(topic.startswith(pattern[:-1]) if pattern.endswith("*") else topic == pattern for pattern in patterns)

@@ -11,6 +11,7 @@ from notifier.errors import (
     HeartbeatLost,
     HelloTimeout,
     InvalidToken,
+    IssuerUnavailable,
     Overloaded,
     Problem,
     ProtocolViolation,
@@ -44,7 +45,11 @@ _MOST_OF_STRANGERS = 8  # frames: a hello, and some pings
 
 
 class Rules(NamedTuple):
-    """What all sessions of a worker share. Times are in seconds; `verify` takes a token and a Unix time."""
+    """What all sessions of a worker share. Times are in seconds.
+
+    `verify` takes a token and a Unix time. If it raises `KeysPending`, so does the session, which has not changed: the
+    frame must be repeated.
+    """
 
     verify: Callable[[str, float], Identity]
     hello_timeout: float = 10
@@ -194,6 +199,8 @@ class Session:
                 identity = self._rules.verify(frame.token, now)
             except (InvalidToken, TokenExpired) as problem:
                 raise TokenRefused(problem.detail[:100]) from problem
+            except IssuerUnavailable as problem:
+                raise Overloaded("keys of the token's issuer unavailable") from problem
             if self.identity and identity.user != self.identity.user:
                 raise StreamForbidden("the token belongs to another user than the request")
         if identity is None:
@@ -225,7 +232,7 @@ class Session:
     def _auth(self, frame: Auth, now: float) -> Action:
         try:
             identity = self._rules.verify(frame.token, now)
-        except (InvalidToken, TokenExpired) as problem:
+        except (InvalidToken, TokenExpired, IssuerUnavailable) as problem:
             problem.fields["ref"] = frame.ref
             raise
         if self.identity and identity.user != self.identity.user:

@@ -121,6 +121,7 @@ class Decoder:
         self._max_bytes = max_bytes
         self._message = bytearray()
         self._fragments = 0
+        self._put_back: Event | None = None
         self.is_waiting = False  # for its owner: whether events are left for later
 
     def receive(self, data: bytes) -> None:
@@ -134,6 +135,9 @@ class Decoder:
             BrokenFraming, NotUtf8, MessageTooBig: after the events before the fault; the connection must be closed
                 with the close code of the error.
         """
+        if self._put_back is not None:
+            first, self._put_back = self._put_back, None
+            yield first
         try:
             for opcode, payload, frame_finished, message_finished in self._frames.received_frames():
                 if opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION) and frame_finished:
@@ -143,6 +147,10 @@ class Decoder:
                     yield event
         except ParseFailed as error:
             raise _disconnect(error) from error
+
+    def put_back(self, event: Event) -> None:
+        """Yield an event once more, before all others: it could not be handled yet."""
+        self._put_back = event
 
     @property
     def at_rest(self) -> bool:

@@ -13,6 +13,7 @@ from notifier.connections.transport import Transport, call_soon
 from notifier.connections.websocket import CLOSING_TIME, Connection, Hooks
 from notifier.errors import HeartbeatLost, Restarting, TooSlow
 from notifier.protocol import websocket
+from notifier.protocol.identity import KeysPending
 from notifier.protocol.websocket import Binary, Text
 from tests.connections.conftest import Connect
 from tests.kit import raw
@@ -32,6 +33,7 @@ class Recorder(Connection):
         self.activity = 0
         self.ticks: list[float] = []
         self.next_tick = time.time() + 20
+        self.pending: list[KeysPending] = []  # raised by the next messages
         self.on_message: Callable[[], None] = lambda: None
         self.on_tick: Callable[[], None] = lambda: None
         hooks = Hooks(
@@ -44,6 +46,8 @@ class Recorder(Connection):
         self.calls.append("stop")
 
     def _receive(self, message: Text | Binary) -> None:
+        if self.pending:
+            raise self.pending.pop(0)
         self.messages.append(message)
         self.on_message()
 
@@ -150,6 +154,43 @@ class TestTurns:
         peer.close()
         until(lambda: connection.state is ENDED)
         assert len(connection.messages) == 40
+
+
+class TestPending:
+    """A message that needs keys which are being fetched."""
+
+    def test_repeated(self, open_: Open) -> None:
+        """The message is handled again when there are keys, before the ones behind it; meanwhile nothing is read."""
+        connection, peer = open_()
+        calls: list[Callable[[], object]] = []
+        connection.pending = [KeysPending(calls.append), KeysPending(calls.append)]
+        peer.send(raw.frame(raw.PING, b"1") + message("one") + message("two"))
+        until(lambda: calls)
+        peer.send(message("three"))
+        turn()
+        assert connection.messages == []
+        peer.read()
+        assert [frame.opcode for frame in raw.frames_in(peer.data)] == [raw.PONG]
+        calls.pop()()
+        until(lambda: calls)
+        assert connection.messages == []
+        calls.pop()()
+        until(lambda: len(connection.messages) == 3)
+        assert connection.messages == [Text("one"), Text("two"), Text("three")]
+        peer.send(message("four"))
+        until(lambda: len(connection.messages) == 4)
+
+    def test_closed_meanwhile(self, open_: Open) -> None:
+        """A connection that was closed in between handles nothing more."""
+        connection, peer = open_()
+        calls: list[Callable[[], object]] = []
+        connection.pending = [KeysPending(calls.append)]
+        peer.send(message("one"))
+        until(lambda: calls)
+        connection.close(Restarting())
+        calls.pop()()
+        turn()
+        assert connection.messages == []
 
 
 class TestMessages:

@@ -93,7 +93,7 @@ def bad_token(service: Service, fault: str) -> str:
         case "wrong secret":
             return service.sign(claims, "a-secret-that-the-service-does-not-know")
         case "expired":
-            return service.sign(claims | {"exp": int(time.time()) - 1})
+            return service.sign(claims | {"exp": int(time.time()) - 10})
         case "not yet valid":
             return service.sign(claims | {"nbf": int(time.time()) + 3600})
     if fault.startswith("no "):

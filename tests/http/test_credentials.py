@@ -19,7 +19,7 @@ SECRETS = ("the-secret-that-signs-" * 2, "the-secret-of-yesterday-" * 2)
 SETTINGS = AuthSettings(
     api_keys=(FULL, NARROW), token_secrets=SECRETS, cookie="session", allowed_origins=("https://shop.example",)
 )
-CREDENTIALS = Credentials(SETTINGS)
+CREDENTIALS = Credentials(SETTINGS, lambda token: identity.verify(token, SECRETS, time.time()))
 CORS = "Access-Control-Allow-Origin"
 
 
@@ -102,7 +102,9 @@ class TestKeys:
         """Without keys in the settings every request is rejected, also one with an empty key."""
         for given in ("", "Bearer", "Bearer "):
             with pytest.raises(InvalidApiKey):
-                Credentials(AuthSettings()).require_key(request_of(authorization=given), "publish")
+                Credentials(AuthSettings(), lambda token: identity.verify(token, (), 0)).require_key(
+                    request_of(authorization=given), "publish"
+                )
 
     def test_token_is_no_key(self) -> None:
         """A token of a user is no API key, and an API key is no token."""
@@ -128,9 +130,9 @@ class TestTokens:
     def test_expired(self) -> None:
         """An expired token has a problem of its own, in the header and in the cookie."""
         with pytest.raises(TokenExpired):
-            CREDENTIALS.identity(request_of(authorization=f"Bearer {token(seconds=-1)}"))
+            CREDENTIALS.identity(request_of(authorization=f"Bearer {token(seconds=-10)}"))
         with pytest.raises(TokenExpired):
-            CREDENTIALS.identity(with_cookie(f"session={token(seconds=-1)}"))
+            CREDENTIALS.identity(with_cookie(f"session={token(seconds=-10)}"))
 
     @pytest.mark.parametrize("given", ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer \xff", "bearer ..."])
     def test_malformed(self, given: str) -> None:
@@ -242,7 +244,7 @@ class TestCookies:
 
     def test_malformed_from_elsewhere(self) -> None:
         """Another site's page does not learn whether the cookie is valid."""
-        for text in (token(), token(seconds=-1), "x"):
+        for text in (token(), token(seconds=-10), "x"):
             with pytest.raises(ForeignOrigin):
                 CREDENTIALS.identity(with_cookie(f"session={text}", origin="https://elsewhere.example"))
 

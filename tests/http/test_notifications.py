@@ -20,6 +20,7 @@ from notifier.errors import (
 from notifier.http.batch import Batches
 from notifier.http.credentials import Credentials
 from notifier.http.notifications import NotificationViews
+from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Post
@@ -59,7 +60,7 @@ class Backend:
         self.publisher = publisher = Publisher(answer)
         limits, settings = Limits(size=256), PublishingSettings(max_notification_bytes=256)
         parts: list[Any] = [publisher, Batches(publisher, limits, settings), Explanation()]  # type: ignore[arg-type]
-        credentials = Credentials(AuthSettings(api_keys=(KEY, RECALL)))
+        credentials = Credentials(AuthSettings(api_keys=(KEY, RECALL)), lambda token: identity.verify(token, (), 0))
         unused: Any = None
         self._views = NotificationViews(credentials, *parts, unused, unused, limits)
 

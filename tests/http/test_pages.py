@@ -1,5 +1,6 @@
 """Pages: which host names the demo answers to, its tokens, and the headers of all pages."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -68,7 +69,7 @@ class TestDemo:
     def test_token(self, demo: Get) -> None:
         """A token is of one of the demo's users, and grants its topic."""
         token = demo("/demo/token?user=bob").json["token"]  # type: ignore[index]
-        who = identity.verify(token, (SECRET,), 0.0)
+        who = identity.verify(token, (SECRET,), time.time())
         assert (who.user, who.topics, who.publish) == ("bob", ("orders",), ("orders",))
 
     @pytest.mark.parametrize("query", ["", "?user=", "?user=mallory", "?user=Alice"])

@@ -13,6 +13,7 @@ from notifier.errors import (
     Disconnect,
     HeartbeatLost,
     HelloTimeout,
+    IssuerUnavailable,
     Overloaded,
     ProtocolViolation,
     StreamForbidden,
@@ -20,7 +21,7 @@ from notifier.errors import (
 )
 from notifier.protocol import identity
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.identity import Identity
+from notifier.protocol.identity import Identity, KeysPending
 from notifier.protocol.inbox_frames import Acknowledge, Marking
 from notifier.protocol.inbox_request import Target
 from notifier.protocol.publishing import Publishing
@@ -185,7 +186,7 @@ class TestHello:
         with pytest.raises(TokenRefused):
             Session(RULES, NOW).receive(frame("hello"), NOW)
 
-    @pytest.mark.parametrize("text", ["", "no token", token(expires=NOW), jwt.encode({}, SECRET * 2)])
+    @pytest.mark.parametrize("text", ["", "no token", token(expires=NOW - 5), jwt.encode({}, SECRET * 2)])
     def test_bad_token(self, text: str) -> None:
         """With an invalid or expired token the client is asked for a new one, even if the request had a valid one."""
         for who in (None, verify(token(), NOW)):
@@ -307,7 +308,7 @@ class TestAuth:
         ("text", "problem"),
         [
             (token("bob"), "forbidden"),
-            (token(expires=NOW), "token_expired"),
+            (token(expires=NOW - 5), "token_expired"),
             ("no token", "invalid_token"),
         ],
     )
@@ -318,6 +319,39 @@ class TestAuth:
         actions = subject.receive(frame("auth", ref="r", token=text), NOW)
         assert code(actions) == problem
         assert reply(actions)["ref"] == "r"
+        assert snapshot(subject) == before
+
+
+class TestKeys:
+    """Tokens whose keys are not there."""
+
+    @staticmethod
+    def failing(error: Exception) -> Rules:
+        def verify(token: str, now: float) -> Identity:
+            if token == "later":
+                raise error
+            return identity.verify(token, (SECRET,), now)
+
+        return RULES._replace(verify=verify)
+
+    def test_pending(self) -> None:
+        """While keys are being fetched, nothing has changed, and the frame can be repeated."""
+        rules = self.failing(KeysPending(None))
+        for subject, type in [(Session(rules, NOW), "hello"), (session(rules=rules), "auth")]:
+            before = snapshot(subject)
+            with pytest.raises(KeysPending):
+                subject.receive(frame(type, ref="r", token="later"), NOW)
+            assert snapshot(subject) == before
+
+    def test_unavailable(self) -> None:
+        """If keys cannot be fetched, the client comes back later; a connection that is open stays open."""
+        rules = self.failing(IssuerUnavailable(retry_after=5))
+        with pytest.raises(Overloaded):
+            Session(rules, NOW).receive(frame("hello", token="later"), NOW)
+        subject = session(rules=rules)
+        before = snapshot(subject)
+        actions = subject.receive(frame("auth", ref="r", token="later"), NOW)
+        assert (code(actions), reply(actions)["ref"]) == ("issuer_unavailable", "r")
         assert snapshot(subject) == before
 
 
