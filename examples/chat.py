@@ -83,5 +83,6 @@ def token():
     name, key = request.form["name"], request.form["key"]
     if names.setdefault(name, key) != key:
         return f"Somebody else is called {name}.", 409
-    claims = {"sub": name, "exp": int(time.time()) + 3600, "topics": ["room:*"], "publish": ["room:*"]}
+    now = int(time.time())
+    claims = {"sub": name, "iat": now, "exp": now + 3600, "topics": ["room:*"], "publish": ["room:*"]}
     return jwt.encode(claims, SECRET, algorithm="HS256")

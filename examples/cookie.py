@@ -48,7 +48,8 @@ def show() -> str:
 @app.post("/login")
 def log_in():
     """Set the cookie. A real backend would ask for a password first."""
-    claims = {"sub": request.form["user"], "exp": int(time.time()) + AGE}
+    now = int(time.time())
+    claims = {"sub": request.form["user"], "iat": now, "exp": now + AGE}
     response = redirect("/", 303)
     token = jwt.encode(claims, SECRET, algorithm="HS256")
     response.set_cookie("notifier_token", token, max_age=AGE, httponly=True, samesite="Lax")

@@ -43,7 +43,8 @@ class Readings:
 
 def token() -> str:
     """Return a token for the dashboard."""
-    claims = {"sub": "dashboard", "exp": int(time.time()) + 3600, "topics": ["readings"]}
+    now = int(time.time())
+    claims = {"sub": "dashboard", "iat": now, "exp": now + 3600, "topics": ["readings"]}
     return jwt.encode(claims, os.environ["NOTIFIER_TOKEN_SECRETS"].split(",")[0], algorithm="HS256")
 
 

@@ -22,7 +22,8 @@ SECRET = os.environ["NOTIFIER_TOKEN_SECRETS"].split(",")[0]
 
 def token_of(user: str) -> str:
     """Return a token, as a backend would for its user."""
-    return jwt.encode({"sub": user, "exp": int(time.time()) + 3600}, SECRET, algorithm="HS256")
+    now = int(time.time())
+    return jwt.encode({"sub": user, "iat": now, "exp": now + 3600}, SECRET, algorithm="HS256")
 
 
 def main(user: str) -> None:

@@ -33,7 +33,8 @@ STATE = Path("listener.json")  # the position from which a restart resumes
 
 def token_of(user: str, topics: list[str]) -> str:
     """Return a token, as your backend would. The stream asks for a new one before this one expires."""
-    claims = {"sub": user, "exp": int(time.time()) + 600, "topics": topics}
+    now = int(time.time())
+    claims = {"sub": user, "iat": now, "exp": now + 600, "topics": topics}
     return jwt.encode(claims, os.environ["NOTIFIER_TOKEN_SECRETS"].split(",")[0], algorithm="HS256")
 
 

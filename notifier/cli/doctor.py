@@ -24,6 +24,7 @@ _TIMEOUT = 10.0  # seconds, of a request
 _SOON = 2.0  # seconds: the first bytes of an event stream arrive sooner if nothing buffers them
 _FAR = 5.0  # seconds: clocks further apart make tokens expire early or late
 _FEW_FILES = 4096
+_OLD_KEYS = 3600.0  # seconds
 _LEAST = {"redis": (7, 0), "valkey": (7, 2)}
 
 
@@ -223,6 +224,7 @@ class _Checks:
             return
         self._cookie = status["cookie"]
         yield from _redis(status["redis"])
+        yield from _issuers(status.get("issuers", []))
         yield from _limits(status)
 
     def _open(self, path: str, **options: Any) -> ClientConnection:
@@ -250,6 +252,18 @@ def _redis(redis: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("fail" if redis["maxmemory"] else "warn", "eviction", text)
     else:
         yield Finding("ok", "eviction", "Redis evicts nothing.")
+
+
+def _issuers(issuers: list[dict[str, Any]]) -> Iterator[Finding]:
+    for issuer in issuers:
+        name, keys, age = issuer["issuer"], issuer["keys"], issuer["age"]
+        if not keys:
+            text = f"The worker that answered has no keys of {name}: look into the service's log."
+            yield Finding("fail", "issuer", text)
+        elif age is not None and age > _OLD_KEYS:
+            yield Finding("warn", "issuer", f"The keys of {name} were last fetched {age / 60:.0f} minutes ago.")
+        else:
+            yield Finding("ok", "issuer", f"The worker that answered has {keys} keys of {name}.")
 
 
 def _limits(status: dict[str, Any]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from notifier.cli.keys import keys
 from notifier.cli.listen import listen
 from notifier.cli.members import members
 from notifier.cli.options import InOrder
+from notifier.cli.revoke import revoke
 from notifier.cli.send import send
 from notifier.cli.serve import serve
 from notifier.cli.show import show
@@ -51,7 +52,7 @@ def cli() -> None:
     logger.propagate = False
 
 
-for command in (serve, send, show, listen, inbox, members, user, token, keys, doctor, bench):
+for command in (serve, send, show, listen, inbox, members, user, token, revoke, keys, doctor, bench):
     cli.add_command(command)
 
 

@@ -1,6 +1,7 @@
 """`notifier token`: signs a user's token, as a backend does."""
 
 import os
+import secrets
 import time
 
 import click
@@ -10,7 +11,9 @@ from notifier.cli.options import DATA_DIR, Duration
 from notifier.errors import Problem
 from notifier.protocol import identity
 from notifier.server.development import TOKEN_SECRET_FILE
-from notifier.settings import SettingError, Settings
+from notifier.settings import AuthSettings, SettingError, Settings
+
+_VARIABLES = ("NOTIFIER_TOKEN_", "NOTIFIER_MAX_TOKEN_AGE")
 
 
 @click.command(short_help="Make a user's token.")
@@ -26,27 +29,31 @@ from notifier.settings import SettingError, Settings
 def token(user: str, topics: tuple[str, ...], publish: tuple[str, ...], age: float) -> None:
     """Print a token for USER.
 
-    It is signed with the first secret of NOTIFIER_TOKEN_SECRETS, or with that of development mode in ./.notifier. Pass
-    it to `notifier listen` as NOTIFIER_TOKEN.
+    It is signed with the first secret of NOTIFIER_TOKEN_SECRETS, or with that of development mode in ./.notifier, and
+    has what the other NOTIFIER_TOKEN_... variables require. Pass it to `notifier listen` as NOTIFIER_TOKEN.
     """
-    secret, now = _secret(), time.time()
-    text = identity.sign(user, secret, now + age, topics, publish)
+    settings, now = _settings(), time.time()
+    secret, policy = _secret(settings), settings.policy
+    text = identity.sign(user, secret, now + age, topics, publish, issued=now, id=secrets.token_hex(8), policy=policy)
     try:
-        identity.verify(text, (secret,), now)
+        identity.verify(text, (secret,), now, policy)
     except Problem as problem:
         raise Failure(f"The service would reject this token: {problem}", USAGE) from problem
     click.echo(text)
 
 
-def _secret() -> str:
+def _settings() -> AuthSettings:
+    """Return the settings of tokens; the rest of the environment does not matter here."""
+    ours = {name: text for name, text in os.environ.items() if name.startswith(_VARIABLES)}
     try:
-        secrets = Settings.from_environ(
-            {name: text for name, text in os.environ.items() if name == "NOTIFIER_TOKEN_SECRETS"}
-        ).auth.token_secrets
+        return Settings.from_environ(ours).auth
     except SettingError as error:
         raise Failure(str(error), USAGE) from error
-    if secrets:
-        return secrets[0]
+
+
+def _secret(settings: AuthSettings) -> str:
+    if settings.token_secrets:
+        return settings.token_secrets[0]
     file = DATA_DIR / TOKEN_SECRET_FILE
     if not file.exists():
         raise Failure(

@@ -39,9 +39,13 @@ def erase(user: str, yes: bool, url: str, api_key: str | None, deadline: float) 
 
 @user.command()
 @click.argument("user")
+@click.option("--revoke", is_flag=True, help="Also revoke the tokens that USER has.")
 @service_options
-def disconnect(user: str, url: str, api_key: str | None, deadline: float) -> None:
-    """Close all connections of USER. The clients do not reconnect until they are restarted."""
+def disconnect(user: str, revoke: bool, url: str, api_key: str | None, deadline: float) -> None:
+    """Close all connections of USER. The clients do not reconnect until they are restarted.
+
+    With --revoke, nobody can connect with the tokens that USER has now.
+    """
     with publisher(url, api_key, deadline) as client:
-        client.disconnect_user(user)
+        client.disconnect_user(user, revoke=revoke)
     say(f"The connections of {user} are being closed.")

@@ -12,6 +12,7 @@ from notifier.client.receipts import Explanation, Receipt, read_explanation, rea
 _MOST_MEMBERS = 1000  # of a request or a page: the default limit of a service
 # Parts that older services do not have.
 _MEMBERS, _USERS, _RECEIPTS, _EXPLAIN = "members of topics", "calls for users", "receipts", "explanations"
+_TOKENS = "tokens"
 
 
 class MembersChanged(NamedTuple):
@@ -72,9 +73,37 @@ class BackendCalls:
         """Remove everything that is stored about a user."""
         yield from self._ask("DELETE", f"/v1/users/{quoted(user)}", deadline, _USERS)
 
-    def disconnect_user(self, user: str, deadline: float | None) -> Steps[None]:
-        """Close all connections of a user."""
+    def disconnect_user(self, user: str, deadline: float | None, revoke: bool = False) -> Steps[None]:
+        """Close all connections of a user; `revoke`: then revoke the tokens that the user has."""
         yield from self._ask("POST", f"/v1/users/{quoted(user)}/disconnect", deadline, _USERS)
+        if revoke:
+            yield from self.revoke_tokens(user, None, deadline)
+
+    def create_token(
+        self,
+        user: str,
+        topics: Iterable[str],
+        publish: Iterable[str],
+        expires_in: int | None,
+        deadline: float | None,
+    ) -> Steps[str]:
+        """Return a new token for a user."""
+        asked: dict[str, Any] = {"user": user, "topics": list(topics), "publish": list(publish)}
+        if expires_in is not None:
+            asked["expires_in"] = expires_in
+        answer = yield from self._ask("POST", "/v1/tokens", deadline, _TOKENS, asked)
+        return str(answer["token"])
+
+    def revoke_tokens(self, user: str, issued_before: float | None, deadline: float | None) -> Steps[None]:
+        """Revoke the tokens of a user that were issued before a time, by default until now."""
+        asked: dict[str, Any] = {"user": user}
+        if issued_before is not None:
+            asked["issued_before"] = issued_before
+        yield from self._ask("POST", "/v1/tokens/revoke", deadline, _TOKENS, asked)
+
+    def revoke_token(self, jti: str, deadline: float | None) -> Steps[None]:
+        """Revoke one token."""
+        yield from self._ask("POST", "/v1/tokens/revoke", deadline, _TOKENS, {"jti": jti})
 
     def receipts(self, id: str, deadline: float | None) -> Steps[list[Receipt]]:
         """Return the receipts of a notification."""
@@ -110,7 +139,7 @@ class BackendCalls:
         body = b"" if document is None else encode(document)
         request = Request(method, path, self.calls.headers(None if document is None else JSON), body)
         answer = yield from self.calls.ask(request, deadline, part)
-        return dict(answer.json()) if answer.status == 200 else {}
+        return dict(answer.json()) if answer.status in (200, 201) else {}
 
 
 def _path_of(topic: str) -> str:

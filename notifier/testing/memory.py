@@ -39,12 +39,13 @@ class Kept(NamedTuple):
 
 
 class Memory:
-    """All recorded state. `erased` and `disconnected` are users."""
+    """All recorded state. `erased` and `disconnected` are users, `revoked` what was posted to revoke tokens."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Kept] = {}  # by notification
         self.erased: list[str] = []
         self.disconnected: list[str] = []
+        self.revoked: list[dict[str, Any]] = []
         self._items: dict[str, Item] = {}  # by notification, the oldest first
         self._members: dict[str, set[str]] = defaultdict(set)  # by topic
         self._mutes = Mutes()
@@ -107,6 +108,11 @@ class Memory:
             case "POST", "users", user, "disconnect":
                 self.disconnected.append(user)
                 return {}
+            case "POST", "tokens":
+                return {"token": f"token-of-{read_object(body)['user']}"}
+            case "POST", "tokens", "revoke":
+                self.revoked.append(read_object(body))
+                return self.revoked[-1]
             case "GET", "notifications", id:
                 return self._receipts(id)
             case "POST", "notifications":

@@ -60,6 +60,11 @@ class Recording:
         """The users who were disconnected."""
         return self._memory.disconnected
 
+    @property
+    def revoked(self) -> list[dict[str, Any]]:
+        """Which tokens were revoked: objects with a `user` and perhaps `issued_before`, or with a `jti`."""
+        return self._memory.revoked
+
     def record(self, notification: Mapping[str, Any] | bytes, key: str | None) -> Published:
         """Validate a notification and record it.
 

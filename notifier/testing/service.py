@@ -91,7 +91,8 @@ class NotifierService:
         self, user: str, topics: Sequence[str] = (), publish: Sequence[str] = (), expires_in: float = 3600
     ) -> str:
         """Return a token for a user that grants `topics` and `publish`. `expires_in` is in seconds."""
-        return identity.sign(user, self._secret, time.time() + expires_in, tuple(topics), tuple(publish))
+        now = time.time()
+        return identity.sign(user, self._secret, now + expires_in, tuple(topics), tuple(publish), issued=now)
 
     def client(self) -> NotifierClient:
         """Return a client with an API key without restrictions."""

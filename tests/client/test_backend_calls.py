@@ -176,6 +176,42 @@ class TestExplain:
             Play(backend().explain(HELLO | {"data": object()}, None))
 
 
+class TestTokens:
+    """Tokens of users."""
+
+    def test_create(self) -> None:
+        """A token is asked for with what was given, and returned."""
+        play = Play(backend().create_token("alice", ("a", "b:*"), (), None, None))
+        assert (play.step.request.method, play.step.request.path) == ("POST", "/v1/tokens")
+        assert json.loads(play.step.request.body) == {"user": "alice", "topics": ["a", "b:*"], "publish": []}
+        play.answer(reply(201, {"token": "abc", "user": "alice", "expires": 5, "jti": "x"}))
+        assert play.result == "abc"
+        play = Play(backend().create_token("alice", (), ["c"], 60, None))
+        assert json.loads(play.step.request.body)["expires_in"] == 60
+
+    def test_revoke(self) -> None:
+        """Tokens are revoked until now, until another time, or by their id."""
+        for steps, asked in [
+            (backend().revoke_tokens("alice", None, None), {"user": "alice"}),
+            (backend().revoke_tokens("alice", 5.5, None), {"user": "alice", "issued_before": 5.5}),
+            (backend().revoke_token("x", None), {"jti": "x"}),
+        ]:
+            play = Play(steps)
+            assert (play.step.request.method, play.step.request.path) == ("POST", "/v1/tokens/revoke")
+            assert json.loads(play.step.request.body) == asked
+            assert isinstance(play.answer(refused()), Pause)
+            play.answer()
+            assert play.answer(reply(200, asked)) is None
+
+    def test_disconnect_and_revoke(self) -> None:
+        """A user is disconnected before the tokens are revoked: clients then do not reconnect."""
+        play = Play(backend().disconnect_user("alice", None, revoke=True))
+        assert play.step.request.path == "/v1/users/alice/disconnect"
+        second = play.answer(done(202))
+        assert second.request.path == "/v1/tokens/revoke"
+        assert play.answer(reply(200, {"user": "alice"})) is None
+
+
 @pytest.mark.parametrize(
     "steps, part",
     [
@@ -185,6 +221,9 @@ class TestExplain:
         (backend().export_user("alice", None), "calls for users"),
         (backend().erase_user("alice", None), "calls for users"),
         (backend().disconnect_user("alice", None), "calls for users"),
+        (backend().create_token("alice", [], [], None, None), "tokens"),
+        (backend().revoke_tokens("alice", None, None), "tokens"),
+        (backend().revoke_token("id", None), "tokens"),
     ],
 )
 def test_older_service(steps: Any, part: str) -> None:

@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from notifier import __version__
 from notifier.client import NotifierClient, Received
@@ -515,6 +518,33 @@ class TestTokens:
         done = notifier.run("token", "alice")
         assert done.code == 2
         assert "NOTIFIER_TOKEN_SECRETS is not set" in done.words
+
+    def test_token_of_settings(self, notifier: Command) -> None:
+        """The token has what the settings of the service require."""
+        variables = {"NOTIFIER_TOKEN_SECRETS": TOKEN_SECRETS[0], "NOTIFIER_TOKEN_ISSUER": "us"}
+        variables |= {"NOTIFIER_TOKEN_AUDIENCE": "app,other", "NOTIFIER_TOKEN_USER_CLAIM": "/who/name"}
+        done = notifier.run("token", "alice", **variables)
+        claims = jwt.decode(done.out.strip(), TOKEN_SECRETS[0], ["HS256"], audience="app", issuer="us")
+        assert claims["who"] == {"name": "alice"}
+        assert claims["jti"]
+        done = notifier.run("token", "alice", "--for", "90d", **variables)
+        assert (done.code, "NOTIFIER_MAX_TOKEN_AGE" in done.words) == (2, True)
+        done = notifier.run("token", "alice", **variables | {"NOTIFIER_MAX_TOKEN_AGE": "x"})
+        assert (done.code, "whole number" in done.words) == (2, True)
+
+    def test_revoke(self, notifier: Command, roomy: Service, user: str) -> None:
+        """The tokens of a user are revoked, those that are older than an age, or one of them."""
+        old, new = roomy.token(user, iat=time.time() - 100), roomy.token(user, iat=time.time() - 10, jti=user)
+        assert notifier.run("revoke", user, "--age", "1m").code == 0
+        with pytest.raises(ConnectionClosed):
+            eventually(lambda: roomy.client(token=old).close())
+        roomy.client(token=new).close()
+        assert notifier.run("revoke", "--jti", user).code == 0
+        with pytest.raises(ConnectionClosed):
+            eventually(lambda: roomy.client(token=new).close())
+        assert notifier.run("user", "disconnect", user, "--revoke").code == 0
+        for words in ([], [user, "--jti", "x"], ["--jti", "x", "--age", "1m"]):
+            assert notifier.run("revoke", *words).code == 2
 
     def test_keys(self, notifier: Command) -> None:
         """The printed key is valid in the setting."""

@@ -134,6 +134,10 @@ class TestBackend:
         notifier.disconnect_user("bob")
         notifier.erase_user("alice")
         assert (notifier.erased, notifier.disconnected) == (["alice"], ["bob"])
+        notifier.disconnect_user("eve", revoke=True)
+        notifier.revoke_token("x")
+        assert notifier.revoked == [{"user": "eve"}, {"jti": "x"}]
+        assert notifier.create_token("bob") == "token-of-bob"
         assert titles(notifier) == ["Third", "Second"]
         assert list(notifier.members("orders")) == []
 

@@ -67,6 +67,28 @@ class AsyncBackend:
         """See `Backend.erase_user`."""
         await self._run(self._backend.erase_user(user, deadline))
 
-    async def disconnect_user(self, user: str, *, deadline: float | None = None) -> None:
+    async def disconnect_user(self, user: str, *, revoke: bool = False, deadline: float | None = None) -> None:
         """See `Backend.disconnect_user`."""
-        await self._run(self._backend.disconnect_user(user, deadline))
+        await self._run(self._backend.disconnect_user(user, deadline, revoke))
+
+    async def create_token(
+        self,
+        user: str,
+        *,
+        topics: Iterable[str] = (),
+        publish: Iterable[str] = (),
+        expires_in: int | None = None,
+        deadline: float | None = None,
+    ) -> str:
+        """See `Backend.create_token`."""
+        return await self._run(self._backend.create_token(user, topics, publish, expires_in, deadline))
+
+    async def revoke_tokens(
+        self, user: str, *, issued_before: float | None = None, deadline: float | None = None
+    ) -> None:
+        """See `Backend.revoke_tokens`."""
+        await self._run(self._backend.revoke_tokens(user, issued_before, deadline))
+
+    async def revoke_token(self, jti: str, *, deadline: float | None = None) -> None:
+        """See `Backend.revoke_token`."""
+        await self._run(self._backend.revoke_token(jti, deadline))

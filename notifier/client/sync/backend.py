@@ -69,6 +69,32 @@ class Backend:
         """Remove everything that is stored about a user permanently, and close the user's connections."""
         self._run(self._backend.erase_user(user, deadline))
 
-    def disconnect_user(self, user: str, *, deadline: float | None = None) -> None:
-        """Close all connections of a user. The clients do not reconnect."""
-        self._run(self._backend.disconnect_user(user, deadline))
+    def disconnect_user(self, user: str, *, revoke: bool = False, deadline: float | None = None) -> None:
+        """Close all connections of a user. The clients do not reconnect.
+
+        `revoke`: then revoke the tokens that the user has, so that nobody connects with them again.
+        """
+        self._run(self._backend.disconnect_user(user, deadline, revoke))
+
+    def create_token(
+        self,
+        user: str,
+        *,
+        topics: Iterable[str] = (),
+        publish: Iterable[str] = (),
+        expires_in: int | None = None,
+        deadline: float | None = None,
+    ) -> str:
+        """Return a new token for a user. `expires_in` is in seconds, by default one hour."""
+        return self._run(self._backend.create_token(user, topics, publish, expires_in, deadline))
+
+    def revoke_tokens(self, user: str, *, issued_before: float | None = None, deadline: float | None = None) -> None:
+        """Revoke the tokens of a user that were issued before a time in Unix seconds, by default until now.
+
+        Connections that use them are closed; their clients fetch a new token and reconnect.
+        """
+        self._run(self._backend.revoke_tokens(user, issued_before, deadline))
+
+    def revoke_token(self, jti: str, *, deadline: float | None = None) -> None:
+        """Revoke the token with this `jti`, and close the connections that use it."""
+        self._run(self._backend.revoke_token(jti, deadline))
