@@ -35,7 +35,7 @@ EVICTED = Counter("notifier_strangers_evicted", "Connections closed before their
 REGRESSIONS = Counter("notifier_regressions", "Number of times that a channel's log had lost entries that were seen.")
 DEAF = Counter("notifier_deaf", "Number of times that a worker's subscription to Redis was lost.")
 SILENCES = Counter("notifier_silences", "Number of times that a worker did not receive its own heartbeat in time.")
-JWKS_FAILURES = Counter("notifier_jwks_failures", "Number of times that the keys of an issuer of tokens could not be fetched.")
+JWKS_FAILURES = Counter("notifier_jwks_failures", "Number of failed requests for the keys of an issuer of tokens.")
 BEAT_AGE = Gauge(
     "notifier_heartbeat_age_seconds",
     "Time since a worker last received its own heartbeat through Redis: the maximum over all workers.",
