@@ -6,7 +6,7 @@ from typing import NamedTuple
 from chaos.publishers import Ledger, Publication
 from chaos.witness import Callback, Cursor, Loss, Witness
 
-_OVERLAP = 2000  # ms by which entries of different channels may be out of order
+_OVERLAP = 2000  # ms by which entries of different channels may be out of order, and which a replay sends again
 
 
 class Violation(NamedTuple):
@@ -219,12 +219,16 @@ def _false_alarms(ledger: Ledger, witness: Witness, max_history: int) -> list[Vi
 
 
 def _exceeded(ledger: Ledger, channel: str, loss: Loss, max_history: int) -> bool:
-    """Return whether the history may have exceeded its limit between the client's cursor and the loss."""
+    """Return whether the history may have exceeded its limit between the client's cursor and the loss.
+
+    The overlap counts: the service does not know what the client received of it.
+    """
+    begin = (loss.since[0] - _OVERLAP, 0)
     count = sum(
         channel in publication.channels
         and publication.retained
         and publication.attempts_began_before(loss.at)
-        and publication.cursors.get(channel, (1 << 62, 0)) > loss.since
+        and publication.cursors.get(channel, (1 << 62, 0)) > begin
         for publication in ledger.publications.values()
     )
     return count > max_history

@@ -80,6 +80,14 @@ def test_a_loss_that_was_told_elsewhere(ledger: Ledger, witness: Witness) -> Non
     assert "missing" in kinds(ledger, witness, max_history=0)
 
 
+def test_a_loss_within_the_overlap(ledger: Ledger, witness: Witness) -> None:
+    """What a client may lack of the two seconds before its cursor may be reported as lost, although it has it."""
+    deliver(witness, 1, 2, 3)
+    witness.received_lost([CHANNEL], "3000-0")
+    assert kinds(ledger, witness, max_history=1) == []
+    assert kinds(ledger, witness, max_history=2) == ["false alarm"]
+
+
 @pytest.fixture
 def model(ledger: Ledger) -> Model:
     """The inbox of a user who became a member before the three publications."""
