@@ -18,7 +18,7 @@ def load(path: Path, what: str) -> Any:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise file_failure(f"The {what} {path} cannot be read", error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failure(f"{path} is not a {what} of this command: use another one.", FILE) from error
 
 

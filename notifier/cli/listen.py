@@ -4,7 +4,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def _show(event: Event, as_json: bool) -> None:
     if isinstance(event, Lost):
         say(f"Notifications of {', '.join(event.channels)} are lost permanently.")
     if as_json:
-        click.echo(json_line(_document(event)))
+        _print_json(event)
     elif isinstance(event, Received):
         click.echo(notification_line(event.channel, event.notification))
     elif isinstance(event, Removed):
@@ -87,10 +86,17 @@ def _show(event: Event, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+def _print_json(event: Event) -> None:
+    try:
+        click.echo(json_line(_document(event)))
+    except RecursionError:  # notifications of older services may be nested as deep as Python can read
+        say(f"Skipped an event that is nested too deep: {getattr(event, 'id', '')}")
+
+
 def _document(event: Event) -> dict[str, Any]:
     if isinstance(event, State):
         return state_document(event)
-    return {"type": type(event).__name__.lower(), **asdict(event)}
+    return {"type": type(event).__name__.lower(), **vars(event)}
 
 
 def _remembered(path: Path | None) -> Position | None:

@@ -90,7 +90,7 @@ def _notification(given: dict[str, Any]) -> dict[str, Any]:
     if "data" in given:
         try:
             notification["data"] = json.loads(given["data"])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Failure(
                 f"--data is not JSON: {error}. A string needs its own quotes: --data '\"text\"'", USAGE
             ) from error
@@ -221,8 +221,8 @@ class _Sending:
 
 def _is_json(line: bytes) -> bool:
     try:
-        json.loads(line)
-    except ValueError:
+        json.loads(line, parse_int=str)  # Python converts at most 4,300 digits
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -116,8 +116,8 @@ class Answer(NamedTuple):
             NotNotifier: it is not JSON, so it was changed on its way.
         """
         try:
-            return json.loads(self.body)
-        except ValueError as error:
+            return _decode(self.body)
+        except (ValueError, RecursionError) as error:
             raise NotNotifier(f"The answer of {self.url} was cut off or changed on its way: {error}.") from error
 
     def _object(self) -> dict[str, Any]:
@@ -167,6 +167,21 @@ def check_version(url: str, version: str) -> None:
         raise TooNew(
             f"{url} runs Notifier {version}, which is too new: this client supports {newest}. Update the client."
         )
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:  # also for whole numbers of more than 4,300 digits
+        return json.loads(body, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int | str:
+    """Return a whole number, or its digits if Python refuses to convert so many."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def _result(document: dict[str, Any]) -> Published | ProblemError:

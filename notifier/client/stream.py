@@ -15,7 +15,7 @@ from typing import Any
 
 from notifier.client.acks import Acks
 from notifier.client.answer import Answer
-from notifier.client.errors import NotNotifier, ProblemError, StreamClosed, Unreachable
+from notifier.client.errors import NotifierError, NotNotifier, ProblemError, StreamClosed, Unreachable
 from notifier.client.events import Lost, Position, Received, Removed, State
 from notifier.client.inbox import ACTIONS, Counts, read_change, read_counts
 from notifier.client.progress import Progress
@@ -130,10 +130,27 @@ class Listener:
                 if self.clock() - began > _STABLE_AFTER:
                     self._failures = 0
                 return text
+            silence = (yield from self._read(text)) or silence
+
+    def _read(self, text: str) -> Generator[Step, Any, float | None]:
+        """Process a message; return how long silence may last from now on, in seconds, if the message says so.
+
+        After the first welcome a message that cannot be read is skipped: another client may have caused it.
+
+        Raises:
+            NotNotifier: the message cannot be read, and there was no welcome.
+        """
+        try:
             frame = _decode(text)
-            if frame["type"] == "welcome":
-                silence = 2.0 * frame["heartbeat"]
             yield from self._receive(frame)
+            return 2.0 * frame["heartbeat"] if frame["type"] == "welcome" else None
+        except NotifierError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            if not self.is_welcome:
+                raise NotNotifier(f"The server sends messages that are not frames: {error!r}.") from error
+            logger.warning("Skipped a message that cannot be read: %r, %.200s", error, text)
+            return None
 
     def _next_message(self, silence: float) -> Generator[Step, Any, str | Closed]:
         """Wait for a message; if an acknowledgement is due before one arrives, send it."""
@@ -153,10 +170,10 @@ class Listener:
     def _receive(self, frame: dict[str, Any]) -> Steps:
         match frame["type"]:
             case "welcome":
-                self.is_welcome, self._refusals = True, 0
                 if self._progress.cursor is None:  # otherwise the replay follows, and may be interrupted
                     self._progress.reach(frame["cursor"])
                 self._acks.welcome(self._progress.cursor, "counts" in frame)
+                self.is_welcome, self._refusals = True, 0
                 yield from _lost(frame["lost"])
                 yield from self._update_inbox(frame)
             case "state":
@@ -246,12 +263,9 @@ class Listener:
 
 
 def _decode(text: str) -> dict[str, Any]:
-    try:
-        frame = json.loads(text)
-    except ValueError as error:
-        raise NotNotifier(f"The server sends messages that are not JSON: {error}.") from error
+    frame = json.loads(text)
     if not isinstance(frame, dict) or "type" not in frame:
-        raise NotNotifier("The server sends messages that are not frames.")
+        raise ValueError("no object with a type")
     return frame
 
 

@@ -250,7 +250,7 @@ def _with_ref(type: str, ref: str | None) -> dict[str, Any]:
 def _ref_of(text: str) -> str | None:
     """Return the ref of an invalid frame, so that its sender knows which frame failed."""
     try:
-        members = json.loads(text)
+        members = json.loads(text, parse_int=float)  # Python converts at most 4,300 digits
     except ValueError as error:
         raise ProtocolViolation("not JSON") from error
     if not isinstance(members, dict):

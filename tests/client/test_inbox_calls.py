@@ -68,6 +68,13 @@ class TestPage:
         assert item == Item("n-1", "user:alice", "5-1", ITEM["notification"], True, False, False, False)  # type: ignore[arg-type]
         assert (play.result.next, play.result.cursor, play.result.counts) == ("5-1~user:alice", "9-0", STANDING)
 
+    def test_long_number(self) -> None:
+        """A number with more digits than Python converts is read as its digits, and the rest as always."""
+        play = page()
+        answer = reply(200, {"items": [ITEM], "next": None, "cursor": "9-0"} | COUNTS)
+        play.answer(answer._replace(body=answer.body.replace(b'"Hello"', 5000 * b"9").replace(b"title", b"data")))
+        assert play.result.items[0].notification["data"] == 5000 * "9"
+
     def test_last(self) -> None:
         """The last page says so; where nothing expires there is no time."""
         play = page()

@@ -151,6 +151,11 @@ class TestBeginning:
         with pytest.raises(NotNotifier):
             opened(listener()).answer(text)
 
+    def test_unreadable_welcome(self) -> None:
+        """A first welcome that lacks a field is not from Notifier."""
+        with pytest.raises(NotNotifier):
+            opened(listener()).answer('{"type":"welcome"}')
+
     def test_wrong_since(self) -> None:
         """What is no cursor is refused at once."""
         with pytest.raises(ConfigurationError, match="since"):
@@ -168,6 +173,42 @@ class TestReceiving:
         assert step == Emit(Received("a", "user:alice", "2000-0", True, {"id": "a", "title": "a"}))
         assert asked.position == Position("2000-0", ("a",))
         assert play.answer() == Receive(50.0)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            notification("n-1", "1001-0").replace('"title": "n-1"', '"data": ' + 5000 * "9"),
+            notification("n-1", "1001-0").replace('"title": "n-1"', '"data": -' + 4301 * "9"),
+            notification("n-1", "1001-0").replace('"title": "n-1"', '"data": ' + 100_000 * "["),
+            notification("n-1", "1001-0").replace('"title": "n-1"', '"data": ' + 2000 * "[" + 2000 * "]"),
+            notification("n-1", "yesterday"),
+            '{"type":"notification"}',
+            '{"type":"notification","cursor":5,"channel":"all","notification":{"id":"x"}}',
+            '{"type":"notification","cursor":"1-0","channel":"all","notification":["id"]}',
+            '{"type":"state","counts":7}',
+            '{"type":"removed"}',
+            '{"type":"lost"}',
+            '{"type":"ping","cursor":"soon"}',
+            '{"type":"drain","retry_after_ms":"soon"}',
+            '{"type":"welcome"}',
+            "{}",
+            "[]",
+            "NaN",
+            "not JSON",
+        ],
+    )
+    def test_unreadable(self, text: str, caplog: pytest.LogCaptureFixture) -> None:
+        """A message that cannot be read is logged and skipped, and later ones are received."""
+        play = welcomed(listener())
+        assert isinstance(play.answer(text), Receive)
+        assert "Skipped a message" in caplog.text
+        assert isinstance(play.answer(notification("n-2", "1002-0")), Emit)
+
+    def test_numbers(self) -> None:
+        """Numbers of every size that Python can read are received."""
+        play = welcomed(listener())
+        text = notification("n-1", "1001-0").replace('"title": "n-1"', '"data": [%s, 1e999, NaN]' % (4300 * "9"))
+        assert isinstance(play.answer(text), Emit)
 
     def test_twice(self) -> None:
         """What comes twice, in another channel or after a reconnect, is given on once."""

@@ -160,6 +160,7 @@ class TestDecode:
     def test_wrong_number(self) -> None:
         """A member that is a number, however large, is a wrong member and not a broken connection."""
         assert refusal('{"type":"subscribe","ref":"r1","topic":1e999}').fields == {"ref": "r1"}
+        assert refusal('{"type":"nothing","ref":"r1","topic":-%s}' % (5000 * "9")).fields == {"ref": "r1"}
 
     @pytest.mark.parametrize("ref", [5, True, [], {}, "r" * (MAX_REF + 1)])
     def test_wrong_ref(self, ref: object) -> None:

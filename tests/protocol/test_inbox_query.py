@@ -70,6 +70,11 @@ class TestQuery:
         assert not Query(types=frozenset("y")).wants(item, new)
         assert not Query(topics=frozenset("a")).wants_channel("user:a")
 
+    def test_unreadable_body(self) -> None:
+        """A notification that cannot be read, from a service that checked less, is not wanted, and harms no other."""
+        body = b'{"data":%b1%b,"type":"x"}' % (50_000 * b"[", 50_000 * b"]")
+        assert not Query(types=frozenset("x")).wants_body(body)
+
     def test_wants_body(self) -> None:
         """Type and severity are also read from the body; a body without a type matches no type."""
         body = b'{"id":"x","type":"x","title":"t","severity":"error","data":{"type":"y"}}'
