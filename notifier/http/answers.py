@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from notifier import __version__, errors
 from notifier.errors import BadRequest, InternalError, PreconditionFailed, Problem
+from notifier.http.names import require_utf8
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,9 @@ def sign(response: Response, id: str) -> None:
 
 
 def install(app: Flask) -> None:
-    """Sign all answers of an application, and answer its errors with problems."""
+    """Sign all answers of an application, answer its errors with problems, and reject malformed paths and queries."""
+    app.url_map.merge_slashes = False  # a redirect would name the host and the scheme that the client has sent
+    app.before_request(require_utf8)
     app.after_request(_sign)
     app.register_error_handler(Problem, _answer_problem)
     app.register_error_handler(HTTPException, _answer_http)

@@ -1,10 +1,15 @@
 """Names in paths: names with slashes, and names that are rejected."""
 
+from urllib.parse import unquote_to_bytes
+
 import pytest
 from flask import Flask
+from werkzeug import Response
 from werkzeug.test import Client
 
 from notifier.errors import BadRequest
+from notifier.http.answers import install
+from notifier.http.front import Front
 from notifier.http.names import require_topic, require_user, routes_with_names
 
 
@@ -18,7 +23,8 @@ def client() -> Client:
     )
     app = Flask(__name__)
     app.register_blueprint(blueprint)
-    return app.test_client()
+    install(app)
+    return Client(Front(app.wsgi_app, "", publish=lambda request: Response(), name="names"))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +32,10 @@ def client() -> Client:
     [
         ("/topics/orders/members", ["orders"]),
         ("/topics/a/b/members", ["a/b"]),
+        ("/topics/a%2Fmembers/members/bob", ["a/members", "bob"]),
+        ("/topics/a%2fmembers%2Fb/members/members%2Fbob", ["a/members/b", "members/bob"]),
+        ("/topics/a%2F/members/%2Fbob%2F", ["a/", "/bob/"]),
+        ("/topics/a%252F/members/b", ["a%2F", "b"]),
         ("/topics//a/members", ["/a"]),
         ("/topics/a%2Fb/members", ["a/b"]),
         ("/topics/a//b/members/c/d", ["a//b", "c/d"]),
@@ -37,6 +47,69 @@ def test_paths(client: Client, path: str, names: list[str]) -> None:
     """A name may contain slashes and begin with one. Whether it is valid is checked by the view."""
     answer = client.get(path)
     assert (answer.status_code, answer.json) == (200, names)
+
+
+@pytest.mark.parametrize(
+    "path", ["/topics/a/members/members/bob", "/topics/a/members/b/members/c", "/topics/members/members/members/x"]
+)
+def test_several_meanings(client: Client, path: str) -> None:
+    """A path that can be read in several ways is rejected: it would change the members of another topic."""
+    assert client.get(path).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/topics/a/members/bob/",
+        "/topics/a/members/bob//",
+        "/topics/a%2Fmembers%2Fbob",
+        "/topics/a%2Fmembers",
+        "/topics/a/b%2Fc/members",
+        "/topics%2Fa/members",
+        "/topics/a%2Fb//members",
+    ],
+)
+def test_slashes(client: Client, path: str) -> None:
+    """A name does not end with an unencoded slash, and an encoded slash ends no name."""
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/topics/%E9/members",
+        "/topics/a/members/%FF",
+        "/topics/a%2Fb/members/%E8",
+        "/topics/a/members?after=%E9",
+        "/topics/a/members?%C3=1",
+        "/nowhere/%ED%A0%80",
+    ],
+)
+def test_not_utf8(client: Client, path: str) -> None:
+    """A path or query that is not UTF-8 is rejected: replaced characters would make two users one."""
+    decoded = unquote_to_bytes(path.partition("?")[0]).decode("latin-1")  # as servers do; Werkzeug's client replaces
+    assert client.get(path, environ_overrides={"PATH_INFO": decoded}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/topics/a/members?after=%C3%A9", "/topics/a/members?a=100%", "/topics/a/members?%zz"]
+)
+def test_utf8(client: Client, path: str) -> None:
+    """Other queries are accepted, with encoded characters and without."""
+    assert client.get(path).status_code == 200
+
+
+def test_absolute_path(client: Client) -> None:
+    """Requests may name scheme and host, and the application may be below a path."""
+    uri = "http://example.org/below/topics/a%2Fmembers/members/bob?x=/"
+    path = {"PATH_INFO": "/topics/a/members/members/bob", "SCRIPT_NAME": "/below"}
+    assert client.get("/", environ_overrides=path | {"RAW_URI": uri}).json == ["a/members", "bob"]
+
+
+@pytest.mark.parametrize("path", ["/topics", "//topics/a/members", "/topics//", "/static//x"])
+def test_no_redirect(client: Client, path: str) -> None:
+    """No path is redirected: the answer would name the host that was sent."""
+    assert client.get(path, headers={"Host": "evil.example"}).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/topics/members", "/topics//members", "/topics/a/member"])
