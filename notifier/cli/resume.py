@@ -12,7 +12,7 @@ from pathlib import Path
 
 from notifier.cli import files
 from notifier.cli.failure import FILE, USAGE, Failure
-from notifier.client.calls import new_key
+from notifier.client.checks import new_key
 
 _REMEMBERED = 23 * 3600  # seconds: by default the service stores an idempotency key for a day
 _WHAT = "resume file"

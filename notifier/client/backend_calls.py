@@ -1,11 +1,13 @@
 """The calls of a backend about users, members and receipts, without I/O, as in `notifier.client.calls`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from notifier.client.answer import JSON, Request
 from notifier.client.calls import NOTIFICATIONS, Calls, Steps, query_of, quoted
+from notifier.client.checks import checked_topic, checked_user
+from notifier.client.inbox_calls import Names, names_of
 from notifier.client.notification import encode
 from notifier.client.receipts import Explanation, Receipt, read_explanation, read_receipt
 
@@ -47,18 +49,16 @@ class BackendCalls:
 
     def add_member(self, topic: str, user: str, deadline: float | None) -> Steps[None]:
         """Add a member to a topic."""
-        yield from self._ask("PUT", f"{_path_of(topic)}/{quoted(user)}", deadline, _MEMBERS)
+        yield from self._ask("PUT", f"{_path_of(topic)}/{quoted(checked_user(user))}", deadline, _MEMBERS)
 
     def remove_member(self, topic: str, user: str, deadline: float | None) -> Steps[None]:
         """Remove a member from a topic."""
-        yield from self._ask("DELETE", f"{_path_of(topic)}/{quoted(user)}", deadline, _MEMBERS)
+        yield from self._ask("DELETE", f"{_path_of(topic)}/{quoted(checked_user(user))}", deadline, _MEMBERS)
 
-    def change_members(
-        self, topic: str, add: Iterable[str], remove: Iterable[str], deadline: float | None
-    ) -> Steps[MembersChanged]:
+    def change_members(self, topic: str, add: Names, remove: Names, deadline: float | None) -> Steps[MembersChanged]:
         """Remove and then add members of a topic, in as many requests as it takes."""
         total = MembersChanged()
-        changes = [*_changes("remove", list(remove)), *_changes("add", list(add))]
+        changes = [*_changes("remove", names_of(remove)), *_changes("add", names_of(add))]
         for change in changes:
             answer = yield from self._ask("POST", _path_of(topic), deadline, _MEMBERS, change)
             refused = (*total.refused, *answer["refused"])
@@ -67,28 +67,28 @@ class BackendCalls:
 
     def export_user(self, user: str, deadline: float | None) -> Steps[dict[str, Any]]:
         """Return everything that is stored about a user."""
-        return (yield from self._ask("GET", f"/v1/users/{quoted(user)}/export", deadline, _USERS))
+        return (yield from self._ask("GET", f"{_path_of_user(user)}/export", deadline, _USERS))
 
     def erase_user(self, user: str, deadline: float | None) -> Steps[None]:
         """Remove everything that is stored about a user."""
-        yield from self._ask("DELETE", f"/v1/users/{quoted(user)}", deadline, _USERS)
+        yield from self._ask("DELETE", _path_of_user(user), deadline, _USERS)
 
     def disconnect_user(self, user: str, deadline: float | None, revoke: bool = False) -> Steps[None]:
         """Close all connections of a user; `revoke`: then revoke the tokens that the user has."""
-        yield from self._ask("POST", f"/v1/users/{quoted(user)}/disconnect", deadline, _USERS)
+        yield from self._ask("POST", f"{_path_of_user(user)}/disconnect", deadline, _USERS)
         if revoke:
             yield from self.revoke_tokens(user, None, deadline)
 
     def create_token(
         self,
         user: str,
-        topics: Iterable[str],
-        publish: Iterable[str],
+        topics: Names,
+        publish: Names,
         expires_in: int | None,
         deadline: float | None,
     ) -> Steps[str]:
         """Return a new token for a user."""
-        asked: dict[str, Any] = {"user": user, "topics": list(topics), "publish": list(publish)}
+        asked: dict[str, Any] = {"user": user, "topics": names_of(topics), "publish": names_of(publish)}
         if expires_in is not None:
             asked["expires_in"] = expires_in
         answer = yield from self._ask("POST", "/v1/tokens", deadline, _TOKENS, asked)
@@ -143,7 +143,11 @@ class BackendCalls:
 
 
 def _path_of(topic: str) -> str:
-    return f"/v1/topics/{quoted(topic)}/members"
+    return f"/v1/topics/{quoted(checked_topic(topic))}/members"
+
+
+def _path_of_user(user: str) -> str:
+    return f"/v1/users/{quoted(checked_user(user))}"
 
 
 def _changes(field: str, users: Sequence[str]) -> Iterator[dict[str, Sequence[str]]]:

@@ -1,6 +1,6 @@
 """The common parts of the clients for threads and for asyncio: everything except waiting."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -12,7 +12,7 @@ from notifier.client.configuration import MAX_ANSWER, Configuration, failure, re
 from notifier.client.errors import Unreachable
 from notifier.client.events import Position
 from notifier.client.inbox import Counts
-from notifier.client.inbox_calls import InboxCalls
+from notifier.client.inbox_calls import InboxCalls, Names, names_of
 from notifier.client.steps import Close, Connect, FetchToken, Receive, Send, Step, Wait
 from notifier.client.stream import Listener
 
@@ -46,13 +46,15 @@ class ClientBase:
 
     def _listener(
         self,
-        topics: Sequence[str],
+        topics: Names,
         since: str | Position | None,
         may_refresh: bool,
         deadline: float | None,
         inbox: bool,
     ) -> Listener:
-        return Listener(topics, since, may_refresh, self._calls.deadline if deadline is None else deadline, inbox)
+        return Listener(
+            names_of(topics), since, may_refresh, self._calls.deadline if deadline is None else deadline, inbox
+        )
 
     def _inbox_calls(self, token: str | None) -> InboxCalls:
         return InboxCalls(self._calls, self._static(token)())
@@ -96,7 +98,8 @@ class Reading:
 
     def failed(self, error: Exception) -> Unreachable:
         """Return an error of the library as an outcome of the exchange."""
-        return failure(self.url, error)
+        is_permanent = isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.TooManyRedirects)
+        return failure(self.url, error, is_permanent=is_permanent or "Illegal header" in str(error))
 
 
 class StreamBase(Generic[Token]):

@@ -8,13 +8,13 @@ import itertools
 import logging
 import random
 import time
-import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from notifier.client.answer import JSON, NDJSON, Accepted, Answer, Published, Request
+from notifier.client.checks import key_header, key_or_new
 from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, Unreachable
 from notifier.client.notification import Batch, encode
 
@@ -72,7 +72,7 @@ class Calls:
 
     def publish(self, notification: Mapping[str, Any], key: str | None, deadline: float | None) -> Steps[Published]:
         """Publish one notification."""
-        headers = self.headers(JSON) | {"Idempotency-Key": key or new_key()}
+        headers = self.headers(JSON) | {"Idempotency-Key": key_header(key_or_new(key))}
         request = Request("POST", NOTIFICATIONS, headers, encode(notification))
         answer = yield from self._attempts(request, self._end(deadline))
         return answer.checked().published()
@@ -81,7 +81,7 @@ class Calls:
         self, topic: str, notification: Mapping[str, Any], token: str, key: str | None, deadline: float | None
     ) -> Steps[Accepted]:
         """Publish to a topic as the user of a token."""
-        frame = {"type": "publish", "topic": topic, "notification": notification, "idempotency_key": key or new_key()}
+        frame = {"type": "publish", "topic": topic, "notification": notification, "idempotency_key": key_or_new(key)}
         headers = {"Authorization": f"Bearer {token}", "Content-Type": JSON}
         request = Request("POST", "/v1/stream", headers, encode(frame))
         answer = yield from self._attempts(request, self._end(deadline))
@@ -135,7 +135,7 @@ class Calls:
             ConfigurationError: there is no API key.
         """
         if not self.api_key:
-            raise ConfigurationError("An API key is needed: give api_key, or set NOTIFIER_API_KEY.")
+            raise ConfigurationError("An API key is needed: give api_key, or set NOTIFIER_API_KEY.", "api_key")
         headers = {"Authorization": f"Bearer {self.api_key}"}
         return headers | {"Content-Type": kind} if kind else headers
 
@@ -143,7 +143,7 @@ class Calls:
         """Publish lines, in several requests if they are too much for one, and return the results by their numbers."""
         if batch.is_empty:
             return {}
-        headers = self.headers(NDJSON) | {"Idempotency-Key": batch.key}
+        headers = self.headers(NDJSON) | {"Idempotency-Key": key_header(key_or_new(batch.key))}
         request = Request("POST", NOTIFICATIONS, headers, batch.body())
         answer = yield from self._attempts(request, end, wants_again=_is_unfinished)
         if answer.status == 413 and len(batch.lines) > 1:  # also if a proxy answers it
@@ -201,11 +201,6 @@ class Calls:
 
     def _end(self, deadline: float | None) -> float:
         return self.clock() + (self.deadline if deadline is None else deadline)
-
-
-def new_key() -> str:
-    """Return a random idempotency key."""
-    return uuid.uuid4().hex
 
 
 def quoted(name: str) -> str:

@@ -16,6 +16,7 @@ from notifier.client.steps import SUBPROTOCOL
 URL, API_KEY, TOKEN = "NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN"
 MAX_ANSWER = 64 << 20  # bytes: more than the answer to any batch
 MAX_FRAME = 16 << 20  # bytes
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")  # the other end speaks plain HTTP
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
@@ -37,7 +38,7 @@ class Configuration(NamedTuple):
         """
         url = url or environ.get(URL)
         if not url:
-            raise ConfigurationError("The URL of the service is needed: give url, or set NOTIFIER_URL.")
+            raise ConfigurationError("The URL of the service is needed: give url, or set NOTIFIER_URL.", "url")
         api_key = _secret("API key", api_key or environ.get(API_KEY))
         return cls(_service_url(url), api_key, _secret("token", token or environ.get(TOKEN)))
 
@@ -71,18 +72,22 @@ def require_token(token: str | None) -> str:
         ConfigurationError: it is None or empty, or it is an API key.
     """
     if not token:
-        raise ConfigurationError("A user's token is needed: give token or get_token, or set NOTIFIER_TOKEN.")
+        text = "A user's token is needed: give token or get_token, or set NOTIFIER_TOKEN."
+        raise ConfigurationError(text, "token")
     if token.startswith("nk_"):
         raise ConfigurationError("This is an API key, not a user's token: listening needs a token.")
     return _secret("token", token) or token
 
 
-def failure(url: str, error: Exception) -> Unreachable:
-    """Return an error of a library as the one that callers catch."""
+def failure(url: str, error: Exception, *, is_permanent: bool = False) -> Unreachable:
+    """Return an error of a library as the one that callers catch. `is_permanent`: a retry would not help."""
     text = str(error) or type(error).__name__
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Unreachable(f"The certificate of {url} is not trusted: {text}", is_permanent=True)
-    return Unreachable(f"Cannot reach {url}: {text.rstrip('.')}")
+    if any(isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS for cause in _causes(error)):
+        plain = url.replace("https:", "http:", 1).replace("wss:", "ws:", 1)
+        return Unreachable(f"{url} does not answer with TLS: is it {plain}? ({text})", is_permanent=True)
+    return Unreachable(f"Cannot reach {url}: {text.rstrip('.')}", is_permanent)
 
 
 def _service_url(text: str) -> str:

@@ -28,7 +28,11 @@ class Fault(NamedTuple):
 
 
 class ConfigurationError(NotifierError, ValueError):
-    """An argument or variable of the client is missing or wrong."""
+    """An argument or variable of the client is wrong, or `missing`, which then is the argument's name."""
+
+    def __init__(self, text: str, missing: str = "") -> None:
+        super().__init__(text)
+        self.missing = missing
 
 
 class ProblemError(NotifierError):

@@ -54,6 +54,30 @@ class TestMembers:
         assert (play.step.request.body, play.step.request.headers) == (b"", {"Authorization": "Bearer the-key"})
         assert play.answer(done()) is None
 
+    def test_one_name(self) -> None:
+        """A text is one name, not its letters."""
+        play = Play(backend().change_members("orders", "alice", (), None))
+        assert json.loads(play.step.request.body) == {"add": ["alice"]}
+        play = Play(backend().change_members("orders", (), "bob", None))
+        assert json.loads(play.step.request.body) == {"remove": ["bob"]}
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "a\nb", "a b", "{a}", "e\u0301", "\u3164", "a" * 129, "\ud800"])
+    def test_wrong_name(self, name: str) -> None:
+        """A name that nobody can have is rejected before a request is sent, as the service would reject it."""
+        for steps in (
+            backend().members(name, None, None),
+            backend().add_member(name, "alice", None),
+            backend().add_member("orders", name, None),
+            backend().remove_member("orders", name, None),
+            backend().change_members(name, "alice", (), None),
+            backend().export_user(name, None),
+            backend().erase_user(name, None),
+            backend().disconnect_user(name, None),
+        ):
+            with pytest.raises(ProblemError) as caught:
+                next(steps)
+            assert (caught.value.status, caught.value.code) == (400, "bad_request")
+
     def test_change(self) -> None:
         """Many are changed in as many requests as that takes: first who goes, then who comes."""
         coming, leaving = [f"user-{number}" for number in range(2100)], ["bob"]

@@ -53,6 +53,26 @@ class TestPublish:
         assert len(step.request.headers["Idempotency-Key"]) == 32
         assert step.timeout == 10
 
+    @pytest.mark.parametrize("key", ["", "é", "a\nb", "\u2028", "k" * 256, "\ud800"])
+    def test_wrong_key(self, key: str) -> None:
+        """An invalid idempotency key is rejected before a request is sent."""
+        for steps in (
+            calls().publish(HELLO, key, None),
+            calls().publish_as_user("orders", HELLO, "the-token", key, None),
+            calls().publish_batch(Batch(key, [b"{}"]), None),
+        ):
+            with pytest.raises(ProblemError) as caught:
+                next(steps)
+            assert (caught.value.status, caught.value.code) == (422, "invalid_idempotency_key")
+
+    @pytest.mark.parametrize(
+        ("key", "header"),
+        [("a b", "a b"), ('x"', 'x"'), ('"x', '"\\"x"'), ('"x\\"', '"\\"x\\\\\\""'), (" x ", '" x "'), ("\\x", "\\x")],
+    )
+    def test_key(self, key: str, header: str) -> None:
+        """A key that a header would change is sent as a quoted string."""
+        assert Play(calls().publish(HELLO, key, None)).step.request.headers["Idempotency-Key"] == header
+
     def test_answer(self) -> None:
         """The answer becomes an object."""
         play = Play(calls().publish(HELLO, None, None))

@@ -1,10 +1,11 @@
 """The calls of a backend about users, members and receipts, for asyncio."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar, Unpack
 
 from notifier.client.backend_calls import BackendCalls, MembersChanged
 from notifier.client.calls import Steps
+from notifier.client.inbox_calls import Names
 from notifier.client.notification import Notification
 from notifier.client.receipts import Explanation, Receipt
 
@@ -54,7 +55,7 @@ class AsyncBackend:
         await self._run(self._backend.remove_member(topic, user, deadline))
 
     async def change_members(
-        self, topic: str, add: Iterable[str] = (), remove: Iterable[str] = (), *, deadline: float | None = None
+        self, topic: str, add: Names = (), remove: Names = (), *, deadline: float | None = None
     ) -> MembersChanged:
         """See `Backend.change_members`."""
         return await self._run(self._backend.change_members(topic, add, remove, deadline))
@@ -75,8 +76,8 @@ class AsyncBackend:
         self,
         user: str,
         *,
-        topics: Iterable[str] = (),
-        publish: Iterable[str] = (),
+        topics: Names = (),
+        publish: Names = (),
         expires_in: int | None = None,
         deadline: float | None = None,
     ) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar, Unpack
 
 import httpx
@@ -12,9 +12,11 @@ from notifier.client.aio.inbox import AsyncInbox
 from notifier.client.aio.stream import AsyncStream
 from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading
-from notifier.client.calls import Exchange, Outcome, Steps, new_key
+from notifier.client.calls import Exchange, Outcome, Steps
+from notifier.client.checks import key_or_new
 from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Position
+from notifier.client.inbox_calls import Names
 from notifier.client.notification import Batch, Batcher, Notification
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ class AsyncNotifierClient(ClientBase, AsyncBackend):
         self, notifications: Many, *, idempotency_key: str | None = None, deadline: float | None = None
     ) -> AsyncIterator[Published | ProblemError]:
         """See `NotifierClient.publish_many`; the notifications may be an asynchronous iterable, too."""
-        batcher = Batcher(idempotency_key or new_key())
+        batcher = Batcher(key_or_new(idempotency_key))
         async for notification in each(notifications):
             for batch in batcher.add(notification):
                 for result in await self.publish_batch(batch, deadline=deadline):
@@ -99,7 +101,7 @@ class AsyncNotifierClient(ClientBase, AsyncBackend):
 
     def listen(
         self,
-        topics: Sequence[str] = (),
+        topics: Names = (),
         since: str | Position | None = None,
         *,
         token: str | None = None,

@@ -1,10 +1,11 @@
 """The calls of a backend about users, members and receipts, for threads."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, Unpack
 
 from notifier.client.backend_calls import BackendCalls, MembersChanged
 from notifier.client.calls import Steps
+from notifier.client.inbox_calls import Names
 from notifier.client.notification import Notification
 from notifier.client.receipts import Explanation, Receipt
 
@@ -53,9 +54,9 @@ class Backend:
         self._run(self._backend.remove_member(topic, user, deadline))
 
     def change_members(
-        self, topic: str, add: Iterable[str] = (), remove: Iterable[str] = (), *, deadline: float | None = None
+        self, topic: str, add: Names = (), remove: Names = (), *, deadline: float | None = None
     ) -> MembersChanged:
-        """Add and remove any number of members of a topic. The deadline applies to each 1,000 of them.
+        """Add and remove members of a topic: one name each, or several. The deadline applies to each 1,000 of them.
 
         After an exception, repeat the call: changes that are already made do no harm.
         """
@@ -80,8 +81,8 @@ class Backend:
         self,
         user: str,
         *,
-        topics: Iterable[str] = (),
-        publish: Iterable[str] = (),
+        topics: Names = (),
+        publish: Names = (),
         expires_in: int | None = None,
         deadline: float | None = None,
     ) -> str:

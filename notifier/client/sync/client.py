@@ -1,16 +1,18 @@
 """The client for threads: carries out the steps of calls."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
 from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading
-from notifier.client.calls import Exchange, Steps, carry_out, new_key
+from notifier.client.calls import Exchange, Steps, carry_out
+from notifier.client.checks import key_or_new
 from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Position
+from notifier.client.inbox_calls import Names
 from notifier.client.notification import Batch, Batcher, Notification
 from notifier.client.sync.backend import Backend
 from notifier.client.sync.inbox import Inbox
@@ -67,7 +69,7 @@ class NotifierClient(ClientBase, Backend):
         They are sent in batches; the deadline applies to each batch. After an exception, repeat the call with the same
         notifications and the same key: nothing is published twice. Bytes are a notification as JSON on one line.
         """
-        batcher = Batcher(idempotency_key or new_key())
+        batcher = Batcher(key_or_new(idempotency_key))
         for notification in notifications:
             for batch in batcher.add(notification):
                 yield from self.publish_batch(batch, deadline=deadline)
@@ -111,7 +113,7 @@ class NotifierClient(ClientBase, Backend):
 
     def listen(
         self,
-        topics: Sequence[str] = (),
+        topics: Names = (),
         since: str | Position | None = None,
         *,
         token: str | None = None,
@@ -121,7 +123,8 @@ class NotifierClient(ClientBase, Backend):
     ) -> Stream:
         """Return an iterator of the events of the user of the token, from now on or after `since`.
 
-        It connects on the first call for an event, or on entering `with`. With `get_token` it outlives a token. The
+        `topics` is one name, or several. It connects on the first call for an event, or on entering `with`. With
+        `get_token` it outlives a token. The
         initial connect must succeed within `deadline`; afterwards it reconnects indefinitely. With `inbox` it also
         returns `State` events.
         """
