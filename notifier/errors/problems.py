@@ -156,10 +156,10 @@ class BodyTooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    """The content type is neither JSON nor NDJSON."""
+    """The content type is neither JSON nor NDJSON, or the body is compressed."""
 
     status, code, title = 415, "unsupported_media_type", "The body must be JSON."
-    remedy = "Set `Content-Type`."
+    remedy = "Set `Content-Type`; send no `Content-Encoding`."
 
 
 class InvalidNotification(Problem):

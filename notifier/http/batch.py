@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from werkzeug import Request
 
-from notifier.errors import BodyTooLarge, BrokerUnavailable, Problem
+from notifier.errors import BodyTooLarge, BrokerUnavailable, MalformedJson, Problem
 from notifier.http import body
 from notifier.http.answers import encode
 from notifier.http.credentials import idempotency_key
@@ -92,6 +92,10 @@ class Batches:
         try:
             publication = notification.parse(text, self._limits)
             key.require_grants(publication.channels, "publish")
+        except MalformedJson as problem:
+            has_cr = b"\r" in text
+            cure = "Lines end with LF, not with CR alone." if has_cr else "Each line must be one whole JSON object."
+            return _Line(number, text, MalformedJson(f"{problem.detail} {cure}"))
         except Problem as problem:
             return _Line(number, text, problem)
         return _Line(number, text, publication)

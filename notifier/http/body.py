@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from werkzeug import Request
 
-from notifier.errors import BodyTooLarge, IncompleteBody
+from notifier.errors import BodyTooLarge, IncompleteBody, UnsupportedMediaType
 
 _READ = 65536  # bytes at a time
 
@@ -15,6 +15,7 @@ def read(request: Request, limit: int) -> bytes:
     Raises:
         BodyTooLarge: it is longer than `limit`, in bytes.
         IncompleteBody: it was cut off.
+        UnsupportedMediaType: it is compressed.
     """
     announced = _announced(request, limit)
     body = _piece(request, limit + 1)
@@ -29,7 +30,7 @@ def pieces(request: Request, limit: int) -> Iterator[bytes]:
     """Yield the body in pieces.
 
     Raises:
-        BodyTooLarge, IncompleteBody: see `read`. The pieces before were yielded.
+        BodyTooLarge, IncompleteBody, UnsupportedMediaType: see `read`. The pieces before were yielded.
     """
     announced = _announced(request, limit)
     size = 0
@@ -43,6 +44,10 @@ def pieces(request: Request, limit: int) -> Iterator[bytes]:
 
 
 def _announced(request: Request, limit: int) -> int | None:
+    encoding = request.environ.get("HTTP_CONTENT_ENCODING", "")
+    if encoding.strip().lower() not in ("", "identity"):
+        detail = "Content-Encoding is not supported: send the body uncompressed."
+        raise UnsupportedMediaType(detail, headers={"Accept-Encoding": "identity"})
     announced = request.content_length
     if announced is not None and announced > limit:
         raise BodyTooLarge(f"At most {limit} bytes; this body has {announced}.")

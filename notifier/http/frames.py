@@ -13,6 +13,7 @@ from notifier.protocol import frames
 from notifier.protocol.frames import Ack, InboxFrame, Publish
 from notifier.protocol.identity import Identity
 from notifier.protocol.inbox_frames import read_ack, read_marking
+from notifier.protocol.json_text import utf8_of
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import read as read_publishing
 from notifier.publishing.client_queue import confirmation
@@ -57,7 +58,7 @@ class FrameViews:
         """Carry out a frame."""
         who = self._credentials.require_identity(request)
         try:
-            frame = frames.decode(body.read(request, self._max_frame).decode())
+            frame = frames.decode(utf8_of(body.read(request, self._max_frame)).decode())
         except (ProtocolViolation, UnicodeDecodeError) as error:
             raise MalformedJson("Post one frame, as a JSON object in UTF-8.") from error
         if isinstance(frame, Ack):

@@ -7,9 +7,10 @@ import msgspec
 
 from notifier.errors import Fault, InvalidInboxAction, MalformedJson
 from notifier.protocol import channel as channels
-from notifier.protocol import cursor
+from notifier.protocol import cursor, json_text
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.notification_fields import pointer
+from notifier.protocol.notification_id import canonical_id
 
 MAX_MUTES = 100
 
@@ -52,7 +53,7 @@ def aim(ids: Any, up_to: Any, most: int) -> Target:
         # Any text that can be returned as an unknown id is accepted.
         if not isinstance(id, str) or not 0 < len(id) <= 128 or not id.isprintable():
             raise _fault(f"/ids/{index}", "wrong_type", "Expected the id of a notification.")
-    return Target(ids=tuple(dict.fromkeys(ids)))
+    return Target(ids=tuple(dict.fromkeys(map(canonical_id, ids))))
 
 
 def read_cursor(value: Any, pointer: str) -> Cursor:
@@ -97,7 +98,7 @@ def read_object(body: bytes) -> dict[str, Any]:
         MalformedJson
     """
     try:
-        return _decode_object(body)
+        return _decode_object(json_text.utf8_of(body))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise MalformedJson(str(error)) from error
 

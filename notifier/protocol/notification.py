@@ -5,7 +5,6 @@ arrived, from the request through Redis to the sockets.
 """
 
 import functools
-import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -13,10 +12,8 @@ import msgspec
 from msgspec import Raw
 
 from notifier.errors import BodyTooLarge, Fault, InvalidNotification, MalformedJson
-from notifier.protocol import channel, json_shape
+from notifier.protocol import channel, json_shape, json_text, notification_id
 from notifier.protocol.notification_fields import SENT, FieldReader, decode_object
-
-_ID = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 
 
 class Limits(NamedTuple):
@@ -130,7 +127,7 @@ def type_of(body: bytes) -> str:
 
 def time_of(id: str) -> int | None:
     """Return the time in a notification's id, in milliseconds, or None if it is not such an id."""
-    found = _ID.match(id)
+    found = notification_id.FORM.match(id)
     return int(found[1] + found[2], 16) if found else None
 
 
@@ -154,6 +151,8 @@ _decode_type = msgspec.json.Decoder(_Typed).decode
 def _fields(body: bytes, limits: Limits) -> dict[str, Raw]:
     if len(body) > limits.size:
         raise BodyTooLarge(f"A notification has at most {limits.size} bytes, this one has {len(body)}.")
+    if not body.startswith(b'{"'):
+        body = json_text.utf8_of(body)
     if json_shape.is_deep(body, json_shape.MAX_DEPTH + 1):
         detail = f"At most {json_shape.MAX_DEPTH} levels of arrays and objects."
         if not body.lstrip().startswith(b"{"):
@@ -166,4 +165,4 @@ def _fields(body: bytes, limits: Limits) -> dict[str, Raw]:
     except UnicodeDecodeError as error:
         raise MalformedJson(f"Byte {error.start} is not UTF-8.") from error
     except msgspec.DecodeError as error:
-        raise MalformedJson(str(error)) from error
+        raise MalformedJson(json_text.reason(body, error)) from error

@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifier.errors import BodyTooLarge, IncompleteBody
+from notifier.errors import BodyTooLarge, IncompleteBody, UnsupportedMediaType
 from notifier.http import body
 from tests.kit.requests import BrokenBody, request_of
 
@@ -44,6 +44,18 @@ def test_beyond_limit(length: int) -> None:
     with pytest.raises(BodyTooLarge):
         list(body.pieces(announced, LIMIT))
     assert announced.environ["wsgi.input"].tell() == 0
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "identity, gzip", "x"])
+def test_compressed(encoding: str) -> None:
+    """A compressed body is rejected before it is read."""
+    request = request_of(b"x", content_encoding=encoding)
+    with pytest.raises(UnsupportedMediaType) as caught:
+        body.read(request, LIMIT)
+    assert caught.value.headers == {"Accept-Encoding": "identity"}
+    with pytest.raises(UnsupportedMediaType):
+        list(body.pieces(request, LIMIT))
+    assert body.read(request_of(b"x", content_encoding=" Identity"), LIMIT) == b"x"
 
 
 def test_pieces_before_the_limit(size: int) -> None:

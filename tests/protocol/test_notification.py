@@ -261,7 +261,6 @@ class TestJson:
             '{"to":{"all":true},"title":"x"',
             '{"to":{"all":true},"title":"x",}',
             '{"to":{"all":true},"title":"x"} {}',
-            '\ufeff{"to":{"all":true},"title":"x"}',
             "{'to':{'all':true}}",
             '{"to":{"all":true},title:"x"}',
             '{"to":{"all":true},"title":"a\nb"}',

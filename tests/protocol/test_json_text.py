@@ -1,0 +1,56 @@
+"""The text of JSON in a body."""
+
+import gzip
+
+import pytest
+
+from notifier.errors import MalformedJson
+from notifier.protocol import notification
+from notifier.protocol.inbox_request import read_object
+from notifier.protocol.json_text import utf8_of
+from notifier.protocol.notification import Limits
+
+TEXT = '{"to":{"all":true},"title":"é"}'
+
+
+@pytest.mark.parametrize("text", [TEXT, " " + TEXT, "", "x"])
+def test_utf8(text: str) -> None:
+    """UTF-8 is returned unchanged, without a byte order mark."""
+    assert utf8_of(text.encode()) == utf8_of(text.encode("utf-8-sig")) == text.encode()
+
+
+def test_byte_order_mark() -> None:
+    """Bodies of every kind may have a byte order mark."""
+    body = TEXT.encode("utf-8-sig")
+    assert notification.parse(body, Limits()).channels == ["all"]
+    assert read_object(body)["title"] == "é"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_other_encodings(encoding: str) -> None:
+    """An encoding that JSON does not have is named."""
+    for read in (read_object, lambda body: notification.parse(body, Limits())):
+        with pytest.raises(MalformedJson, match="UTF-16") as caught:
+            read(TEXT.encode(encoding))
+        assert caught.value.detail.endswith("send UTF-8.")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (gzip.compress(TEXT.encode()), "compressed"),
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"\xef\xbb\xbf", "empty"),
+        (f"[{TEXT}]".encode(), "NDJSON"),
+        (b"\xef\xbb\xbf []", "NDJSON"),
+        (b"{", "truncated"),
+        (TEXT.encode("latin-1"), "not UTF-8"),
+        (b"\xef\xbb\xbf" + TEXT.encode("utf-8-sig"), "invalid character"),
+    ],
+)
+def test_reasons(body: bytes, said: str) -> None:
+    """The error says what the body is instead."""
+    with pytest.raises(MalformedJson) as caught:
+        notification.parse(body, Limits())
+    assert said in caught.value.detail
