@@ -13,6 +13,7 @@ from notifier.http.credentials import Credentials, idempotency_key
 from notifier.protocol import notification
 from notifier.protocol.api_key import SCOPES, ApiKey
 from notifier.protocol.notification import Limits, Publication
+from notifier.protocol.notification_id import canonical_id
 from notifier.publishing.explanation import Explanation
 from notifier.publishing.publisher import Post, Publisher
 from notifier.publishing.receipts import Receipts
@@ -69,6 +70,7 @@ class NotificationViews:
     def show(self, id: str) -> Response:
         """Return the channels and the receipts of a notification."""
         key = self._credentials.require_key(flask.request, *SCOPES)
+        id = canonical_id(id)
         found = self._channels_of(id)
         key.require_topics(found)
         return json_answer({"id": id, "channels": found, "receipts": self._receipts.of(id, found)})
@@ -76,6 +78,7 @@ class NotificationViews:
     def recall(self, id: str) -> Response:
         """Recall a notification: open tabs remove it, clients that are offline never receive it."""
         key = self._credentials.require_key(flask.request, "recall")
+        id = canonical_id(id)
         key.require_grants(self._channels_of(id), "recall")
         self._log.recall(id, notification.time_of(id) or 0)
         return Response(status=204)

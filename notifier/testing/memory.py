@@ -19,6 +19,7 @@ from notifier.protocol import notification as notifications
 from notifier.protocol.inbox_query import Query, read_query
 from notifier.protocol.inbox_request import Target, read_mutes, read_object, read_target
 from notifier.protocol.notification import Limits, Publication
+from notifier.protocol.notification_id import canonical_id
 
 URL = "http://recorded"
 _MOST_IDS = 1000  # per action
@@ -114,7 +115,7 @@ class Memory:
                 self.revoked.append(read_object(body))
                 return self.revoked[-1]
             case "GET", "notifications", id:
-                return self._receipts(id)
+                return self._receipts(canonical_id(id))
             case "POST", "notifications":
                 return {"recipients": self._explain(notifications.parse(body, Limits()))}
         raise NotFound("A recording client does not support this request.")

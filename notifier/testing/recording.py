@@ -28,6 +28,7 @@ from notifier.client.sync.backend import Backend
 from notifier.errors import IdempotencyMismatch, NotFound, Problem
 from notifier.protocol import notification as notifications
 from notifier.protocol.notification import Limits, Publication
+from notifier.protocol.notification_id import canonical_id
 from notifier.testing.memory import URL, Memory
 from notifier.testing.recorded_streams import AsyncRecordedStream, RecordedStream
 
@@ -105,6 +106,7 @@ class Recording:
             ProblemError: it was never published, or has been recalled.
         """
         self.channels(id)
+        id = canonical_id(id)
         self._memory.forget(id)
         self.recalled.append(id)
 
@@ -114,9 +116,10 @@ class Recording:
         Raises:
             ProblemError: it was never published, or has been recalled.
         """
-        if id not in self._memory.kept:
+        kept = self._memory.kept.get(canonical_id(id))
+        if kept is None:
             raise ProblemError(NotFound("There is no such notification, or it is no longer stored.").document())
-        return self._memory.kept[id].channels
+        return kept.channels
 
     def _answer(self, steps: Steps[T]) -> T:
         return carry_out(steps, lambda step: self._memory.answer(step.request), lambda seconds: None)

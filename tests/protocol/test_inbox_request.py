@@ -30,6 +30,8 @@ class TestTarget:
         """A target may name notifications by id; duplicates are dropped, the order is kept, and it may be empty."""
         assert target(ids=["b", "a", "b"]) == Target(("b", "a"))
         assert target(ids=[]) == Target()
+        id = "019a0000-0000-7000-8000-00000000000a"
+        assert target(ids=[id.upper(), id, "B"]) == Target((id, "B"))
 
     def test_up_to(self) -> None:
         """A target may be all items up to a cursor."""
