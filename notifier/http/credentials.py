@@ -1,16 +1,19 @@
 """Credentials: which backend or user sends a request, and which page may read its answer."""
 
 import hmac
+import re
 from collections.abc import Callable
 
 from werkzeug import Request
 
-from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidToken
+from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.identity import Identity
 from notifier.protocol.publishing import idempotency_key as distinct_key
 from notifier.settings import AuthSettings
 
+_QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')  # RFC 8941 section 3.3.3
+_ESCAPED = re.compile(r'\\(["\\])')
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="notifier"'}
 _EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
 
@@ -110,5 +113,17 @@ def idempotency_key(request: Request, key: ApiKey) -> str:
     given = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return ""
-    # The draft standard puts it in quotes, most clients do not.
-    return distinct_key(key.id, given.strip().strip('"'))
+    return distinct_key(key.id, _unquoted(given.strip()))
+
+
+def _unquoted(text: str) -> str:
+    """Return the key in a header. The draft standard has a quoted string (RFC 8941), most clients send no quotes.
+
+    Raises:
+        InvalidIdempotencyKey: the text begins like a quoted string, but is none.
+    """
+    if not text.startswith('"'):
+        return text
+    if not _QUOTED.fullmatch(text):
+        raise InvalidIdempotencyKey("A key that begins with a quote must be a quoted string (RFC 8941).")
+    return _ESCAPED.sub(r"\1", text[1:-1])

@@ -272,16 +272,25 @@ class TestSharing:
 
 
 class TestIdempotencyKey:
-    @pytest.mark.parametrize("given", ["k", '"k"', ' "k" ', '""k""'])
+    @pytest.mark.parametrize("given", ["k", '"k"', ' "k" ', " k "])
     def test_quotes(self, given: str) -> None:
-        """Spaces and quotes around a key are ignored."""
+        """Spaces around a key are ignored, and a quoted string is the same key."""
         assert idempotency_key(request_of(idempotency_key=given), FULL) == "full:k"
+
+    @pytest.mark.parametrize(
+        ("given", "key"), [('k"', "k%22"), ('k"l', "k%22l"), ('"k\\""', "k%22"), ('"\\\\"', "%5C"), ("k\\", "k%5C")]
+    )
+    def test_quotes_within(self, given: str, key: str) -> None:
+        """Quotes at another place belong to the key."""
+        assert idempotency_key(request_of(idempotency_key=given), FULL) == f"full:{key}"
 
     def test_none(self) -> None:
         """A request without the header has no key."""
         assert idempotency_key(request_of(), FULL) == ""
 
-    @pytest.mark.parametrize("given", ["", " ", '"', '""', "x" * 256, "\xe4", "a\tb"])
+    @pytest.mark.parametrize(
+        "given", ["", " ", '"', '""', '"k', '""k""', '"a\\b"', '"k" ;a', "x" * 256, "\xe4", "a\tb"]
+    )
     def test_invalid(self, given: str) -> None:
         """An empty, long or unprintable key is rejected, not ignored."""
         with pytest.raises(InvalidIdempotencyKey):
