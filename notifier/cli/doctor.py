@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection, connect
 
 from notifier.cli.failure import FAILED, Failure
-from notifier.cli.options import LOCAL, Duration, api_key_option, json_option, known_key, token_option
+from notifier.cli.lines import count_of
+from notifier.cli.options import Duration, api_key_option, json_option, known_key, local_url, token_option
 from notifier.client import NotifierClient, NotifierError
 from notifier.client.answer import Answer
 from notifier.client.configuration import Configuration, failure
@@ -40,7 +41,7 @@ class Finding(NamedTuple):
 
 
 @click.command(short_help="Check a service from outside.")
-@click.argument("url", envvar="NOTIFIER_URL", default=LOCAL)
+@click.argument("url", envvar="NOTIFIER_URL", default=local_url)
 @click.option("--idle", type=Duration(), default="5s", show_default=True, help="How long to keep a connection idle.")
 @api_key_option
 @token_option
@@ -268,7 +269,9 @@ def _issuers(issuers: list[dict[str, Any]]) -> Iterator[Finding]:
 
 def _limits(status: dict[str, Any]) -> Iterator[Finding]:
     files, workers, connections = status["open_files"], status["workers"], status["max_connections"]
-    text = f"{workers} workers with at most {connections:,} connections each; {files:,} open files."
+    text = (
+        f"{count_of(workers, 'worker', 'workers')} with at most {connections:,} connections each; {files:,} open files."
+    )
     if files < _FEW_FILES:
         yield Finding("warn", "limits", f"{text} Raise ulimit -n, or LimitNOFILE of the unit.")
     else:

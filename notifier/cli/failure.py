@@ -8,6 +8,12 @@ import click
 from notifier.client.errors import ConfigurationError, NotifierError, NotNotifier, Unreachable, VersionError
 
 FAILED, USAGE, UNREACHABLE, REFUSED, FOREIGN, FILE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
+# What commands say instead of the client, whose arguments have other names than their options.
+_MISSING = {
+    "api_key": "An API key is needed: give --api-key, or set NOTIFIER_API_KEY.",
+    "token": "A user's token is needed: give --token, or set NOTIFIER_TOKEN. `notifier token` makes one.",
+    "url": "The URL of the service is needed: give --url, or set NOTIFIER_URL.",
+}
 
 
 class Failure(click.ClickException):
@@ -29,14 +35,14 @@ def say(text: str) -> None:
 
 def failure_of(error: NotifierError, more: str = "") -> Failure:
     """Return the failure for an error of the client; `more` is a sentence."""
-    code = REFUSED
+    code, text = REFUSED, str(error)
     if isinstance(error, ConfigurationError):
-        code = USAGE
+        code, text = USAGE, _MISSING.get(error.missing, text)
     elif isinstance(error, Unreachable):
         code = UNREACHABLE
     elif isinstance(error, NotNotifier | VersionError):
         code = FOREIGN
-    return Failure(f"{error} {more}".rstrip(), code)
+    return Failure(f"{text} {more}".rstrip(), code)
 
 
 def file_failure(name: str, error: OSError, more: str = "") -> Failure:

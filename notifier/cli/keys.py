@@ -48,7 +48,10 @@ def new(name: str, scopes: tuple[str, ...], topics: tuple[str, ...]) -> None:
 @json_option
 def show(as_json: bool) -> None:
     """List the keys in NOTIFIER_API_KEYS, without their secrets."""
-    for key in _read(os.environ.get("NOTIFIER_API_KEYS", "")):
+    found = _read(os.environ.get("NOTIFIER_API_KEYS", ""))
+    if not found:
+        say("There are no keys: NOTIFIER_API_KEYS is not set.")
+    for key in found:
         scopes, topics = sorted(key.scopes), list(key.topics)
         if as_json:
             click.echo(json.dumps({"id": key.id, "scopes": scopes, "topics": topics}))

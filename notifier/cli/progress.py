@@ -38,4 +38,4 @@ class Progress:
         if self._bar:
             self._bar.update(sum(sizes))
         elif self._is_shown:
-            click.echo(f"\r{self._lines:,} lines sent", nl=False, file=sys.stderr)
+            click.echo(f"\r{self._lines:,} {'line' if self._lines == 1 else 'lines'} sent", nl=False, file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from notifier.cli.failure import INTERRUPTED, REFUSED, UNREACHABLE, USAGE, Failure, failure_of, say
+from notifier.cli.lines import InputFile, count_of, is_json, read_lines
 from notifier.cli.options import json_option, publisher, service_options
 from notifier.cli.progress import Progress
 from notifier.cli.resume import Resume
@@ -18,13 +19,12 @@ from notifier.client import Explanation, NotifierClient, NotifierError, ProblemE
 from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, block, malformed
 
 _TEXTS = ("type", "title", "body", "severity", "action_url", "collapse_key", "retain")
-_LONGEST_LINE = 16 << 20  # bytes: more than any service accepts
 _BLANK = malformed("The line is blank.")  # replaces a blank line, which is not sent
 Numbered = tuple[int, bytes]  # a line and its number, from 1
 
 
 @click.command(short_help="Publish one notification, or a file of them.")
-@click.argument("file", required=False, type=click.File("rb"))
+@click.argument("file", required=False, type=InputFile("rb"))
 @click.option("--user", "users", multiple=True, help="Recipient: a user. May be repeated.")
 @click.option("--topic", "topics", multiple=True, help="Recipients: a topic. May be repeated.")
 @click.option("--all", "everyone", is_flag=True, help="Recipients: everyone.")
@@ -64,7 +64,7 @@ def send(
     With --resume PATH, progress is stored in that file. After any interruption, run the command again with the same
     input to continue: no line is published twice, and none is skipped.
     """
-    given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    given = {name: value for name, value in options.items() if not (value is None or value is False or value == ())}
     with publisher(url, api_key, deadline) as client:
         if explain:
             _explain(client, file, given, as_json)
@@ -72,7 +72,7 @@ def send(
         if file is None:
             _send_one(client, _notification(given), idempotency_key, as_json)
             return
-        if given or idempotency_key:
+        if given or idempotency_key is not None:
             raise Failure("FILE contains whole notifications: leave out the options that describe one.", USAGE)
         _Sending(client, Resume(resume, client.url), as_json).run(file)
 
@@ -114,7 +114,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     """Yield what would happen on a channel, and for a topic, to its members."""
     name = explanation.channel if explanation.user is None else f"  {explanation.user}"
     outcome = "pushed" if explanation.pushed else "stored" if explanation.stored else "dropped"
-    count = "" if explanation.member_count is None else f"  {explanation.member_count} members"
+    count = "" if explanation.member_count is None else "  " + count_of(explanation.member_count, "member", "members")
     yield f"{name}  {outcome}  {explanation.reason}{count}"
     for member in explanation.members:
         yield from _lines(member)
@@ -152,12 +152,13 @@ class _Sending:
         except NotifierError as error:
             raise failure_of(error, self._rest()) from error
         if self._refused:
-            raise Failure(f"{self._refused} lines were rejected, {self._published} were published.", REFUSED)
+            rejected = count_of(self._refused, "line was rejected", "lines were rejected")
+            raise Failure(f"{rejected}, {count_of(self._published, 'was', 'were')} published.", REFUSED)
 
     def _new_lines(self, file: BinaryIO, progress: Progress) -> Iterator[list[Numbered]]:
         """Yield the lines that no earlier run has sent, in batches, as soon as they can be read."""
         first = 1
-        for group in _read(file):
+        for group in read_lines(file):
             done = list(itertools.takewhile(self._resume.is_done, group))
             progress.advance(done)
             lines = list(enumerate(group, first))[len(done) :]
@@ -194,7 +195,7 @@ class _Sending:
         Raises:
             Failure
         """
-        if not line.endswith(b"\n") and line.strip() and not _is_json(line):
+        if not line.endswith(b"\n") and line.strip() and not is_json(line):
             raise Failure(f"Line {number} is incomplete, and was not sent. {self._rest()}", USAGE)
 
     def _print(self, number: int, result: Published | ProblemError) -> None:
@@ -210,34 +211,10 @@ class _Sending:
 
     def _rest(self) -> str:
         """Return how many lines are done, and how to continue."""
-        done = self._resume.job.lines
+        done = count_of(self._resume.job.lines, "line is done", "lines are done")
         if self._resume.is_kept:
-            return f"{done} lines are done; run the same command again to continue."
-        return (
-            f"{done} lines are done, and possibly some of the next {BATCH_LINES}. "
-            "With --resume PATH such a job can be continued."
-        )
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line, parse_int=str)  # Python converts at most 4,300 digits
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _read(file: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield complete lines, with their line breaks, as soon as they can be read; the last one may have none."""
-    rest = b""
-    while data := file.read1(BATCH_BYTES):  # type: ignore[attr-defined]
-        *lines, rest = (rest + data).split(b"\n")
-        if lines:
-            yield [line + b"\n" for line in lines]
-        if len(rest) > _LONGEST_LINE:
-            raise Failure(f"A line has more than {_LONGEST_LINE:,} bytes: a notification must be on one line.", USAGE)
-    if rest:
-        yield [rest]
+            return f"{done}; run the same command again to continue."
+        return f"{done}, and possibly some of the next {BATCH_LINES}. With --resume PATH such a job can be continued."
 
 
 def _document(result: Published | ProblemError) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import MutableMapping
 from pathlib import Path
 
-API_KEY_FILE, TOKEN_SECRET_FILE = "api-key", "token-secret"
+API_KEY_FILE, TOKEN_SECRET_FILE, ADDRESS_FILE = "api-key", "token-secret", "address"
 
 
 def provide_secrets(data_dir: Path, environ: MutableMapping[str, str]) -> None:
@@ -15,6 +15,16 @@ def provide_secrets(data_dir: Path, environ: MutableMapping[str, str]) -> None:
         environ["NOTIFIER_API_KEYS"] = f"dev:{key}"
     if not environ.get("NOTIFIER_TOKEN_SECRETS"):
         environ["NOTIFIER_TOKEN_SECRETS"] = _kept(data_dir / TOKEN_SECRET_FILE, secrets.token_urlsafe(36))
+
+
+def store_address(data_dir: Path, bind: str) -> None:
+    """Store the address of the service in the data directory, where commands look for it."""
+    host, _, port = bind.rpartition(":")
+    if bind.startswith("unix:"):
+        (data_dir / ADDRESS_FILE).unlink(missing_ok=True)
+    else:
+        host = "127.0.0.1" if host in ("", "0.0.0.0", "[::]") else host
+        (data_dir / ADDRESS_FILE).write_text(f"{host}:{port}\n")
 
 
 def _kept(path: Path, fresh: str) -> str:

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from notifier.server.development import provide_secrets
+from notifier.server.development import provide_secrets, store_address
 from notifier.server.embedded_valkey import EmbeddedError, EmbeddedValkey
 from notifier.settings import SettingError, Settings
 
@@ -79,6 +79,7 @@ def when_ready(server: Any) -> None:
     """Print in development mode what to open, and how to publish."""
     if not settings.server.dev:
         return
+    store_address(settings.server.data_dir, settings.server.bind)
     address = settings.server.bind if not settings.server.bind.startswith("unix:") else "localhost"
     server.log.info("Development mode. Open http://%s/ in a browser, and publish with:", address)
     command = (
