@@ -206,10 +206,11 @@ class Session:
         if identity is None:
             raise TokenRefused("no token")
         self._adopt(identity, now)
-        asked = tuple(sys.intern(topic) for topic in dict.fromkeys(frame.topics))
+        asked = tuple(dict.fromkeys(frame.topics))
         if len(asked) > self._rules.max_topics:
             raise ProtocolViolation(f"at most {self._rules.max_topics} topics")
-        self.topics = tuple(topic for topic in asked if may_read(identity, topic))
+        # Only granted names: some Python versions never free interned strings.
+        self.topics = tuple(sys.intern(topic) for topic in asked if may_read(identity, topic))
         self.state = State.ATTACHING
         self._due = now + self._rules.attach_timeout
         refused = (subscribing.refusal(topic) for topic in asked if topic not in self.topics)
