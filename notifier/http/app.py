@@ -11,6 +11,7 @@ from notifier.http.inbox import InboxViews
 from notifier.http.notifications import PUBLISH, NotificationViews
 from notifier.http.operations import OperationViews
 from notifier.http.pages import create_pages
+from notifier.http.sharing import Sharing
 from notifier.http.stream import StreamViews
 from notifier.http.tokens import TokenViews
 from notifier.http.topics import TopicViews
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> Flask:
         create_pages(settings),
     ):
         app.register_blueprint(blueprint)
+    Sharing(credentials).install(app)
     answers.install(app)
     app.wsgi_app = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name)  # type: ignore[method-assign]
     return app

@@ -46,13 +46,7 @@ class FrameViews:
         """Return the route."""
         blueprint = Blueprint("frames", __name__)
         blueprint.post("/v1/stream", provide_automatic_options=False)(self.take)
-        blueprint.after_request(self.share)
         return blueprint
-
-    def share(self, response: Response) -> Response:
-        """Allow pages of other origins to read the answer, also if it is an error."""
-        response.headers.update(self._credentials.sharing(request))
-        return response
 
     def take(self) -> Response:
         """Carry out a frame."""

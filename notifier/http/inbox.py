@@ -16,11 +16,6 @@ from notifier.protocol.inbox_request import read_mutes, read_target
 from notifier.protocol.inbox_state import ACTIONS
 
 _LONGEST_ID = 160  # bytes of an id in a body, more than enough
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-None-Match",
-    "Access-Control-Max-Age": "7200",
-}
 
 
 class InboxViews:
@@ -47,20 +42,13 @@ class InboxViews:
         ]
         for method, path, view in routes:
             blueprint.route(path, methods=[method], endpoint=view.__name__, provide_automatic_options=False)(view)
-        for path in ("/v1/inbox", f"/v1/inbox/<any(counts,mutes,{names}):_>"):
-            blueprint.route(path, methods=["OPTIONS"], endpoint=f"preflight of {path[9:]}")(self.preflight)
-        blueprint.after_request(self.share)
+        blueprint.after_request(self.forbid_caching)
         return blueprint
 
-    def share(self, response: Response) -> Response:
-        """Allow pages of other origins to read the answer, and caches not to store it."""
-        response.headers.update(self._credentials.sharing(request))
+    def forbid_caching(self, response: Response) -> Response:
+        """Forbid caches to store the answer."""
         response.headers["Cache-Control"] = "private, no-cache"
         return response
-
-    def preflight(self, _: str = "") -> Response:
-        """Return which requests pages of other origins may send."""
-        return Response(status=204, headers=_PREFLIGHT)
 
     def list(self) -> Response:
         """Return a page of the inbox."""

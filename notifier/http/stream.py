@@ -38,11 +38,6 @@ logger = logging.getLogger(__name__)
 
 _EVENTS = "text/event-stream"
 _RETRY = (500, 3000)  # ms: a browser's own EventSource reconnects after a time between these
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization, Cache-Control, Content-Type, Last-Event-ID",
-    "Access-Control-Max-Age": "7200",
-}
 
 
 class HandedOff(Response):
@@ -68,18 +63,7 @@ class StreamViews:
         """Return the routes."""
         blueprint = Blueprint("events", __name__)
         blueprint.get("/v1/stream", provide_automatic_options=False)(self.serve)
-        blueprint.route("/v1/stream", methods=["OPTIONS"])(self.preflight)
-        blueprint.after_request(self.share)
         return blueprint
-
-    def share(self, response: Response) -> Response:
-        """Allow pages of other origins to read the answer, also if it is an error."""
-        response.headers.update(self._credentials.sharing(request))
-        return response
-
-    def preflight(self) -> Response:
-        """Return which requests pages of other origins may send."""
-        return Response(status=204, headers=_PREFLIGHT)
 
     def serve(self) -> Response:
         """Hand over the socket of a stream of events or of a long poll."""
