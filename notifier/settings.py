@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from notifier import variables
-from notifier.protocol import api_key, identity, issuer
+from notifier.protocol import api_key, identity, issuer, origin
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.issuer import Issuer
 from notifier.protocol.token_policy import MAX_AGE, Policy
@@ -119,7 +119,10 @@ class AuthSettings:
     )
     cookie: str = _setting("notifier_token", "name", "Cookie that may contain a user's token.")
     allowed_origins: tuple[str, ...] = _setting(
-        (), "list", "Other origins than the service's own whose pages may use the cookie.", variables.words
+        (), "list", "Other origins than the service's own whose pages may use the cookie.", origin.parse
+    )
+    public_url: str = _setting(
+        "", "URL", "URL by which pages reach the service: only its origin is the service's own.", origin.parse_url
     )
 
     @property

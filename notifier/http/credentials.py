@@ -9,6 +9,7 @@ from werkzeug import Request
 from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.identity import Identity
+from notifier.protocol.origin import normalize, of_host
 from notifier.protocol.publishing import idempotency_key as distinct_key
 from notifier.settings import AuthSettings
 
@@ -85,7 +86,7 @@ class Credentials:
         origin = request.headers.get("Origin")
         if origin is None:
             return {}
-        if origin not in self._settings.allowed_origins:
+        if normalize(origin) not in self._settings.allowed_origins:
             return {"Access-Control-Allow-Origin": "*", **_EXPOSED}
         own = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
         return own | _EXPOSED
@@ -97,11 +98,23 @@ class Credentials:
         plain GET of the same origin. If another site causes such a GET, its page cannot read the answer.
         """
         headers = request.headers
-        origin, host = headers.get("Origin"), request.environ.get("HTTP_HOST")
-        if origin is None and request.method in ("GET", "HEAD") and "Upgrade" not in headers:
-            return headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
-        own = (f"https://{host}", f"http://{host}") if host else ()
-        return origin in own or origin in self._settings.allowed_origins
+        given, is_same_site = headers.get("Origin"), headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+        if given is None and request.method in ("GET", "HEAD") and "Upgrade" not in headers:
+            return is_same_site
+        origin = normalize(given or "")
+        if origin is None:
+            return False
+        return (is_same_site and origin in self._own_origins(request)) or origin in self._settings.allowed_origins
+
+    def _own_origins(self, request: Request) -> tuple[str | None, ...]:
+        """Return the origins of the service's own pages.
+
+        Unless the settings name one, it is not known whether a proxy terminates TLS, so both schemes are possible.
+        Browsers that send Sec-Fetch-Site tell a page with the other scheme apart.
+        """
+        if self._settings.public_url:
+            return (self._settings.public_url,)
+        return of_host(request.environ.get("HTTP_HOST", ""))
 
 
 def idempotency_key(request: Request, key: ApiKey) -> str:

@@ -1,6 +1,7 @@
 """Credentials: API keys, tokens in each place, and which pages may use the cookie or read an answer."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -200,7 +201,13 @@ class TestCookies:
             "https://sub.notify.example",
             "https://notify.example.elsewhere.example",
             "https://notify.example:8443",
+            "https://notify.example:80",
+            "http://notify.example:443",
             "https://notify.example/",
+            "https://notify.example..",
+            "https://@notify.example",
+            "https://notify.example:443:443",
+            "https://notify.example:000443000",
             "ftp://notify.example",
             "notify.example",
             "https://elsewhere.example, https://notify.example",
@@ -211,6 +218,49 @@ class TestCookies:
         """Pages of other origins may not use the cookie."""
         with pytest.raises(ForeignOrigin):
             CREDENTIALS.identity(with_cookie(f"session={token()}", origin=origin, method=method))
+
+    @pytest.mark.parametrize(
+        ("host", "origin"),
+        [
+            ("notify.example:443", "https://notify.example"),
+            ("notify.example", "https://notify.example:443"),
+            ("notify.example:80", "http://notify.example"),
+            ("Notify.Example", "https://notify.example"),
+            ("notify.example", "HTTPS://NOTIFY.example"),
+            ("notify.example.", "https://notify.example"),
+            ("notify.example.:443", "https://notify.example"),
+            ("notify.example", "https://notify.example."),
+            ("notify.example:8443", "https://notify.example:8443"),
+            ("[::1]:8080", "http://[::1]:8080"),
+            ("b\xfccher.example", "https://xn--bcher-kva.example"),
+        ],
+    )
+    def test_spellings(self, host: str, origin: str) -> None:
+        """Capitals, a default port and a dot at the end of the host make no other origin."""
+        assert CREDENTIALS.identity(with_cookie(f"session={token()}", origin=origin, host=host))
+
+    @pytest.mark.parametrize("site", ["same-site", "cross-site"])
+    def test_other_scheme(self, site: str) -> None:
+        """A page that answers plain HTTP for the host is foreign, if the browser reports that."""
+        options = {"origin": "http://notify.example", "sec_fetch_site": site}
+        with pytest.raises(ForeignOrigin):
+            CREDENTIALS.identity(with_cookie(f"session={token()}", **options))
+        allowed = with_cookie(f"session={token()}", origin="https://shop.example", sec_fetch_site=site)
+        assert CREDENTIALS.identity(allowed)
+
+    def test_public_url(self) -> None:
+        """With a public URL its origin is the only own one, whatever the Host."""
+        settings = replace(SETTINGS, public_url="https://notify.example")
+        credentials = Credentials(settings, lambda token: identity.verify(token, SECRETS, time.time()))
+        for origin in ("https://notify.example", "https://shop.example"):
+            assert credentials.identity(with_cookie(f"session={token()}", origin=origin, host="worker-1:8080"))
+        for host, origin in (
+            ("notify.example", "http://notify.example"),
+            ("evil.example", "https://evil.example"),
+            ("worker-1:8080", "http://worker-1:8080"),
+        ):
+            with pytest.raises(ForeignOrigin):
+                credentials.identity(with_cookie(f"session={token()}", origin=origin, host=host))
 
     def test_without_origin(self) -> None:
         """A request without an Origin may use the cookie only if it is a plain GET."""
@@ -254,7 +304,7 @@ class TestSharing:
         """A request that no page of another origin sent needs no headers."""
         assert CREDENTIALS.sharing(request_of()) == {}
 
-    @pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "*", "https://SHOP.example"])
+    @pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "*", "https://shop.example/", ""])
     def test_any_origin(self, origin: str) -> None:
         """Any page may read an answer to a token in a header, but not one to the cookie."""
         headers = CREDENTIALS.sharing(request_of(origin=origin))

@@ -9,6 +9,7 @@ from notifier.http.answers import install
 from notifier.http.credentials import Credentials
 from notifier.http.front import Front
 from notifier.http.sharing import Sharing
+from notifier.protocol import identity
 from notifier.settings import AuthSettings
 
 ORIGIN = {"Origin": "https://shop.example"}
@@ -21,7 +22,8 @@ def client() -> Client:
     app = Flask(__name__)
     app.get("/v1/inbox/counts", provide_automatic_options=False)(lambda: {"unread": 1})
     app.get("/v1/users", endpoint="users")(list)
-    Sharing(Credentials(AuthSettings(allowed_origins=("https://shop.example",)))).install(app)
+    settings = AuthSettings(allowed_origins=("https://shop.example",))
+    Sharing(Credentials(settings, lambda token: identity.verify(token, (), 0))).install(app)
     install(app)
     return Client(Front(app.wsgi_app, "", publish=lambda request: Response(), name="sharing"))
 
