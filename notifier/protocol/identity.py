@@ -20,8 +20,8 @@ _END_OF_TIME = 2**53  # seconds: a larger number is a mistake, or not exact
 # Claims that say what a token is for, and the values of access tokens and ID tokens.
 _PURPOSE_CLAIMS, _PURPOSES = ("typ", "token_use", "token_type"), ("access", "bearer", "id", "jwt", "at+jwt")
 
-
 _ANY = Policy()
+_ABSENT: Any = object()  # what a claim is that the token does not have
 
 
 class Identity(NamedTuple):
@@ -78,6 +78,7 @@ def read(claims: dict[str, Any], now: float, policy: Policy) -> Identity:
     """
     _require_purpose(claims)
     _require_issuer(claims, policy)
+    _require_audience(claims, policy)
     user = _find(claims, policy.user_claim)
     if not isinstance(user, str) or channel.fault_of_name(user):
         raise InvalidToken(f"The claim {policy.user_claim} is not a user name.")
@@ -167,13 +168,19 @@ def _require_purpose(claims: dict[str, Any]) -> None:
 def _require_issuer(claims: dict[str, Any], policy: Policy) -> None:
     if policy.issuer and claims.get("iss") != policy.issuer:
         raise InvalidToken(f"The issuer of the token (iss) is not {policy.issuer}.")
-    name = policy.audience_claim
-    given = _find(claims, name)
-    audience = given if isinstance(given, list) else [given]
-    if policy.audience and not any(each in policy.audience for each in audience if isinstance(each, str)):
-        raise InvalidToken(f"The token is for another audience ({name}) than {', '.join(policy.audience)}.")
-    if not policy.audience and name in claims:
-        raise InvalidToken(f"The token is for an audience ({name}), and no audience is set for this service.")
+
+
+def _require_audience(claims: dict[str, Any], policy: Policy) -> None:
+    """Reject tokens for another audience. If the policy has another claim, `aud` is checked too (RFC 7519 4.1.3)."""
+    for name in {policy.audience_claim, "aud"}:
+        given = _find(claims, name, _ABSENT)
+        if given is _ABSENT and (name != policy.audience_claim or not policy.audience):
+            continue
+        if not policy.audience:
+            raise InvalidToken(f"The token is for an audience ({name}), and no audience is set for this service.")
+        audience = given if isinstance(given, list) else [given]
+        if not any(each in policy.audience for each in audience if isinstance(each, str)):
+            raise InvalidToken(f"The token is for another audience ({name}) than {', '.join(policy.audience)}.")
 
 
 def _time(claims: dict[str, Any], name: str, default: float | None = None) -> float:

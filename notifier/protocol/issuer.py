@@ -64,6 +64,8 @@ def _issuer(entry: _Entry) -> Issuer:
     audience = [entry.audience] if isinstance(entry.audience, str) else entry.audience
     if not all([*audience, claims.user, claims.topics, claims.publish, claims.audience]):
         raise ValueError(f"has an empty audience or name of a claim for {name}")
+    if claims.audience != "aud" and not audience:
+        raise ValueError(f"has a claim for the audience, but no audience for {name}")
     unknown = set(entry.algorithms) - set(jwk.ALGORITHMS)
     if unknown:
         raise ValueError(f"has unknown algorithms for {name}; known are {', '.join(jwk.ALGORITHMS)}")

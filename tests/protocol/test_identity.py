@@ -265,6 +265,21 @@ class TestPolicy:
         """If no audience is set, a token with any audience is for somebody else."""
         with pytest.raises(InvalidToken, match="audience"):
             verify(token(aud=aud))
+        for name in ("client_id", "/realm/aud"):
+            with pytest.raises(InvalidToken, match="audience"):
+                identity.verify(token(aud=aud), SECRETS, NOW, Policy(audience_claim=name))
+        with pytest.raises(InvalidToken, match="audience"):
+            identity.verify(token(realm={"aud": aud}), SECRETS, NOW, Policy(audience_claim="/realm/aud"))
+
+    @pytest.mark.parametrize("aud", ["another", [], "", None, ["x"]])
+    def test_both_audiences(self, aud: object) -> None:
+        """If the audience is in another claim, a token that also has an `aud` must be for the audience by both."""
+        policy = Policy(audience=("app", "notifier"), audience_claim="client_id")
+        assert identity.verify(token(client_id="app"), SECRETS, NOW, policy)
+        assert identity.verify(token(client_id="app", aud=["x", "notifier"]), SECRETS, NOW, policy)
+        for wrong in ({"client_id": "app", "aud": aud}, {"client_id": aud, "aud": "app"}, {"aud": "app"}):
+            with pytest.raises(InvalidToken, match="audience"):
+                identity.verify(token(**wrong), SECRETS, NOW, policy)
 
     def test_no_issuer(self) -> None:
         """If no issuer is set, a secret is enough."""

@@ -59,6 +59,7 @@ def test_this_machine(host: str) -> None:
         (ENTRY | {"audience": ["a", ""]}, "empty"),
         (ENTRY | {"audience": ""}, "empty"),
         (ENTRY | {"claims": {"user": ""}}, "empty"),
+        (ENTRY | {"claims": {"audience": "azp"}}, "no audience"),
         (ENTRY | {"claims": {"name": "x"}}, "name"),
         (ENTRY | {"algorithms": ["HS256"]}, "unknown algorithms"),
         (ENTRY | {"algorithms": ["none"]}, "unknown algorithms"),
