@@ -19,7 +19,8 @@ from notifier.protocol.identity import Identity, KeysPending
 from notifier.protocol.jwk import Key
 from notifier.settings import AuthSettings
 
-_MOST_CACHED = 10_000  # tokens, at about 600 bytes
+_MOST_CACHED = 10_000  # tokens, at about 600 bytes; one with many grants takes up to 10 KB
+_LONGEST_CACHED = 4096  # characters of a token: what is remembered of it grows with them
 _PATIENCE = 5.0  # seconds that a request waits for the keys of an issuer
 
 
@@ -100,10 +101,15 @@ class Tokens:
         head = jws.read_head(token)
         if head.alg == jws.SECRET_ALGORITHM:
             return self._signed_with_secret(token, now)
-        verified = self._cache[digest] = self._signed_by_issuer(token, head, now)
+        verified = self._signed_by_issuer(token, head, now)
+        if len(token) <= _LONGEST_CACHED:
+            self._remember(digest, verified)
+        return verified.identity
+
+    def _remember(self, digest: bytes, verified: _Verified) -> None:
+        self._cache[digest] = verified
         if len(self._cache) > _MOST_CACHED:
             del self._cache[next(iter(self._cache))]
-        return verified.identity
 
     def _signed_with_secret(self, token: str, now: float) -> Identity:
         claims = jws.verify(token, self._secrets, jws.SECRET_ALGORITHM)

@@ -192,6 +192,14 @@ class TestMemory:
             assert tokens.verify(key.sign(claims(sub=f"user-{number}")), NOW).user == f"user-{number}"
         assert len(tokens._cache) == 3
 
+    def test_long(self) -> None:
+        """A token that is very long is verified each time: ten thousand of them would take all memory."""
+        tokens = tokens_of(fixed(ONE, FOREIGN))
+        for topics in (["x" * 2000], ["x" * 40_000]):
+            for _ in range(2):
+                assert tokens.verify(FOREIGN.sign(claims(topics=topics)), NOW).topics == tuple(topics)
+        assert [len(known.identity.topics[0]) for known in tokens._cache.values()] == [2000]
+
     def test_failures(self) -> None:
         """What was not valid is not remembered, and neither are tokens of secrets."""
         tokens = tokens_of(fixed(ONE, FOREIGN))
