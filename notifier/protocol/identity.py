@@ -7,6 +7,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 import jwt
+from jwt.algorithms import HMACAlgorithm
 
 from notifier.errors import InvalidToken, TokenExpired
 from notifier.protocol import channel, jws
@@ -21,6 +22,7 @@ _END_OF_TIME = 2**53  # seconds: a larger number is a mistake, or not exact
 _PURPOSE_CLAIMS, _PURPOSES = ("typ", "token_use", "token_type"), ("access", "bearer", "id", "jwt", "at+jwt")
 
 _ANY = Policy()
+_HS256 = HMACAlgorithm(HMACAlgorithm.SHA256)
 _ABSENT: Any = object()  # what a claim is that the token does not have
 
 
@@ -150,7 +152,18 @@ def parse_secrets(text: str) -> tuple[str, ...]:
     secrets = tuple(word.strip() for word in text.split(",") if word.strip())
     if any(len(secret.encode()) < MIN_SECRET for secret in secrets):
         raise ValueError(f"has a secret of less than {MIN_SECRET} bytes")
+    if any(_is_key(secret) for secret in secrets):
+        raise ValueError("has a key of another algorithm instead of a secret: NOTIFIER_TOKEN_ISSUERS takes public keys")
     return secrets
+
+
+def _is_key(secret: str) -> bool:
+    """Return whether a secret is a key in PEM or of SSH: who has the public key could sign tokens, so PyJWT refuses."""
+    try:
+        _HS256.prepare_key(secret)
+    except jwt.InvalidKeyError:
+        return True
+    return False
 
 
 def _require_purpose(claims: dict[str, Any]) -> None:

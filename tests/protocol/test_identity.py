@@ -381,6 +381,21 @@ def test_parse_secrets(text: str) -> None:
         identity.parse_secrets(text)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"-----BEGIN PUBLIC KEY-----\n{'x' * 64}\n-----END PUBLIC KEY-----\n",
+        f"-----BEGIN CERTIFICATE-----\n{'x' * 64}\n-----END CERTIFICATE-----",
+        f"ssh-ed25519 {'x' * 64}",
+    ],
+)
+def test_secrets_are_no_keys(key: str) -> None:
+    """A public key is no secret. The service does not start with one; otherwise each token would be a fault."""
+    with pytest.raises(ValueError, match="another algorithm") as caught:
+        identity.parse_secrets(f"{NEW},{key}")
+    assert "xxx" not in str(caught.value)
+
+
 @pytest.mark.parametrize("claim", ["topics", "publish"])
 @pytest.mark.parametrize("grants", [None, "orders", 5, True, {}, {"orders": True}, [5], ["orders", None], [["orders"]]])
 def test_grants_are_names(claim: str, grants: object) -> None:
