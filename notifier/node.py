@@ -93,7 +93,7 @@ class Node:
             settings.server.workers,
             self.connections,
             self._strangers,
-            lambda: bool(self._delivery.listener.birth.ms),
+            lambda: bool(self._delivery.listener.birth.ms) and self.revocations.is_loaded,
         )
 
     def start(self) -> None:
@@ -112,8 +112,8 @@ class Node:
 
     @property
     def is_ready(self) -> bool:
-        """Whether this worker hears what is published, and can publish."""
-        return self._delivery.listener.is_ready and not self.acceptor.is_draining
+        """Whether this worker hears what is published, knows what has been revoked, and can publish."""
+        return self._delivery.listener.is_ready and self.revocations.is_loaded and not self.acceptor.is_draining
 
     def drain(self) -> None:
         """Close every connection, and end. A second caller waits until the first is done."""

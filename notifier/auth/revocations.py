@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from notifier.broker.revocation_list import RevocationList, Revoked
-from notifier.errors import InvalidToken
+from notifier.errors import BrokerUnavailable, InvalidToken
 from notifier.loop import Loop
 from notifier.protocol.identity import LEEWAY, Identity, digest_of
 
@@ -30,6 +30,7 @@ class Revocations:
         self._kept = max_age + LEEWAY + _MARGIN
         self._changed = changed
         self._version = 0
+        self.is_loaded = False  # whether those from before this worker started are known
         self._swept_at = time.monotonic()
         self._users: dict[str, tuple[float, float]] = {}  # issued before, until: Unix seconds
         self._ids: dict[bytes, float] = {}  # by digest of the jti: until
@@ -83,15 +84,14 @@ class Revocations:
         Raises:
             BrokerUnavailable
         """
-        is_news = False
         with self._updating:
-            while True:
-                self._version, found = self._stored.since(self._version)
-                for revoked in found:
-                    self._learn(revoked)
-                if not found:
-                    break
-                is_news = True
+            try:
+                is_news = self._read()
+            except BrokerUnavailable:
+                # Another server may come, which has lost the last changes and counts others with their numbers.
+                self._version = 0
+                raise
+        self.is_loaded = True
         if is_news:
             self._changed()
 
@@ -99,6 +99,17 @@ class Revocations:
         """Forget what has expired at `now`, in Unix seconds."""
         _drop(self._users, lambda found: found[1] < now)
         _drop(self._ids, lambda until: until < now)
+
+    def _read(self) -> bool:
+        """Read what is new, and return whether anything is."""
+        is_news = False
+        while True:
+            self._version, found = self._stored.since(self._version)
+            for revoked in found:
+                self._learn(revoked)
+            if not found:
+                return is_news
+            is_news = True
 
     def _learn(self, revoked: Revoked) -> None:
         """Note a revocation. One that is known is never weakened, also if Redis has lost it."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from notifier.auth import jwks
 from notifier.auth.key_set import KeySet
 from notifier.auth.revocations import Revocations
-from notifier.errors import InvalidToken, IssuerUnavailable
+from notifier.errors import BrokerUnavailable, InvalidToken, IssuerUnavailable
 from notifier.protocol import identity, jws
 from notifier.protocol.identity import Identity, KeysPending
 from notifier.protocol.jwk import Key
@@ -82,16 +82,22 @@ class Tokens:
 
         Raises:
             InvalidToken, TokenExpired, IssuerUnavailable
+            BrokerUnavailable: this worker has just started, and has not read the revocations yet.
         """
         end = time.monotonic() + _PATIENCE
         while True:
+            is_loaded = self._revocations.is_loaded  # before the token is verified: both change in other threads
             try:
-                return self.verify(token, time.time())
+                who = self.verify(token, time.time())
             except KeysPending as pending:
                 fetched = threading.Event()
                 pending.then(fetched.set)
                 if not fetched.wait(max(end - time.monotonic(), 0)):
                     raise IssuerUnavailable(retry_after=1) from None
+                continue
+            if not is_loaded:
+                raise BrokerUnavailable("This worker has not read the revocations of tokens yet.", retry_after=1)
+            return who
 
     def _identity(self, token: str, now: float) -> Identity:
         digest = hashlib.blake2b(token.encode(errors="surrogatepass"), digest_size=16).digest()

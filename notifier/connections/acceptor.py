@@ -55,7 +55,7 @@ class Acceptor:
 
         Raises:
             BrokerUnavailable: Redis has not been reached yet, so a cursor of this database cannot be told from one of
-                another database.
+                another database, and a token that has been revoked not from another one.
             TooManyConnections: the limit is reached.
         """
         if not self._has_reached_redis():

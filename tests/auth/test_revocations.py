@@ -163,9 +163,44 @@ def test_lost_database(make: Callable[[], Worker], valkey: EmbeddedValkey, user:
         assert other.revocations.covers(identity(name))
 
 
+def test_failover(make: Callable[[], Worker], valkey: EmbeddedValkey, user: str) -> None:
+    """If a replica takes over that lacks the last changes, those that were made there under their numbers are read."""
+    worker, other = make(), make()
+    worker.revocations.revoke_user("alice", time.time())
+    with connected(valkey) as client:
+        kept = {name: client.dump(name) for name in client.keys(f"{user}:*")}
+        worker.revocations.revoke_user("bob", time.time())
+        other.revocations.update()
+        for name in client.keys(f"{user}:*"):
+            client.restore(name, 0, kept[name], replace=True)
+    worker.list.add("user:carol", time.time(), MAX_AGE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(other.list, "since", _away)
+        with pytest.raises(BrokerUnavailable):
+            other.revocations.update()
+    other.revocations.update()
+    assert all(other.revocations.covers(identity(name)) for name in ("alice", "bob", "carol"))
+
+
+def _away(_: int) -> None:
+    raise BrokerUnavailable("gone")
+
+
+def test_loaded(make: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker says when it has read all revocations from before its start; an outage later changes nothing."""
+    worker = make()
+    assert not worker.revocations.is_loaded
+    worker.revocations.update()
+    assert worker.revocations.is_loaded
+    monkeypatch.setattr(worker.list, "since", _away)
+    with pytest.raises(BrokerUnavailable):
+        worker.revocations.update()
+    assert worker.revocations.is_loaded
+
+
 def test_outage() -> None:
     """While Redis cannot be reached, nothing can be revoked, and what is known stays."""
     worker = Worker(f"redis://127.0.0.1:{free_port()}", "n")
     with pytest.raises(BrokerUnavailable):
         worker.revocations.revoke_user("alice", time.time())
-    assert not worker.revocations.covers(identity())
+    assert not worker.revocations.covers(identity()) and not worker.revocations.is_loaded

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from notifier.auth import tokens as module
 from notifier.auth.revocations import Revocations
 from notifier.auth.tokens import Tokens
-from notifier.errors import InvalidToken, IssuerUnavailable, Problem, TokenExpired
+from notifier.errors import BrokerUnavailable, InvalidToken, IssuerUnavailable, Problem, TokenExpired
 from notifier.protocol import identity, jwk
 from notifier.protocol.identity import LEEWAY, KeysPending
 from notifier.settings import AuthSettings, Settings
@@ -45,8 +45,14 @@ def settings_of(*issuers: dict[str, Any], **others: Any) -> AuthSettings:
     return Settings.from_environ({f"NOTIFIER_{name.upper()}": str(text) for name, text in variables.items()}).auth
 
 
+def no_revocations() -> Revocations:
+    revocations = Revocations(NoList(), 100, lambda: None)  # type: ignore[arg-type]
+    revocations.update()
+    return revocations
+
+
 def tokens_of(*issuers: dict[str, Any], **others: Any) -> Tokens:
-    return Tokens(settings_of(*issuers, **others), Revocations(NoList(), 100, lambda: None))  # type: ignore[arg-type]
+    return Tokens(settings_of(*issuers, **others), no_revocations())
 
 
 def fixed(name: str, *keys: SigningKey, **others: Any) -> dict[str, Any]:
@@ -179,6 +185,19 @@ def test_clock_skew(sign: Any) -> None:
     for _ in range(2):
         with pytest.raises(TokenExpired):
             tokens.verify(token, base + 15)
+
+
+def test_unread_revocations() -> None:
+    """A worker that starts admits nobody before it has read the revocations; a wrong token is wrong at once."""
+    revocations = Revocations(NoList(), 100, lambda: None)  # type: ignore[arg-type]
+    tokens = Tokens(settings_of(), revocations)
+    token = identity.sign("alice", SECRET, time.time() + 60)
+    with pytest.raises(BrokerUnavailable):
+        tokens.admit(token)
+    with pytest.raises(InvalidToken):
+        tokens.admit("x")
+    revocations.update()
+    assert tokens.admit(token).user == "alice"
 
 
 class TestMemory:
