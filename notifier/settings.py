@@ -4,7 +4,6 @@ The variable of a field is `NOTIFIER_` and the field's name in capitals. Every f
 it is for; `docs/settings.md` lists them, and a test compares the two.
 """
 
-import math
 import os
 import resource
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from notifier.protocol.token_policy import MAX_AGE, Policy
 PREFIX = "NOTIFIER_"
 _FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them for a service that is called notifier
 _OF_CLIENTS = ("NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN")  # the same shell may start a client
-RESERVED_FILES = 128  # for gunicorn, Redis, logs and requests
+RESERVED_FILES = 128  # for gunicorn, Redis and logs
 
 
 class SettingError(ValueError):
@@ -36,13 +35,14 @@ def _setting(default: Any, unit: str, help: str, read: Callable[[str], Any] = st
 class ServerSettings:
     """The processes: addresses, files, logs."""
 
-    bind: str = _setting("127.0.0.1:8080", "address", "Where to listen: host:port, or unix:/path.")
+    bind: str = _setting("127.0.0.1:8080", "address", "Where to listen: host:port, or unix:/path.", variables.address)
     workers: int = _setting(os.cpu_count() or 1, "processes", "Number of workers; the default is the cores.", int, 1)
     data_dir: Path = _setting(
         Path(".notifier"), "path", "Where the embedded Valkey and development mode store their files.", Path
     )
     dev: bool = _setting(False, "0 or 1", "Development mode: demo page, generated key and secret.", variables.flag)
-    log_level: str = _setting("info", "name", "debug, info, warning or error.")
+    dev_anywhere: bool = _setting(False, "0 or 1", "Allow development mode beyond this machine.", variables.flag)
+    log_level: str = _setting("info", "name", "debug, info, warning or error.", variables.log_level)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BrokerSettings:
     redis_url: str = _setting(
         "", "URL", "Redis >= 7.0 or Valkey >= 7.2. Empty: an embedded Valkey is started.", variables.redis_url
     )
-    redis_prefix: str = _setting("n", "text", "The beginning of the names of all keys.")
+    redis_prefix: str = _setting("n", "text", "The beginning of the names of all keys.", variables.key_prefix)
     redis_timeout: float = _setting(
         3.0, "seconds", "How long a command may take before the response is 503.", float, 0.1
     )
@@ -117,7 +117,7 @@ class AuthSettings:
     jwks_max_age: float = _setting(
         86400.0, "seconds", "How long keys are used that can no longer be fetched.", float, 60
     )
-    cookie: str = _setting("notifier_token", "name", "Cookie that may contain a user's token.")
+    cookie: str = _setting("notifier_token", "name", "Cookie that may contain a user's token.", variables.cookie_name)
     allowed_origins: tuple[str, ...] = _setting(
         (), "list", "Other origins than the service's own whose pages may use the cookie.", origin.parse
     )
@@ -195,10 +195,12 @@ class ConnectionSettings:
     @property
     def connection_limit(self) -> int:
         """Most connections of one worker."""
-        if self.max_connections:
-            return self.max_connections
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return max(files - RESERVED_FILES, 1)
+        return self.max_connections or max(_files() - RESERVED_FILES - self.http_limit, 1)
+
+    @property
+    def http_limit(self) -> int:
+        """Most HTTP connections of one worker, at most a quarter of its files: they count beside the others."""
+        return max(min(4000, _files() // 4), 1)
 
 
 @dataclass(frozen=True)
@@ -263,19 +265,21 @@ class Settings:
         return self
 
     def _checked(self) -> "Settings":
-        broker, prefix = self.broker, self.broker.redis_prefix
-        if self.server.log_level not in ("debug", "info", "warning", "error"):
-            raise SettingError("NOTIFIER_LOG_LEVEL must be debug, info, warning or error.")
+        server, broker = self.server, self.broker
+        if server.dev and not (server.dev_anywhere or variables.is_loopback(server.bind)):
+            raise SettingError("NOTIFIER_DEV shows an API key: bind to 127.0.0.1, or set NOTIFIER_DEV_ANYWHERE=1.")
         if broker.broker_deadline <= broker.broker_heartbeat:
             raise SettingError("NOTIFIER_BROKER_DEADLINE must be longer than NOTIFIER_BROKER_HEARTBEAT.")
-        if not prefix or set("{}: ") & set(prefix):
-            raise SettingError("NOTIFIER_REDIS_PREFIX must be a word without spaces, colons and braces.")
         auth = self.auth
         if auth.jwks_max_age <= auth.jwks_refresh:
             raise SettingError("NOTIFIER_JWKS_MAX_AGE must be longer than NOTIFIER_JWKS_REFRESH.")
         if auth.token_issuer in {each.name for each in auth.token_issuers}:
             raise SettingError("NOTIFIER_TOKEN_ISSUER must not be one of NOTIFIER_TOKEN_ISSUERS.")
         return self
+
+
+def _files() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _rooms() -> dict[str, Any]:
@@ -288,13 +292,7 @@ def _is_ours(variable: str) -> bool:
 
 
 def _read(variable: str, text: str, metadata: Mapping[str, Any]) -> Any:
-    kinds = {int: "a whole number", float: "a number"}
     try:
-        value = metadata["read"](text)
+        return variables.read(text, metadata["read"], metadata["least"], metadata["unit"])
     except ValueError as error:
-        reason = f"must be {kinds[metadata['read']]}" if metadata["read"] in kinds else str(error)
-        raise SettingError(f"{variable} {reason}. {metadata['help']}") from error
-    least = metadata["least"]
-    if least is not None and not least <= value < math.inf:
-        raise SettingError(f"{variable} must be at least {least:g} ({metadata['unit']}). {metadata['help']}")
-    return value
+        raise SettingError(f"{variable} {error}. {metadata['help']}") from error

@@ -129,6 +129,25 @@ class TestNumbers:
         assert f"at least {least:g}" in refusal(**{name: least - 1})
 
     @pytest.mark.parametrize("name", NUMBERS)
+    @pytest.mark.parametrize("digits", [12, 17, 400])
+    def test_greatest(self, name: str, digits: int) -> None:
+        """A number has a greatest value, which the error names; timers have a week."""
+        assert "at most " in refusal(**{name: digits * "9"})
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("send_buffer_bytes", "99999999999"),
+            ("lag_timeout", "2592000"),
+            ("heartbeat", "604801"),
+            ("workers", "1025"),
+        ],
+    )
+    def test_too_great(self, name: str, text: str) -> None:
+        """Values that would overflow at run time are rejected at the start."""
+        assert "at most " in refusal(**{name: text})
+
+    @pytest.mark.parametrize("name", NUMBERS)
     def test_a_number(self, name: str) -> None:
         """A number is taken as it is written."""
         value = FIELDS[name].default + 7
@@ -162,8 +181,23 @@ class TestFlags:
 
 class TestText:
     def test_bind(self) -> None:
-        """An address is taken as it is."""
+        """The setting is read as an address."""
         assert read(bind="unix:/run/notifier.sock").bind == "unix:/run/notifier.sock"
+        assert read(bind="localhost").bind == "localhost:8080"
+        refusal(bind="127.0.0.1:99999")
+
+    @pytest.mark.parametrize("bind", ["0.0.0.0:8080", "[::]:8080", ":8080", "192.0.2.1", "host.example"])
+    def test_development(self, bind: str) -> None:
+        """Development mode listens on this machine only, unless a setting allows others."""
+        assert "NOTIFIER_DEV_ANYWHERE" in refusal(dev=1, bind=bind)
+        assert read(dev=1, bind=bind, dev_anywhere=1).dev
+        assert read(dev=0, bind=bind).bind
+        assert read(dev=1, bind="127.0.0.1:9000").dev
+
+    def test_cookie(self) -> None:
+        """The setting is read as the name of a cookie."""
+        assert read(cookie="__Host-session").cookie == "__Host-session"
+        refusal(cookie="a b")
 
     def test_path(self) -> None:
         """A directory is a path."""
@@ -187,7 +221,7 @@ class TestText:
     def test_broken_redis_url(self, url: str) -> None:
         """A text that is not a URL is rejected, without showing what may be a part of the password."""
         text = refusal(redis_url=url)
-        assert "is not a URL" in text
+        assert "is not a URL" in text or "percent-encoded" in text
         assert "secret" not in text
 
     @pytest.mark.parametrize("prefix", ["", "a b", "a:b", "{a", "a}"])
@@ -290,7 +324,9 @@ class TestDerived:
     def test_connection_limit(self) -> None:
         """Without a limit the open files are one, less a reserve."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        assert ConnectionSettings().connection_limit == max(files - RESERVED_FILES, 1)
+        http = min(4000, files // 4)
+        assert ConnectionSettings().http_limit == http
+        assert ConnectionSettings().connection_limit == max(files - RESERVED_FILES - http, 1)
         assert ConnectionSettings(max_connections=7).connection_limit == 7
 
     def test_history_age(self) -> None:

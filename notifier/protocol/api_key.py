@@ -61,6 +61,8 @@ def parse(text: str) -> tuple[ApiKey, ...]:
     keys = _restricted_keys(text) if text.lstrip().startswith("[") else _plain_keys(text)
     if any(not key.id or len(key.secret) < MIN_SECRET for key in keys):
         raise ValueError(f"needs an id and a secret of at least {MIN_SECRET} characters for each key")
+    if any(not (key.secret.isascii() and key.secret.isprintable() and " " not in key.secret) for key in keys):
+        raise ValueError("has a secret with spaces, line breaks or characters beyond ASCII: no request can send it")
     if len({key.id for key in keys}) < len(keys):
         raise ValueError("has the same id twice")
     return keys
@@ -68,7 +70,7 @@ def parse(text: str) -> tuple[ApiKey, ...]:
 
 def _plain_keys(text: str) -> tuple[ApiKey, ...]:
     pairs = (word.strip().partition(":") for word in text.split(",") if word.strip())
-    return tuple(ApiKey(id, secret) for id, _, secret in pairs)
+    return tuple(ApiKey(id.strip(), secret.strip()) for id, _, secret in pairs)
 
 
 def _restricted_keys(text: str) -> tuple[ApiKey, ...]:

@@ -19,6 +19,20 @@ def test_plain() -> None:
     assert keys[0].topics == ("*",)
 
 
+def test_spaces() -> None:
+    """Spaces around an id or a secret do not count."""
+    assert parse(f" shop : {KEY} , ops:\t{OTHER_KEY}\n") == (ApiKey("shop", KEY), ApiKey("ops", OTHER_KEY))
+
+
+@pytest.mark.parametrize("secret", [KEY + "\u00e9", KEY + "\n" + KEY, KEY + " " + KEY, KEY + "\x00"])
+def test_secret_that_cannot_be_sent(secret: str) -> None:
+    """A secret that no header can have is rejected at the start: every request would be answered 401."""
+    for text in (f"shop:{secret}", json.dumps([{"id": "shop", "secret": secret}])):
+        with pytest.raises(ValueError, match="no request can send it") as caught:
+            parse(text)
+        assert KEY not in str(caught.value)
+
+
 def test_restricted() -> None:
     """A JSON list says what each key may do; what is left out is everything."""
     items = [
