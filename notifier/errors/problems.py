@@ -155,6 +155,13 @@ class BodyTooLarge(Problem):
     remedy = "Shorten it, or split the batch."
 
 
+class UrlTooLong(Problem):
+    """The first line of the request, with the URL, exceeds the limit."""
+
+    status, code, title = 414, "url_too_long", "The URL is too long."
+    remedy = "Name fewer topics, or use a WebSocket."
+
+
 class UnsupportedMediaType(Problem):
     """The content type is neither JSON nor NDJSON, or the body is compressed."""
 
@@ -244,6 +251,13 @@ class RateLimited(Problem):
 
     status, code, title = 429, "rate_limited", "Too many publications."
     remedy = "Retry after `retry_after` seconds."
+
+
+class HeadTooLarge(Problem):
+    """The headers of the request exceed the limit."""
+
+    status, code, title = 431, "head_too_large", "The headers are too large."
+    remedy = "Grant patterns of topics in the token, or send it in `hello`; send fewer cookies."
 
 
 class InternalError(Problem):

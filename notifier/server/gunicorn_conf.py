@@ -14,8 +14,10 @@ import threading
 import time
 from typing import Any
 
-from notifier.server.development import provide_secrets, store_address
+from notifier.server.address import require_free
+from notifier.server.development import API_KEY_FILE, provide_secrets, store_address
 from notifier.server.embedded_valkey import EmbeddedError, EmbeddedValkey
+from notifier.server.heads import MAX_FIELD, MAX_FIELDS, MAX_LINE, limit_heads
 from notifier.settings import SettingError, Settings
 
 try:
@@ -37,9 +39,10 @@ import prometheus_client.multiprocess
 bind = settings.server.bind
 workers = settings.server.workers
 worker_class = "notifier.server.worker.Worker"
-worker_connections = 4000  # idle and busy HTTP connections, without those that were handed over
+worker_connections = settings.connections.http_limit  # without those that were handed over
 keepalive = 20  # seconds; also the timeout for the head of a request
-limit_request_line = 8190  # bytes, gunicorn's maximum: plain requests for the stream name all their topics there
+limit_request_line, limit_request_fields, limit_request_field_size = MAX_LINE, MAX_FIELDS, MAX_FIELD
+limit_heads()
 timeout = 60
 graceful_timeout = int(settings.connections.drain_timeout) + 8  # then gunicorn kills the worker
 max_requests = 0  # a worker that restarts after some requests would drop all its connections
@@ -57,6 +60,10 @@ def on_starting(server: Any) -> None:
         )
     if os.path.basename(os.environ[METRICS]).startswith(OURS):
         at_exit(lambda: shutil.rmtree(os.environ[METRICS], ignore_errors=True))
+    try:
+        require_free(settings.server.bind, os.environ)
+    except OSError as error:
+        sys.exit(f"Notifier cannot start. NOTIFIER_BIND: it cannot listen at {bind}: {error.strerror}.")
     if settings.broker.redis_url:
         return
     valkey = EmbeddedValkey(settings.server.data_dir)
@@ -85,7 +92,7 @@ def when_ready(server: Any) -> None:
     command = (
         f"curl http://{address}/v1/notifications --json '"
         '{"to": {"users": ["alice"]}, "title": "Hello"}'
-        f"' -H 'Authorization: Bearer {settings.auth.api_keys[0].secret}'"
+        f'\' -H "Authorization: Bearer $(cat {settings.server.data_dir / API_KEY_FILE})"'
     )
     print(f"\n    {command}\n", file=sys.stderr, flush=True)
 

@@ -1,10 +1,13 @@
 """gunicorn's gevent worker, with an end that idle HTTP connections do not delay."""
 
+import contextlib
 import time
 from typing import Any
 
 import gevent
 from gunicorn.workers.ggevent import GeventWorker
+
+from notifier.server.heads import answer_to
 
 _IDLE = 1.0  # seconds: a client with a request has sent its head by then
 
@@ -19,6 +22,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End as after SIGTERM: gunicorn's immediate exit may interrupt closing handshakes."""
         self.handle_exit(sig, frame)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer an error in the head of a request: with a problem if the head is too large, otherwise as gunicorn."""
+        answer = answer_to(exc)
+        if answer is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        self.log.warning("Rejected the head of a request: %s", exc)
+        with contextlib.suppress(OSError):
+            client.sendall(answer)
 
     def timeout_ctx(self) -> "_Head":
         """Return the timeout for the head of a request."""
