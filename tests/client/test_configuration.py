@@ -77,4 +77,11 @@ def test_failures() -> None:
     error = OSError("handshake")
     error.__cause__ = ssl.SSLCertVerificationError("self-signed")
     assert failure("https://a", error).is_permanent
+    plain = OSError("connect")
+    plain.__cause__ = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    plain.__cause__.reason = "WRONG_VERSION_NUMBER"
+    assert failure("https://a:8080", plain).is_permanent
+    assert "is it http://a:8080?" in str(failure("https://a:8080", plain))
+    assert "is it ws://a?" in str(failure("wss://a", plain))
+    assert failure("http://a", OSError("illegal"), is_permanent=True).is_permanent
     assert str(failure("http://a", TimeoutError())) == "Cannot reach http://a: TimeoutError"

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Any, ClassVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from websockets.exceptions import WebSocketException
@@ -22,7 +22,7 @@ from websockets.exceptions import WebSocketException
 from tests.kit import processes, raw
 from tests.kit.proxies import KINDS, Proxy, certificate, enemy, is_installed
 from tests.kit.raw import Peer
-from tests.kit.service import NDJSON, PROBLEM, Service
+from tests.kit.service import API_KEY, NDJSON, PROBLEM, Service
 from tests.kit.valkey import running_valkey
 from tests.kit.waiting import DEADLINE, eventually
 
@@ -293,6 +293,15 @@ def test_metrics_are_private(seen: Service, service: Service, target: str) -> No
     assert "notifier_" not in answer.text
     if answer.status == 308:
         assert answer.headers["Location"].endswith("/metrics")  # which is rejected as well
+
+
+@pytest.mark.parametrize("name", ["metrics", "a/metrics", "a/members", "/metrics"])
+def test_names(seen: Service, name: str) -> None:
+    """Names that contain words or slashes of other paths are passed on unchanged."""
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    members = f"/v1/topics/{quote(name, safe='')}/members"
+    assert seen.request("PUT", f"{members}/{quote(name, safe='')}", headers=headers).status == 204
+    assert seen.request("GET", members, headers=headers).json["members"] == [name]
 
 
 def test_heartbeat_against_idle_timeout(service: Service, lively: Service, user: str) -> None:
