@@ -9,13 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import httpx
 
 from notifier.client import Inbox, NotifierClient, Stream
+from notifier.client.inbox_calls import Names, names_of
 from notifier.protocol import identity
 
 _PATIENCE = 60.0  # seconds
@@ -87,18 +87,18 @@ class NotifierService:
                 self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def token(
-        self, user: str, topics: Sequence[str] = (), publish: Sequence[str] = (), expires_in: float = 3600
-    ) -> str:
+    def token(self, user: str, topics: Names = (), publish: Names = (), expires_in: float = 3600) -> str:
         """Return a token for a user that grants `topics` and `publish`. `expires_in` is in seconds."""
         now = time.time()
-        return identity.sign(user, self._secret, now + expires_in, tuple(topics), tuple(publish), issued=now)
+        return identity.sign(
+            user, self._secret, now + expires_in, tuple(names_of(topics)), tuple(names_of(publish)), issued=now
+        )
 
     def client(self) -> NotifierClient:
         """Return a client with an API key without restrictions."""
         return NotifierClient(self.url, api_key=self.api_key)
 
-    def listen(self, user: str, topics: Sequence[str] = (), inbox: bool = False) -> Stream:
+    def listen(self, user: str, topics: Names = (), inbox: bool = False) -> Stream:
         """Return a stream for a user, to be used with `with`. `inbox`: it yields `State` events too."""
         return NotifierClient(self.url).listen(topics, token=self.token(user, topics), inbox=inbox)
 
