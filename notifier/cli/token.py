@@ -13,6 +13,7 @@ from notifier.protocol import identity
 from notifier.server.development import TOKEN_SECRET_FILE
 from notifier.settings import AuthSettings, SettingError, Settings
 
+_LONGEST = 16000  # bytes: a header has at most 16,384
 _VARIABLES = ("NOTIFIER_TOKEN_", "NOTIFIER_MAX_TOKEN_AGE")
 
 
@@ -39,6 +40,9 @@ def token(user: str, topics: tuple[str, ...], publish: tuple[str, ...], age: flo
         identity.verify(text, (secret,), now, policy)
     except Problem as problem:
         raise Failure(f"The service would reject this token: {problem}", USAGE) from problem
+    if len(text) > _LONGEST:
+        detail = f"It has {len(text):,} bytes, and a header takes {_LONGEST:,}. Use patterns such as project:*."
+        raise Failure(f"The token is too long: {detail}", USAGE)
     click.echo(text)
 
 
