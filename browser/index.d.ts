@@ -146,7 +146,7 @@ export interface Options {
 }
 
 export class Notifier {
-  /** Throws a TypeError if the options have an API key instead of getToken. */
+  /** Throws a TypeError if the options have an API key instead of getToken, or a topic whose name cannot be valid. */
   constructor(options?: Options);
   readonly state: State;
   /** The position to resume from. */
@@ -169,12 +169,12 @@ export class Notifier {
   disconnect(): void;
   /**
    * Joins a topic, now and after each reconnect. With `since`, the notifications after that cursor are replayed before
-   * live ones. If another tab has already joined the topic, live notifications may arrive before the replay.
+   * live ones. Throws a TypeError if the name or the cursor cannot be valid. If another tab has already joined the topic, live notifications may arrive before the replay.
    */
   join(topic: string, options?: { since?: Cursor }): void;
   leave(topic: string): void;
   /**
-   * Publishes to a topic that the token grants. Retried after a reconnect, but published only once. Rejects with an
+   * Publishes to a topic that the token grants. Rejects with a TypeError if it has no JSON. Retried after a reconnect, but published only once. Rejects with an
    * Error that has the fields of the problem. After 30 seconds without an answer its `code` is `timeout`, and the
    * notification may or may not have been published. With `echo: false` this tab does not receive it.
    */

@@ -3,6 +3,11 @@
 // What a resumed stream repeats, in milliseconds: entries of different channels may arrive out of order within it.
 const OVERLAP = 2_000;
 
+/** Whether a value that a page supplies is a cursor, as the service reads them. */
+export function isCursor(value) {
+  return typeof value === "string" && /^\d{1,16}-\d{1,19}$/.test(value);
+}
+
 /** Negative, zero or positive, as in sort(). Compared as text, "9-0" would come after "10-0". */
 export function compareCursors(first, second) {
   const [ms, sequence] = first.split("-");

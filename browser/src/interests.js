@@ -1,9 +1,13 @@
 import { isBefore } from "./cursor.js";
 
+// No invisible characters, spaces, braces or wildcards; and not . or .. alone.
+const NAME = /^(?!\.\.?$)[^\p{Cc}\p{Cf}\p{Cs}\p{Z}{}*]{1,128}$/u;
+
 /**
  * What the tabs of a group want: topics, and which tab runs callbacks that run once per browser.
  *
- * A subscription is {topic, since}. It has a `since` only while the past of its topic has not been delivered.
+ * A subscription is {topic, since, exceeds}. It has a `since` only while the past of its topic has not been delivered. It
+ * `exceeds` if the service rejected it because the connection had too many topics.
  */
 export function createInterests() {
   const tabs = new Map(); // id -> {topics: Map of name -> since, once}
@@ -72,6 +76,12 @@ export function createInterests() {
     wants: (topic) => subscriptions.has(topic),
     all: () => [...subscriptions.values()],
   };
+}
+
+/** Returns the name. Throws if the service would reject it: one page's mistake must not end the stream of all tabs. */
+export function checkTopic(name) {
+  if (typeof name !== "string" || !NAME.test(name)) throw new TypeError(`no name of a topic: ${name}`);
+  return name;
 }
 
 /** Whether a tab with these topics receives the channel. Topics of which the user is a member need not be joined. */

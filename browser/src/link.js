@@ -2,7 +2,14 @@ import { topicOf } from "./interests.js";
 import { poll, sse, websocket } from "./transports.js";
 
 const TRANSPORTS = { websocket, sse, poll };
-const RESTARTS = 1012; // a close code
+
+// Close codes.
+const TOO_LONG = 1009;
+const RESTARTS = 1012;
+
+const MOST_TOPICS = 100; // of a greeting: the default of NOTIFIER_MAX_SUBSCRIPTIONS
+const EXCEEDS = "too_many_subscriptions";
+const LONGEST_QUERY = 6_000; // bytes of its topics: a request line has at most 8,190
 
 // All times are in milliseconds.
 const ANSWER_WITHIN = 30_000; // the welcome and the next poll, each
@@ -16,11 +23,12 @@ const ACKNOWLEDGE_WITHIN = 2_000; // one answer for many notifications, and not 
  *
  * It calls `welcomed()` once, before anything else is broadcast; `reopen()` where another connection is needed;
  * `closed(code, reason)` when it ends; `failed(error)` when no new token could be fetched. After close() it calls
- * nothing.
+ * nothing. `limits` is kept from one connection to the next: `tooLong` bytes are more than the service takes.
  */
-export function createLink({ options, tokens, interests, position, timers, watchdog, random, ...stream }) {
+export function createLink({ options, tokens, interests, position, limits, timers, watchdog, random, ...stream }) {
   const { broadcast, welcomed, reopen, closed, failed } = stream;
   const requests = new Map(); // ref -> the subscription that it requested
+  const published = new Map(); // ref of a publication that was not answered -> its length in bytes
   // What the stream reads: {id, transport, isAlive, top, covered, inbox, comeBackIn}. `isAlive` after the first byte. `top`
   // is the cursor at which it began, `covered` the topics that the position's cursor covers, known from the greeting on,
   // `inbox` what frames said of it.
@@ -28,6 +36,7 @@ export function createLink({ options, tokens, interests, position, timers, watch
   let isOver;
   let handle; // of the transport: {send, close}
   let greeted; // topic -> the subscription that it was opened with
+  let rejected; // subscriptions for which the greeting had no room
   let lastRef = 0;
 
   const handlers = {
@@ -40,7 +49,7 @@ export function createLink({ options, tokens, interests, position, timers, watch
     ping,
     expiring: renewToken,
     drain,
-    close: ({ code, reason }) => closed(code, reason),
+    close: ({ code, reason }) => over(code, reason),
   };
 
   // Opening and closing
@@ -56,16 +65,35 @@ export function createLink({ options, tokens, interests, position, timers, watch
       greet: unlessOver(greet),
       alive: unlessOver(alive),
       take: unlessOver(take),
-      over: unlessOver(closed),
+      over: unlessOver(over),
     });
   }
 
-  /** A hello has one `since` for all topics, so a past is requested later: entries before the cursor would come last. */
+  /**
+   * A hello has one `since` for all topics, so a past is requested later: entries before the cursor would come last.
+   * So are topics beyond the limit: in a greeting they would end the stream of all tabs. Over HTTP they are rejected.
+   */
   function greet() {
-    const subscriptions = interests.all().filter(({ since }) => !since || !overWebSocket());
-    greeted = new Map(subscriptions.map((subscription) => [subscription.topic, subscription]));
-    link.covered = new Set(greeted.keys());
+    const all = interests.all();
+    const asked = all.filter(overWebSocket() ? ({ since, exceeds }) => !since && !exceeds : fits()).slice(0, MOST_TOPICS);
+    greeted = new Map(asked.map((subscription) => [subscription.topic, subscription]));
+    rejected = overWebSocket() ? [] : all.filter(({ topic }) => !greeted.has(topic));
+    link.covered = new Set([...asked, ...rejected].map(({ topic }) => topic));
     return { since: position.cursor, topics: greeted };
+  }
+
+  function fits() {
+    let room = LONGEST_QUERY;
+    return ({ topic, since }) => (room -= encodeURIComponent(`topic=${topic} ${since}`).length) > 0;
+  }
+
+  /** A message that is too long ends the connection. It was the longest publication, which fails alone. */
+  function over(code, reason) {
+    const [longest] = code === TOO_LONG ? [...published].sort(([, first], [, second]) => second - first) : [];
+    if (!longest) return closed(code, reason);
+    limits.tooLong = longest[1];
+    rejectPublication(longest[0]);
+    reopen();
   }
 
   function close() {
@@ -86,10 +114,16 @@ export function createLink({ options, tokens, interests, position, timers, watch
     watchdog.allow(ANSWER_WITHIN);
   }
 
-  function take(frame) {
+  /** Takes a frame, or the JSON of one. One that cannot be read is skipped, and reported to the pages. */
+  function take(received) {
     alive();
-    if (frame.counts) link.inbox = { ...link.inbox, ...frame };
-    (handlers[frame.type] ?? broadcast)(frame);
+    try {
+      const frame = typeof received === "string" ? JSON.parse(received) : received;
+      if (frame.counts) link.inbox = { ...link.inbox, ...frame };
+      (handlers[frame.type] ?? broadcast)(frame);
+    } catch (error) {
+      broadcast({ type: "error", problem: { code: "unreadable_frame", title: "A frame was skipped.", detail: `${error}` } });
+    }
   }
 
   function welcome(frame) {
@@ -107,7 +141,8 @@ export function createLink({ options, tokens, interests, position, timers, watch
   /** Requests what the greeting left out, and what tabs joined and left in the meantime. */
   function updateSubscriptions() {
     for (const subscription of interests.all()) {
-      if (greeted.get(subscription.topic) !== subscription) subscribe(subscription);
+      if (rejected.includes(subscription)) reject(subscription, { code: EXCEEDS, title: "The connection has too many topics." });
+      else if (greeted.get(subscription.topic) !== subscription) subscribe(subscription);
     }
     for (const topic of greeted.keys()) {
       if (!interests.wants(topic)) unsubscribe(topic);
@@ -144,10 +179,18 @@ export function createLink({ options, tokens, interests, position, timers, watch
   function answered(frame) {
     const { ref, problem } = frame;
     const subscription = requests.get(ref);
+    published.delete(ref);
     if (!subscription) return broadcast(frame); // it is for a tab's publication
     requests.delete(ref);
-    if (problem) broadcast({ type: "error", problem: { ...problem, topic: subscription.topic } });
-    settle(subscription); // also if it was refused: then it has no past
+    if (problem) reject(subscription, problem);
+    else settle(subscription);
+  }
+
+  /** A topic that is rejected has no past. */
+  function reject(subscription, problem) {
+    subscription.exceeds = problem.code === EXCEEDS;
+    broadcast({ type: "error", problem: { ...problem, topic: subscription.topic } });
+    settle(subscription);
   }
 
   function settle(subscription) {
@@ -169,7 +212,15 @@ export function createLink({ options, tokens, interests, position, timers, watch
 
   /** Sends a frame of a tab. Before the welcome it is dropped: the tab repeats it afterwards. */
   function send(frame) {
-    if (link.id) handle.send(frame);
+    if (!link.id) return;
+    const { length } = new TextEncoder().encode(JSON.stringify(frame));
+    if (length >= limits.tooLong) return rejectPublication(frame.ref);
+    published.set(frame.ref, length);
+    handle.send(frame);
+  }
+
+  function rejectPublication(ref) {
+    broadcast({ type: "error", ref, problem: { code: "body_too_large", title: "The notification is too long." } });
   }
 
   function acknowledge() {

@@ -4,3 +4,12 @@ export function tryTo(use) {
     return use();
   } catch {}
 }
+
+/** Runs what must not keep anything after it from running: an error is only logged. */
+export function safely(run) {
+  try {
+    run();
+  } catch (error) {
+    console.error("Notifier:", error);
+  }
+}

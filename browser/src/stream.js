@@ -4,6 +4,7 @@ import { createLink } from "./link.js";
 import { watchPage } from "./page.js";
 import { Position } from "./position.js";
 import { backoff, comesBack } from "./retry.js";
+import { safely } from "./storage.js";
 import { createTimers, createWatchdog } from "./timers.js";
 import { RefusedToken, createTokens } from "./token.js";
 import { createTransportChoice } from "./transport-choice.js";
@@ -47,6 +48,7 @@ export function createStream(options, receive) {
   const interests = createInterests();
   const position = new Position();
   const choice = createTransportChoice(transports);
+  const limits = {};
   const timers = createTimers();
   const watchdog = createWatchdog(timers, () => closed(SILENT, link.id ? "heartbeat lost" : "no answer"));
   let state; // {state, connected, reason, retryInMs}
@@ -67,8 +69,7 @@ export function createStream(options, receive) {
   }
 
   function post(message) {
-    if (leads) handle(message);
-    else group?.post(message);
+    safely(() => (leads ? handle(message) : group?.post(message)));
   }
 
   function handle(message) {
@@ -110,8 +111,8 @@ export function createStream(options, receive) {
 
   function broadcast(message) {
     message.at = position.cursor;
-    if (leads) group?.post(message);
-    receive(message);
+    if (leads) safely(() => group?.post(message));
+    safely(() => receive(message));
   }
 
   function announce() {
@@ -131,7 +132,7 @@ export function createStream(options, receive) {
   async function open(quietly) {
     drop();
     const stream = { broadcast, welcomed, reopen, closed, failed };
-    const attempt = (link = createLink({ options, tokens, interests, position, timers, watchdog, random, ...stream }));
+    const attempt = (link = createLink({ options, tokens, interests, position, limits, timers, watchdog, random, ...stream }));
     watchdog.allow(TOKEN_WITHIN);
     if (!quietly) enter("connecting");
     try {
@@ -173,7 +174,10 @@ export function createStream(options, receive) {
 
   function closed(code, text = "") {
     const lost = link;
-    if (!lost.transport) leave(); // getToken did not answer; another tab's may
+    if (!lost.transport) {
+      tokens.abandon();
+      leave(); // getToken did not answer; another tab's may
+    }
     const reason = `${code} ${text}`.trim();
     drop();
     if (code === TOKEN_REFUSED) tokens.discard();

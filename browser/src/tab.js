@@ -1,6 +1,6 @@
-import { isBefore, isHistory, isMissed, remember } from "./cursor.js";
-import { isWanted, topicOf } from "./interests.js";
-import { tryTo } from "./storage.js";
+import { isBefore, isCursor, isHistory, isMissed, remember } from "./cursor.js";
+import { checkTopic, isWanted, topicOf } from "./interests.js";
+import { safely, tryTo } from "./storage.js";
 import { createStream } from "./stream.js";
 
 const CURSOR_KEY = "notifier.cursor";
@@ -14,14 +14,15 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   const address = new URL(url, globalThis.location?.href).href.replace(/^ws/, "http");
   const { post, ...controls } = createStream({ ...options, id, url: address }, receive);
   const listeners = Object.fromEntries(EVENTS.map((event) => [event, new Set()])); // of {callback, perBrowser}
-  const topics = new Map(wanted.map((topic) => [topic])); // name -> cursor, while its past has not been delivered
+  const topics = new Map(wanted.map((topic) => [checkTopic(topic)])); // name -> cursor, while its past has not been delivered
   const seen = new Set();
   const published = new Map(); // ref -> {frame, echo, timer, resolve, reject}
   let held = []; // notifications that may be this tab's own, which it does not want
   let snapshot = {};
   let inbox; // what frames said of it, the last of each
   let connection;
-  let cursor = tryTo(() => storage?.getItem(CURSOR_KEY)) ?? undefined;
+  const stored = tryTo(() => storage?.getItem(CURSOR_KEY));
+  let cursor = isCursor(stored) ? stored : undefined;
   let kept = cursor; // in the storage
   let isBehind; // the stream is ahead of this tab, and will go back
   let isAhead; // the stream repeats for other tabs what this tab has received
@@ -43,8 +44,9 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   function join(topic, { since } = {}) {
+    if (since && !isCursor(since)) throw new TypeError(`no cursor: ${since}`);
     if (!since && topics.has(topic)) return;
-    topics.set(topic, since);
+    topics.set(checkTopic(topic), since);
     declare();
   }
 
@@ -54,8 +56,11 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
 
   function publish(topic, notification, { echo = true } = {}) {
     const ref = newId();
-    const frame = { type: "publish", ref, idempotency_key: ref, topic, notification };
+    const whole = { type: "publish", ref, idempotency_key: ref, topic, notification };
     return new Promise((resolve, reject) => {
+      checkTopic(topic);
+      // Here, and not in the tab that leads: the JSON is the same from every tab, and what has none fails alone.
+      const frame = JSON.parse(JSON.stringify(whole));
       const problem = { code: "timeout", title: "no answer" };
       const timer = setTimeout(() => answered({ ref, problem }), PUBLISH_WITHIN);
       published.set(ref, { frame, echo, timer, resolve, reject });
@@ -195,11 +200,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     if (event === "error" && !listeners.error.size) console.error("Notifier:", ...details);
     for (const { callback, perBrowser } of [...listeners[event]]) {
       if (perBrowser && !isChosen) continue;
-      try {
-        callback(...details);
-      } catch (error) {
-        console.error("Notifier:", error);
-      }
+      safely(() => callback(...details));
     }
   }
 

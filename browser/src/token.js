@@ -10,16 +10,31 @@ export class RefusedToken extends TypeError {}
 /** Gets tokens from `getToken`, if there is one. All must be the same user's, as far as they can be read. */
 export function createTokens(getToken) {
   refuseApiKey(getToken);
+  let renewal; // while getToken is called
+
+  async function renew() {
+    const renewed = await getToken();
+    refuseApiKey(renewed);
+    if (!renewed) throw new Error("no token");
+    if (typeof renewed !== "string" || /[^!-~]/.test(renewed)) throw new Error("getToken returned no token");
+    const owner = userOf(renewed);
+    if (tokens.user && tokens.user !== owner) throw new RefusedToken("another user's token");
+    [tokens.current, tokens.user] = [renewed, owner];
+  }
+
   const tokens = {
     current: undefined,
     user: undefined,
-    async renew() {
-      const renewed = await getToken();
-      refuseApiKey(renewed);
-      if (!renewed) throw new Error("no token");
-      const owner = userOf(renewed);
-      if (tokens.user && tokens.user !== owner) throw new RefusedToken("another user's token");
-      [tokens.current, tokens.user] = [renewed, owner];
+    /** Calls getToken, once for all that wait for a new token. */
+    renew() {
+      const mine = (renewal ??= renew().finally(() => {
+        if (renewal === mine) renewal = undefined;
+      }));
+      return mine;
+    },
+    /** Waits no longer for getToken: the next call is a new one. */
+    abandon() {
+      renewal = undefined;
     },
     /** Resolves to a token that does not expire soon, or to a new one; to undefined if a cookie names the user. */
     async fresh(mustBeNew) {

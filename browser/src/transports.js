@@ -4,7 +4,8 @@
  * - `url` (http), `token()`, `WebSocket`
  * - `greet()`: returns what to ask for at this moment, {since, topics: Map of name -> {since}}
  * - `reached()`: returns the cursor up to which everything has been delivered
- * - `alive()`, `take(frame)`, `over(code, reason)`: called when bytes arrive, for each frame, and at the end
+ * - `alive()`, `take(frame)`, `over(code, reason)`: called when bytes arrive, for each frame (an object, or its JSON), and
+ *   at the end
  */
 
 const PAUSE = 1_000; // ms
@@ -19,7 +20,7 @@ export function websocket({ url, token, greet, alive, take, over, WebSocket = gl
     const { since, topics } = greet();
     send({ type: "hello", token: token(), since, topics: [...topics.keys()] });
   };
-  socket.onmessage = ({ data }) => take(JSON.parse(data));
+  socket.onmessage = ({ data }) => take(data);
   socket.onclose = ({ code, reason }) => over(code, reason);
   return { send, close: () => socket.close(1000) };
 }
@@ -43,7 +44,7 @@ export function sse(options) {
 /** A comment is a ping; `retry` is ignored. Not /: (.*)/, because a dot does not match U+2028 and U+2029 in JSON. */
 function frameOf(event) {
   const { data, id: cursor } = Object.fromEntries(event.split("\n").map((line) => line.split(/: ([^]*)/)));
-  return data ? JSON.parse(data) : { type: "ping", cursor };
+  return data || { type: "ping", cursor };
 }
 
 /** Long polls. The first does not wait, so the welcome comes at once. A poll without news is repeated after a pause. */
@@ -76,11 +77,17 @@ function overHttp({ url, token, greet, take, over }, run) {
   const send = async (frame) => {
     const answer = await request("", {}, JSON.stringify(frame));
     if (answer.status === 204) return;
-    const result = await answer.json();
+    const result = await answer.json().catch((error) => problemOf(answer.status, error));
     take(answer.ok ? result : { type: "error", ref: frame.ref, problem: result });
   };
   run(ask).catch(fail);
   return { send: (frame) => send(frame).catch(fail), close: () => end.abort() };
+}
+
+/** A proxy may reject what is too long with a page of its own. Other pages are those of a service that is down. */
+function problemOf(status, error) {
+  if (status < 400 || status >= 500) throw error;
+  return { code: `http_${status}`, title: `HTTP ${status}`, status };
 }
 
 function queryOf({ since, topics }) {

@@ -215,6 +215,30 @@ def test_a_tab_publishes(context: BrowserContext, service: Service, user: str, t
     assert follower.get("problems") == []
 
 
+@pytest.mark.parametrize("transports", [["websocket"], ["sse"], ["poll"]])
+def test_a_bad_publication_fails_alone(
+    context: BrowserContext, service: Service, user: str, transports: list[str]
+) -> None:
+    """What has no JSON, or is too long for the service, is rejected; no tab misses anything, now or after a reconnect."""
+    tabs = [Tab(context, service, user, topics=["orders"], transports=transports).connected() for _ in range(2)]
+    for tab in tabs:
+        assert tab.page.evaluate("() => notifier.publish('orders', { data: 5n }).catch(({ name }) => name)") == "TypeError"
+        assert tab.page.evaluate("() => notifier.publish('a b', {}).catch(({ name }) => name)") == "TypeError"
+        refused = "() => notifier.publish('orders', { body: 'x'.repeat(100_000) }).catch(({ code }) => code)"
+        assert tab.page.evaluate(refused) == "body_too_large"
+        answer = tab.page.evaluate(
+            "(link) => notifier.publish('orders', { title: link, data: { link: new URL(link) } })", f"http://{user}/"
+        )
+        assert set(answer) == {"id", "cursor"}
+    publish(service, user, "after")
+    for tab in tabs:
+        tab.got([f"http://{user}/", f"http://{user}/", "after"])
+        assert tab.connected().get("problems") == []
+    tabs[0].page.close()
+    publish(service, user, "last")
+    tabs[1].got([f"http://{user}/", f"http://{user}/", "after", "last"])
+
+
 @pytest.mark.parametrize("transports", [None, ["sse"], ["poll"]], ids=["any", "sse", "poll"])
 def test_a_restart(browser: Browser, user: str, transports: list[str] | None) -> None:
     """After a restart of the service tabs reconnect on the same transport, and miss nothing."""

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { FakeBrowser, fakeStorage, tokenOf } from "./fake_browser.js";
 import { settled, stopClock } from "./fake_service.js";
-import { ModelService, channelOf } from "./model_service.js";
+import { LONGEST, ModelService, channelOf } from "./model_service.js";
 
 const SEEDS = Number(process.env.SEEDS ?? 60); // for each transport
 const FIRST = Number(process.env.FIRST ?? 1);
@@ -22,7 +22,21 @@ function chance(seed) {
   };
 }
 
-/** Tabs come, go, join and leave, messages are late and connections break, until all is well again. */
+const FAULTS = [
+  ({ notifier }) => notifier.publish("orders", { data: 5n }),
+  ({ notifier }) => notifier.publish("orders", { data: () => {}, toJSON: () => assert.fail("no JSON") }),
+  ({ notifier }) => notifier.publish("orders", { body: "x".repeat(LONGEST) }),
+  ({ notifier }) => notifier.publish({}, {}),
+  ({ notifier }) => notifier.publish("invoices", { title: "Hi", run() {} }), // is none: it has JSON
+  async ({ notifier }) => notifier.join("a topic"),
+  async ({ notifier }) => notifier.join(5n),
+  async ({ notifier }) => notifier.join("orders", { since: "yesterday" }),
+];
+
+/**
+ * Tabs come, go, join and leave, pages make mistakes, frames cannot be read, messages are late and connections break,
+ * until all is well again.
+ */
 async function live(t, seed, transport) {
   const random = chance(seed);
   const tick = stopClock(t);
@@ -60,6 +74,10 @@ async function live(t, seed, transport) {
     asleep.splice(0).forEach(load);
   }
 
+  function err(tab) {
+    FAULTS[random(FAULTS.length)](tab).catch(() => {});
+  }
+
   function join(tab) {
     tab.wantsAll = true;
     tab.notifier.join("orders", { since: "1-0" });
@@ -79,6 +97,9 @@ async function live(t, seed, transport) {
     () => one(({ notifier }) => notifier.disconnect()),
     () => one(join),
     () => one(putAway),
+    () => one(err),
+    () => one(err),
+    () => service.mumble(),
     comeBack,
     () => browser.holdUp("messages"),
     () => browser.deliver(),

@@ -404,3 +404,39 @@ test("connect() in a callback of a notification changes nothing", async (t) => {
   await settled();
   assert.equal(service.dialled.length, 1);
 });
+
+for (const text of ["{", "", "null", "5", '"text"', "[]", '{"type":"notification"}', '{"type":"lost"}', '{"type":"__proto__"}']) {
+  test(`the frame ${text} is skipped, and the stream goes on`, async (t) => {
+    const tick = stopClock(t);
+    t.mock.method(console, "error", () => {});
+    const service = new FakeService();
+    const { notifier, titles, of } = await service.connected();
+    service.socket.onmessage({ data: text });
+    service.notify("a", "2000-0");
+    assert.deepEqual(titles(), ["a"]);
+    assert.equal(notifier.state, "connected");
+    for (const [problem] of of("error")) assert.equal(problem.code, "unreadable_frame");
+    service.close(1006);
+    await tick(500);
+    await service.accept({ connection: "c2", lost: ["all"] });
+    assert.deepEqual(of("lost"), [[{ channels: ["all"] }]]);
+  });
+}
+
+test("pages are told of a frame that cannot be read", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { of } = await service.connected();
+  service.socket.onmessage({ data: '{"type":"notification","data":' });
+  assert.equal(of("error").length, 1);
+  assert.match(of("error")[0][0].detail, /SyntaxError/);
+});
+
+test("numbers that no double holds are read", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { of } = await service.connected();
+  const notification = `{"id":"a","title":"a","data":${"9".repeat(5_000)}}`;
+  service.socket.onmessage({ data: `{"type":"notification","cursor":"2000-0","channel":"all","notification":${notification}}` });
+  assert.equal(of("notification")[0][0].data, Infinity);
+});

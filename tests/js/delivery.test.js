@@ -189,3 +189,13 @@ test("a storage that cannot be read stops nothing", async (t) => {
   const { notifier } = await service.connected({ storage: { getItem, setItem() {} } });
   assert.equal(notifier.cursor, "1000-0");
 });
+
+test("a stored cursor that is none is ignored", async (t) => {
+  stopClock(t);
+  for (const stored of ["", "yesterday", "5", "1-0\n", {}, Promise.resolve("5-0"), 5, null]) {
+    const service = new FakeService();
+    const { notifier } = await service.connected({ storage: { getItem: () => stored, setItem() {} } });
+    assert.equal(service.socket.heard("hello")[0].since, undefined);
+    assert.equal(notifier.cursor, "1000-0");
+  }
+});

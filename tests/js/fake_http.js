@@ -58,6 +58,12 @@ class FakeRequest {
     await settled();
   }
 
+  /** Answers with a page, as proxies do. */
+  async page(status) {
+    this.#resolve(new Response("<h1>No</h1>", { status }));
+    await settled();
+  }
+
   /** Answers with frames to a poll. */
   async frames(...frames) {
     await this.answer({ frames });

@@ -505,3 +505,46 @@ test("a POST that fails is repeated when the stream is back", async (t) => {
   await http.latest.answer({ type: "ok", ref: JSON.parse(first.options.body).ref, id: "n1", cursor: "2000-0" });
   assert.equal((await done).id, "n1");
 });
+
+test("over Server-Sent Events, a frame that cannot be read is skipped", async (t) => {
+  const { http, titles, of, notifier } = await streaming(t);
+  await http.latest.text('id: 1500-0\ndata: {"type":\n\n');
+  await http.latest.text('data: null\n\n');
+  await http.latest.event(notification("a", "2000-0"));
+  assert.deepEqual(titles(), ["a"]);
+  assert.equal(notifier.state, "connected");
+  assert.deepEqual(of("error").map(([{ code }]) => code), ["unreadable_frame", "unreadable_frame"]);
+});
+
+test("in a poll, a frame that cannot be read is skipped", async (t) => {
+  const { http, titles, of, notifier } = await polling(t);
+  await http.latest.frames({ type: "ping" }, null, { type: "lost" }, notification("a", "2000-0"));
+  assert.deepEqual(titles(), ["a"]);
+  assert.equal(notifier.state, "connected");
+  assert.deepEqual(of("error").map(([{ code }]) => code), ["unreadable_frame", "unreadable_frame"]);
+});
+
+test("over HTTP, topics for which a request has no room are rejected alone, once", async (t) => {
+  const topics = Array.from({ length: 80 }, (_, number) => `${number}`.padStart(120, "t"));
+  const { http, tick, of, notifier } = await streaming(t, { topics });
+  assert.ok(`${http.latest.query}`.length < 8_000);
+  const asked = http.latest.query.getAll("topic");
+  const refused = of("error").map(([{ topic }]) => topic);
+  assert.deepEqual([...asked, ...refused], topics);
+  await tick(1_000);
+  assert.equal(http.requests.length, 1);
+  notifier.leave(topics[0]);
+  await tick(0);
+  assert.equal(http.requests.length, 2);
+});
+
+for (const [status, ends] of [[413, false], [502, true]]) {
+  test(`a publication that a proxy answers with ${status} and a page ${ends ? "is repeated" : "is rejected"}`, async (t) => {
+    const { http, notifier } = await streaming(t);
+    const done = notifier.publish("room", { title: "a" });
+    const rejected = ends ? done.catch(() => {}) : assert.rejects(done, { code: "http_413" });
+    await http.latest.page(status);
+    assert.equal(notifier.state, ends ? "reconnecting" : "connected");
+    if (!ends) await rejected;
+  });
+}

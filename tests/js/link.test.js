@@ -22,6 +22,7 @@ function dial(t, { transport = "websocket", topics = [], since, getToken } = {})
     tokens: createTokens(getToken),
     interests,
     position,
+    limits: {},
     timers,
     watchdog: createWatchdog(timers, note("expired")),
     random: () => 0.5,

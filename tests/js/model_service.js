@@ -6,10 +6,12 @@ import { FakeService, settled } from "./fake_service.js";
 const OVERLAP = 2_000; // ms, as the service's
 const GROUP = 1_000; // ms of entries that may be sent channel by channel
 const HEARTBEAT = 25; // seconds
+export const LONGEST = 500; // bytes of a message
 
 /** Sends one frame at a time, over whatever transport the client asks for, so that a test may stop between any two. */
 export class ModelService extends FakeService {
   published = []; // {id, ms, topic, isTrimmed}
+  #answers = new Map(); // idempotency key -> what its publication was answered
   #floors = new Map(); // topic, or undefined for the user's channel -> ms of the last entry that was trimmed
   #ms = 1_000;
   #random;
@@ -32,6 +34,15 @@ export class ModelService extends FakeService {
   publish(topic) {
     this.#ms += 1 + this.#random(3_000);
     this.published.push({ id: `n${this.published.length}`, ms: this.#ms, topic });
+  }
+
+  /** Publishes for a client, once for each idempotency key; returns the fields of the answer. */
+  publishFor({ idempotency_key: key, topic }) {
+    if (!this.#answers.has(key)) {
+      this.publish(topic);
+      this.#answers.set(key, { id: this.published.at(-1).id, cursor: this.cursor });
+    }
+    return this.#answers.get(key);
   }
 
   /** Removes the oldest entries of a channel from its log. */
@@ -66,6 +77,11 @@ export class ModelService extends FakeService {
     await this.#connection?.ping();
   }
 
+  /** Sends what no client can read. */
+  async mumble() {
+    if (this.#connection?.isWelcome && !this.#connection.isOver) await this.#connection.mumble();
+  }
+
   /** Ends the latest connection: it breaks, or is told why. */
   async break() {
     await this.#connection?.break();
@@ -80,10 +96,18 @@ export class ModelService extends FakeService {
     for (const request of this.#http.requests.slice(this.#requests)) {
       this.#requests++;
       const kind = request.accept ? EventConnection : PollConnection;
-      if (request.options.method === "POST") await request.empty();
+      if (request.options.method === "POST") await this.#take(request);
       else this.#begin(new kind(this, this.#random, this.#count, request));
     }
     this.#connection?.read();
+  }
+
+  async #take(request) {
+    const { body } = request.options;
+    const frame = JSON.parse(body);
+    if (body.length > LONGEST) await request.answer({ code: "body_too_large", title: "Too long" }, 413);
+    else if (frame.type === "publish") await request.answer({ type: "ok", ref: frame.ref, ...this.publishFor(frame) });
+    else await request.empty();
   }
 
   #begin(connection) {
@@ -215,9 +239,11 @@ export function channelOf(topic) {
 class WebSocketConnection extends Connection {
   #socket;
   #read = 0; // frames of the client
+  #service;
 
   constructor(service, random, number, socket) {
     super(service, random, number);
+    this.#service = service;
     this.#socket = socket;
     if (!this.isOver) socket.onopen({});
   }
@@ -234,14 +260,21 @@ class WebSocketConnection extends Connection {
     if (!this.isOver) this.#socket.onmessage({ data: JSON.stringify(frame) });
   }
 
-  break() {
-    if (this.isOver) return;
-    this.#socket.isBroken = true;
-    this.#socket.onclose({ code: 1006, reason: "" });
+  mumble() {
+    this.#socket.onmessage({ data: '{"type":' });
   }
 
-  #take({ type, ref, topic, topics, since }) {
-    if (type === "hello") this.hello(since, topics);
+  break(code = 1006) {
+    if (this.isOver) return;
+    this.#socket.isBroken = true;
+    this.#socket.onclose({ code, reason: "" });
+  }
+
+  #take(frame) {
+    const { type, ref, topic, topics, since } = frame;
+    if (JSON.stringify(frame).length > LONGEST) this.break(1009);
+    else if (type === "publish") this.send({ type: "ok", ref, ...this.#service.publishFor(frame) });
+    else if (type === "hello") this.hello(since, topics);
     else if (type === "subscribe") this.subscribe(topic, since, ref);
     else if (type === "unsubscribe") this.unsubscribe(topic);
   }
@@ -276,6 +309,10 @@ class EventConnection extends HttpConnection {
     if (!this.isOver) await this.request.event(frame);
   }
 
+  async mumble() {
+    await this.request.text('data: {"type":\n\n');
+  }
+
   async sendPing(cursor) {
     await this.request.text(cursor ? `: ping\nid: ${cursor}\n\n` : ": ping\n\n");
   }
@@ -298,6 +335,10 @@ class PollConnection extends HttpConnection {
     this.#frames.push(frame);
     if (parseInt(frame.cursor) > parseInt(this.request.query.get("since"))) this.#hasNews ||= frame.type !== "welcome";
     if (this.isLive && frame.type === "notification") await this.#end({ type: "ping" });
+  }
+
+  mumble() {
+    this.#frames.push(null);
   }
 
   async goLive(cursor) {

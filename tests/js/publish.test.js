@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { FakeBrowser, tokenOf } from "./fake_browser.js";
 import { FakeService, settled, stopClock } from "./fake_service.js";
 
 /** Answers the latest publication. */
@@ -136,4 +137,90 @@ test("what is published in the callback of connected is sent once", async (t) =>
   await service.accept();
   assert.equal(service.socket.heard("publish").length, 1);
   service.say({ type: "ok", ref: service.socket.heard("publish")[0].ref, id: "a", cursor: "2000-0" });
+});
+
+const cyclic = {};
+cyclic.self = cyclic;
+
+/** What has no JSON, or no place in a frame: [description, arguments of publish()]. */
+const UNPUBLISHABLE = [
+  ["a BigInt", ["room", { data: 5n }]],
+  ["a cycle", ["room", { data: cyclic }]],
+  ["a toJSON() that throws", ["room", { toJSON: () => assert.fail("no JSON") }]],
+  ["a topic that is a number", [5, { title: "a" }]],
+  ["an empty topic", ["", { title: "a" }]],
+  ["a topic with a line break", ["a\nb", { title: "a" }]],
+  ["the topic ..", ["..", { title: "a" }]],
+];
+
+for (const [what, details] of UNPUBLISHABLE) {
+  for (const leads of [true, false]) {
+    test(`${what} is rejected alone, and never sent: in a tab that ${leads ? "leads" : "follows"}`, async (t) => {
+      const tick = stopClock(t);
+      new FakeBrowser(t);
+      const service = new FakeService();
+      const options = { getToken: async () => tokenOf("alice"), topics: ["room"] };
+      const tabs = [await service.connected(options), service.client(options)];
+      tabs[1].notifier.connect();
+      await settled();
+      await assert.rejects(tabs[leads ? 0 : 1].notifier.publish(...details));
+      service.close(1006);
+      await tick(500);
+      await service.accept({ connection: "c2", lost: ["topic:room"] });
+      await settled();
+      for (const { of, notifier } of tabs) {
+        assert.deepEqual(of("lost"), [[{ channels: ["topic:room"] }]]);
+        assert.equal(notifier.connection, "c2");
+      }
+      assert.deepEqual(service.socket.heard("publish"), []);
+    });
+  }
+}
+
+test("the JSON of a publication is that of its tab, whichever tab leads", async (t) => {
+  stopClock(t);
+  new FakeBrowser(t);
+  const service = new FakeService();
+  const options = { getToken: async () => tokenOf("alice") };
+  const tabs = [await service.connected(options), service.client(options)];
+  tabs[1].notifier.connect();
+  await settled();
+  const price = { amount: 5, toJSON: () => "5 EUR" };
+  const proxy = new Proxy({ list: [1], left: undefined, run() {} }, {}); // as of Vue: no structured clone of it exists
+  const data = { price, proxy, link: new URL("https://a.example/x"), at: new Date(0), map: new Map([[1, 2]]) };
+  for (const { notifier } of tabs) notifier.publish("room", { title: "a", data }).catch(() => {});
+  data.price = "changed later";
+  await settled();
+  const expected = { price: "5 EUR", proxy: { list: [1] }, link: "https://a.example/x", at: "1970-01-01T00:00:00.000Z", map: {} };
+  const sent = service.socket.heard("publish").map(({ notification }) => notification.data);
+  assert.deepEqual(sent, [expected, expected]);
+});
+
+test("a notification that is too long for the service is rejected alone, and the stream goes on", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier, events } = await service.connected();
+  const long = notifier.publish("room", { body: "語".repeat(40_000) });
+  const short = notifier.publish("room", { body: "x".repeat(50_000) }); // fewer bytes, and more characters
+  service.close(1009, "message too big");
+  await assert.rejects(long, { code: "body_too_large" });
+  assert.equal(notifier.state, "connected"); // the service is well, so the next connection needs no pause
+  await service.accept({ connection: "c2", lost: ["all"] });
+  assert.equal(service.socket.heard("publish").length, 1);
+  answer(service);
+  assert.equal((await short).id, "n1");
+  assert.deepEqual(events.at(-1), ["lost", { channels: ["all"] }]);
+  await assert.rejects(notifier.publish("room", { body: "x".repeat(200_000) }), { code: "body_too_large" }); // not sent
+  assert.equal(service.socket.heard("publish").length, 1);
+});
+
+test("a message that is too long and no publication ends the stream", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = await service.connected();
+  const done = notifier.publish("room", { title: "a" });
+  answer(service);
+  await done;
+  service.close(1009, "message too big");
+  assert.equal(notifier.state, "closed");
 });

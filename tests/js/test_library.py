@@ -14,7 +14,7 @@ from tests.kit import processes
 
 ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "notifier/http/static"
-BUDGETS = {"notifier.js": 6_144, "notifier-inbox.js": 12_288}  # bytes, gzipped
+BUDGETS = {"notifier.js": 6_656, "notifier-inbox.js": 12_288}  # bytes, gzipped
 
 IS_BUILDABLE = shutil.which("node") and (ROOT / "node_modules/@swc/core").is_dir()
 

@@ -182,3 +182,37 @@ test("a token that cannot be read, or never expires, is left to the service", ()
   assert.equal(expiresSoon("a.%%%.c"), false);
   assert.equal(expiresSoon(`a.${btoa("{}")}.c`), false);
 });
+
+test("all who wait for a token at the same time share one call of getToken", async (t) => {
+  stopClock(t);
+  const service = new FakeService();
+  const { notifier } = service.client();
+  notifier.connect();
+  const own = await Promise.all([notifier.token(), notifier.token(), notifier.token(true)]);
+  await service.accept();
+  assert.deepEqual(own, ["token-1", "token-1", "token-1"]);
+  assert.equal(service.tokensGiven, 1);
+  assert.equal(await notifier.token(true), "token-2");
+});
+
+test("a call of getToken that fails fails for all, and the next is a new one", async (t) => {
+  stopClock(t);
+  const answers = [Promise.reject(new Error("signed out")), Promise.resolve("token")];
+  const { notifier } = new FakeService().client({ getToken: () => answers.shift() });
+  const first = [notifier.token(), notifier.token()];
+  for (const token of first) await assert.rejects(token, { message: "signed out" });
+  assert.equal(await notifier.token(), "token");
+});
+
+for (const [what, answer] of [["a response", {}], ["a page", "<!doctype html>\n<title>Sign in"], ["a number", 5], ["a line break", "a\n"]]) {
+  test(`${what} in place of a token is not sent, and named`, async (t) => {
+    stopClock(t);
+    const service = new FakeService();
+    const { notifier, of } = service.client({ getToken: async () => answer });
+    notifier.connect();
+    await settled();
+    assert.equal(notifier.state, "unauthorized");
+    assert.match(of("error")[0][0].message, /getToken returned no token/);
+    assert.equal(service.dialled.length, 0);
+  });
+}

@@ -142,3 +142,47 @@ test("a refused topic is an error that names it", async (t) => {
   assert.deepEqual(of("error"), [[{ ...problem, topic: "secrets" }]]);
   assert.equal(notifier.state, "connected");
 });
+
+for (const name of ["", " ", "a b", "a\nb", "a\u200bb", "\ud800", ".", "..", "a*", "{a}", "x".repeat(129), 5, 5n, null, ["a"]]) {
+  test(`${typeof name} ${JSON.stringify(`${name}`)} is no name of a topic`, () => {
+    const service = new FakeService();
+    const { notifier } = service.client();
+    assert.throws(() => notifier.join(name), TypeError);
+    assert.throws(() => service.client({ topics: ["orders", name] }), TypeError);
+  });
+}
+
+test("names of all languages, of 128 characters, are names of topics", async (t) => {
+  stopClock(t);
+  const topics = ["طلبات", "注文", "a.b", "...", "room:1/2", "😀".repeat(128)];
+  const service = new FakeService();
+  await service.connected({ topics });
+  assert.deepEqual(service.socket.heard("hello")[0].topics, topics);
+});
+
+test("a topic's past begins at a cursor, and nothing else", () => {
+  const { notifier } = new FakeService().client();
+  for (const since of [5, 5n, "yesterday", "1-0 ", {}]) assert.throws(() => notifier.join("orders", { since }), TypeError);
+});
+
+test("topics that are one too many are requested later, so that a hello is never rejected for them", async (t) => {
+  const tick = stopClock(t);
+  const service = new FakeService();
+  const topics = Array.from({ length: 101 }, (_, number) => `topic-${number}`);
+  const { of, notifier } = await service.connected({ topics });
+  assert.equal(service.socket.heard("hello")[0].topics.length, 100);
+  const refuse = ({ ref }) => service.say({ type: "error", ref, problem: { code: "too_many_subscriptions", title: "Too many" } });
+  service.socket.heard("subscribe").forEach(refuse);
+  assert.equal(of("error").at(-1)[0].topic, "topic-100");
+  notifier.leave("topic-0");
+  notifier.leave("topic-1");
+  service.close(1006);
+  await tick(500);
+  await service.accept({ connection: "c2" });
+  assert.ok(!service.socket.heard("hello")[0].topics.includes("topic-100")); // the service may have a lower limit
+  const { ref, topic } = service.socket.heard("subscribe").at(-1);
+  assert.equal(topic, "topic-100");
+  service.say({ type: "ok", ref, topics });
+  service.notify("a", "2000-0", { channel: "topic:topic-100" });
+  assert.equal(of("notification").length, 1);
+});
