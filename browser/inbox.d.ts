@@ -25,9 +25,21 @@ export interface Texts {
   noneAll: Text;
   noneUnread: Text;
   noneArchived: Text;
+  /** The service cannot answer. */
   unavailable: Text;
+  /** There was no answer: the service is down, or the browser blocked the request. */
+  unreachable: Text;
+  /** There is no token, or the service refused it. */
+  signedOut: Text;
   retry: Text;
+  /** The browser has no network. */
   offline: Text;
+  /** The connection was lost, and another attempt follows. */
+  reconnecting: Text;
+  /** There was no token for the connection, or the service refused it. */
+  unauthorized: Text;
+  /** The connection was closed, and no attempt follows. */
+  closed: Text;
   failed: Text;
   /** For a notification that has neither title nor type. */
   untitled: Text;

@@ -171,3 +171,58 @@ test("a request whose token is refused is made once more with a new one", async 
   await refused;
   assert.equal(http.requests.length, 2);
 });
+
+/** A Notifier that is connected, with an inbox whose request for the list is on its way. */
+async function listing(t, options) {
+  stopClock(t);
+  const http = new FakeHttp(t);
+  const errors = t.mock.method(console, "error", () => {}).mock;
+  const client = new FakeService().client(options);
+  const inbox = createInbox(client.notifier);
+  const logged = () => errors.calls.map(({ arguments: [text] }) => text);
+  const failed = (list) => list.then(() => assert.fail("it succeeded"), (problem) => problem);
+  return { http, inbox, logged, failed, ...client };
+}
+
+for (const [what, kind, explanation, respond] of [
+  ["an outage", "unavailable", /HTTP 503/, (request) => request.answer({ title: "Not now", code: "broker_unavailable" }, 503)],
+  ["a proxy's page", "unavailable", /HTTP 502/, (request) => request.page(502)],
+  ["another site's page", "unavailable", /HTTP 200/, (request) => request.page(200)],
+  ["no answer, or CORS", "unreachable", /no answer from .* CORS/, (request) => request.fail()],
+]) {
+  test(`a list that fails for ${what} has a text and a line on the console of its own`, async (t) => {
+    const { http, inbox, logged, failed } = await listing(t);
+    for (let count = 0; count < 2; count++) {
+      const list = failed(inbox.list({}));
+      await settled();
+      await respond(http.latest);
+      assert.equal((await list).kind, kind);
+      assert.equal(logged().length, 1); // once, however often it is tried
+    }
+    assert.match(logged()[0], explanation);
+  });
+}
+
+for (const [what, kind, error] of [
+  ["there is no token", "signedOut", new Error("/my-token: HTTP 401")],
+  ["the page's own backend does not answer", "unavailable", new TypeError("Failed to fetch")],
+]) {
+  test(`a list that fails because ${what} says so`, async (t) => {
+    const { http, inbox, logged, failed } = await listing(t, { getToken: () => Promise.reject(error) });
+    const problem = await failed(inbox.list({}));
+    assert.deepEqual([problem.kind, problem.cause, http.requests.length], [kind, error, 0]);
+    assert.deepEqual(logged(), ["Notifier: getToken failed"]);
+  });
+}
+
+test("a token that the service refuses twice is one to sign in for", async (t) => {
+  const { http, inbox, logged, failed } = await listing(t);
+  const list = failed(inbox.list({}));
+  for (let count = 0; count < 2; count++) {
+    await settled();
+    await http.latest.answer({ title: "Token expired", code: "token_expired" }, 401);
+  }
+  const { kind, code } = await list;
+  assert.deepEqual([kind, code], ["signedOut", "token_expired"]);
+  assert.deepEqual(logged(), ["Notifier: the service refused the token"]);
+});

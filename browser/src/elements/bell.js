@@ -76,7 +76,7 @@ export class NotifierBell extends NotifierElement {
     const onclick = () => this.close();
     const label = this.say("close");
     const close = make("button", { part: "close", type: "button", "aria-label": label, onclick }, icon("close"));
-    const header = make("div", { part: "header" }, make("strong", { part: "heading" }, title), close);
+    const header = make("div", { part: "header" }, make("strong", { part: "heading", dir: "auto" }, title), close);
     const inbox = make("notifier-inbox", { part: "inbox", exportparts: PARTS, lang: this.language });
     Object.assign(inbox, { notifier: this.notifier, texts: this.texts });
     const onfocusout = ({ relatedTarget: next }) => next && !this.shadowRoot.contains(next) && this.close();

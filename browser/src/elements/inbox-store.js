@@ -25,6 +25,7 @@ export function createInbox(notifier, random = Math.random) {
   let known = notifier.inbox ?? {}; // {counts, revision, expires_at}
   let expired; // the last `expires_at` that was handled
   let timer;
+  let reported; // the kind of the last failure, if no request has succeeded since
 
   notifier.on("inbox", hear);
   notifier.on("notification", (_, { channel }) => tell("arrive", channel));
@@ -74,10 +75,19 @@ export function createInbox(notifier, random = Math.random) {
   /** Returns the answer, and applies its counts, unless a frame, which may be newer, arrived in the meantime. */
   async function ask(path, body) {
     const before = known;
-    const answer = await request(notifier, path, body);
+    const answer = await request(notifier, path, body).catch(report);
+    reported = undefined;
     const { counts, expires_at = known.expires_at } = answer;
     if (known === before) learn({ counts, expires_at });
     return answer;
+  }
+
+  /** Logs a failure for developers, once until a request succeeds or fails for another reason. */
+  function report(problem) {
+    const { kind, explanation, cause = problem } = problem;
+    if (kind !== reported) console.error(`Notifier: ${explanation}`, cause);
+    reported = kind;
+    throw problem;
   }
 
   function watchExpiry() {
@@ -107,28 +117,60 @@ export function createInbox(notifier, random = Math.random) {
   };
 }
 
+/** Why a request failed. `kind` is the name of the text for users, `explanation` is for developers. */
+class Failure extends Error {
+  constructor(kind, explanation, problem) {
+    super(explanation);
+    Object.assign(this, problem, { kind, explanation, cause: problem });
+  }
+}
+
 /**
- * Sends a request to the service over HTTP; throws the problem that it answers with. By the service's clock a token may
- * expire earlier than by this one, so the request is repeated with a new token.
+ * Sends a request to the service over HTTP; throws a Failure, which has the fields of the problem. By the service's
+ * clock a token may expire earlier than by this one, so the request is repeated with a new token.
  */
-async function request(notifier, path, body, anew) {
-  const { url, token } = notifier;
+async function request(notifier, path, body, mustBeNew) {
+  const signal = AbortSignal.timeout(ANSWER_WITHIN);
   const headers = {};
-  const bearer = await token(anew);
+  const bearer = await tokenOf(notifier, mustBeNew, signal);
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
   if (body) headers["Content-Type"] = "application/json";
-  const answer = await fetch(new URL(path, url), {
+  const answer = await send(notifier, new URL(path, notifier.url), {
     method: body ? "POST" : "GET",
     headers,
     credentials: bearer ? "omit" : "include",
     body: body && JSON.stringify(body),
     keepalive: Boolean(body), // reading an item may leave the page
-    signal: AbortSignal.timeout(ANSWER_WITHIN),
+    signal,
   });
-  if (answer.status === 401 && !anew) return request(notifier, path, body, true);
-  const said = await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(said.title), said);
+  if (answer.status === 401 && !mustBeNew) return request(notifier, path, body, true);
+  const said = await answer.json().catch((error) => ({ title: `${error}` }));
+  if (answer.status === 401) throw new Failure("signedOut", "the service refused the token", said);
+  if (!answer.ok || !said?.counts) throw new Failure("unavailable", `${path}: HTTP ${answer.status}`, said);
   return said;
+}
+
+/** Resolves to a token. getToken may never answer. */
+async function tokenOf(notifier, mustBeNew, signal) {
+  const timeout = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  try {
+    return await Promise.race([notifier.token(mustBeNew), timeout]);
+  } catch (error) {
+    // fetch() throws a TypeError without an answer, and so does the Notifier for a token that it will never accept.
+    const isOutage = error?.name === "TimeoutError" || (error instanceof TypeError && notifier.state !== "closed");
+    throw new Failure(isOutage ? "unavailable" : "signedOut", "getToken failed", error);
+  }
+}
+
+async function send(notifier, url, options) {
+  try {
+    return await fetch(url, options);
+  } catch (error) {
+    if (error.name === "TimeoutError") throw new Failure("unavailable", `${url} did not answer`, error);
+    // A page cannot read why. WebSockets are not subject to CORS.
+    const why = notifier.state === "connected" ? "the browser blocked the answer (CORS)" : "it is down, or CORS forbids it";
+    throw new Failure("unreachable", `no answer from ${url}: ${why}`, error);
+  }
 }
 
 function ignore() {}

@@ -5,7 +5,8 @@ import { createList, idOf } from "./list.js";
 import { COMMON, INBOX } from "./styles.js";
 
 const NONE = { all: "noneAll", unread: "noneUnread", archived: "noneArchived" };
-const AWAY = ["reconnecting", "offline", "unauthorized", "closed"];
+// The text for each state of the stream in which no notifications arrive.
+const AWAY = { reconnecting: "reconnecting", offline: "offline", unauthorized: "unauthorized", closed: "closed" };
 const NEAR = 200; // px: older items are fetched when the end is this near
 
 /** The list of items in the inbox. It fetches only while it is visible. */
@@ -57,13 +58,13 @@ export class NotifierInbox extends NotifierElement {
     const group = make("div", { part: "filters", role: "group", "aria-label": this.say("show") }, ...filters);
     const bar = make("div", { part: "bar" }, group, readAll);
 
-    const notice = make("p", { part: "notice", role: "status" });
+    const notice = make("p", { part: "notice", role: "status", dir: "auto" });
     const retry = this.#button("retry", "retry", () => this.#list.reload());
     const trouble = make("div", { part: "trouble" }, notice, retry);
 
     const onkeydown = (event) => this.#move(event);
     const list = make("ul", { part: "list", role: "list", "aria-label": this.say("title"), onkeydown });
-    const empty = make("p", { part: "empty" });
+    const empty = make("p", { part: "empty", dir: "auto" });
     const more = this.#button("more", "more", () => this.#more());
     const onscroll = () => this.#fill();
     const scroller = make("div", { part: "scroller", tabindex: "-1", onscroll }, list, empty, more);
@@ -72,7 +73,7 @@ export class NotifierInbox extends NotifierElement {
   }
 
   #button(part, text, onclick) {
-    return make("button", { part, type: "button", onclick }, this.say(text));
+    return make("button", { part, type: "button", dir: "auto", onclick }, this.say(text));
   }
 
   #makeItem(item) {
@@ -82,7 +83,7 @@ export class NotifierInbox extends NotifierElement {
     const title = makeTitle(this, notification, channel, opened);
     const unread = make("span", { part: "dot" }, make("span", { class: "unseen" }, this.say("unread")));
     const meta = make("p", { part: "meta" }, makeTime(this, notification));
-    if (muted) meta.append(make("span", { part: "muted" }, this.say("muted")));
+    if (muted) meta.append(make("span", { part: "muted", dir: "auto" }, this.say("muted")));
     const node = make(
       "li",
       { part: read ? "item" : "item unread", "data-id": id, "data-severity": severity },
@@ -124,8 +125,7 @@ export class NotifierInbox extends NotifierElement {
   }
 
   #notify() {
-    const isAway = AWAY.includes(this.notifier?.state);
-    const text = this.#list.problem ? "unavailable" : this.#hasFailed ? "failed" : isAway && "offline";
+    const text = this.#list.problem?.kind ?? (this.#hasFailed ? "failed" : AWAY[this.notifier?.state]);
     setText(this.#parts.notice, text ? this.say(text) : "");
   }
 

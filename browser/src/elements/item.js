@@ -12,7 +12,7 @@ const SAFE = ["http:", "https:"];
 export function makeTitle(element, notification, channel, opened) {
   const { title, type, action_url: url } = notification;
   const isLink = url && SAFE.includes(tryTo(() => new URL(url, document.baseURI).protocol));
-  const attributes = isLink ? { href: url } : { type: "button" };
+  const attributes = { dir: "auto", ...(isLink ? { href: url } : { type: "button" }) };
   const text = [title, type].find((text) => text?.trim()) ?? element.say("untitled"); // a control needs a name
   return make(isLink ? "a" : "button", { part: "title", "data-control": "title", ...attributes, onclick }, text);
 
@@ -30,11 +30,11 @@ export function makeSeverity(element, { severity }) {
 }
 
 export function makeBody({ body }) {
-  return body ? make("p", { part: "body" }, body) : undefined;
+  return body ? make("p", { part: "body", dir: "auto" }, body) : undefined;
 }
 
 export function makeTime(element, { created_at: at }) {
-  const time = make("time", { part: "time", datetime: at });
+  const time = make("time", { part: "time", datetime: at, dir: "auto" });
   time.title = new Date(at).toLocaleString(element.language);
   freshen(element, time);
   return time;

@@ -39,6 +39,11 @@ ul, p {
   list-style: none;
 }
 
+/* A text has its own direction, and is aligned as the page is. */
+[dir="auto"] {
+  text-align: match-parent;
+}
+
 button, a {
   padding: 0;
   border: 0;
