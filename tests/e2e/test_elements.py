@@ -497,7 +497,7 @@ def test_unavailable(context: BrowserContext, service: Service, user: str) -> No
 
     context.route("**/v1/inbox?*", refuse)
     tab = Tab(context, service, user, connects=False)  # a connected page would retry
-    expect(tab.inbox.get_by_role("status")).to_have_text("Notifications are not available right now.")
+    expect(tab.inbox.get_by_role("status")).to_have_text("The notification service cannot be reached.")
     context.unroute("**/v1/inbox?*", refuse)
     tab.inbox.get_by_role("button", name="Try again").click()
     expect(tab.titles()).to_have_text(["First"])
@@ -598,6 +598,111 @@ def test_languages_and_sides(context: BrowserContext, service: Service, user: st
     tab.bell.click()
     box, width = tab.panel.bounding_box(), tab.page.viewport_size
     assert box and width and box["x"] >= 0 and box["x"] + box["width"] <= width["width"]
+
+
+_EDGES = """(selector) => {
+  // Where the first and the last character of a text are drawn.
+  const root = document.querySelector("main > notifier-inbox").shadowRoot;
+  const { firstChild: text } = root.querySelector(selector);
+  return [0, text.length - 1].map((index) => {
+    const range = document.createRange();
+    range.setStart(text, index);
+    range.setEnd(text, index + 1);
+    return range.getBoundingClientRect().x;
+  });
+}"""
+
+
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+@pytest.mark.parametrize(("title", "is_rtl"), [("وصل طلبك!", True), ("Your order is here!", False)])
+@pytest.mark.parametrize("kind", ["link", "button"])
+def test_direction_of_texts(
+    context: BrowserContext, service: Service, user: str, direction: str, title: str, is_rtl: bool, kind: str
+) -> None:
+    """A title and a body have the direction of their language, and are aligned as the page is."""
+    tab = Tab(context, service, user)
+    tab.page.evaluate("(dir) => (document.documentElement.dir = dir)", direction)
+    publish(service, user, title, body=title, **({"action_url": "/healthz"} if kind == "link" else {}))
+    expect(tab.titles()).to_have_text([title])
+    lefts = []
+    for part in ("title", "body"):
+        first, last = tab.page.evaluate(_EDGES, f"[part={part}]")
+        assert (first > last) is is_rtl
+        lefts.append(min(first, last))
+    assert abs(lefts[0] - lefts[1]) < 30  # aligned alike, though their fonts differ
+    width = tab.page.viewport_size
+    assert width and (lefts[0] > width["width"] / 2) is (direction == "rtl")
+
+
+def test_one_of_each(context: BrowserContext, service: Service, user: str) -> None:
+    """A page load fetches one token and the list once. Notifications need no request but one that they are seen."""
+    publish(service, user, "First")
+    tab = Tab(context, service, user, connects=False)
+    expect(tab.titles()).to_have_text(["First"])
+    token = {"Authorization": f"Bearer {service.token(user)}"}
+    eventually(lambda: service.request("GET", "/v1/inbox/counts", headers=token).json["counts"]["unseen"] == 0)
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url.split("/v1/")[-1].split("?")[0]))
+    tab.page.evaluate(
+        """async (token) => {
+          const { Notifier } = await import("/static/notifier.js");
+          window.tokens = 0;
+          const getToken = async () => (tokens++, token);
+          window.notifier = new Notifier({ getToken, name: "another" });
+          for (const element of document.querySelectorAll("main > :not(h1)")) Object.assign(element, { notifier });
+          notifier.connect();
+        }""",
+        service.token(user),
+    )
+    expect(tab.titles()).to_have_text(["First"])
+    expect(tab.bell).to_have_accessible_name("Notifications, 1 unread")
+    eventually(lambda: tab.page.evaluate("notifier.state === 'connected'"))
+    assert tab.page.evaluate("tokens") == 1
+    assert asked.count("inbox") == 1
+    publish(service, user, "Second", "Third")
+    expect(tab.titles()).to_have_text(["Third", "Second", "First"])
+    eventually(lambda: tab.page.evaluate("notifier.inbox.counts.unseen === 0"))
+    assert asked.count("inbox") == 1
+    assert 1 <= asked.count("inbox/seen") <= 2  # for both, unless the machine is slow
+    assert tab.page.evaluate("tokens") == 1
+    assert tab.errors == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "text", "line"),
+    [
+        ("token", "Sign in again to see your notifications.", "getToken failed"),
+        ("refused", "Sign in again to see your notifications.", "the service refused the token"),
+        ("outage", "Notifications are not available right now.", "HTTP 503"),
+        ("blocked", "The notification service cannot be reached.", "CORS"),
+    ],
+)
+def test_failures_apart(context: BrowserContext, service: Service, user: str, cause: str, text: str, line: str) -> None:
+    """A missing token, an outage and a blocked request have texts of their own, and the console names the cause."""
+    tab = Tab(context, service, user, connects=False)
+    logged: list[str] = []
+    tab.page.on("console", lambda message: logged.append(message.text))
+    if cause == "outage":
+        problem = json.dumps({"code": "broker_unavailable", "title": "Not now"})
+        tab.page.route("**/v1/inbox?*", lambda route: route.fulfill(status=503, body=problem))
+    if cause == "blocked":
+        tab.page.route("**/v1/inbox?*", lambda route: route.abort())
+    tab.page.evaluate(
+        """async ([cause, token]) => {
+          const { Notifier } = await import("/static/notifier.js");
+          const getToken = async () => {
+            if (cause === "token") throw new Error("/my-token: HTTP 401");
+            return cause === "refused" ? "Unauthorized" : token;
+          };
+          const notifier = new Notifier({ getToken });
+          for (const element of document.querySelectorAll("main > :not(h1)")) Object.assign(element, { notifier });
+        }""",
+        [cause, service.token(user)],
+    )
+    expect(tab.inbox.get_by_role("status")).to_have_text(text)
+    tab.page.evaluate("1")  # messages are received meanwhile
+    assert any(entry.startswith("Notifier: ") and line in entry for entry in logged), logged
+    assert tab.errors == []
 
 
 def test_another_language(tab: Tab, service: Service, user: str) -> None:

@@ -59,7 +59,7 @@ test("it asks beside the stream, with the token, for what is shown", async (t) =
 test("what nobody sees is not fetched before somebody does", async (t) => {
   const { tick, http, notifier, list } = await start(t, [item(1)]);
   list.show(false);
-  notifier.say("notification", { id: "n2" }, { channel: "user:alice" });
+  notifier.say("notification", { id: "n2" }, { channel: "user:alice", cursor: "200-0" });
   await tick(10_000);
   assert.equal(http.requests.length, 1);
   list.show(true);
@@ -67,11 +67,11 @@ test("what nobody sees is not fetched before somebody does", async (t) => {
   assert.equal(http.requests.length, 2);
 });
 
-test("many that arrive at once are fetched once", async (t) => {
+test("many that arrive at once, with counts that do not explain them, are fetched once", async (t) => {
   const { tick, http, notifier, titles } = await start(t, [item(1)]);
-  for (const id of ["n2", "n3", "n4"]) notifier.say("notification", { id }, { channel: "user:alice" });
+  for (const id of ["n2", "n3", "n4"]) notifier.say("notification", { id }, { channel: "user:alice", cursor: "200-0" });
   notifier.say("inbox", { counts: { unread: 4, unseen: 0 }, revision: 7, expires_at: null });
-  await tick(100);
+  await tick(500);
   assert.equal(http.requests.length, 2);
   await http.latest.answer(page([item(4), item(3), item(2), item(1)]));
   await tick(1_000);
@@ -81,8 +81,8 @@ test("many that arrive at once are fetched once", async (t) => {
 
 test("what arrives for many is fetched by each at a time of its own", async (t) => {
   const { tick, http, notifier } = await start(t, [item(1)]);
-  notifier.say("notification", { id: "n2" }, { channel: "all" });
-  await tick(599);
+  notifier.say("notification", { id: "n2" }, { channel: "all", cursor: "200-0" });
+  await tick(2_499);
   assert.equal(http.requests.length, 1);
   await tick(1);
   assert.equal(http.requests.length, 2);
@@ -180,8 +180,8 @@ test("older items are asked for from where the others end, and stay when somethi
   await more;
   assert.deepEqual(titles(), ["n4", "n3", "n2", "n1"]);
   assert.equal(list.hasMore, false);
-  notifier.say("notification", { id: "n5" }, { channel: "user:alice" });
-  await tick(100);
+  notifier.say("notification", { id: "n5" }, { channel: "user:alice", cursor: "200-0" });
+  await tick(500);
   await http.latest.answer(page([item(5), item(4)], { next: "p2" }));
   assert.deepEqual(titles(), ["n5", "n4", "n3", "n2", "n1"]);
   assert.equal(list.hasMore, false);
@@ -231,9 +231,9 @@ test("a recall and an expiry take items away, and the counts are asked for when 
   const soon = item(4);
   soon.notification.expires_at = at;
   notifier.say("inbox", { counts: { unread: 2, unseen: 0 }, revision: 7, expires_at: at });
-  await tick(100);
+  await tick(500);
   await http.latest.answer(page([soon, item(2)], { expires_at: at }));
-  await tick(58_900);
+  await tick(58_500);
   assert.deepEqual(titles(), ["n4", "n2"]);
   await tick(1_000);
   assert.deepEqual(titles(), ["n2"]);
@@ -277,3 +277,188 @@ test("a list that could not be fetched says so, and is fetched when the service 
   assert.equal(list.problem, undefined);
   assert.deepEqual(titles(), ["n2"]);
 });
+
+/** Tells a list of a notification to the user; `more` are further fields. */
+function arrive(notifier, number, more, channel = "user:alice") {
+  notifier.say("notification", { id: `n${number}`, title: `Number ${number}`, ...more }, { channel, cursor: `${100 + number}-0` });
+}
+
+/** The item of a notification that arrived. */
+function arrived(number) {
+  return { ...item(number, { seen: false }), cursor: `${100 + number}-0` };
+}
+
+function count(notifier, unread, unseen) {
+  notifier.say("inbox", { counts: { unread, unseen }, revision: 7, expires_at: null });
+}
+
+test("notifications become items without a fetch, when the counts include them", async (t) => {
+  const { tick, http, notifier, list, titles } = await start(t, [item(1)]);
+  arrive(notifier, 3);
+  arrive(notifier, 2, {}, "all"); // later, with an earlier cursor
+  assert.deepEqual(titles(), ["n1"]);
+  count(notifier, 3, 2);
+  assert.deepEqual(titles(), ["n3", "n2", "n1"]);
+  assert.deepEqual(list.items[0], arrived(3));
+  await tick(999);
+  assert.equal(http.requests.length, 1);
+  await tick(1);
+  assert.equal(http.latest.path, "/base/v1/inbox/seen"); // once for both, and for nothing that may arrive in between
+  assert.deepEqual(JSON.parse(http.latest.options.body), { ids: ["n3", "n2"] });
+  await http.latest.answer({ counts: { unread: 3, unseen: 0 }, revision: 8, expires_at: null });
+  await tick(60_000);
+  assert.equal(http.requests.length, 2);
+});
+
+test("counts may arrive before their notifications, as in the answer to a poll", async (t) => {
+  const { tick, http, notifier, titles } = await start(t, [item(1)]);
+  count(notifier, 2, 1);
+  arrive(notifier, 2);
+  assert.deepEqual(titles(), ["n2", "n1"]);
+  await tick(900);
+  assert.equal(http.requests.length, 1);
+});
+
+test("a notification before the cursor of a list that lacks it is no item", async (t) => {
+  const { tick, http, notifier, titles } = await start(t, [item(1)]);
+  notifier.say("notification", { id: "n2" }, { channel: "user:alice", cursor: "100-0" });
+  count(notifier, 2, 1);
+  assert.deepEqual(titles(), ["n1"]);
+  await tick(500);
+  assert.equal(http.requests.length, 2);
+});
+
+test("a notification that the counts do not include is no item", async (t) => {
+  const { tick, http, notifier, titles } = await start(t, [item(1)]);
+  arrive(notifier, 2); // for a dashboard
+  await tick(500);
+  assert.equal(http.requests.length, 2);
+  assert.deepEqual(titles(), ["n1"]);
+  await http.latest.answer(page([item(1)]));
+  await tick(250);
+  arrive(notifier, 3);
+  count(notifier, 2, 1);
+  assert.deepEqual(titles(), ["n3", "n1"]);
+  assert.equal(http.requests.length, 2);
+});
+
+test("a notification and one for a dashboard, which the counts cannot tell apart, are fetched", async (t) => {
+  const { tick, http, notifier, titles } = await start(t, [item(1)]);
+  arrive(notifier, 2);
+  arrive(notifier, 3);
+  count(notifier, 2, 1);
+  assert.deepEqual(titles(), ["n1"]);
+  await tick(500);
+  await http.latest.answer(page([item(3), item(1)]));
+  assert.deepEqual(titles(), ["n3", "n1"]);
+});
+
+test("counts without a notification, for example of one without echo, have the list fetched", async (t) => {
+  const { tick, http, notifier } = await start(t, [item(1)]);
+  count(notifier, 2, 1);
+  await tick(500);
+  assert.equal(http.requests.length, 2);
+});
+
+test("a replacement takes the place of an unread item without a fetch, and of one that was not loaded with one", async (t) => {
+  const first = item(2);
+  first.notification.collapse_key = "upload";
+  const { tick, http, notifier, titles } = await start(t, [first, item(1)], { next: "p2" });
+  arrive(notifier, 3, { collapse_key: "upload" });
+  count(notifier, 1, 0);
+  assert.deepEqual(titles(), ["n2", "n1"]); // as many unread, but one more unseen should be
+  count(notifier, 1, 1);
+  assert.deepEqual(titles(), ["n3", "n1"]);
+  assert.equal(http.requests.length, 1);
+  arrive(notifier, 4, { collapse_key: "download" });
+  count(notifier, 1, 1);
+  await tick(500);
+  assert.equal(http.requests.filter(({ path }) => path.endsWith("inbox")).length, 2);
+});
+
+for (const isFirst of [true, false]) {
+  test(`a recall ${isFirst ? "before" : "after"} its counts needs no fetch`, async (t) => {
+    const { tick, http, notifier, titles } = await start(t, [item(2), item(1)]);
+    if (!isFirst) count(notifier, 0, 0);
+    notifier.say("removed", { id: "n2" });
+    if (isFirst) count(notifier, 0, 0);
+    assert.deepEqual(titles(), ["n1"]);
+    await tick(60_000);
+    assert.equal(http.requests.length, 1);
+  });
+}
+
+test("a notification that arrives while the list is fetched, is hidden or shows archived items is no item yet", async (t) => {
+  const { tick, http, notifier, list, titles } = await start(t, [item(1)]);
+  list.reload();
+  await settled();
+  arrive(notifier, 2);
+  count(notifier, 2, 1);
+  await http.latest.answer(page([item(1)])); // it was read before
+  await tick(500);
+  await http.latest.answer(page([item(2), item(1)]));
+  assert.deepEqual(titles(), ["n2", "n1"]);
+  await tick(250);
+  list.filter("archived");
+  await settled();
+  await http.latest.answer(page([], { counts: { unread: 2, unseen: 1 } }));
+  await tick(250);
+  const { length } = http.requests;
+  arrive(notifier, 3);
+  count(notifier, 3, 2);
+  await tick(1_000);
+  assert.deepEqual([titles(), http.requests.length], [[], length]);
+});
+
+test("after a reconnect the list is fetched, whatever the counts", async (t) => {
+  const { tick, http, notifier } = await start(t, [item(1)]);
+  notifier.connection = "c2";
+  count(notifier, 1, 0);
+  await tick(500);
+  assert.equal(http.requests.length, 2);
+});
+
+test("to read all is to read items that have arrived by their ids", async (t) => {
+  const { http, notifier, list } = await start(t, [item(1)]);
+  arrive(notifier, 200);
+  count(notifier, 2, 1);
+  list.markAllRead();
+  await settled();
+  const [first, second] = http.requests.slice(-2).map(({ options }) => JSON.parse(options.body));
+  assert.deepEqual([first, second], [{ up_to: "100-0" }, { ids: ["n200"] }]);
+});
+
+test("a list that is hidden marks as seen what was shown", async (t) => {
+  const { http, notifier, list } = await start(t, [item(1)]);
+  arrive(notifier, 2);
+  count(notifier, 2, 1);
+  list.show(false);
+  await settled();
+  assert.deepEqual(JSON.parse(http.latest.options.body), { ids: ["n2"] });
+});
+
+for (const [state, wait] of [["connecting", 1_000], ["idle", 0], ["connected", 0]]) {
+  test(`while the stream is ${state} the list is fetched after ${wait} ms, or once it has begun`, async (t) => {
+    for (const begins of [false, true]) {
+      const tick = stopClock(t);
+      const http = new FakeHttp(t);
+      const notifier = Object.assign(new FakeNotifier(), { state });
+      const list = createList(createInbox(notifier), () => {});
+      list.show(true);
+      await settled();
+      assert.equal(http.requests.length, wait ? 0 : 1);
+      if (!begins) {
+        await tick(1_000);
+      } else if (wait) {
+        notifier.say("inbox", { counts: { unread: 1, unseen: 0 }, revision: 7, expires_at: null });
+        await settled();
+      }
+      assert.equal(http.requests.length, 1);
+      await http.latest.answer(page([item(1)]));
+      await tick(10_000);
+      assert.equal(http.requests.length, 1);
+      list.end();
+      t.mock.restoreAll();
+    }
+  });
+}

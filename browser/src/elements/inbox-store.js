@@ -4,12 +4,15 @@
  * `on(listener)` calls these methods of the listener, if it has them, and returns a function that ends this:
  * - `count()`: the counts have changed
  * - `change({action, ids | up_to})`: items become seen, read, ...; may return a function that undoes the change
- * - `arrive(channel)`: a notification may have arrived; without a channel if a `state` frame says so
+ * - `arrive({notification, channel, cursor})`: a notification arrived, which may belong into the inbox
+ * - `counted({unread, unseen})`: a frame has these counts
+ * - `renew()`: the stream has begun again, so the list may have changed
  * - `remove(id)`, `expire(until)`: items are recalled or expire
  * - `stale()`: changes were missed, so fetched items may be wrong
  */
 
 const ANSWER_WITHIN = 30_000; // ms
+const BEGINS_WITHIN = 1_000; // ms: a list that is fetched before the stream begins is fetched again then
 const SPREAD = 2_000; // ms: if an item expires for many users, their requests are spread
 const LONGEST_TIMER = 2 ** 31 - 1; // ms: a longer one would fire at once
 
@@ -23,12 +26,14 @@ export function inboxOf(notifier) {
 export function createInbox(notifier, random = Math.random) {
   const listeners = new Set();
   let known = notifier.inbox ?? {}; // {counts, revision, expires_at}
+  let connection = known.counts && notifier.connection; // that of the last frame
+  let begins; // called when the stream begins
   let expired; // the last `expires_at` that was handled
   let timer;
   let reported; // the kind of the last failure, if no request has succeeded since
 
   notifier.on("inbox", hear);
-  notifier.on("notification", (_, { channel }) => tell("arrive", channel));
+  notifier.on("notification", (notification, { channel, cursor }) => tell("arrive", { notification, channel, cursor }));
   notifier.on("removed", ({ id }) => tell("remove", id));
   notifier.on("lost", () => tell("stale"));
 
@@ -45,10 +50,25 @@ export function createInbox(notifier, random = Math.random) {
   function hear({ counts, revision, expires_at, changes = [] }) {
     const fresh = changes.filter((change) => change.revision > known.revision);
     const isComplete = revision === known.revision + fresh.length;
+    const isAnother = connection !== notifier.connection;
+    connection = notifier.connection;
     learn({ counts, revision, expires_at });
     if (!isComplete) tell("stale");
-    else if (!changes.length) tell("arrive");
-    else fresh.forEach((change) => tell("change", change));
+    else if (isAnother) tell("renew");
+    else {
+      for (const change of fresh) tell("change", change);
+      tell("counted", counts);
+    }
+    begins?.();
+  }
+
+  /** Resolves when the stream has begun: what it reports from then on is what a list lacks that is fetched then. */
+  async function begun() {
+    if (known.revision !== undefined || notifier.state !== "connecting") return;
+    await new Promise((resolve) => {
+      begins = resolve;
+      setTimeout(resolve, BEGINS_WITHIN);
+    });
   }
 
   function learn(news) {
@@ -108,6 +128,7 @@ export function createInbox(notifier, random = Math.random) {
     on,
     act,
     list,
+    begun,
     get counts() {
       return known.counts;
     },
@@ -168,7 +189,8 @@ async function send(notifier, url, options) {
   } catch (error) {
     if (error.name === "TimeoutError") throw new Failure("unavailable", `${url} did not answer`, error);
     // A page cannot read why. WebSockets are not subject to CORS.
-    const why = notifier.state === "connected" ? "the browser blocked the answer (CORS)" : "it is down, or CORS forbids it";
+    const isUp = notifier.state === "connected";
+    const why = isUp ? "the browser blocked it (CORS)" : "the service is down, or the browser blocked it (CORS)";
     throw new Failure("unreachable", `no answer from ${url}: ${why}`, error);
   }
 }

@@ -1,7 +1,8 @@
 import { whenOlder } from "./ages.js";
+import { idOf } from "./arrivals.js";
 import { NotifierElement, make, setText } from "./element.js";
 import { freshen, makeAction, makeBody, makeSeverity, makeTime, makeTitle } from "./item.js";
-import { createList, idOf } from "./list.js";
+import { createList } from "./list.js";
 import { COMMON, INBOX } from "./styles.js";
 
 const NONE = { all: "noneAll", unread: "noneUnread", archived: "noneArchived" };
@@ -76,6 +77,16 @@ export class NotifierInbox extends NotifierElement {
     return make("button", { part, type: "button", dir: "auto", onclick }, this.say(text));
   }
 
+  /** Skips an item that cannot be shown: the others still are. */
+  #tryToMake(item) {
+    try {
+      return this.#makeItem(item);
+    } catch (error) {
+      console.error("Notifier: an item was skipped", error);
+      return [];
+    }
+  }
+
   #makeItem(item) {
     const { notification, channel, read, muted } = item;
     const { id, severity } = notification;
@@ -143,7 +154,7 @@ export class NotifierInbox extends NotifierElement {
     const control = this.shadowRoot.activeElement;
     const focused = before.find((node) => node.contains(control));
     const known = new Map(before.map((node) => [node.item, node]));
-    const nodes = items.map((item) => known.get(JSON.stringify(item)) ?? this.#makeItem(item));
+    const nodes = items.flatMap((item) => known.get(JSON.stringify(item)) ?? this.#tryToMake(item));
     for (const node of before) if (!nodes.includes(node)) node.remove();
     nodes.forEach((node, index) => {
       if (list.children[index] !== node) list.insertBefore(node, list.children[index] ?? null);

@@ -1,10 +1,12 @@
-import { isBefore } from "../cursor.js";
+import { compareCursors, isBefore } from "../cursor.js";
+import { createArrivals, idOf, keyOf } from "./arrivals.js";
 
 const PAGE = 20; // items
 const LONGEST_PAGE = 100; // items: the most that the service returns at once
-const SOON = 100; // ms: a notification arrives together with new counts; one fetch is enough for both
+const SOON = 500; // ms: a notification and the counts that include it arrive one after the other
+const SEEN_EVERY = 1_000; // ms: items that arrive are marked as seen together
 const PAUSE = 250; // ms: notifications that arrive at once are fetched together
-const SPREAD = 1_000; // ms: if a notification arrives for many users, their requests are spread
+const SPREAD = 4_000; // ms: for many users at once, the counts arrive gradually, and requests are spread
 
 const DONE = {
   seen: { seen: true },
@@ -25,14 +27,18 @@ const BRINGS = { all: ["unread", "unarchive"], unread: ["unread"], archived: ["a
 /**
  * A list of the items in an inbox. It fetches only while it is shown; it calls `changed()` whenever the list changes.
  *
- * Items are fetched, not built from notifications of the stream: only the service knows what belongs in the inbox.
+ * A notification of the stream becomes an item if the counts of the service change as they do for items: not every
+ * notification belongs in the inbox. Otherwise the list is fetched.
  */
 export function createList(inbox, changed, { random = Math.random } = {}) {
   let status = "all";
   let items = [];
   let next = null; // where the next page of older items begins
-  let cursor; // everything up to this is in the list
+  let cursor; // everything up to this was fetched
   let seen; // everything up to this was marked as seen
+  let added = new Set(); // ids of items of the stream that came into the list after it was fetched
+  let unmatched; // the timer until the list is fetched because the counts and the items that arrived differ
+  let seenSoon; // the timer until added items are marked as seen
   let problem; // why the list could not be fetched
   let isShown = false;
   let isStale = true;
@@ -41,11 +47,13 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
   let loading; // resolves when the newest items have been fetched
   let older; // the same for older items
   let rest; // the timer of the pause between two fetches
-  const end = inbox.on({ change, arrive, remove, expire, stale, count });
+  const arrivals = createArrivals();
+  const end = inbox.on({ change, arrive, counted, renew, remove, expire, stale, count });
 
   // Showing
 
   function show(shown) {
+    if (!shown) markAdded();
     isShown = shown;
     if (isStale || problem) load();
     else markSeen();
@@ -70,9 +78,10 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
   }
 
   async function fetchNewest() {
-    await older?.catch(ignore);
+    await Promise.all([older?.catch(ignore), inbox.begun()]);
     const asked = status;
     isStale = false;
+    unmatched = clearTimeout(unmatched);
     try {
       const limit = Math.min(Math.max(items.length, PAGE), LONGEST_PAGE);
       const answer = await inbox.list({ status, limit });
@@ -104,6 +113,9 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     items = [...fresh, ...older];
     if (!older.length) next = answer.next;
     cursor = answer.cursor;
+    if (!answer.counts.unseen) seen = cursor;
+    added.clear();
+    arrivals.begin(answer.counts);
     isPatchy = false;
     isLoaded = true;
     if (answer.revision < inbox.revision) isStale = true; // a frame has reported later changes
@@ -129,15 +141,32 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
   }
 
   function markSeen() {
-    if (!isShown || !isLoaded || status === "archived" || !inbox.counts?.unseen || seen === cursor) return;
-    seen = cursor;
-    act("seen", { up_to: cursor }).catch(ignore);
+    if (!isShown || !isLoaded || status === "archived" || !inbox.counts?.unseen) return;
+    if (seen !== cursor) act("seen", { up_to: (seen = cursor) }).catch(ignore);
+    if (unseenIds().length) seenSoon ??= setTimeout(markAdded, SEEN_EVERY);
+  }
+
+  function markAdded() {
+    seenSoon = clearTimeout(seenSoon);
+    const ids = unseenIds();
+    if (isShown && ids.length) act("seen", { ids }).catch(ignore);
+  }
+
+  function unseenIds() {
+    return items.filter((item) => !item.seen && added.has(idOf(item))).map(idOf);
   }
 
   // Actions
 
   function act(action, what) {
     return inbox.act(action, what);
+  }
+
+  /** Marks what is in the list: added items by ids, because others with earlier cursors may not have arrived yet. */
+  function markAllRead() {
+    const ids = items.map(idOf).filter((id) => added.has(id));
+    const actions = [act("read", { up_to: cursor }), ids.length && act("read", { ids })];
+    return Promise.all(actions);
   }
 
   // Events
@@ -147,7 +176,9 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     if (!done) return reload();
     const [before, asked] = [items, status];
     const isMeant = ids ? (item) => ids.includes(idOf(item)) : ({ cursor: place }) => !isBefore(upTo, place);
-    keep(items.map((item) => (isMeant(item) ? { ...item, ...done } : item)).filter(SHOWS[status]));
+    const after = items.map((item) => (isMeant(item) ? { ...item, ...done } : item));
+    arrivals.change(items, after);
+    keep(after.filter(SHOWS[status]));
     const isAllHere = ids?.every((id) => before.some((item) => idOf(item) === id));
     const isShort = next && items.length < before.length;
     if (isShort || (BRINGS[status].includes(action) && !isAllHere)) reload();
@@ -157,13 +188,49 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     };
   }
 
-  function arrive(channel = "user:") {
+  function arrive(notified) {
+    // A list is complete up to its cursor. Without one, it is yet to be fetched.
+    if (cursor && !isBefore(cursor, notified.cursor)) return;
+    if (items.some((item) => idOf(item) === idOf(notified))) return;
+    arrivals.add(notified);
+    match(notified.channel);
+  }
+
+  function counted(counts) {
+    arrivals.count(counts);
+    match();
+  }
+
+  /** Adds the items that arrived if they explain the counts. Otherwise fetches the list, a bit later. */
+  function match(channel) {
+    if (!isShown || !isLoaded || isStale || loading || problem || added.size > LONGEST_PAGE) return renew(channel);
+    const found = arrivals.match(items);
+    if (found) addAll(found);
+    else unmatched ??= setTimeout(reload, delay(channel));
+  }
+
+  function addAll({ arrived, all }) {
+    unmatched = clearTimeout(unmatched);
+    for (const item of arrived) added.add(idOf(item));
+    keep(all.filter(SHOWS[status]).sort((first, second) => compareCursors(second.cursor, first.cursor)));
+    markSeen();
+  }
+
+  function renew(channel) {
     isStale = true;
-    setTimeout(wake, channel.startsWith("user:") ? SOON : SOON + random() * SPREAD);
+    setTimeout(wake, delay(channel));
+  }
+
+  function delay(channel = "user:") {
+    return channel.startsWith("user:") ? SOON : SOON + random() * SPREAD;
   }
 
   function remove(id) {
-    keep(items.filter((item) => idOf(item) !== id));
+    const others = items.filter((item) => idOf(item) !== id);
+    arrivals.remove(id);
+    arrivals.change(items, others);
+    keep(others);
+    if (isLoaded && !isStale) match();
   }
 
   function expire(until) {
@@ -192,8 +259,9 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     reload,
     more,
     act,
-    markAllRead: () => act("read", { up_to: cursor }),
+    markAllRead,
     end: () => {
+      markAdded();
       isShown = false;
       changed = ignore; // a running fetch may still end
       end();
@@ -217,15 +285,6 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
       return problem;
     },
   };
-}
-
-export function idOf({ notification }) {
-  return notification.id;
-}
-
-/** Returns the same key for notifications that replace each other. */
-function keyOf({ channel, notification: { id, collapse_key: key } }) {
-  return key ? `${channel} ${key}` : id;
 }
 
 function ignore() {}

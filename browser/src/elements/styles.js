@@ -41,6 +41,7 @@ ul, p {
 
 /* A text has its own direction, and is aligned as the page is. */
 [dir="auto"] {
+  text-align: -webkit-match-parent;
   text-align: match-parent;
 }
 

@@ -73,7 +73,8 @@ export class NotifierToasts extends NotifierElement {
 
   #summarise(count) {
     const text = this.say("missed", { count });
-    const node = this.#makeToast("info", makeSeverity(this, { severity: "info" }), make("p", { part: "title", dir: "auto" }, text));
+    const title = make("p", { part: "title", dir: "auto" }, text);
+    const node = this.#makeToast("info", makeSeverity(this, { severity: "info" }), title);
     this.#add(node, {});
     this.#speak("info", text);
   }
