@@ -19,6 +19,7 @@ from notifier.client.errors import NotifierError, NotNotifier, ProblemError, Str
 from notifier.client.events import Lost, Position, Received, Removed, State
 from notifier.client.inbox import ACTIONS, Counts, read_change, read_counts
 from notifier.client.progress import Progress
+from notifier.client.reconnects import Ended, Pauses, error_of, reason
 from notifier.client.steps import (
     SILENCE,
     SUBPROTOCOL,
@@ -40,7 +41,6 @@ logger = logging.getLogger("notifier.client")
 TOKEN_REFUSED, OVERLOADED = 4001, 4004
 _PERMANENT = (1002, 1007, 1009)  # close codes that a reconnect would end with again
 # Times are in seconds.
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _STABLE_AFTER = 30.0  # a shorter connection counts as a failure, so that pauses grow
 _ANSWER_WITHIN = 30.0  # the handshake and the welcome, each
 
@@ -62,7 +62,7 @@ class Listener:
     random: Callable[[], float] = random.random
     _progress: Progress = field(init=False)
     _token: str | None = field(default=None, init=False)
-    _failures: int = field(default=0, init=False)
+    _pauses: Pauses = field(init=False)
     _refusals: int = field(default=0, init=False)  # of tokens, in a row
     is_welcome: bool = field(default=False, init=False)
     counts: Counts | None = field(default=None, init=False)  # None before the welcome of a service that has inboxes
@@ -71,6 +71,7 @@ class Listener:
 
     def __post_init__(self) -> None:
         self._acks = Acks(self.clock)
+        self._pauses = Pauses(self.random)
         self._progress = Progress(Position(self.since) if isinstance(self.since, str) else self.since)
 
     @property
@@ -94,11 +95,11 @@ class Listener:
             yield Close()
             pause = self._pause_after(ended)
             if not self.is_welcome and self.clock() + pause > end:
-                raise _unreachable(ended)
-            logger.warning("%s; retrying in %.1f seconds", _why(ended), pause)
+                raise error_of(ended)
+            logger.warning("%s; retrying in %.1f seconds", reason(ended), pause)
             yield Wait(pause)
 
-    def _attempt(self) -> Generator[Step, Any, "Closed | Unreachable | Answer | Exception"]:
+    def _attempt(self) -> Generator[Step, Any, Ended]:
         """Connect, and stay connected; return how the connection ended."""
         if self._token is None:
             token = yield FetchToken()
@@ -128,7 +129,7 @@ class Listener:
             text = yield from self._next_message(silence)
             if isinstance(text, Closed):
                 if self.clock() - began > _STABLE_AFTER:
-                    self._failures = 0
+                    self._pauses.reset()
                 return text
             silence = (yield from self._read(text)) or silence
 
@@ -225,7 +226,7 @@ class Listener:
                 detail = f"The new token does not grant the topic {topic}."
                 raise ProblemError({"status": 403, "code": "forbidden", "title": "Forbidden.", "detail": detail})
 
-    def _pause_after(self, ended: Closed | Unreachable | Answer | Exception) -> float:
+    def _pause_after(self, ended: Ended) -> float:
         """Return how long to wait before the next attempt, in seconds.
 
         Raises:
@@ -238,14 +239,13 @@ class Listener:
             if ended.code == TOKEN_REFUSED and self.may_refresh:
                 self._token = None
             if ended.code == OVERLOADED:
-                self._failures = max(self._failures, 3)
+                self._pauses.lengthen()
         elif isinstance(ended, Answer):
             self._judge(ended)
             asked = ended.retry_after
         elif isinstance(ended, Unreachable) and ended.is_permanent:
             raise ended.with_advice()
-        jitter = self.random() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 10))
-        self._failures += 1
+        jitter = self._pauses.next()
         if isinstance(ended, Answer):
             return (asked or 0) + jitter
         return jitter if asked is None else asked
@@ -280,22 +280,3 @@ def _state(frame: dict[str, Any], counts: Counts, known: Counts | None) -> State
 def _lost(channels: list[str]) -> Steps:
     if channels:
         yield Emit(Lost(tuple(channels)))
-
-
-def _why(ended: object) -> str:
-    match ended:
-        case Closed(code, reason):
-            return f"The stream ended ({code} {reason}".rstrip() + ")"
-        case Answer():
-            return f"{ended.url} answers {ended.status}"
-    return str(ended)
-
-
-def _unreachable(ended: Closed | Unreachable | Answer | Exception) -> Exception:
-    if isinstance(ended, Answer):
-        try:
-            ended.checked()
-        except Exception as error:
-            return error
-    failure = ended if isinstance(ended, Unreachable) else Unreachable(_why(ended))
-    return failure.with_advice()
