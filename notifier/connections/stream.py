@@ -118,7 +118,7 @@ class StreamConnection(Connection):
         if self.catch_up is None or self.session.is_welcome:
             self.send(self.framing.frame(frame))
         else:
-            self.catch_up.owe(frame)
+            self.catch_up.defer(frame)
 
     def send_state(self, frame: bytes) -> None:
         """Send a state frame; while the connection is not live or does not read, note that one is pending."""

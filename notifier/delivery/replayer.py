@@ -145,7 +145,7 @@ class Replayer:
             self._progress.serve(connection)
 
     def _introduce(self, connection: StreamConnection, catch_up: CatchUp, step: Step, view: InboxView | None) -> None:
-        """Send the welcome, and what is owed until then; in any case, name the channels that have lost entries."""
+        """Send the welcome and the replies that waited for it. Name the channels that have lost entries in any case."""
         session = connection.session
         if step.lost:
             metrics.LOST.inc()
@@ -156,7 +156,7 @@ class Replayer:
         assert view is not None and session.identity is not None
         id, user, now = f"{self._name}-{connection.number}", session.identity.user, self._clock.cursor
         connection.welcome(frames.welcome(id, user, session.topics, now, self._heartbeat, step.lost, view), now)
-        for reply in catch_up.take_owed():
+        for reply in catch_up.take_deferred():
             connection.reply(reply)
 
     def _send(self, connection: StreamConnection, catch_up: CatchUp, step: Step, encoder: Encoder) -> bool:

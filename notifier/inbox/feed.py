@@ -157,7 +157,7 @@ class InboxFeed:
             for channel, revision in zip(asked.values(), revisions, strict=True)
             if known(channel).revision != revision
         ]
-        self._learn(changed, anew=True)
+        self._learn(changed, refresh=True)
         return {each for each in found if (each.memberships, self._mutes.of(each)) != before[each]}
 
     def views(self, connections: Iterable[StreamConnection]) -> dict[StreamConnection, InboxView]:
@@ -217,8 +217,8 @@ class InboxFeed:
             for connection in list(channel.connections):
                 connection.send_state(frame)
 
-    def _learn(self, users: Iterable[Channel[StreamConnection]], *, anew: bool = False) -> dict[str, InboxState]:
-        learned = self._states.learn(users, anew=anew)
+    def _learn(self, users: Iterable[Channel[StreamConnection]], *, refresh: bool = False) -> dict[str, InboxState]:
+        learned = self._states.learn(users, refresh=refresh)
         for channel, state in learned.filters:
             for connection in list(channel.connections):
                 self._apply(connection, state)

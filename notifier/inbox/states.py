@@ -114,8 +114,8 @@ class InboxStates:
         self._read = read
         self.revisions = revisions
 
-    def learn(self, users: Iterable[Channel[Any]], *, anew: bool = False) -> Learned:
-        """Return the states of users' channels; `anew`: also ask for those that are known.
+    def learn(self, users: Iterable[Channel[Any]], *, refresh: bool = False) -> Learned:
+        """Return the states of users' channels; `refresh`: also ask for those that are known.
 
         Raises:
             BrokerUnavailable
@@ -125,7 +125,7 @@ class InboxStates:
         unknown = []
         for name, channel in asked.items():
             inbox = known(channel)
-            if inbox.state is None or anew or not inbox.has_filters:
+            if inbox.state is None or refresh or not inbox.has_filters:
                 unknown.append((channel, inbox.version, inbox.filters))
             else:
                 found[name] = inbox.state

@@ -2,8 +2,8 @@
 
 A live connection has no `CatchUp`. A connection gets one with its hello, when it joins a channel, when it does not
 read fast enough, and when its worker may have missed entries. The log of each channel is then read after the last
-entry that the connection was sent, while live entries are put aside. When the log has no more, both are sent as one
-sequence without gap or duplicate, and the connection is live. The states on the way are in `catch_up_states`.
+entry that the connection was sent, while live entries are put aside. When the end of the log is reached, both are sent
+as one sequence without gap or duplicate, and the connection is live. The states on the way are in `catch_up_states`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ from notifier.protocol.entry import Entry, Page
 from notifier.protocol.place import Place
 
 _PATIENCE = 10  # rounds in which reads of connections that are further behind come first
-_MOST_OWED = 200  # replies that wait for the welcome
+_MOST_DEFERRED = 200  # replies that wait for the welcome
 _MOST_CONFIRMATIONS = 200  # subscriptions that wait for their confirmation
 
 
@@ -33,7 +33,7 @@ class Step(NamedTuple):
 
 
 class CatchUp:
-    """How far one connection has been sent its channels while it is not live, and what it is owed until then.
+    """How far one connection has been sent its channels while it is not live, and which replies wait until then.
 
     Begins as `waiting`. `positions` has the last entry sent of each channel; None: the connection has missed nothing
     yet, and begins with the worker's subscription. Live entries of at most `max_aside` bytes are put aside.
@@ -46,9 +46,9 @@ class CatchUp:
     __slots__ = (
         "_aside",
         "_confirmations",
+        "_deferred",
         "_lost",
         "_max_aside",
-        "_owed",
         "_places",
         "_size",
         "_waits",
@@ -58,7 +58,7 @@ class CatchUp:
         "state",
     )
 
-    def __init__(self, positions: Mapping[str, Cursor | None], max_aside: int, owed: Iterable[bytes] = ()) -> None:
+    def __init__(self, positions: Mapping[str, Cursor | None], max_aside: int, deferred: Iterable[bytes] = ()) -> None:
         self.state = State.WAITING
         self.is_held = False
         self.has_sent = False
@@ -68,7 +68,7 @@ class CatchUp:
         self._aside: list[tuple[str, Entry]] | None = []  # None: live entries are dropped
         self._size = 0  # bytes put aside
         self._lost: dict[str, None] = {}  # channels known to have lost entries before their logs are read
-        self._owed = list(owed)
+        self._deferred = list(deferred)
         self._confirmations: list[str | None] = []
         self._waits = 0  # rounds in a row in which a shared read ended before a position
 
@@ -81,7 +81,7 @@ class CatchUp:
 
     @property
     def is_resumed(self) -> bool:
-        """Whether the client asked for the past of a channel, or was told that something is lost."""
+        """Whether the client asked for the past of a channel, or was notified of a loss."""
         return any(place.since is not None for place in self._places.values())
 
     def since(self, channel: str) -> Cursor | None:
@@ -174,7 +174,7 @@ class CatchUp:
 
     @property
     def is_impatient(self) -> bool:
-        """Whether it shares no more reads: two connections, each behind on another channel, would both wait."""
+        """Whether it no longer shares reads: two connections, each behind on another channel, would both wait."""
         return self._waits >= _PATIENCE
 
     def read(self, last: Callable[[str], Cursor]) -> dict[str, Cursor]:
@@ -232,22 +232,22 @@ class CatchUp:
         self._move(Event.GO_LIVE)
         return {name: place.read for name, place in self._places.items() if place.read is not None}
 
-    # What the client is owed.
+    # Replies that wait.
 
-    def owe(self, reply: bytes) -> None:
+    def defer(self, reply: bytes) -> None:
         """Keep a reply until the welcome has been sent.
 
         Raises:
             TooSlow: the client asks without awaiting the replies.
         """
-        if len(self._owed) >= _MOST_OWED:
+        if len(self._deferred) >= _MOST_DEFERRED:
             raise TooSlow()
-        self._owed.append(reply)
+        self._deferred.append(reply)
 
-    def take_owed(self) -> list[bytes]:
+    def take_deferred(self) -> list[bytes]:
         """Return the replies that waited for the welcome, once."""
-        owed, self._owed = self._owed, []
-        return owed
+        deferred, self._deferred = self._deferred, []
+        return deferred
 
     def confirm_later(self, ref: str | None) -> None:
         """Keep a subscription's `ref` until everything has been sent.

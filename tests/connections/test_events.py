@@ -64,10 +64,10 @@ class TestBeginning:
         calls.on_act = lambda connection, action: fall_behind(connection) and None
         connection, peer = open_(HELLO, Subscribe(topic="secret"))
         assert peer.read() == HEAD
-        assert connection.catch_up and b'"forbidden"' in connection.catch_up.take_owed()[0]
+        assert connection.catch_up and b'"forbidden"' in connection.catch_up.take_deferred()[0]
 
     def test_request_that_must_not_be(self, open_: Open) -> None:
-        """A violation is told by an event with the code that a WebSocket would be closed with."""
+        """A violation is reported in an event with the code that a WebSocket would be closed with."""
         connection, peer = open_(Hello(topics=tuple(f"topic-{number}" for number in range(101))))
         assert peer.read_all() == HEAD + b'data: {"type":"close","code":4500,"reason":"at most 100 topics"}\n\n'
         assert connection.state is ConnectionState.CLOSING

@@ -143,7 +143,7 @@ class TestWelcome:
         catch_up = fall_behind(connection)
         connection.reply(OK)
         turn()
-        assert (received(peer), catch_up.take_owed()) == ([], [OK])
+        assert (received(peer), catch_up.take_deferred()) == ([], [OK])
 
     def test_too_many_answers(self, open_: Open) -> None:
         """A client that asks and asks before its welcome is closed."""

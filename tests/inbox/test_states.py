@@ -149,13 +149,13 @@ class TestLearn:
         assert states.learn([ada]).filters == [(ada, state(1))]
         assert known(ada).has_filters
 
-    def test_anew(self, states: InboxStates, redis: Redis, ada: Channel[str]) -> None:
+    def test_refresh(self, states: InboxStates, redis: Redis, ada: Channel[str]) -> None:
         """Redis is asked for a state that is known, if somebody has to be sure."""
         redis.states["ada"] = state(1)
         states.learn([ada])
         redis.states["ada"] = state(2)
         assert states.learn([ada]).states == {"user:ada": state(1)}
-        assert states.learn([ada], anew=True).states == {"user:ada": state(2)}
+        assert states.learn([ada], refresh=True).states == {"user:ada": state(2)}
         assert known(ada).revision == 2
 
     def test_disconnected(self, states: InboxStates, redis: Redis, ada: Channel[str]) -> None:

@@ -311,16 +311,16 @@ class TestLost:
 class TestOwed:
     def test_replies(self) -> None:
         """Replies are kept for the welcome, in order; those of the hello however many, and later ones up to a limit."""
-        catch_up = CatchUp({A: None}, PLENTY, owed=[b"refused"] * 300)
+        catch_up = CatchUp({A: None}, PLENTY, deferred=[b"refused"] * 300)
         with pytest.raises(TooSlow):
-            catch_up.owe(b"too many")
-        assert catch_up.take_owed() == [b"refused"] * 300
+            catch_up.defer(b"too many")
+        assert catch_up.take_deferred() == [b"refused"] * 300
         for _ in range(200):
-            catch_up.owe(b"reply")
+            catch_up.defer(b"reply")
         with pytest.raises(TooSlow):
-            catch_up.owe(b"too many")
-        assert catch_up.take_owed() == [b"reply"] * 200
-        assert catch_up.take_owed() == []
+            catch_up.defer(b"too many")
+        assert catch_up.take_deferred() == [b"reply"] * 200
+        assert catch_up.take_deferred() == []
 
     def test_confirmations(self) -> None:
         """Subscriptions are confirmed in order, once, and a limited number waits."""
