@@ -27,7 +27,7 @@ class Aside:
         return asyncio.run_coroutine_threadsafe(answer(), self._loop).result()
 
     def silence(self) -> None:
-        """Stall every subscriber: its connection stays open, and no more bytes arrive on it."""
+        """Stall every subscriber: its connection stays open, but delivers nothing."""
         self.ask(lambda proxy: [link.die() for link in proxy.subscribers()])
 
 

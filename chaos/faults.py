@@ -115,7 +115,7 @@ async def refuse_writes(arena: Arena, rng: random.Random) -> None:
 
 
 async def silence_subscriber(arena: Arena, rng: random.Random) -> None:
-    """Cut off subscribers of workers silently: they get no more bytes, and no end of the connection."""
+    """Cut off subscribers of workers silently: they no longer receive bytes, nor the end of the connection."""
     links = arena.broker_proxy.subscribers()
     for link in rng.sample(links, min(len(links), rng.randint(1, 3))):
         arena.strike("silence_subscriber", "a subscriber is silently dead")

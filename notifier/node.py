@@ -112,7 +112,7 @@ class Node:
 
     @property
     def is_ready(self) -> bool:
-        """Whether this worker hears what is published, knows what has been revoked, and can publish."""
+        """Whether this worker receives what is published, knows what has been revoked, and can publish."""
         return self._delivery.listener.is_ready and self.revocations.is_loaded and not self.acceptor.is_draining
 
     def drain(self) -> None:

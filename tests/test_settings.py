@@ -72,7 +72,7 @@ class TestEnvironment:
 
     @pytest.mark.parametrize("variable", ["NOTIFIER_", "NOTIFIER_BINDS", "NOTIFIER_bind", "NOTIFIER_TOKEN_SECRET"])
     def test_unknown(self, variable: str) -> None:
-        """A misspelt variable is not ignored, and its name is said."""
+        """A misspelled variable is an error that names it."""
         with pytest.raises(SettingError, match=rf"{variable}\b"):
             Settings.from_environ({variable: "x"})
 

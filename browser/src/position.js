@@ -17,7 +17,7 @@ export class Position {
     this.newest = undefined;
   }
 
-  /** Starts at a cursor if there is none: with one, the replay is yet to come, and may break off. */
+  /** Starts at a cursor if there is none: with one, the replay still follows, and may be interrupted. */
   startAt(place) {
     this.cursor ??= place;
   }

@@ -62,7 +62,7 @@ class KeySet:
             self._loop.start()
 
     def stop(self) -> None:
-        """Fetch no more."""
+        """Stop fetching the keys."""
         self._loop.stop()
         self._wake.set()
 

@@ -42,7 +42,7 @@ class Revocations:
         self._loop.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop asking for revocations."""
         self._loop.stop()
 
     def covers(self, identity: Identity) -> bool:

@@ -56,7 +56,7 @@ class Tokens:
             keys.start()
 
     def stop(self) -> None:
-        """Fetch no more keys."""
+        """Stop fetching keys."""
         for keys in self._key_sets.values():
             keys.stop()
 

@@ -110,7 +110,7 @@ class Credentials:
         """Return the origins of the service's own pages.
 
         Unless the settings name one, it is not known whether a proxy terminates TLS, so both schemes are possible.
-        Browsers that send Sec-Fetch-Site tell a page with the other scheme apart.
+        Browsers that send Sec-Fetch-Site distinguish a page with the other scheme.
         """
         if self._settings.public_url:
             return (self._settings.public_url,)

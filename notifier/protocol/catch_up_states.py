@@ -1,7 +1,7 @@
 """The states of a connection that catches up, and what leads from one to another.
 
-    waiting     The log has yet to be read. Live entries are put aside.
-    behind      The log has yet to be read. Live entries are dropped: the log has them.
+    waiting     The log must be read. Live entries are put aside.
+    behind      The log must be read. Live entries are dropped: the log has them.
     reading     The log is being read. Live entries are put aside.
     overrun     The log is being read. Live entries are dropped, so it must be read once more.
     sending     A part of what was missed is being sent.
@@ -44,7 +44,7 @@ class Event(Enum):
     FALL_BEHIND = "fall_behind"  # live entries cannot be sent, or may have been missed
     RETRY = "retry"  # a read does not reach the positions
     SEND_PART = "send_part"  # the log may have more after what was read
-    SEND_REST = "send_rest"  # the log has no more
+    SEND_REST = "send_rest"  # the end of the log is reached
     PAUSE = "pause"  # everything that was to be sent has been sent, and the log is read again
     GO_LIVE = "go_live"  # everything that was to be sent has been sent
 

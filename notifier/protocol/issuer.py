@@ -91,7 +91,7 @@ def _fixed_keys(name: str, entry: _Entry) -> tuple[jwk.Key, ...]:
 
 
 def _checked_url(name: str, url: str) -> str:
-    """Return the URL of a key set. Whoever could change the answer on its way could sign tokens."""
+    """Return the URL of a key set. Anyone who could change the response in transit could sign tokens."""
     fault = f"has a jwks_url for {name} that is not a URL with https:// (http:// only for this machine)"
     try:
         parts = urlsplit(url)

@@ -81,7 +81,7 @@ class TestPage:
         play.answer(reply(200, {"items": [], "next": None, "cursor": "9-0"} | COUNTS | {"expires_at": None}))
         assert (play.result.items, play.result.next, play.result.counts.expires_at) == ((), None, None)
 
-    def test_misspelt(self) -> None:
+    def test_misspelled(self) -> None:
         """A filter that does not exist is no filter that is left out."""
         with pytest.raises(TypeError, match="stauts"):
             page(stauts="unread")

@@ -113,7 +113,7 @@ class TestBeginning:
         assert asked.position == Position("77-3")
 
     def test_welcome_does_not_skip_replay(self) -> None:
-        """With a place of its own the replay is yet to come, so the welcome's cursor does not count."""
+        """With a position of its own the replay still follows, so the welcome's cursor does not count."""
         asked = listener(since="5-1")
         welcomed(asked, cursor="99-0")
         assert asked.position == Position("5-1")

@@ -165,8 +165,8 @@ class TestQuery:
         "query",
         ["dry_run", "dry_run=", "dry_run=1", "dryrun=explain", "dry_run=explain&x=1", "x=1", "=", "Dry_run=1"],
     )
-    def test_misspelt(self, query: str) -> None:
-        """A misspelt query is rejected, and publishes nothing."""
+    def test_misspelled(self, query: str) -> None:
+        """A misspelled query is rejected, and publishes nothing."""
         backend = Backend()
         with pytest.raises(BadRequest):
             backend.publish(query=query)

@@ -5,7 +5,7 @@ import { createList } from "../../browser/src/elements/list.js";
 import { FakeHttp } from "./fake_http.js";
 import { settled, stopClock } from "./fake_service.js";
 
-/** A Notifier as the elements know it: what it tells is told by the test. */
+/** A Notifier as the elements know it: the test decides what it reports. */
 class FakeNotifier {
   url = "https://notify.example.com/base/v1/stream";
   token = async () => "token-1";

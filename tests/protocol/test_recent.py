@@ -87,7 +87,7 @@ def test_like_the_log(limit: int, actions: list[tuple[str, tuple[object, ...], b
                 seen[name] = entry.id
         for each, log in logs.items():
             if seen[each] != log.logged:
-                continue  # it may have what an entry took away that is yet to be heard
+                continue  # it may have an entry whose removal has not been received
             for ms in range(log.ms + 1):
                 page = recent.page(each, Cursor(ms, 0), seen[each], NOW)
                 assert page is None or page == Page(log.after(Cursor(ms, 0)), True, BEGINNING)
@@ -153,7 +153,7 @@ class TestReach:
         assert recent.page("user:a", Cursor(1, 0), log.logged, now=60_002) is None
 
     def test_clear(self) -> None:
-        """After a clear it begins anew."""
+        """After a clear it begins again."""
         recent, log = Recent(PLENTY), Log()
         recent.receive("user:a", [log.publish()], b"0-0")
         recent.clear()

@@ -33,9 +33,9 @@ export function createInbox(notifier, random = Math.random) {
   let reported; // the kind of the last failure, if no request has succeeded since
 
   notifier.on("inbox", hear);
-  notifier.on("notification", (notification, { channel, cursor }) => tell("arrive", { notification, channel, cursor }));
-  notifier.on("removed", ({ id }) => tell("remove", id));
-  notifier.on("lost", () => tell("stale"));
+  notifier.on("notification", (notification, { channel, cursor }) => notify("arrive", { notification, channel, cursor }));
+  notifier.on("removed", ({ id }) => notify("remove", id));
+  notifier.on("lost", () => notify("stale"));
 
   function on(listener) {
     listeners.add(listener);
@@ -43,7 +43,7 @@ export function createInbox(notifier, random = Math.random) {
     return () => listeners.delete(listener);
   }
 
-  function tell(method, ...details) {
+  function notify(method, ...details) {
     return [...listeners].map((listener) => listener[method]?.(...details));
   }
 
@@ -53,11 +53,11 @@ export function createInbox(notifier, random = Math.random) {
     const isAnother = connection !== notifier.connection;
     connection = notifier.connection;
     learn({ counts, revision, expires_at });
-    if (!isComplete) tell("stale");
-    else if (isAnother) tell("renew");
+    if (!isComplete) notify("stale");
+    else if (isAnother) notify("renew");
     else {
-      for (const change of fresh) tell("change", change);
-      tell("counted", counts);
+      for (const change of fresh) notify("change", change);
+      notify("counted", counts);
     }
     begins?.();
   }
@@ -74,12 +74,12 @@ export function createInbox(notifier, random = Math.random) {
   function learn(news) {
     known = { ...known, ...news };
     watchExpiry();
-    tell("count");
+    notify("count");
   }
 
   /** Optimistic update; rolled back if the request fails. */
   async function act(action, what) {
-    const changes = tell("change", { action, ...what });
+    const changes = notify("change", { action, ...what });
     try {
       await ask(`inbox/${action}`, what);
     } catch (problem) {
@@ -120,7 +120,7 @@ export function createInbox(notifier, random = Math.random) {
   function expire() {
     if (Date.parse(known.expires_at) > Date.now()) return watchExpiry();
     expired = known.expires_at;
-    tell("expire", expired);
+    notify("expire", expired);
     timer = setTimeout(() => ask("inbox/counts").catch(ignore), random() * SPREAD);
   }
 

@@ -189,7 +189,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
   }
 
   function arrive(notified) {
-    // A list is complete up to its cursor. Without one, it is yet to be fetched.
+    // A list is complete up to its cursor. Without one, it has not been fetched.
     if (cursor && !isBefore(cursor, notified.cursor)) return;
     if (items.some((item) => idOf(item) === idOf(notified))) return;
     arrivals.add(notified);
