@@ -19,6 +19,15 @@ def pytest_configure() -> None:
     environment.allow_open_files()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument.
+
+    All workers of pytest-xdist must collect the same names, and bytes that each of them makes may differ: gzip writes
+    the time into its head.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def programs() -> Iterator[None]:
     """End the programs that a test has started."""
