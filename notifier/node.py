@@ -21,8 +21,8 @@ from notifier.connections.timers import YIELD_EVERY, Timers
 from notifier.connections.websocket import Connection
 from notifier.delivery.fanout import FanOut
 from notifier.delivery.history import History
-from notifier.delivery.listener import Listener
 from notifier.delivery.progress import Progress
+from notifier.delivery.redis_listener import Listener
 from notifier.delivery.replayer import Replayer
 from notifier.delivery.subscriptions import Subscriptions
 from notifier.errors import TokenRevoked

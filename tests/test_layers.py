@@ -48,7 +48,7 @@ ENVIRONMENT_READERS = {
 OWNERS = {
     "flask": {"http"},
     "werkzeug": {"http"},
-    "flask_sock": {"http.websocket"},
+    "flask_sock": {"http.routes.websocket"},
     "simple_websocket": set(),
     "wsproto": {"protocol.websocket"},
     "jwt": {"protocol.identity", "protocol.jws"},

@@ -15,7 +15,7 @@ _FILES = {
     "read": ("log/read",),
     "digest": ("log/digest",),
     "find": ("log/find",),
-    "state": (*_INBOX, "inbox/read"),
+    "state": (*_INBOX, "inbox/get"),
     "list": (*_INBOX, "inbox/list"),
     "mark": (*_INBOX, "inbox/mark"),
     "change": (*_INBOX, "inbox/change"),

@@ -1,5 +1,7 @@
 """Transports: sockets that were taken over from gunicorn, on gevent's event loop.
 
+`delivery/encoding.py` makes the bytes of notifications; a transport writes them.
+
 A transport owns a non-blocking descriptor and one watcher. While nothing happens it has no greenlet, no buffer and no
 parser. All of its methods return at once and may be called from the loop's own callbacks, which must never wait.
 """

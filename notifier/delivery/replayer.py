@@ -20,7 +20,7 @@ from notifier.protocol import frames
 from notifier.protocol.catch_up import CatchUp, Step
 from notifier.protocol.clock import Clock
 from notifier.protocol.entry import Page
-from notifier.protocol.inbox_view import InboxView
+from notifier.protocol.inbox_counts import InboxView
 from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)

@@ -1,22 +1,22 @@
-"""The composition root: makes the parts and gives them to the views. It does no I/O; the worker starts the node."""
+"""The composition root: makes the parts and registers the routes. It does no I/O; the worker starts the node."""
 
 from flask import Flask
 
 from notifier.http import answers
 from notifier.http.batch import Batches
 from notifier.http.credentials import Credentials
-from notifier.http.frames import FrameViews
 from notifier.http.front import Front
-from notifier.http.inbox import InboxViews
-from notifier.http.notifications import PUBLISH, NotificationViews
-from notifier.http.operations import OperationViews
-from notifier.http.pages import create_pages
+from notifier.http.routes.frames import FrameViews
+from notifier.http.routes.health import HealthViews
+from notifier.http.routes.inbox import InboxViews
+from notifier.http.routes.notifications import PUBLISH, NotificationViews
+from notifier.http.routes.pages import create_pages
+from notifier.http.routes.stream import StreamViews
+from notifier.http.routes.tokens import TokenViews
+from notifier.http.routes.topics import TopicViews
+from notifier.http.routes.users import UserViews
+from notifier.http.routes.websocket import WebSocketViews
 from notifier.http.sharing import Sharing
-from notifier.http.stream import StreamViews
-from notifier.http.tokens import TokenViews
-from notifier.http.topics import TopicViews
-from notifier.http.users import UserViews
-from notifier.http.websocket import WebSocketViews
 from notifier.limits.rates import PublishRates
 from notifier.node import Node
 from notifier.settings import Settings
@@ -36,7 +36,7 @@ def create_app(settings: Settings) -> Flask:
     )
     for blueprint in (
         notifications.blueprint(),
-        OperationViews(credentials, node.database, node.tokens, lambda: node.is_ready, settings).blueprint(),
+        HealthViews(credentials, node.database, node.tokens, lambda: node.is_ready, settings).blueprint(),
         TopicViews(credentials, node.members, settings.inbox).blueprint(),
         UserViews(credentials, node.users).blueprint(),
         TokenViews(credentials, settings.auth, node.revocations).blueprint(),

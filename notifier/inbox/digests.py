@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from notifier.broker.store import Store, require
 from notifier.protocol import cursor
 from notifier.protocol.digest import Digest, Row
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import InboxState
-from notifier.protocol.inbox_view import InboxView
 
 _PAGE = 500  # entries of a log that are read at once
 _MOST_ITEMS = 200_000  # in all digests together, about 300 bytes each

@@ -22,8 +22,8 @@ from notifier.protocol import channel as channels
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, REMOVED, Entry
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import InboxState
-from notifier.protocol.inbox_view import InboxView
 from notifier.telemetry import metrics
 
 _COUNTED = (NOTIFICATION, REMOVED)

@@ -18,9 +18,9 @@ from notifier.protocol import notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_state import ACTIONS, InboxState, read_marks, read_state
-from notifier.protocol.inbox_view import InboxView
 from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
 

@@ -18,9 +18,9 @@ from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.entry import MUTED
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_query import Place, Query
 from notifier.protocol.inbox_state import Flags, read_state
-from notifier.protocol.inbox_view import InboxView
 
 _BATCH = 100  # smallest number of items whose bodies are read at once
 

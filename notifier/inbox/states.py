@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from notifier.connections.hub import Channel
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import InboxState
-from notifier.protocol.inbox_view import InboxView
 
 
 class KnownInbox:

@@ -13,8 +13,8 @@ from notifier.connections.hub import Channel, Hub
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.delivery.fanout import FanOut
 from notifier.delivery.history import History
-from notifier.delivery.listener import Listener
 from notifier.delivery.progress import Progress
+from notifier.delivery.redis_listener import Listener
 from notifier.delivery.replayer import Replayer
 from notifier.delivery.subscriptions import Subscriptions
 from notifier.errors import BrokerUnavailable, Problem
@@ -24,8 +24,8 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, Entry, Page
 from notifier.protocol.identity import Identity
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING
-from notifier.protocol.inbox_view import InboxView
 from notifier.protocol.recent import Recent
 from notifier.protocol.session import Action, Rules, Session
 from notifier.protocol.subscribing import Attach, Join, Leave

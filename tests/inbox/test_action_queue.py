@@ -10,10 +10,10 @@ from notifier.errors import BrokerUnavailable, Overloaded, TooSlow
 from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.inbox import Change
 from notifier.protocol.cursor import Cursor
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_frames import Acknowledge, Marking
 from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_state import NOTHING
-from notifier.protocol.inbox_view import InboxView
 from tests.kit.recorded_connection import RecordedConnection
 from tests.kit.waiting import DEADLINE, eventually
 

@@ -18,8 +18,8 @@ from notifier.protocol import channel as channels
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest, Row
 from notifier.protocol.entry import EPHEMERAL, HISTORY, MUTED, NOTIFICATION, REMOVED, Entry
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, InboxState
-from notifier.protocol.inbox_view import InboxView
 from tests.kit.waiting import eventually
 
 READ = {"action": "read", "ids": ["x"]}

@@ -7,8 +7,8 @@ import pytest
 from notifier.connections.hub import Channel
 from notifier.errors import BrokerUnavailable
 from notifier.inbox.states import InboxStates, KnownInbox, disconnected_at, known, user_of
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, InboxState
-from notifier.protocol.inbox_view import InboxView
 
 
 def view(unread: int = 0, unseen: int = 0, revision: int = 0, expires: int = 0) -> InboxView:

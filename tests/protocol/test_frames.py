@@ -26,8 +26,8 @@ from notifier.protocol.frames import (
     Unread,
     Unsubscribe,
 )
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING
-from notifier.protocol.inbox_view import InboxView
 
 CURSOR = Cursor(1_763_661_600_123, 7)
 TEXT = "1763661600123-7"

@@ -91,7 +91,7 @@ class World:
         """Have the client read again."""
         self._budget = None
 
-    # What the worker receives, as delivery/listener.py and delivery/fanout.py have it.
+    # What the worker receives, as delivery/redis_listener.py and delivery/fanout.py have it.
 
     def lose_subscription(self) -> None:
         self.end_fan_out()

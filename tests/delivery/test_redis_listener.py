@@ -199,7 +199,7 @@ def test_idle_channels(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> N
     delivery.subscriptions.close(connection)
     delivery.listener.forget_idle()
     assert left == []
-    monkeypatch.setattr("notifier.delivery.listener._LINGER", -1)
+    monkeypatch.setattr("notifier.delivery.redis_listener._LINGER", -1)
     delivery.live()
     delivery.listener.forget_idle()
     assert left == ["user:user-1", "topic:news"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest
+from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, Counts, Flags, InboxState, Marks
-from notifier.protocol.inbox_view import InboxView
 from tests.protocol.test_digest import entry, row
 
 TOPICS = ["a", "b"]

@@ -18,7 +18,7 @@ from notifier.settings import Settings
 from notifier.telemetry import metrics
 
 
-class OperationViews:
+class HealthViews:
     """The views of the worker that answers."""
 
     def __init__(
@@ -37,7 +37,7 @@ class OperationViews:
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
-        blueprint = Blueprint("operations", __name__)
+        blueprint = Blueprint("health", __name__)
         blueprint.get("/v1/status")(self.status)
         blueprint.get("/healthz")(self.healthz)
         blueprint.get("/readyz")(self.readyz)

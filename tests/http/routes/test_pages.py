@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from notifier import errors
-from notifier.http.pages import create_pages
+from notifier.http.routes.pages import create_pages
 from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.settings import AuthSettings, ServerSettings, Settings

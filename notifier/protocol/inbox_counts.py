@@ -1,4 +1,4 @@
-"""Inbox views: the items of a user's inbox, and how many of them are not read and not seen."""
+"""Inbox counts: the items of a user's inbox, and how many of them are unread and unseen."""
 
 import functools
 import heapq

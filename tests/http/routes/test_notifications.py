@@ -19,7 +19,7 @@ from notifier.errors import (
 )
 from notifier.http.batch import Batches
 from notifier.http.credentials import Credentials
-from notifier.http.notifications import NotificationViews
+from notifier.http.routes.notifications import NotificationViews
 from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits, Publication

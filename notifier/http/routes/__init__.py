@@ -1,0 +1,1 @@
+"""The routes, one module per resource: `http/app.py` registers their blueprints."""
