@@ -34,7 +34,7 @@ class RevocationList:
         arguments = (name, int(1000 * before), int(1000 * kept), MAX_REVOCATIONS)
         [reply] = self._store.carry_out([self._store.call("revoke", (self._store.sharded("tokens"),), arguments)])
         if isinstance(reply, redis.ResponseError) and str(reply).startswith("FULL"):
-            raise TooManyRevocations(f"At most {MAX_REVOCATIONS} revocations are remembered.")
+            raise TooManyRevocations(f"At most {MAX_REVOCATIONS} revocations are stored.")
         require(reply)
 
     def since(self, version: int) -> tuple[int, list[Revoked]]:

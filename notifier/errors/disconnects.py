@@ -92,7 +92,7 @@ class HelloTimeout(Disconnect):
 
 
 class Overloaded(Disconnect):
-    """The worker is full or overloaded, or cannot reach Redis."""
+    """The worker has reached its connection limit, is overloaded, or cannot reach Redis."""
 
     close_code, reason = 4004, "overloaded"
     remedy = "Reconnects after a longer delay."

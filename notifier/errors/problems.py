@@ -110,7 +110,7 @@ class Forbidden(Problem):
     """The API key or token is valid, but does not allow this."""
 
     status, code, title = 403, "forbidden", "This is not allowed."
-    remedy = "Use one with the required scope or topic."
+    remedy = "Use a key or token with the required scope or topic."
 
 
 class ForeignOrigin(Problem):
@@ -152,7 +152,7 @@ class BodyTooLarge(Problem):
     """The body, or one line of it, exceeds the limit."""
 
     status, code, title = 413, "body_too_large", "The body is too large."
-    remedy = "Shorten it, or split the batch."
+    remedy = "Shorten the body, or split the batch."
 
 
 class UrlTooLong(Problem):
@@ -212,7 +212,7 @@ class InvalidTokenRequest(Problem):
 
 
 class TooManyRevocations(Problem):
-    """The service remembers as many revocations as it can. Each is forgotten when its tokens have expired."""
+    """The limit of stored revocations is reached. A revocation is deleted when the tokens it covers have expired."""
 
     status, code, title = 422, "too_many_revocations", "Too many tokens are revoked."
     remedy = "Replace the secret or the keys that sign the tokens, or lower `NOTIFIER_MAX_TOKEN_AGE`."
@@ -257,7 +257,7 @@ class HeadTooLarge(Problem):
     """The headers of the request exceed the limit."""
 
     status, code, title = 431, "head_too_large", "The headers are too large."
-    remedy = "Grant patterns of topics in the token, or send it in `hello`; send fewer cookies."
+    remedy = "Use topic patterns instead of topics in the token, or send the token in `hello`; send fewer cookies."
 
 
 class InternalError(Problem):
@@ -268,7 +268,7 @@ class InternalError(Problem):
 
 
 class TooManyConnections(Problem):
-    """The worker has reached its limit of connections."""
+    """The worker has reached its connection limit."""
 
     status, code, title = 503, "too_many_connections", "The service is full."
     remedy = "Reconnect after `retry_after` seconds."
@@ -278,11 +278,11 @@ class IssuerUnavailable(Problem):
     """The service does not have the keys of the token's issuer, and cannot fetch them now."""
 
     status, code, title = 503, "issuer_unavailable", "The keys of the token's issuer are unavailable."
-    remedy = "Retry after `retry_after` seconds; if it stays, search the log for the issuer."
+    remedy = "Retry after `retry_after` seconds; if the error persists, search the log for the issuer."
 
 
 class BrokerUnavailable(Problem):
-    """Redis cannot be reached, is too slow, or rejects writes."""
+    """Redis, the broker, cannot be reached, is too slow, or rejects writes."""
 
     status, code, title = 503, "broker_unavailable", "The broker is unavailable."
     remedy = "Retry later; if the request is a publication, use the same `Idempotency-Key`."
