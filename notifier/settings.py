@@ -108,7 +108,7 @@ class AuthSettings:
         "publish", "claim", "The claim with those that they may publish to.", variables.claim
     )
     max_token_age: int = _setting(
-        MAX_AGE, "seconds", "Greatest lifetime of a token; revocations are remembered as long.", int, 60
+        MAX_AGE, "seconds", "Greatest lifetime of a token; revocations are stored for as long.", int, 60
     )
     token_issuers: tuple[Issuer, ...] = _setting(
         (), "list", "Issuers of tokens with public keys, such as Auth0 or Keycloak: a JSON list.", issuer.parse

@@ -1,4 +1,4 @@
-"""`notifier token`: signs a user's token, as a backend does."""
+"""`notifier token`: issues a token for a user, as a backend does."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ _LONGEST = 16000  # bytes: a header has at most 16,384
 _VARIABLES = ("NOTIFIER_TOKEN_", "NOTIFIER_MAX_TOKEN_AGE")
 
 
-@click.command(short_help="Make a user's token.")
+@click.command(short_help="Issue a token for a user.")
 @click.argument("user")
 @click.option(
     "--topic",

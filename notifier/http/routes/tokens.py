@@ -1,4 +1,4 @@
-"""REST for backends, about tokens: make and revoke them. docs/http-api.md describes it."""
+"""REST for backends, about tokens: issue and revoke them. docs/http-api.md describes it."""
 
 import secrets
 import time
@@ -34,7 +34,7 @@ class TokenViews:
         return blueprint
 
     def create(self) -> Response:
-        """Sign a token for a user with the first secret. It grants only topics that the API key grants."""
+        """Issue a token for a user, signed with the first secret. It grants only topics that the API key grants."""
         key = self._credentials.require_key(request, "tokens")
         settings = self._settings
         if not settings.token_secrets:
