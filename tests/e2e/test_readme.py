@@ -17,7 +17,7 @@ from tests.kit.reader import APP, REDIS, Block, Reader, blocks
 README, QUICKSTART = list(blocks("README.md")), list(blocks("docs/quickstart.md"))
 PRODUCTION = [block for block in blocks("docs/deploy.md") if block.section == "In short"]
 # Blocks that are not run, and why. Nothing is added here that could be run.
-SKIPPED = {"make test ": "it would run this test, and the others take minutes"}
+SKIPPED = {"make test ": "`make test` would start the same test again, and the other commands take minutes"}
 # The functions that the page of the quickstart calls, and that its reader writes.
 HANDLERS = """<ul id="list"></ul><script>
   const list = document.querySelector("#list");
