@@ -23,15 +23,17 @@ class EchoConnection(Connection):
     def on_drained(self) -> None:
         """Read again: the client has read its echoes."""
         super().on_drained()
-        self.transport.resume()
+        self._regulate()
 
     def _receive(self, message: Text | Binary) -> None:
         if isinstance(message, Binary):
             self.send(websocket.encode_binary(message.data))
         else:
             self.send(websocket.encode(message.text.encode()))
-        if self.transport.is_blocked:
-            self.transport.pause()  # a client that does not read its echoes must wait
+        self._regulate()
+
+    def _must_wait(self) -> bool:
+        return self.transport.is_blocked  # a client that does not read its echoes
 
     def _note_activity(self) -> None:
         self._is_active = True

@@ -116,7 +116,7 @@ class Connection:
                 call_soon(self._take_turn, decoder)
             if decoder.is_waiting is is_done:
                 decoder.is_waiting = not is_done
-                self.transport.resume() if is_done else self.transport.pause()
+                self._regulate()
         except KeysPending as pending:
             decoder.is_waiting = True
             self.transport.pause()
@@ -150,6 +150,17 @@ class Connection:
         """Change the state; return whether the trigger counts in the present one."""
         before, self.state = self.state, next_state(CONNECTION, self.state, trigger)
         return self.state is not before
+
+    def _regulate(self) -> None:
+        """Read, unless frames wait for their turn, or for the client to read."""
+        if (self._decoder is not None and self._decoder.is_waiting) or self._must_wait():
+            self.transport.pause()
+        else:
+            self.transport.resume()
+
+    def _must_wait(self) -> bool:
+        """Return whether the client must read before more is read from it."""
+        return False
 
     def _schedule(self, due: float) -> None:
         self._tick_at = min(due, time.time() + _LONGEST_NAP)

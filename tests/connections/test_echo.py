@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from notifier.connections import echo as module
+from notifier.connections import websocket
 from notifier.connections.echo import EchoConnection
 from notifier.connections.websocket import Hooks
 from tests.connections.conftest import Connect
@@ -49,14 +50,17 @@ def test_messages(open_: Open) -> None:
     assert raw.frames_in(peer.data) == messages
 
 
-def test_client_that_does_not_read(open_: Open) -> None:
-    """A client that does not read its echoes is not read either, until it does."""
+@pytest.mark.parametrize("turn_time", [0, 10])
+def test_client_that_does_not_read(open_: Open, monkeypatch: pytest.MonkeyPatch, turn_time: float) -> None:
+    """A client that does not read its echoes is not read either, until it does, however short a turn is."""
+    monkeypatch.setattr(websocket, "_TURN_TIME", turn_time)
     connection, peer = open_(buffer=4096, limit=1 << 20)
     peer.send(raw.frame(raw.BINARY, b"x" * 100_000))
     until(lambda: connection.transport.is_blocked)
     peer.send(raw.frame(raw.TEXT, b"next"))
     waiting = connection.transport._waiting
-    turn()
+    for _ in range(3):
+        turn()
     assert connection.transport._waiting == waiting
     until(lambda: peer.read() is not None and peer.data.endswith(b"next"))
     assert [len(frame.payload) for frame in raw.frames_in(peer.data)] == [100_000, 4]
