@@ -16,7 +16,7 @@ from tests.kit.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SERVICE, APP, REDIS = "8080", "5000", "6379"  # ports as the documentation has them
-PATIENCE = 300.0  # seconds: `make run` installs
+PATIENCE = 900.0  # seconds: `make run` installs
 _PORTS = re.compile(rf"\b({SERVICE}|{APP}|{REDIS})\b")
 _SERVERS = {"make run": SERVICE, "gunicorn": SERVICE, "flask": APP}
 _SKIPPED = re.compile(r"<!-- not run: (.+) -->\s*\Z")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-DEADLINE = 20.0  # seconds after which a test fails that waits for something
+DEADLINE = 60.0  # seconds after which a test fails that waits for something
 
 
 def eventually(condition: Callable[[], object], deadline: float = DEADLINE) -> None:
