@@ -13,7 +13,6 @@ from tests.kit.forks import close_servers
 from tests.kit.service import Service
 from tests.kit.valkey import connected, running_valkey
 
-
 # A busy machine is slow, and that is no fault of what is tested.
 hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
