@@ -97,6 +97,7 @@ class Connection:
         decoder = self._decoder = self._decoder or Decoder(self._max_message)
         decoder.receive(data)
         if decoder.is_waiting:
+            self._note_activity()
             self.transport.pause()
         else:
             self._take_turn(decoder)

@@ -50,7 +50,7 @@ def test_messages(open_: Open) -> None:
     assert raw.frames_in(peer.data) == messages
 
 
-@pytest.mark.parametrize("turn_time", [0, 10])
+@pytest.mark.parametrize("turn_time", [-1, 10])
 def test_client_that_does_not_read(open_: Open, monkeypatch: pytest.MonkeyPatch, turn_time: float) -> None:
     """A client that does not read its echoes is not read either, until it does, however short a turn is."""
     monkeypatch.setattr(websocket, "_TURN_TIME", turn_time)
@@ -66,8 +66,13 @@ def test_client_that_does_not_read(open_: Open, monkeypatch: pytest.MonkeyPatch,
     assert [len(frame.payload) for frame in raw.frames_in(peer.data)] == [100_000, 4]
 
 
-def test_heartbeat(open_: Open) -> None:
-    """A client is sent a ping after each heartbeat, and stays as long as anything comes from it in between."""
+@pytest.mark.parametrize("turn_time", [-1, 10])
+def test_heartbeat(open_: Open, monkeypatch: pytest.MonkeyPatch, turn_time: float) -> None:
+    """A client is sent a ping after each heartbeat, and stays as long as anything comes from it in between.
+
+    That it came counts, even if its frames wait for a turn.
+    """
+    monkeypatch.setattr(websocket, "_TURN_TIME", turn_time)
     connection, peer = open_()
     now = 1000.0
     tick(connection, now + HEARTBEAT - 0.1)
