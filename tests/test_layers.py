@@ -68,6 +68,7 @@ OWNERS = {
 }
 # A library joins this list with a reason why it is no I/O, clock, thread, log, randomness or environment.
 PURE = {
+    "array",
     "base64",
     "bisect",
     "collections",

@@ -1,17 +1,20 @@
 """The digests of this worker: which items shared channels have, read from the logs only as far as they are new."""
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 from notifier.broker.store import Store, require
 from notifier.protocol import cursor
+from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Row
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import InboxState
 
 _PAGE = 500  # entries of a log that are read at once
-_MOST_ITEMS = 200_000  # in all digests together, about 300 bytes each
+_MOST_ITEMS = 200_000  # in all digests together, about 35 bytes each, and 100 more of those that expire or have copies
 
 
 class Digests:
@@ -23,6 +26,7 @@ class Digests:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._digests: OrderedDict[str, Digest] = OrderedDict()  # the one that was used last comes last
+        self._following = threading.Lock()  # held by the reader that adds to a digest
 
     def views(self, states: Iterable[InboxState]) -> list[InboxView]:
         """Return the views of inboxes; each of their channels is read once."""
@@ -57,26 +61,29 @@ class Digests:
             for digest in digests
         ]
         replies = self._store.carry_out(commands, pipeline=self._store.reading)
-        behind = []
-        for digest, last, reply in zip(digests, asked, replies, strict=True):
-            news = require(reply)
-            if news and cursor.parse(news[1]) < last:  # the log has lost its last entries in a failover
-                digest.reset()
-            if digest.last < last:  # it was reset, here or by another reader: to go on from `last` would leave a gap
-                behind.append(digest.channel)
-                continue
-            if not news:
-                continue
-            first, logged, complete, rows, ends = news
-            if first or cursor.parse(logged) >= digest.last:  # else another reader has seen a newer log
-                digest.follow(first, (Row(*row) for row in rows))
-                digest.ends = max(ends, 0)
-            if not complete:
-                behind.append(digest.channel)
-        return behind
+        with self._following:
+            return [
+                digest.channel
+                for digest, last, reply in zip(digests, asked, replies, strict=True)
+                if not self._take(digest, last, require(reply))
+            ]
+
+    def _take(self, digest: Digest, last: Cursor, news: list[Any] | None) -> bool:
+        """Add what was read after `last`; return whether the digest now has the whole log."""
+        if news and cursor.parse(news[1]) < last:  # the log has lost its last entries in a failover
+            digest.reset()
+        if digest.last < last:  # it was reset, here or by another reader: to go on from `last` would leave a gap
+            return False
+        if not news:
+            return True
+        first, logged, complete, rows, ends = news
+        if first or cursor.parse(logged) >= digest.last:  # else another reader has seen a newer log
+            digest.follow(first, (Row(*row) for row in rows))
+            digest.ends = max(ends, 0)
+        return bool(complete)
 
     def _drop(self) -> None:
-        size = sum(len(digest.items) for digest in self._digests.values())
+        size = sum(len(digest) for digest in self._digests.values())
         while size > _MOST_ITEMS and len(self._digests) > 1:
             _, digest = self._digests.popitem(last=False)
-            size -= len(digest.items)
+            size -= len(digest)

@@ -145,4 +145,5 @@ def _key(candidate: _Candidate) -> tuple[int, str]:
 
 
 def _own_item(channel: str, entry: str) -> Item:
-    return Item(channel, entry, cursor.parse(entry).rank, "")
+    place = cursor.parse(entry)
+    return Item(channel, place.rank, place.seq)

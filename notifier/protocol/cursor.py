@@ -7,7 +7,7 @@ numbers.
 import re
 from typing import NamedTuple
 
-_RANKS = 2048  # entries of a millisecond with distinct ranks; a float holds the product until the year 2109
+RANKS = 2048  # entries of a millisecond with distinct ranks; a float holds the product until the year 2109
 _FORM = re.compile(rb"(\d{1,16})-(\d{1,19})\Z")
 
 
@@ -23,7 +23,7 @@ class Cursor(NamedTuple):
     @property
     def rank(self) -> int:
         """The cursor as one number, as in log/entry.lua: exact for the first 2,047 entries of a millisecond."""
-        return self.ms * _RANKS + min(self.seq, _RANKS - 1)
+        return self.ms * RANKS + min(self.seq, RANKS - 1)
 
     def earlier(self, ms: int) -> "Cursor":
         """Return the first cursor of the millisecond that is `ms` milliseconds before this one; for 0 ms, this one."""

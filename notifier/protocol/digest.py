@@ -2,29 +2,38 @@
 
 A digest follows the log of the channel: an entry adds an item; a recall, another entry with the same collapse key, or
 time removes one. It does not depend on the user, so a worker needs one digest per channel.
+
+A worker has the items of all its channels in memory, so a digest stores columns of numbers, about 35 bytes per item,
+and makes an `Item` when it is asked for one.
 """
 
+import re
+import struct
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from typing import NamedTuple
 
 from notifier.protocol import cursor
-from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.cursor import BEGINNING, RANKS, Cursor
 from notifier.protocol.entry import NOTIFICATION, REMOVED
 
 _END = Cursor(1 << 63, 0)  # after every entry
+_KEY = 16  # bytes of a notification's id
+_SCAN = 50  # up to this many ids are searched for one by one: an index of all items costs as much
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 
 class Item(NamedTuple):
-    """One item: its channel, its entry there (the cursor as text, `rank` as a number), and the notification's id.
+    """One item: its channel, the rank and the sequence of its entry there, and its notification's id as a key.
 
     `expires` is in Unix ms, 0 for never. `is_copy`: the notification was published to other channels too.
     """
 
     channel: str
-    entry: str
     rank: int
-    id: str
+    seq: int
+    key: bytes = b""
     expires: int = 0
     type: str = ""
     is_copy: bool = False
@@ -32,7 +41,17 @@ class Item(NamedTuple):
     @property
     def cursor(self) -> Cursor:
         """The entry as a cursor."""
-        return cursor.parse(self.entry)
+        return Cursor(self.rank // RANKS, self.seq)
+
+    @property
+    def entry(self) -> str:
+        """The entry as a text."""
+        return f"{self.rank // RANKS}-{self.seq}"
+
+    @property
+    def id(self) -> str:
+        """The notification's id."""
+        return id_of(self.key)
 
 
 class Row(NamedTuple):
@@ -48,9 +67,10 @@ class Row(NamedTuple):
 
 
 class Digest:
-    """The items of one channel, in order.
+    """The items of one channel, in order. `len` is their number.
 
     `last` is the last entry of the log that was read. `ends` is when the whole log expires (Unix ms, 0 for never).
+    Keys are ids of notifications as 16 bytes.
     """
 
     def __init__(self, channel: str) -> None:
@@ -61,15 +81,24 @@ class Digest:
         """Forget everything, and begin again with the first entry of the log."""
         self.last = BEGINNING
         self.ends = 0
-        self.items: dict[str, Item] = {}  # by the notification's id
-        self.copies: set[str] = set()
-        self._by_entry: dict[str, Item] = {}
-        self._by_key: dict[bytes, str] = {}  # collapse key -> id
-        self._keys: dict[str, bytes] = {}  # id -> collapse key
+        # The columns: one place per item, in the order of the log.
+        self._ranks = array("Q")
+        self._keys = bytearray()
+        self._tails = bytearray()  # the last bytes of the keys, which are random: to find a key fast
+        self._types = array("I")  # numbers of the types
+        # What only some items have, by their keys.
+        self._copies: dict[bytes, int] = {}  # the ranks of items that are also in other channels
+        self._expiries: dict[bytes, int] = {}
+        self._seqs: dict[bytes, int] = {}  # of entries that the rank does not tell apart
+        self._collapse_keys: dict[bytes, bytes] = {}
+        self._collapsible: dict[bytes, bytes] = {}  # collapse key -> key
         self._next_expiry: int | None = 0  # None: it must be determined
-        self._sorted: list[Item] | None = None
-        self._ranks: list[int] = []
-        self._types: dict[str, list[int]] | None = None  # made when a user who has muted a type asks
+        self._type_names: list[str] = []
+        self._type_numbers: dict[str, int] = {}
+        self._ranks_by_type: dict[str, Sequence[int]] | None = None  # made when a user who has muted a type asks
+
+    def __len__(self) -> int:
+        return len(self._ranks)
 
     def follow(self, first: bytes, rows: Iterable[Row]) -> None:
         """Take the entries after `last`. The log now begins with the entry `first`, empty if there is none."""
@@ -83,29 +112,22 @@ class Digest:
     def pass_time(self, now: int) -> None:
         """Remove the items that have expired. `now` is in Unix ms."""
         if 0 < self.next_expiry <= now:
-            for item in [item for item in self.items.values() if 0 < item.expires <= now]:
-                self._drop(item.id)
+            for key in [key for key, expires in self._expiries.items() if expires <= now]:
+                self._drop(key)
 
     @property
     def next_expiry(self) -> int:
         """When the next item expires, in Unix ms; 0: none expires."""
         if self._next_expiry is None:
-            self._next_expiry = min((item.expires for item in self.items.values() if item.expires), default=0)
+            self._next_expiry = min(self._expiries.values(), default=0)
         return self._next_expiry
 
     def behind(self, rank: int) -> int:
         """Return how many items have a higher rank."""
-        self._sort()
         return len(self._ranks) - bisect_right(self._ranks, rank)
-
-    def between(self, after: int, up_to: int) -> list[Item]:
-        """Return the items with ranks above `after`, up to and including `up_to`."""
-        items = self._sort()
-        return items[bisect_right(self._ranks, after) : bisect_right(self._ranks, up_to)]
 
     def count(self, after: int, before: int) -> int:
         """Return how many items have a rank above `after` and below `before`."""
-        self._sort()
         return max(bisect_left(self._ranks, before) - bisect_right(self._ranks, after), 0)
 
     def count_type(self, type: str, after: int, before: int) -> int:
@@ -116,58 +138,137 @@ class Digest:
     @property
     def types(self) -> Mapping[str, Sequence[int]]:
         """The ranks of the items of each type, in order."""
-        if self._types is None:
-            found: dict[str, list[int]] = {}
-            for item in self._sort():
-                found.setdefault(item.type, []).append(item.rank)
-            self._types = found
-        return self._types
+        if self._ranks_by_type is None:
+            found: dict[int, array[int]] = {}
+            for number, rank in zip(self._types, self._ranks, strict=True):
+                found.setdefault(number, array("Q")).append(rank)
+            self._ranks_by_type = {self._type_names[number]: ranks for number, ranks in found.items()}
+        return self._ranks_by_type
 
-    def at(self, entry: str) -> Item | None:
-        """Return the item of an entry, or None if the entry is no item (any more)."""
-        return self._by_entry.get(entry)
+    @property
+    def copies(self) -> KeysView[bytes]:
+        """The keys of items that were published to other channels too."""
+        return self._copies.keys()
+
+    def between(self, after: int, up_to: int) -> Iterator[Item]:
+        """Yield the items with ranks above `after`, up to and including `up_to`."""
+        return map(self._item, range(bisect_right(self._ranks, after), bisect_right(self._ranks, up_to)))
+
+    def newest(self, after: int, up_to: int) -> Iterator[Item]:
+        """Yield the same items as `between`, the newest first."""
+        return map(self._item, reversed(range(bisect_right(self._ranks, after), bisect_right(self._ranks, up_to))))
+
+    def copy(self, key: bytes) -> Item | None:
+        """Return the item with this key, if it is among the `copies`."""
+        rank = self._copies.get(key)
+        return None if rank is None else self._item(self._place(key, rank))
+
+    def find(self, keys: Sequence[bytes]) -> list[Item]:
+        """Return the items with these keys."""
+        if len(keys) <= _SCAN:
+            places = [place for key in keys if (place := self._place(key)) >= 0]
+        else:
+            index = {key: place for place, (key,) in enumerate(struct.iter_unpack(f"{_KEY}s", self._keys))}
+            places = [index[key] for key in keys if key in index]
+        return [self._item(place) for place in places]
+
+    def _item(self, place: int) -> Item:
+        key, rank = bytes(self._keys[place * _KEY : (place + 1) * _KEY]), self._ranks[place]
+        return Item(
+            self.channel,
+            rank,
+            self._seqs.get(key, rank % RANKS),
+            key,
+            self._expiries.get(key, 0),
+            self._type_names[self._types[place]],
+            key in self._copies,
+        )
+
+    def _place(self, key: bytes, rank: int | None = None) -> int:
+        """Return the place of the item with this key, which has this rank if it is known, or -1."""
+        place = (0 if rank is None else bisect_left(self._ranks, rank)) - 1
+        while key and (place := self._tails.find(key[-1], place + 1)) >= 0:
+            if self._keys[place * _KEY : (place + 1) * _KEY] == key:
+                return place
+        return -1
 
     def _take(self, row: Row, place: Cursor) -> None:
+        key = key_of(row.id.decode())
         if row.kind == REMOVED:
-            self._drop(row.id.decode())
-        if row.collapse_key:
-            self._drop(self._by_key.get(row.collapse_key, ""))
-        if row.kind != NOTIFICATION:
+            self._drop(key)
+        if row.collapse_key in self._collapsible:
+            self._drop(self._collapsible[row.collapse_key])
+        if row.kind != NOTIFICATION or not key:
             return
-        id, expires = row.id.decode(), int(row.expires or 0)
-        entry = row.entry.decode()
-        item = Item(self.channel, entry, place.rank, id, expires, row.type.decode(), bool(row.copy))
-        self.items[id] = self._by_entry[entry] = item
-        self._sorted = None
+        number = self._number(row.type.decode())  # which may replace the column
+        self._types.append(number)
+        self._ranks.append(place.rank)
+        self._keys += key
+        self._tails.append(key[-1])
+        self._ranks_by_type = None
+        if place.seq >= RANKS - 1:
+            self._seqs[key] = place.seq
         if row.copy:
-            self.copies.add(id)
+            self._copies[key] = place.rank
         if row.collapse_key:
-            self._by_key[row.collapse_key] = id
-            self._keys[id] = row.collapse_key
-        if expires and not 0 < self.next_expiry < expires:
-            self._next_expiry = expires
+            self._collapsible[row.collapse_key] = key
+            self._collapse_keys[key] = row.collapse_key
+        if expires := int(row.expires or 0):
+            self._expiries[key] = expires
+            if not 0 < self.next_expiry < expires:
+                self._next_expiry = expires
+
+    def _number(self, type: str) -> int:
+        number = self._type_numbers.get(type)
+        if number is None:
+            if len(self._type_names) > 2 * len(self) + _SCAN:
+                self._forget_types()
+            number = self._type_numbers[type] = len(self._type_names)
+            self._type_names.append(type)
+        return number
+
+    def _forget_types(self) -> None:
+        """Number the types again that items still have."""
+        names = [self._type_names[number] for number in self._types]
+        self._type_names = list(dict.fromkeys(names))
+        self._type_numbers = {name: number for number, name in enumerate(self._type_names)}
+        self._types = array("I", [self._type_numbers[name] for name in names])
 
     def _drop_before(self, place: Cursor) -> None:
-        while self.items:
-            item = next(iter(self.items.values()))
-            if item.cursor >= place:
-                break
-            self._drop(item.id)
+        count = bisect_left(self._ranks, place.rank)
+        while place.seq >= RANKS - 1 and count < len(self) and self._item(count).cursor < place:
+            count += 1
+        if count:
+            self._forget(range(count))
 
-    def _drop(self, id: str) -> None:
-        item = self.items.pop(id, None)
-        if item:
-            del self._by_entry[item.entry]
-            self._by_key.pop(self._keys.pop(id, b""), None)
-            self.copies.discard(id)
-            self._sorted = None
-            if 0 < item.expires == self._next_expiry:
+    def _drop(self, key: bytes) -> None:
+        place = self._place(key)
+        if place >= 0:
+            self._forget(range(place, place + 1))
+
+    def _forget(self, places: range) -> None:
+        """Remove the items at these places."""
+        ends = slice(places.start * _KEY, places.stop * _KEY)
+        keys = bytes(self._keys[ends])
+        del self._keys[ends]
+        for column in (self._tails, self._ranks, self._types):
+            del column[places.start : places.stop]
+        self._ranks_by_type = None
+        for at in range(0, len(keys), _KEY):
+            key = keys[at : at + _KEY]
+            self._copies.pop(key, None)
+            self._seqs.pop(key, None)
+            self._collapsible.pop(self._collapse_keys.pop(key, b""), None)
+            if self._expiries.pop(key, -1) == self._next_expiry:
                 self._next_expiry = None
 
-    def _sort(self) -> list[Item]:
-        """Return the items as a list, and keep their ranks beside it. A dict keeps its order, so both are sorted."""
-        if self._sorted is None:
-            self._sorted = list(self.items.values())
-            self._ranks = [item.rank for item in self._sorted]
-            self._types = None
-        return self._sorted
+
+def key_of(id: str) -> bytes:
+    """Return the key of a notification's id, or no bytes for a text that is no id."""
+    return bytes.fromhex(id.replace("-", "")) if _UUID.match(id) else b""
+
+
+def id_of(key: bytes) -> str:
+    """Return the id of a notification's key."""
+    text = key.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

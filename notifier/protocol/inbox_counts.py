@@ -7,7 +7,7 @@ from typing import Any
 
 from notifier.protocol import channel as channels
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.digest import Digest, Item
+from notifier.protocol.digest import Digest, Item, key_of
 from notifier.protocol.inbox_state import Counts, Flags, InboxState
 from notifier.protocol.notification import rfc3339
 
@@ -67,7 +67,7 @@ class InboxView:
         if self.state.unread or self.state.unseen:
             soonest = _earlier(soonest, self.state.ends)
         for digest in self._digests.values():
-            if digest.items:
+            if len(digest):
                 soonest = _earlier(soonest, digest.ends)
         return soonest
 
@@ -100,7 +100,7 @@ class InboxView:
     def _unmuted(self) -> set[str]:
         """Return the ids of items of shared channels of which a copy is not muted, here or on the user's channel."""
         shared = {item.id for item in self.shared() if not self.state.mutes_item(item)}
-        own = (item for item in self.everywhere() if item.id in self.state.copies)
+        own = (item for items in self._elsewhere.values() for item in items if item.id in self.state.copies)
         return shared | {item.id for item in own if not self.state.mutes_entry("", item.type, item.cursor.ms)}
 
     def beyond(self, up_to: int) -> list[Item]:
@@ -112,19 +112,19 @@ class InboxView:
     def newest(self, before: int | None) -> Iterator[Item]:
         """Yield the items of shared channels up to a rank, the newest first, each notification once."""
         up_to = 1 << 62 if before is None else before
-        parts = (reversed(digest.between(self._joined(name), up_to)) for name, digest in self._digests.items())
+        parts = (digest.newest(self._joined(name), up_to) for name, digest in self._digests.items())
         for item in heapq.merge(*parts, key=lambda item: (item.rank, item.channel), reverse=True):
             if not (item.is_copy and self._is_elsewhere(item)):
                 yield item
 
     def find(self, ids: Iterable[str]) -> list[Item]:
         """Return the items of these notifications on all shared channels."""
-        wanted = list(dict.fromkeys(ids))
+        wanted = [key for key in map(key_of, dict.fromkeys(ids)) if key]
         return [
-            digest.items[id]
+            item
             for name, digest in self._digests.items()
-            for id in wanted
-            if id in digest.items and digest.items[id].rank > self._joined(name)
+            for item in digest.find(wanted)
+            if item.rank > self._joined(name)
         ]
 
     def _joined(self, channel: str) -> int:
@@ -135,15 +135,30 @@ class InboxView:
         """Return how many items of a channel count because they lack a flag."""
         joined = self._joined(name)
         count = self._count_unmuted(digest, max(mark, joined))
-        for entry in self.state.marks.exceptions.get((flag, name), ()):
-            item = digest.at(entry)
-            if item is not None and item.rank > joined and not self.state.mutes_item(item):
-                count += 1 if item.rank <= mark else -1
-        for id in digest.copies:
-            copy = digest.items[id]
-            if copy.rank > joined and self._is_counted(flag, copy) and self._is_elsewhere(copy):
-                count -= 1
-        return count
+        for rank in self.state.marks.exceptions.get((flag, name), ()):
+            if rank > joined:
+                found = self._unmuted_at(digest, rank)
+                count += found if rank <= mark else -found
+        return count - sum(self._is_counted(flag, copy) for copy in self._elsewhere.get(name, ()))
+
+    @functools.cached_property
+    def _elsewhere(self) -> dict[str, list[Item]]:
+        """The items of each shared channel that are listed by another channel instead."""
+        seen, twice = {key_of(id) for id in self.state.copies}, set[bytes]()
+        for digest in self._digests.values():
+            twice |= digest.copies & seen
+            seen |= digest.copies
+        found = {name: map(digest.copy, digest.copies & twice) for name, digest in self._digests.items()}
+        return {
+            name: [each for each in copies if each and each.rank > self._joined(name) and self._is_elsewhere(each)]
+            for name, copies in found.items()
+        }
+
+    def _unmuted_at(self, digest: Digest, rank: int) -> int:
+        """Return how many items of a rank are not muted."""
+        if not self.state.mutes:
+            return digest.count(rank - 1, rank + 1)
+        return sum(not self.state.mutes_item(item) for item in digest.between(rank - 1, rank))
 
     def _is_counted(self, flag: str, item: Item) -> bool:
         return not (self.state.marks.has(flag, item) or self.state.mutes_item(item))
@@ -171,10 +186,11 @@ class InboxView:
         """Return whether the notification is listed by another channel: the first one that is not muted."""
         if item.id in self.state.copies:
             return True
+        key = key_of(item.id)
         copies = (
             copy
             for name, digest in self._digests.items()
-            if (copy := digest.items.get(item.id)) and copy.rank > self._joined(name)
+            if (copy := digest.copy(key)) and copy.rank > self._joined(name)
         )
         return min(copies, key=self.state.mutes_item, default=item).channel != item.channel
 

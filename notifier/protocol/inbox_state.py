@@ -47,7 +47,7 @@ class Counts(NamedTuple):
     unseen: int = 0
 
 
-Exceptions = Mapping[tuple[str, str], frozenset[str]]  # (first letter of the flag, channel) -> entries
+Exceptions = Mapping[tuple[str, str], frozenset[int]]  # (first letter of the flag, channel) -> ranks
 
 
 class Marks(NamedTuple):
@@ -61,7 +61,7 @@ class Marks(NamedTuple):
     def has(self, flag: str, item: Item) -> bool:
         """Return whether an item of a shared channel has a flag, named by its first letter."""
         mark = (self.seen, self.read, self.archived)[_FLAGS.index(flag)]
-        return (item.rank <= mark) != (item.entry in self.exceptions.get((flag, item.channel), ()))
+        return (item.rank <= mark) != (item.rank in self.exceptions.get((flag, item.channel), ()))
 
 
 class InboxState(NamedTuple):
@@ -134,11 +134,11 @@ def read_marks(reply: list[Any]) -> Marks:
 
 
 def _exceptions(members: Iterable[bytes]) -> Exceptions:
-    found: dict[tuple[str, str], set[str]] = {}
+    found: dict[tuple[str, str], set[int]] = {}
     for member in members:
         flag, entry, channel = member.decode().split(" ", 2)
-        found.setdefault((flag, channel), set()).add(entry)
-    return {key: frozenset(entries) for key, entries in found.items()}
+        found.setdefault((flag, channel), set()).add(cursor.parse(entry).rank)
+    return {key: frozenset(ranks) for key, ranks in found.items()}
 
 
 def _pairs(flat: list[bytes]) -> Iterator[tuple[str, bytes]]:

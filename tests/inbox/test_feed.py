@@ -20,6 +20,7 @@ from notifier.protocol.digest import Digest, Row
 from notifier.protocol.entry import EPHEMERAL, HISTORY, MUTED, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, InboxState
+from tests.kit.ids import id_of
 from tests.kit.waiting import eventually
 
 READ = {"action": "read", "ids": ["x"]}
@@ -57,7 +58,7 @@ class Logs:
     def publish(self, name: str, ms: int, ends: int = 0) -> None:
         digest = self.digests.setdefault(name, Digest(name))
         entry = b"%d-0" % ms
-        digest.follow(b"0-1", [Row(entry, NOTIFICATION, b"%s %d" % (name.encode(), ms), b"", b"", b"", b"")])
+        digest.follow(b"0-1", [Row(entry, NOTIFICATION, id_of(f"{name[-8:]} {ms}").encode(), b"", b"", b"", b"")])
         digest.ends = ends
 
     def views(self, states: Iterable[InboxState]) -> list[InboxView]:

@@ -41,7 +41,7 @@ def counts(store: Any) -> ReceiptCounts:
 
 
 def item(ms: int, channel: str = "all") -> Item:
-    return Item(channel, f"{ms}-0", Cursor(ms, 0).rank, f"id-{ms}")
+    return Item(channel, Cursor(ms, 0).rank, 0)
 
 
 def marks(seen: int = 0, read: int = 0, archived: int = 0) -> Marks:

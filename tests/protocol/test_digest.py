@@ -1,7 +1,10 @@
 """Digests: the items of a shared channel."""
 
+import pytest
+
 from notifier.protocol import cursor
-from notifier.protocol.digest import Digest, Row
+from notifier.protocol.digest import Digest, Row, key_of
+from tests.kit.ids import id_of, name_of
 
 CHANNEL = "topic:orders"
 
@@ -14,7 +17,7 @@ def row(ms: int, id: str = "", kind: bytes = b"i", seq: int = 0, expires: int = 
     return Row(
         entry(ms, seq),
         kind,
-        (id or f"id-{ms}-{seq}").encode(),
+        id_of(id or f"{ms}-{seq}").encode(),
         str(expires or "").encode(),
         key.encode(),
         more.get("type", "").encode(),
@@ -39,13 +42,13 @@ def test_items() -> None:
     assert (first.channel, first.entry, first.id, first.expires, first.type, first.is_copy) == (
         CHANNEL,
         "1-0",
-        "a",
+        id_of("a"),
         50,
         "x",
         True,
     )
     assert (second.entry, second.cursor, second.expires, second.is_copy) == ("3-7", cursor.parse("3-7"), 0, False)
-    assert (subject.copies, subject.last) == ({"a"}, cursor.parse("3-7"))
+    assert (subject.copies, subject.last) == ({key_of(first.id)}, cursor.parse("3-7"))
 
 
 def test_the_same_rows_again() -> None:
@@ -62,14 +65,14 @@ def test_recall() -> None:
     subject = digest(row(1, "a"), row(2, "b"))
     subject.follow(entry(1), [row(3, "a", b"r"), row(4, "unknown", b"r"), row(5, "c"), row(6, "c", b"r")])
     assert places(subject) == ["2-0"]
-    assert subject.at("1-0") is None
+    assert subject.find([key_of(id_of("a"))]) == []
 
 
 def test_collapse() -> None:
     """The last entry with a collapse key is the item; an entry for the history removes the item too."""
     subject = digest(row(1, key="k"), row(2, key="other"), row(3, key="k"))
     assert places(subject) == ["2-0", "3-0"]
-    subject.follow(entry(1), [row(4, kind=b"h", key="k"), row(5, key="k"), row(6, "id-5-0", b"r"), row(7, key="k")])
+    subject.follow(entry(1), [row(4, kind=b"h", key="k"), row(5, key="k"), row(6, "5-0", b"r"), row(7, key="k")])
     assert places(subject) == ["2-0", "7-0"]
 
 
@@ -110,9 +113,54 @@ def test_ranges() -> None:
     assert subject.behind(rank) == 2
     assert [item.entry for item in subject.between(rank, cursor.parse("6-0").rank)] == ["5-2", "6-0"]
     assert [item.entry for item in subject.between(-1, rank)] == ["5-0", "5-1"]
-    found = subject.at("5-2")
-    assert found is not None and found.id == "id-5-2"
-    assert subject.at("5-3") is None
+    assert [item.entry for item in subject.newest(rank, cursor.parse("6-0").rank)] == ["6-0", "5-2"]
+
+
+@pytest.mark.parametrize("others", [0, 100])
+def test_find(others: int) -> None:
+    """Items are found by ids, few or many, and by the keys of copies."""
+    subject = digest(row(1, "a", copy="1"), row(2, "b"), row(3, "c"), row(4, "c", b"r"))
+    unknown = [id_of(f"unknown {number}") for number in range(others)]
+    found = subject.find([key_of(id) for id in (id_of("b"), id_of("c"), *unknown, id_of("a"))])
+    assert [name_of(item.id) for item in found] == ["b", "a"]
+    assert [subject.copy(key_of(id_of(name))) for name in "abc"] == [found[1], None, None]
+
+
+@pytest.mark.parametrize(
+    "id", ["", "a", "01a1fd1d", "0" * 32, "A1A1A1A1-A1A1-A1A1-A1A1-A1A1A1A1A1A1", f"{id_of('a')}\n", "é" * 36]
+)
+def test_no_ids(id: str) -> None:
+    """A text that is no id finds nothing and removes nothing."""
+    subject = digest(row(1, "a"), Row(entry(2), b"r", id.encode(), b"", b"", b"", b""))
+    assert len(subject) == 1
+    assert key_of(id) == b""
+
+
+def test_keys_across_items() -> None:
+    """A key is found only where an item begins: the bytes of two neighbours may spell it, too."""
+    both = id_of("b" * 8 + "c" * 8)
+    subject = digest(row(1, "a" * 8 + "b" * 8), row(2, "c" * 8 + "d" * 8))
+    assert subject.find([key_of(both)]) == []
+    subject.follow(entry(1), [row(3, "b" * 8 + "c" * 8)])
+    assert [item.entry for item in subject.find([key_of(both)])] == ["3-0"]
+
+
+def test_many_entries_of_a_millisecond() -> None:
+    """Entries that ranks do not tell apart keep their own cursors, and leave the log one by one."""
+    subject = digest(*(row(1, seq=seq) for seq in range(2045, 2050)))
+    assert places(subject) == ["1-2045", "1-2046", "1-2047", "1-2048", "1-2049"]
+    subject.follow(entry(1, 2048), [])
+    assert places(subject) == ["1-2048", "1-2049"]
+
+
+def test_many_types() -> None:
+    """Types that no item has any more cost no memory."""
+    subject = Digest(CHANNEL)
+    for ms in range(1, 200):
+        subject.follow(entry(max(ms - 3, 1)), [row(ms, type=f"type {ms}")])
+        assert [item.type for item in subject.between(-1, 1 << 62)][-1] == f"type {ms}"
+    assert list(subject.types) == [f"type {ms}" for ms in range(196, 200)]
+    assert len(subject._type_names) < 70
 
 
 def test_reset() -> None:
@@ -120,5 +168,4 @@ def test_reset() -> None:
     subject = digest(row(1, copy="1", key="k", expires=9))
     subject.reset()
     assert (places(subject), subject.copies, subject.next_expiry, subject.behind(-1)) == ([], set(), 0, 0)
-    assert subject.at("1-0") is None
     assert subject.last == cursor.BEGINNING

@@ -11,6 +11,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, Counts, Flags, InboxState, Marks
+from tests.kit.ids import id_of, name_of
 from tests.protocol.test_digest import entry, row
 
 TOPICS = ["a", "b"]
@@ -41,7 +42,7 @@ def ranked(ms: int, seq: int = 0) -> int:
 def test_sources() -> None:
     """An inbox has items of `all` and of its user's topics, and no others."""
     subject = view(member(unread=1, unseen=2), all=[row(1, "x")], a=[row(2, "y")], c=[row(3, "z")])
-    assert [item.id for item in subject.shared()] == ["x", "y"]
+    assert [name_of(item.id) for item in subject.shared()] == ["x", "y"]
     assert subject.counts == Counts(3, 4)
     assert member().sources == ["all", "topic:a", "topic:b"]
     assert view(all=[row(1)], a=[row(2)]).counts == Counts(1, 1)
@@ -50,14 +51,14 @@ def test_sources() -> None:
 def test_joined() -> None:
     """Items from before the membership are not in the inbox."""
     subject = view(InboxState(topics={"a": Cursor(5, 0)}), all=[], a=[row(4, "x"), row(5, "y"), row(5, "z", seq=1)])
-    assert [item.id for item in subject.shared()] == ["z"]
+    assert [name_of(item.id) for item in subject.shared()] == ["z"]
     assert subject.counts == Counts(1, 1)
-    assert subject.find(["x", "y", "z"]) == list(subject.shared())
+    assert subject.find(map(id_of, "xyz")) == list(subject.shared())
 
 
 def test_marks_and_exceptions() -> None:
     """Items up to a mark have its flag and later ones do not, except for exceptions."""
-    exceptions = {("r", "all"): frozenset(["1-0", "9-0"]), ("s", "all"): frozenset(["8-0"])}
+    exceptions = {("r", "all"): frozenset([ranked(1), ranked(9)]), ("s", "all"): frozenset([ranked(8)])}
     marks = Marks(seen=ranked(5), read=ranked(2), exceptions=exceptions)
     subject = view(InboxState(marks), all=[row(ms) for ms in (1, 2, 3, 8, 9)])
     assert [subject.flags(item)[:2] for item in subject.shared()] == [
@@ -72,7 +73,7 @@ def test_marks_and_exceptions() -> None:
 
 def test_exceptions_of_what_is_gone() -> None:
     """Exceptions are ignored if their item has left the log, or their channel is not in the inbox."""
-    exceptions = {("r", "all"): frozenset(["1-0", "7-0"]), ("r", "topic:z"): frozenset(["3-0"])}
+    exceptions = {("r", "all"): frozenset([ranked(1), ranked(7)]), ("r", "topic:z"): frozenset([ranked(3)])}
     subject = view(InboxState(Marks(read=ranked(2), exceptions=exceptions)), all=[row(2), row(3)])
     assert subject.counts.unread == 1
 
@@ -82,12 +83,12 @@ def test_copies() -> None:
     copy = {"copy": "1"}
     logs = {"all": [row(1, "x", **copy)], "a": [row(2, "x", **copy), row(3, "y", **copy)], "b": [row(4, "y", **copy)]}
     subject = view(member(), **logs)
-    assert [(item.channel, item.id) for item in subject.shared()] == [("all", "x"), ("topic:a", "y")]
+    assert [(item.channel, name_of(item.id)) for item in subject.shared()] == [("all", "x"), ("topic:a", "y")]
     assert subject.counts == Counts(2, 2)
-    assert [item.channel for item in subject.find(["x"])] == ["all", "topic:a"]
-    assert [item.id for item in subject.everywhere()] == ["x", "x", "y", "y"]
+    assert [item.channel for item in subject.find([id_of("x")])] == ["all", "topic:a"]
+    assert [name_of(item.id) for item in subject.everywhere()] == ["x", "x", "y", "y"]
     assert [item.channel for item in subject.everywhere(ranked(3), ranked(1))] == ["topic:a", "topic:a"]
-    assert view(member(copies=frozenset(["y"]), unread=1, unseen=1), **logs).counts == Counts(2, 2)
+    assert view(member(copies=frozenset([id_of("y")]), unread=1, unseen=1), **logs).counts == Counts(2, 2)
 
 
 def test_a_twin_that_was_there_before_the_membership() -> None:
@@ -127,8 +128,8 @@ def test_expires() -> None:
 def test_newest() -> None:
     """The newest items come first; those of equal rank are in reverse order of their channels' names."""
     subject = view(member(), all=[row(1, "1"), row(5, "5")], a=[row(3, "3"), row(5, "5a")], b=[row(5, "5b")])
-    assert [item.id for item in subject.newest(None)] == ["5b", "5a", "5", "3", "1"]
-    assert [item.id for item in subject.newest(ranked(3))] == ["3", "1"]
+    assert [name_of(item.id) for item in subject.newest(None)] == ["5b", "5a", "5", "3", "1"]
+    assert [name_of(item.id) for item in subject.newest(ranked(3))] == ["3", "1"]
 
 
 class Post(NamedTuple):
@@ -156,7 +157,7 @@ EVENTS = st.lists(POSTS | RECALLS, max_size=30)
 PLACES = st.integers(0, 60)
 EXCEPTIONS = st.dictionaries(
     st.tuples(st.sampled_from(FLAGS), st.sampled_from(NAMES)),
-    st.frozensets(st.builds(lambda ms, seq: f"{ms}-{seq}", st.integers(1, 60), st.integers(0, 3)), max_size=8),
+    st.frozensets(st.builds(ranked, st.integers(1, 60), st.integers(0, 3)), max_size=8),
 )
 STANDINGS = st.builds(
     InboxState,
@@ -165,7 +166,7 @@ STANDINGS = st.builds(
     unseen=st.integers(0, 3),
     topics=st.dictionaries(st.sampled_from(["a", "b"]), PLACES.map(lambda ms: Cursor(ms, 0))),
     mutes=st.one_of(st.just({}), st.dictionaries(st.sampled_from(["type:t", "type:u", "topic:a", "topic:b"]), PLACES)),
-    copies=st.frozensets(st.sampled_from([f"n{number}" for number in range(8)])),
+    copies=st.frozensets(st.sampled_from([id_of(f"n{number}") for number in range(8)])),
 )
 
 
@@ -237,7 +238,7 @@ def test_counts_as_a_naive_model(
 
     def has(flag: str, name: str, place: Cursor) -> bool:
         mark = state.marks[FLAGS.index(flag)]
-        return (place.rank <= mark) != (str(place) in state.marks.exceptions.get((flag, name), ()))
+        return (place.rank <= mark) != (place.rank in state.marks.exceptions.get((flag, name), ()))
 
     def muted(name: str, place: Cursor, post: Post) -> bool:
         since = [state.mutes.get(f"type:{post.type}", 99), state.mutes.get(name, 99)]
@@ -249,7 +250,7 @@ def test_counts_as_a_naive_model(
         else Flags(has("s", name, place), has("r", name, place), has("a", name, place))
         for id, (name, place, post) in found.items()
     }
-    assert {item.id: subject.flags(item) for item in subject.shared()} == flags
+    assert {name_of(item.id): subject.flags(item) for item in subject.shared()} == flags
     assert subject.counts == Counts(
         state.unread + sum(not each.read for each in flags.values()),
         state.unseen + sum(not each.seen for each in flags.values()),
@@ -260,7 +261,7 @@ def test_counts_as_a_naive_model(
 
 def _own(state: InboxState, places: dict[str, frozenset[str]]) -> set[str]:
     """Return the notifications that are also on the user's own channel; they were published to several."""
-    return {id for id in state.copies if len(places.get(id, ())) > 1}
+    return {name for name in map(name_of, state.copies) if len(places.get(name, ())) > 1}
 
 
 def test_ranks_tell_places_apart() -> None:

@@ -60,7 +60,7 @@ class TestQuery:
 
     def test_wants(self) -> None:
         """Items match by flags, topic and type."""
-        item = Item("topic:a", "1-0", 2048, ID, type="x")
+        item = Item("topic:a", 2048, 0, type="x")
         new, read, archived = Flags(True, False, False), Flags(True, True, False), Flags(True, True, True)
         assert [Query("all").wants(item, flags) for flags in (new, read, archived)] == [True, True, False]
         assert [Query("unread").wants(item, flags) for flags in (new, read, archived)] == [True, False, False]

@@ -8,12 +8,12 @@ from notifier.protocol.inbox_state import ACTIONS, NOTHING, InboxState, Marks, r
 
 
 def item(ms: int, channel: str = "all", type: str = "") -> Item:
-    return Item(channel, f"{ms}-0", Cursor(ms, 0).rank, f"id-{ms}", type=type)
+    return Item(channel, Cursor(ms, 0).rank, 0, type=type)
 
 
 def test_marks() -> None:
     """Items up to a mark have its flag and later ones do not, except for exceptions of the same channel and flag."""
-    exceptions = {("r", "all"): frozenset(["1-0", "3-0"])}
+    exceptions = {("r", "all"): frozenset([Cursor(1, 0).rank, Cursor(3, 0).rank])}
     marks = Marks(seen=Cursor(3, 0).rank, read=Cursor(2, 0).rank, exceptions=exceptions)
     for flag, flagged in [("s", [1, 2, 3]), ("r", [2, 3]), ("a", [])]:
         assert [ms for ms in range(1, 5) if marks.has(flag, item(ms))] == flagged
@@ -63,7 +63,7 @@ def test_read_state() -> None:
     assert read_state([]) == NOTHING
     reply = [b"1", b"2", b"3", b"4", 5, 6, b"7", [b"r 1-0 topic:a b", b"r 2-0 all", b"r 3-0 all"]]
     reply += [[b"orders", b"9-1"], [b"type:a:b", b"8"], [b"id"], b"10", 11]
-    exceptions = {("r", "topic:a b"): frozenset(["1-0"]), ("r", "all"): frozenset(["2-0", "3-0"])}
+    exceptions = {("r", "topic:a b"): frozenset([2048]), ("r", "all"): frozenset([4096, 6144])}
     assert read_state(reply) == InboxState(
         Marks(1, 2, 3, exceptions),
         4,
