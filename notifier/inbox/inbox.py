@@ -71,8 +71,10 @@ class Inbox:
         state = read_state(after)
         [view] = self._digests.views([state])
         if changed:
-            affected = items if target.up_to is None else view.everywhere(target.up_to.rank)
-            self._receipts.count_action(action, affected, read_marks(before), state.marks)
+            earlier = read_marks(before)
+            if target.up_to is not None:
+                items = [*view.everywhere(target.up_to.rank, earlier.same_until(state.marks))]
+            self._receipts.count_action(action, items, earlier, state.marks)
         known = {id.decode() for id in found}
         return Change(view, bool(changed), [id for id in target.ids if id not in known])
 

@@ -13,6 +13,8 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 
 _FLAGS = "sra"  # seen, read, archived
+_NO_RANKS = frozenset[int]()
+_NEVER = 1 << 62  # higher than every rank
 
 
 class Action(NamedTuple):
@@ -62,6 +64,13 @@ class Marks(NamedTuple):
         """Return whether an item of a shared channel has a flag, named by its first letter."""
         mark = (self.seen, self.read, self.archived)[_FLAGS.index(flag)]
         return (item.rank <= mark) != (item.rank in self.exceptions.get((flag, item.channel), ()))
+
+    def same_until(self, other: "Marks") -> int:
+        """Return the rank up to which all items have the same flags by these marks as by others."""
+        moved = (min(pair) for pair in zip(self[:3], other[:3], strict=True) if pair[0] != pair[1])
+        names = self.exceptions.keys() | other.exceptions.keys()
+        differing = (self.exceptions.get(name, _NO_RANKS) ^ other.exceptions.get(name, _NO_RANKS) for name in names)
+        return min([*moved, *(rank - 1 for ranks in differing for rank in ranks)], default=_NEVER)
 
 
 class InboxState(NamedTuple):

@@ -1,6 +1,8 @@
 """Inbox states: flags by marks and exceptions, mutes, and the replies of scripts."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Item
@@ -18,6 +20,29 @@ def test_marks() -> None:
     for flag, flagged in [("s", [1, 2, 3]), ("r", [2, 3]), ("a", [])]:
         assert [ms for ms in range(1, 5) if marks.has(flag, item(ms))] == flagged
     assert [ms for ms in range(1, 5) if marks.has("r", item(ms, "topic:t"))] == [1, 2]
+
+
+MARKS = st.builds(
+    Marks,
+    *(st.integers(0, 9).map(lambda ms: Cursor(ms, 0).rank) for _ in range(3)),
+    st.dictionaries(
+        st.tuples(st.sampled_from("sra"), st.sampled_from(["all", "topic:t"])),
+        st.frozensets(st.integers(1, 9).map(lambda ms: Cursor(ms, 0).rank)),
+    ),
+)
+
+
+@given(MARKS, MARKS)
+def test_same_until(one: Marks, other: Marks) -> None:
+    """Items with other flags have higher ranks."""
+    same = one.same_until(other)
+    assert same == other.same_until(one) and one.same_until(one) > Cursor(9, 0).rank
+    differing = {
+        each.rank
+        for each in (item(ms, channel) for ms in range(1, 10) for channel in ("all", "topic:t"))
+        if any(one.has(flag, each) != other.has(flag, each) for flag in "sra")
+    }
+    assert all(rank > same for rank in differing)
 
 
 @pytest.mark.parametrize(
