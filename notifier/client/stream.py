@@ -272,7 +272,9 @@ def _decode(text: str) -> dict[str, Any]:
 def _state(frame: dict[str, Any], counts: Counts, known: Counts | None) -> State:
     changes = tuple(map(read_change, frame.get("changes", ())))
     topics = tuple(frame["memberships"]) if "memberships" in frame else None
-    is_complete = known is not None and known.revision <= counts.revision <= known.revision + len(changes)
+    # A frame may repeat changes that the welcome included, and leaves out changes if they are too many.
+    fresh = 0 if known is None else sum(change.revision > known.revision for change in changes)
+    is_complete = known is not None and counts.revision == known.revision + fresh
     is_enough = all(change.action in ACTIONS for change in changes)
     return State(counts, changes, topics, reload=not (is_complete and is_enough))
 

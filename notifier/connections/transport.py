@@ -49,7 +49,7 @@ class Transport:
         self._owner: Owner | None = None
         self._reader: Any = gevent.get_hub().loop.io(fd, _READ)
         self._writer: Any = None  # while there is a backlog
-        self._backlog: deque[bytes] | None = None  # while something waits
+        self._backlog: deque[bytes | memoryview] | None = None  # while something waits
         self._waiting = 0  # bytes
         self.blocked_since = 0.0  # Unix seconds, while something waits; the last progress of the peer
 
@@ -79,8 +79,9 @@ class Transport:
     def write(self, data: bytes) -> bool:
         """Write `data`, or add to the backlog what the kernel does not take.
 
-        Returns False if the limit is reached: then nothing of `data` was taken. After `finish`, and after the peer has
-        gone, `data` is dropped and the answer is True: the owner knows, or is about to be notified.
+        Returns False if the limit is reached: then nothing of `data` was taken. Only what the kernel has begun to take
+        may exceed the limit. After `finish`, and after the peer has gone, `data` is dropped and the answer is True: the
+        owner knows, or is about to be notified.
         """
         if self.state is not _OPEN:
             return self._queue(data)
@@ -92,9 +93,12 @@ class Transport:
             self._move(TransportTrigger.BREAK)
             call_soon(self._end)
             return True
-        if taken < len(data):
-            self._block(data[taken:])
-        return True
+        if taken == len(data):
+            return True
+        is_refused = not taken and len(data) > self._limit
+        # A view, because all connections that are sent the same share its bytes.
+        self._block(b"" if is_refused else memoryview(data)[taken:])
+        return not is_refused
 
     def finish(self) -> None:
         """End the writing side once the backlog is written; the peer then closes, or the owner aborts."""
@@ -154,7 +158,7 @@ class Transport:
         self._waiting += len(data)
         return True
 
-    def _block(self, data: bytes) -> None:
+    def _block(self, data: bytes | memoryview) -> None:
         self._move(TransportTrigger.BLOCK)
         self._backlog = deque((data,))
         self._waiting = len(data)
@@ -183,7 +187,7 @@ class Transport:
             self._waiting -= taken
             self.blocked_since = time.time()  # the peer reads: it is slow, but alive
             if taken < len(backlog[0]):
-                backlog[0] = backlog[0][taken:]
+                backlog[0] = memoryview(backlog[0])[taken:]
                 return
             backlog.popleft()
         self._drained()

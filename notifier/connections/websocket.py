@@ -79,6 +79,8 @@ class Connection:
             self.abort()
         if not self.is_open:
             return
+        if self._decoder is not None and self._decoder.is_waiting:
+            self._note_activity()  # nothing of the client is read now, and so no pong
         try:
             self._tick(now)
         except Disconnect as disconnect:
@@ -102,9 +104,21 @@ class Connection:
         else:
             self._take_turn(decoder)
 
+    def hold(self) -> None:
+        """Handle no frame after the present one, and read nothing, until `release` is called."""
+        if self._decoder is not None:
+            self._decoder.is_held = True
+
+    def release(self) -> None:
+        """Handle frames again."""
+        decoder = self._decoder
+        if decoder is not None and decoder.is_held:
+            decoder.is_held = False
+            call_soon(self._take_turn, decoder)
+
     def _take_turn(self, decoder: Decoder) -> None:
         """Handle some frames. The rest waits for a later turn, and the client until then."""
-        if not self.is_open:
+        if not self.is_open or decoder.is_held:
             return
         try:
             self._note_activity()
@@ -113,7 +127,7 @@ class Connection:
                 return
             if is_done:
                 self._decoder = None if decoder.at_rest else decoder
-            else:
+            elif not decoder.is_held:
                 call_soon(self._take_turn, decoder)
             if decoder.is_waiting is is_done:
                 decoder.is_waiting = not is_done
@@ -186,7 +200,7 @@ class Connection:
                 raise
             if not self.is_open:
                 return True
-            if number >= _TURN_EVENTS or time.monotonic() > deadline:
+            if decoder.is_held or number >= _TURN_EVENTS or time.monotonic() > deadline:
                 break
         else:
             number = 0

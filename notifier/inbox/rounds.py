@@ -8,19 +8,23 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 _ROUND = 64  # users per round: enough to share a request to Redis, few enough to delay others only for a moment
 _SHARE = 4  # rounds that are not urgent take one part in so many of the time
 _RETRY = 200  # ms until Redis is asked again about an expiry that, by its clock, has not come yet
+_MOST_CHANGED = 200  # changes and their ids in a state frame; the pages of clients have at most 100 items
 _OUTDATED = 1000  # expiries that no longer count, before they are removed
+
+
+Change = Mapping[str, Any]  # of an inbox, as frames have it
 
 
 class Round(NamedTuple):
     """Users to be served together, with the changes to be sent to each; those in `check` may have another state."""
 
-    changes: dict[str, list[Any]]
+    changes: dict[str, list[Change]]
     check: set[str]
     is_urgent: bool
 
@@ -29,7 +33,7 @@ class Rounds:
     """A queue of users. One thread takes rounds from it; all methods may be called from any thread."""
 
     def __init__(self) -> None:
-        self._urgent: dict[str, list[Any]] = {}  # user -> changes to be sent
+        self._urgent: dict[str, _Changes] = {}  # by user
         self._later: dict[str, bool] = {}  # user -> whether the state may have changed
         self._expiries: list[tuple[int, int, str]] = []  # when it is due, the expiry (both in Unix ms), user; a heap
         self._expected: dict[str, int] = {}  # user -> the expiry that counts
@@ -42,9 +46,9 @@ class Rounds:
         """Whether nobody has to be served now."""
         return not (self._urgent or self._later)
 
-    def put_urgent(self, user: str, changes: Iterable[Any] = ()) -> None:
-        """Serve a user in one of the next rounds; `changes` are sent with the state."""
-        self._urgent.setdefault(user, []).extend(changes)
+    def put_urgent(self, user: str, changes: Iterable[Change] = ()) -> None:
+        """Serve a user in one of the next rounds; `changes` are sent with the state, unless they are too many."""
+        self._urgent.setdefault(user, _Changes()).add(changes)
         self._filled.set()
         self._hurried.set()
 
@@ -83,14 +87,15 @@ class Rounds:
         is_urgent = bool(self._urgent)
         users = list(itertools.islice(self._urgent or self._later, 1 if self._singly else _ROUND))
         self._singly = max(self._singly - 1, 0)
-        changes = {user: self._urgent.pop(user, []) for user in users}
+        changes = {user: found.sent if (found := self._urgent.pop(user, None)) else [] for user in users}
         check = {user for user in users if self._later.pop(user, False) or is_urgent}
         return Round(changes, check, is_urgent)
 
     def put_back(self, failed: Round) -> None:
         """Serve the users of a round that failed once more, one by one: the failure may concern only one of them."""
         for user, changes in failed.changes.items():
-            self._urgent[user] = changes + self._urgent.get(user, [])
+            later = self._urgent.get(user)
+            self._urgent[user] = _Changes([*changes, *later.sent] if later else changes)
         self._singly = len(failed.changes)
 
     def rest(self, served: Round, seconds: float) -> None:
@@ -111,6 +116,28 @@ class Rounds:
 
     def _counts(self, expiry: tuple[int, int, str]) -> bool:
         return self._expected.get(expiry[2]) == expiry[1]
+
+
+class _Changes:
+    """The changes of an inbox that wait for the next state frame.
+
+    If they are too many, none of them is sent: by the revision, clients notice that, and fetch the list. Otherwise one
+    user could have the worker write a megabyte to each of a thousand connections.
+    """
+
+    __slots__ = ("_weight", "sent")
+
+    def __init__(self, changes: Iterable[Change] = ()) -> None:
+        self.sent: list[Change] = []
+        self._weight = 0
+        self.add(changes)
+
+    def add(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._weight += 1 + len(change.get("ids", ()))
+            self.sent.append(change)
+        if self._weight > _MOST_CHANGED:
+            self.sent = []
 
 
 def _now() -> int:

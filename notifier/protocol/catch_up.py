@@ -17,7 +17,7 @@ from notifier.protocol.entry import Entry, Page
 from notifier.protocol.place import Place
 
 _PATIENCE = 10  # rounds in which reads of connections that are further behind come first
-_MOST_DEFERRED = 200  # replies that wait for the welcome
+_MOST_DEFERRED, _MOST_DEFERRED_BYTES = 200, 262_144  # replies that wait for the welcome
 _MOST_CONFIRMATIONS = 200  # subscriptions that wait for their confirmation
 
 
@@ -240,7 +240,8 @@ class CatchUp:
         Raises:
             TooSlow: the client asks without awaiting the replies.
         """
-        if len(self._deferred) >= _MOST_DEFERRED:
+        size = sum(map(len, self._deferred))
+        if len(self._deferred) >= _MOST_DEFERRED or size + len(reply) > _MOST_DEFERRED_BYTES:
             raise TooSlow()
         self._deferred.append(reply)
 

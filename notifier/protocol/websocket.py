@@ -123,6 +123,7 @@ class Decoder:
         self._fragments = 0
         self._put_back: Event | None = None
         self.is_waiting = False  # for its owner: whether events are left for later
+        self.is_held = False  # for its owner: whether they are left until work for the client is done
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the client."""

@@ -1,15 +1,14 @@
 """The client queue: publishes what arrives on connections, in the order in which it arrives."""
 
 import logging
-import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from notifier.connections.stream import StreamConnection
-from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Overloaded, Problem, UnexpectedFault
+from notifier.connections.work_queue import MOST_OF_USER, Taken, WorkQueue
+from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Problem, UnexpectedFault
 from notifier.loop import Loop
 from notifier.protocol import frames
 from notifier.protocol.publishing import Publishing
@@ -18,14 +17,13 @@ from notifier.publishing.publisher import Answer, Post, Publisher
 logger = logging.getLogger(__name__)
 
 _BATCH = 256  # published together
-_MOST_WAITING = 10_000
 
 _decode: Any = msgspec.json.Decoder().decode
 Skip = Callable[[str, str, StreamConnection], None]
 
 
 class ClientQueue:
-    """A thread that takes everything in the queue at once: the next batch gathers while Redis carries out this one.
+    """A thread that takes what waits, for many users at once: the next batch gathers while Redis carries out this one.
 
     `skip` is called with the id of a notification, its channel, and the connection that must not receive it.
     """
@@ -33,8 +31,7 @@ class ClientQueue:
     def __init__(self, publisher: Publisher, skip: Skip) -> None:
         self._publisher = publisher
         self._skip = skip
-        self._queue: deque[tuple[StreamConnection, Publishing]] = deque()
-        self._filled = threading.Event()
+        self._queue: WorkQueue[Publishing] = WorkQueue()
         self._loop = Loop("client queue", self._run_batch)
 
     def start(self) -> None:
@@ -45,22 +42,19 @@ class ClientQueue:
         """Publish a notification of a connection, and send the answer to the connection.
 
         Raises:
-            Overloaded: the queue is full.
+            Overloaded: too much is waiting.
         """
-        if len(self._queue) >= _MOST_WAITING:
-            raise Overloaded("too much is being published")
-        self._queue.append((connection, publishing))
-        self._filled.set()
+        self._queue.put(connection, publishing, 2 * len(publishing.body))  # it is parsed, and kept for retries
 
     def _run_batch(self) -> None:
-        self._filled.wait()
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH))]
-        if not self._queue:
-            self._filled.clear()
-        for (connection, publishing), answer in zip(batch, self._answers(batch), strict=True):
-            _answer(connection, publishing, answer)
+        taken = self._queue.take(_BATCH, MOST_OF_USER)
+        try:
+            for (connection, publishing, _), answer in zip(taken, self._answers(taken), strict=True):
+                _answer(connection, publishing, answer)
+        finally:
+            self._queue.done(taken)
 
-    def _answers(self, batch: list[tuple[StreamConnection, Publishing]]) -> list[Answer | Problem]:
+    def _answers(self, batch: list[Taken[Publishing]]) -> list[Answer | Problem]:
         """Publish a batch. If that fails, the failure is the answer to each."""
         try:
             return self._publish(batch)
@@ -70,9 +64,9 @@ class ClientQueue:
             logger.exception("Publishing for connections failed")
             return [InternalError()] * len(batch)
 
-    def _publish(self, batch: list[tuple[StreamConnection, Publishing]]) -> list[Answer | Problem]:
+    def _publish(self, batch: list[Taken[Publishing]]) -> list[Answer | Problem]:
         posts = []
-        for (connection, publishing), id in zip(batch, self._publisher.new_ids(len(batch)), strict=True):
+        for (connection, publishing, _), id in zip(batch, self._publisher.new_ids(len(batch)), strict=True):
             posts.append(Post(publishing.publication, publishing.body, publishing.key, id))
             if not publishing.echo:
                 self._skip(id, publishing.publication.channels[0], connection)

@@ -323,6 +323,18 @@ class TestInbox:
         step = watching().answer(frame("state", **standing(revision), changes=changes))
         assert step.event.reload is reload
 
+    def test_changes_left_out(self) -> None:
+        """Changes that were too many are not in the frame: its revision alone says to fetch the list."""
+        step = watching().answer(frame("state", **standing(20)))
+        assert step == Emit(State(Counts(3, 1, 20), reload=True))
+
+    @pytest.mark.parametrize("revisions, reload", [([16, 17, 18], False), ([16, 17, 19], True), ([16, 17], True)])
+    def test_repeated_changes(self, revisions: list[int], reload: bool) -> None:
+        """Changes that are known from the welcome explain no later revision."""
+        changes = [{"revision": revision, "action": "read", "ids": ["a"]} for revision in revisions]
+        step = watching().answer(frame("state", **standing(max(18, *revisions)), changes=changes))
+        assert step.event.reload is reload
+
     @pytest.mark.parametrize("revision, reload", [(17, False), (18, True), (2, True)])
     def test_missed_while_away(self, revision: int, reload: bool) -> None:
         """So does a welcome with another revision, also where the service has lost its own."""

@@ -1,6 +1,7 @@
 """Transports on socket pairs: what goes out, what waits, and how both sides end."""
 
 import contextlib
+import os
 import random
 import socket
 from types import SimpleNamespace
@@ -52,6 +53,15 @@ def blocked(connect: Connect, owner: Owner, **options: Any) -> tuple[Transport, 
     assert transport.write(BIG)
     assert transport.state is BLOCKED
     return transport, peer, BIG
+
+
+def fill_kernel(transport: Transport) -> int:
+    """Write until the kernel takes no more, and return how many bytes it took. The transport does not notice."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            count += os.write(transport._fd, b"x")
+    return count
 
 
 class TestReading:
@@ -177,6 +187,25 @@ class TestWriting:
         sent += b"z" * room
         assert peer.read_exactly(len(sent)) == sent
         assert transport.state is OPEN
+
+    def test_first_write_over_the_limit(self, connect: Connect, owner: Owner) -> None:
+        """The limit counts for the first write that does not fit, too, unless the kernel has begun with it."""
+        limit = 1000
+        transport, peer = connect(limit, buffer=4096)
+        transport.start(owner, b"")
+        fill = fill_kernel(transport)
+        assert not transport.write(BIG)
+        assert (transport.state, transport._waiting, owner.drained) == (BLOCKED, 0, 0)
+        assert peer.read_exactly(fill) == b"x" * fill
+        until(lambda: owner.drained)
+        assert transport.write(BIG), "a part of it is out: the rest must follow"
+        assert transport._waiting > limit
+        assert peer.read_exactly(fill + len(BIG))[fill:] == BIG
+
+    def test_shared_bytes(self, connect: Connect, owner: Owner) -> None:
+        """Connections that are sent the same, and do not read it, share its bytes."""
+        waiting = [blocked(connect, owner)[0]._backlog[0] for _ in range(3)]  # type: ignore[index]
+        assert all(isinstance(rest, memoryview) and rest.obj is BIG for rest in waiting)
 
     def test_room_returns(self, connect: Connect, owner: Owner) -> None:
         """What the peer reads makes room in a full backlog, long before all of it is written."""

@@ -156,6 +156,53 @@ class TestTurns:
         assert len(connection.messages) == 40
 
 
+class TestHeld:
+    """A client whose work is not done yet."""
+
+    def test_waits(self, open_: Open) -> None:
+        """Frames behind the present one wait, and nothing is read, until the work is done. Then all are handled."""
+        connection, peer = open_()
+        connection.on_message = connection.hold
+        peer.send(message("one") + raw.frame(raw.PING, b"1") + message("two"))
+        until(lambda: connection.messages)
+        peer.send(message("three"))
+        turn()
+        assert (connection.messages, peer.data) == ([Text("one")], b"")
+        for text in ("two", "three"):
+            connection.release()
+            until(lambda text=text: connection.messages[-1] == Text(text))  # type: ignore[misc]
+        assert peer.read() == websocket.encode_pong(b"1")
+        connection.release()
+        until(lambda: connection._decoder is None)
+
+    def test_is_alive(self, open_: Open) -> None:
+        """A client that is not read cannot show that it is alive, so it counts as alive."""
+        connection, peer = open_()
+        connection.on_message = connection.hold
+        peer.send(message("one"))
+        until(lambda: connection.messages)
+        before = connection.activity
+        connection.tick(time.time() + 100)
+        assert connection.activity == before + 1
+        connection.release()
+        until(lambda: connection._decoder is None)
+        before = connection.activity
+        connection.tick(time.time() + 100)
+        assert connection.activity == before
+
+    def test_closed_meanwhile(self, open_: Open) -> None:
+        """A held connection that is closed handles nothing more, and reads the client's close frame."""
+        connection, peer = open_()
+        connection.on_message = connection.hold
+        peer.send(message("one") + message("two"))
+        until(lambda: connection.messages)
+        connection.close(Restarting())
+        connection.release()
+        peer.close()
+        until(lambda: connection.state is ENDED)
+        assert connection.messages == [Text("one")]
+
+
 class TestPending:
     """A message that needs keys which are being fetched."""
 

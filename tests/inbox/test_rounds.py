@@ -10,6 +10,8 @@ from notifier.inbox import rounds as module
 from notifier.inbox.rounds import Round, Rounds
 from tests.kit.waiting import DEADLINE
 
+FIRST, SECOND = ({"revision": revision, "action": "mutes"} for revision in (1, 2))
+
 
 class Clock:
     """The time of the module under test, in Unix ms."""
@@ -41,10 +43,10 @@ def test_urgent_before_later(rounds: Rounds) -> None:
     """Urgent users are served first, with their changes in order; their state may have changed."""
     rounds.put_later(["ada", "bob"])
     rounds.check_later("cy")
-    rounds.put_urgent("bob", [1])
+    rounds.put_urgent("bob", [FIRST])
     rounds.put_urgent("di")
-    rounds.put_urgent("bob", [2])
-    assert rounds.next() == ({"bob": [1, 2], "di": []}, {"bob", "di"}, True)
+    rounds.put_urgent("bob", [SECOND])
+    assert rounds.next() == ({"bob": [FIRST, SECOND], "di": []}, {"bob", "di"}, True)
     assert rounds.next() == ({"ada": [], "cy": []}, {"cy"}, False)
     assert rounds.is_empty
 
@@ -68,18 +70,44 @@ def test_rounds_are_small(rounds: Rounds) -> None:
 
 def test_put_back(rounds: Rounds) -> None:
     """A round that failed loses no change, and is repeated one by one; others are not held up behind it."""
-    rounds.put_urgent("ada", [1])
+    rounds.put_urgent("ada", [FIRST])
     rounds.check_later("bob")
     failed = rounds.next()
-    rounds.put_urgent("ada", [2])
+    rounds.put_urgent("ada", [SECOND])
     rounds.put_urgent("cy")
     rounds.put_back(failed)
-    assert rounds.next() == ({"ada": [1, 2]}, {"ada"}, True)
-    rounds.put_back(Round({"ada": [1, 2], "di": []}, set(), False))
+    assert rounds.next() == ({"ada": [FIRST, SECOND]}, {"ada"}, True)
+    rounds.put_back(Round({"ada": [FIRST, SECOND], "di": []}, set(), False))
     assert [users(rounds.next()) for _ in range(2)] == [["cy"], ["ada"]]
     rounds.put_urgent("ed")
     assert users(rounds.next()) == ["di", "ed"]
     assert rounds.next() == ({"bob": []}, {"bob"}, False)
+
+
+class TestManyChanges:
+    """One user's changes do not fill the memory of a worker, nor the backlogs of the user's connections."""
+
+    def test_ids(self, rounds: Rounds) -> None:
+        """An action on many items is left out; counts and revision are sent, so clients fetch the list."""
+        rounds.put_urgent("ada", [{"revision": 1, "action": "read", "ids": ["x"] * 200}])
+        rounds.put_urgent("bob", [{"revision": 1, "action": "read", "ids": ["x"] * 199}])
+        served = rounds.next()
+        assert {user: len(changes) for user, changes in served.changes.items()} == {"ada": 0, "bob": 1}
+
+    def test_all_or_nothing(self, rounds: Rounds) -> None:
+        """Changes after too many others are left out, too: the rest alone could look complete."""
+        for revision in range(1000):
+            rounds.put_urgent("ada", [{"revision": revision, "action": "mutes"}])
+        rounds.put_urgent("ada", [{"revision": 1000, "action": "read", "ids": ["x"]}])
+        assert rounds.next().changes == {"ada": []}
+        rounds.put_urgent("ada", [FIRST])
+        assert rounds.next().changes == {"ada": [FIRST]}
+
+    def test_put_back(self, rounds: Rounds) -> None:
+        """Changes that are put back count with those that came since."""
+        rounds.put_back(Round({"ada": [FIRST] * 150}, set(), True))
+        rounds.put_back(Round({"ada": [FIRST] * 150}, set(), True))
+        assert rounds.next().changes == {"ada": []}
 
 
 class TestExpiries:

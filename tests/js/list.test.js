@@ -130,6 +130,17 @@ test("a change that was missed has the list fetched anew, one that is known has 
   assert.equal(http.requests.length, before + 1);
 });
 
+test("a state frame without the changes that were too many has the list fetched, whole", async (t) => {
+  const { http, notifier, list, titles } = await start(t, [item(3), item(2), item(1)]);
+  notifier.say("inbox", { counts: { unread: 0, unseen: 0 }, revision: 8, expires_at: null });
+  await settled();
+  assert.equal(http.requests.length, 2);
+  await http.latest.answer({ ...page([item(3, { read: true })]), revision: 8, next: "3-0" });
+  assert.deepEqual(titles(), ["n3"], "older items may have changed, too");
+  assert.equal(list.items[0].read, true);
+  assert.ok(list.hasMore);
+});
+
 test("an answer that is older than a state frame is asked for again", async (t) => {
   const { tick, http, notifier, list } = await start(t, [item(1)]);
   list.reload();

@@ -14,6 +14,7 @@ class RecordedConnection:
         self.session = SimpleNamespace(identity=SimpleNamespace(user=user))
         self.is_open = is_open
         self.is_disconnected = False
+        self.is_held = False
         self.frames: list[dict[str, Any]] = []
         self.closed: Disconnect | None = None
         self._failure = failure
@@ -23,6 +24,14 @@ class RecordedConnection:
         if self._failure:
             raise self._failure
         self.frames.append(json.loads(frame))
+
+    def hold(self) -> None:
+        """Note that the connection is not read."""
+        self.is_held = True
+
+    def release(self) -> None:
+        """Note that it is read again."""
+        self.is_held = False
 
     def close(self, disconnect: Disconnect) -> None:
         """Record why the connection is closed."""

@@ -322,6 +322,14 @@ class TestOwed:
         assert catch_up.take_deferred() == [b"reply"] * 200
         assert catch_up.take_deferred() == []
 
+    def test_long_replies(self) -> None:
+        """Long replies are kept up to a number of bytes: each may list all topics of the connection."""
+        catch_up = CatchUp({A: None}, PLENTY)
+        for _ in range(4):
+            catch_up.defer(b"x" * 65_536)
+        with pytest.raises(TooSlow):
+            catch_up.defer(b"x")
+
     def test_confirmations(self) -> None:
         """Subscriptions are confirmed in order, once, and a limited number waits."""
         catch_up = CatchUp({A: None}, PLENTY)

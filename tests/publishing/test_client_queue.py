@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notifier.errors import BrokerUnavailable, IdempotencyMismatch, Overloaded, Problem, TooSlow
+from notifier.errors import BrokerUnavailable, IdempotencyMismatch, Problem, TooSlow
 from notifier.protocol.notification import Publication
 from notifier.protocol.publishing import Publishing
 from notifier.publishing.client_queue import ClientQueue
@@ -121,10 +121,16 @@ def test_slow_connection() -> None:
     assert [frame["ref"] for frame in other.frames] == ["b"]
 
 
-def test_full() -> None:
-    """A full queue rejects further publications."""
-    queue: Any = ClientQueue(Publisher(published), lambda *_: None)  # type: ignore[arg-type]
-    for _ in range(10_000):
-        queue.put(RecordedConnection(), publishing("a"))
-    with pytest.raises(Overloaded):
-        queue.put(RecordedConnection(), publishing("b"))
+def test_users_share_a_batch() -> None:
+    """A user who publishes much does not fill the batch, and is not read until it is published."""
+    publisher, busy, other = Publisher(published), RecordedConnection(), RecordedConnection("bob")
+    queue: Any = ClientQueue(publisher, lambda *_: None)  # type: ignore[arg-type]
+    for number in range(40):
+        queue.put(busy, publishing(str(number), key="busy"))
+    queue.put(other, publishing("b", key="other"))
+    assert (busy.is_held, other.is_held) == (True, False)
+    run(queue)
+    assert [post.key for post in publisher.batches[0]] == ["busy"] * 32 + ["other"]
+    run(queue)
+    assert len(busy.frames) == 40
+    assert not busy.is_held
