@@ -60,5 +60,5 @@ def _piece(request: Request, size: int) -> bytes:
         piece: bytes = request.environ["wsgi.input"].read(size)
     except Exception as error:
         # Of many kinds: a reset connection, a chunk with a wrong size, a client that closed the connection.
-        raise IncompleteBody(str(error)) from error
+        raise IncompleteBody("The connection ended within the body, or a chunk is malformed.") from error
     return piece

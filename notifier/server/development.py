@@ -4,12 +4,18 @@ import secrets
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from notifier.server.data_directory import prepare
+
 API_KEY_FILE, TOKEN_SECRET_FILE, ADDRESS_FILE = "api-key", "token-secret", "address"
 
 
 def provide_secrets(data_dir: Path, environ: MutableMapping[str, str]) -> None:
-    """Set the API key and the token secret in an environment, unless it has them."""
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Set the API key and the token secret in an environment, unless it has them.
+
+    Raises:
+        DirectoryError: other users can write to the directory.
+    """
+    prepare(data_dir)
     if not environ.get("NOTIFIER_API_KEYS"):
         key = _kept(data_dir / API_KEY_FILE, "nk_dev_" + secrets.token_urlsafe(18))
         environ["NOTIFIER_API_KEYS"] = f"dev:{key}"

@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 import redis
 
+from notifier.server.data_directory import DirectoryError, prepare
+
 logger = logging.getLogger(__name__)
 
 LEAST_REDIS, LEAST_VALKEY = (7, 0), (7, 2)
@@ -61,8 +63,10 @@ class EmbeddedValkey:
             raise EmbeddedError(
                 f"The path {self._socket} is too long for a Unix socket: set NOTIFIER_DATA_DIR to a shorter one."
             )
-        self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._close_directory()
+        try:
+            prepare(self._dir)
+        except DirectoryError as error:
+            raise EmbeddedError(str(error)) from error
         self._lock_directory()
         if self._answers():
             logger.info("Found the embedded Valkey at %s", self._socket)
@@ -111,22 +115,6 @@ class EmbeddedValkey:
         if self._lock:
             self._lock.close()
             self._lock = None
-
-    def _close_directory(self) -> None:
-        """Take the permissions of others from the files of earlier starts: they have every notification.
-
-        The directory itself may have other files, so its mode stays.
-
-        Raises:
-            EmbeddedError: others can write to the directory, so the socket in it could be theirs.
-        """
-        if self._dir.stat().st_mode & 0o022:
-            raise EmbeddedError(
-                f"Other users can write to {self._dir}: run chmod 700 on it, or set NOTIFIER_DATA_DIR to another one."
-            )
-        for path, mode in ((self._dir / "appendonlydir", 0o700), (self._dir / "valkey.log", 0o600)):
-            if path.exists():
-                path.chmod(mode)
 
     def _has_ended(self) -> bool:
         """Return whether the server has ended without being stopped."""

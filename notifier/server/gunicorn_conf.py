@@ -15,9 +15,10 @@ import time
 from typing import Any
 
 from notifier.server.address import require_free
+from notifier.server.data_directory import DirectoryError
 from notifier.server.development import API_KEY_FILE, provide_secrets, store_address
 from notifier.server.embedded_valkey import EmbeddedError, EmbeddedValkey
-from notifier.server.heads import MAX_FIELD, MAX_FIELDS, MAX_LINE, limit_heads
+from notifier.server.heads import MAX_FIELD, MAX_FIELDS, MAX_LINE, harden_answers, limit_heads
 from notifier.settings import SettingError, Settings
 
 try:
@@ -26,7 +27,7 @@ try:
         provide_secrets(settings.server.data_dir, os.environ)
         settings = Settings.from_environ(os.environ)
     settings.require_secrets()
-except SettingError as error:
+except (SettingError, DirectoryError) as error:
     sys.exit(f"Notifier cannot start. {error}")
 
 # Shared by the workers, which inherit it. The library reads it when it is imported; a reload finds it again.
@@ -43,6 +44,7 @@ worker_connections = settings.connections.http_limit  # without those that were 
 keepalive = 20  # seconds; also the timeout for the head of a request
 limit_request_line, limit_request_fields, limit_request_field_size = MAX_LINE, MAX_FIELDS, MAX_FIELD
 limit_heads()
+harden_answers()
 timeout = 60
 graceful_timeout = int(settings.connections.drain_timeout) + 8  # then gunicorn kills the worker
 max_requests = 0  # a worker that restarts after some requests would drop all its connections

@@ -1,21 +1,30 @@
-"""Heads of requests: a limit for the whole head, and problems for those that are too large."""
+"""Heads of requests and responses: limits, problems for requests that are no valid HTTP, and what every answer says."""
 
 import secrets
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine
+from gunicorn.http.errors import (
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
+from gunicorn.http.wsgi import Response
 
 from notifier import __version__
-from notifier.errors import HeadTooLarge, Problem, UrlTooLong
+from notifier.errors import BadRequest, HeadTooLarge, InternalError, Problem, UrlTooLong
 
 MAX_LINE = 8190  # bytes, gunicorn's maximum: plain requests for the stream name all their topics there
 MAX_FIELDS = 64
 MAX_FIELD = 16384  # bytes of a header: a token with 100 topics of 60 characters has 9,000
 MAX_HEAD = 65536  # bytes of all headers
+_SERVER, _NO_SNIFFING = "Server: ", "X-Content-Type-Options: nosniff\r\n"
 
 
 class BoundedRequest(Request):  # type: ignore[misc]
@@ -36,19 +45,37 @@ def limit_heads() -> None:
     RequestParser.mesg_class = BoundedRequest
 
 
-def answer_to(error: Any) -> bytes | None:
-    """Return the HTTP answer to a head that is too large; None: the error has another cause."""
+def harden_answers() -> None:
+    """Have every answer forbid browsers to guess its type, and none name the server software."""
+    default_headers = Response.default_headers
+
+    def hardened(self: Any) -> list[str]:
+        return [_NO_SNIFFING if line.startswith(_SERVER) else line for line in default_headers(self)]
+
+    Response.default_headers = hardened
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Return the problem for an error of gunicorn. The error's own text quotes the request, which may have secrets."""
+    if not isinstance(error, ParseException) or isinstance(error, InvalidResponseHeader | InvalidResponseHeaderName):
+        return InternalError()
     if isinstance(error, LimitRequestHeaders):
-        return _answer(HeadTooLarge(f"At most {MAX_FIELDS} headers of {MAX_FIELD} bytes, and {MAX_HEAD} bytes in all."))
-    return _answer(UrlTooLong(f"At most {MAX_LINE} bytes.")) if isinstance(error, LimitRequestLine) else None
+        return HeadTooLarge(f"At most {MAX_FIELDS} headers of {MAX_FIELD} bytes, and {MAX_HEAD} bytes in all.")
+    if isinstance(error, LimitRequestLine):
+        return UrlTooLong(f"At most {MAX_LINE} bytes.")
+    if isinstance(error, UnsupportedTransferCoding):
+        return BadRequest("The only supported Transfer-Encoding is chunked.")
+    return BadRequest("This is not valid HTTP.")
 
 
-def _answer(problem: Problem) -> bytes:
+def answer_with(problem: Problem) -> bytes:
+    """Return a whole HTTP answer, for a request that the application never sees."""
     id = secrets.token_hex(8)
     body = msgspec.json.encode(problem.document(id))
     headers = {
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
+        "X-Content-Type-Options": "nosniff",
         "Access-Control-Allow-Origin": "*",
         "Notifier-Version": __version__,
         "X-Request-Id": id,

@@ -7,8 +7,10 @@ from typing import Any
 import gevent
 from gunicorn.workers.ggevent import GeventWorker
 
-from notifier.server.heads import answer_to
+from notifier.errors import InternalError
+from notifier.server.heads import answer_with, problem_of
 
+_QUIET = 1.0  # seconds in which one malformed request is logged
 _IDLE = 1.0  # seconds: a client with a request has sent its head by then
 
 
@@ -18,20 +20,22 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._heads: set[_Head] = set()
+        self._quiet_until = 0.0  # monotonic seconds
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End as after SIGTERM: gunicorn's immediate exit may interrupt closing handshakes."""
         self.handle_exit(sig, frame)
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer an error in the head of a request: with a problem if the head is too large, otherwise as gunicorn."""
-        answer = answer_to(exc)
-        if answer is None:
-            super().handle_error(req, client, addr, exc)
-            return
-        self.log.warning("Rejected the head of a request: %s", exc)
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that the application does not see, or whose answer failed before it began."""
+        problem = problem_of(exc)
+        if isinstance(problem, InternalError):
+            self.log.error("A request failed outside of the application", exc_info=exc)
+        elif time.monotonic() > self._quiet_until:
+            self._quiet_until = time.monotonic() + _QUIET
+            self.log.warning("Rejected a request from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
         with contextlib.suppress(OSError):
-            client.sendall(answer)
+            client.sendall(answer_with(problem))
 
     def timeout_ctx(self) -> "_Head":
         """Return the timeout for the head of a request."""

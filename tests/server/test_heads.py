@@ -2,12 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.http.errors import InvalidHeader, LimitRequestHeaders, LimitRequestLine
+from gunicorn.http.errors import (
+    InvalidChunkSize,
+    InvalidHeader,
+    InvalidResponseHeader,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    UnsupportedTransferCoding,
+)
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
+from gunicorn.http.wsgi import Response
 
 from notifier import __version__
 from notifier.server import heads
@@ -55,17 +64,25 @@ def test_too_large(limits: Config, headers: list[bytes], end: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),
-    [(LimitRequestHeaders("x"), "431 Request Header Fields Too Large", "head_too_large")]
-    + [(LimitRequestLine(9000, 8190), "414 Request-URI Too Long", "url_too_long")],
+    [
+        (LimitRequestHeaders("x"), "431", "head_too_large"),
+        (LimitRequestLine(9000, 8190), "414", "url_too_long"),
+        (InvalidHeader("Authorization: Bearer nk_secret"), "400", "bad_request"),
+        (UnsupportedTransferCoding("nk_secret"), "400", "bad_request"),
+        (InvalidChunkSize(b"nk_secret"), "400", "bad_request"),
+        (InvalidResponseHeader("nk_secret"), "500", "internal_error"),
+        (RuntimeError("nk_secret"), "500", "internal_error"),
+    ],
 )
 def test_answer(error: Exception, status: str, code: str) -> None:
-    """The answer is a problem of the service, which pages of other origins can read."""
-    answer = heads.answer_to(error)
-    assert answer is not None
+    """The answer is a problem of the service, which pages of other origins can read, and says nothing of gunicorn's."""
+    answer = heads.answer_with(heads.problem_of(error))
+    assert b"nk_secret" not in answer
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ") for line in lines)
-    assert first.startswith("HTTP/1.1 " + status[:3])
+    assert first.startswith(f"HTTP/1.1 {status} ")
+    assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Notifier-Version"] == __version__
     assert (headers["Connection"], headers["Access-Control-Allow-Origin"]) == ("close", "*")
     assert int(headers["Content-Length"]) == len(body)
@@ -73,7 +90,17 @@ def test_answer(error: Exception, status: str, code: str) -> None:
     assert (problem["code"], problem["request_id"]) == (code, headers["X-Request-Id"])
 
 
-def test_others() -> None:
-    """Other errors are left to gunicorn."""
-    assert heads.answer_to(InvalidHeader("x")) is None
-    assert heads.answer_to(OSError()) is None
+def test_every_answer() -> None:
+    """Answers of the application forbid browsers to guess their type, and do not name the server software."""
+    before = Response.default_headers
+    try:
+        heads.harden_answers()
+        request = SimpleNamespace(version=(1, 1), method="GET", should_close=lambda: False)
+        response = Response(request, None, Config())
+        response.start_response("200 OK", [("Content-Length", "0")])
+        lines = response.default_headers()
+    finally:
+        Response.default_headers = before
+    assert [line for line in lines if line.lower().startswith("server")] == []
+    assert lines.count("X-Content-Type-Options: nosniff\r\n") == 1
+    assert lines[0] == "HTTP/1.1 200 OK\r\n"

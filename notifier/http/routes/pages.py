@@ -80,6 +80,5 @@ def _require_local_name() -> None:
 def _protect(response: Response) -> Response:
     """Forbid pages to load anything of other origins, and to be framed."""
     response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

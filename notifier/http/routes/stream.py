@@ -121,6 +121,7 @@ def _head(content_type: str, sharing: dict[str, str]) -> bytes:
         "Content-Type": content_type,
         "Cache-Control": "no-store, no-transform",
         "X-Accel-Buffering": "no",  # nginx forwards each event at once
+        "X-Content-Type-Options": "nosniff",
         "Connection": "close",
         "Notifier-Version": __version__,
         "X-Request-Id": request.environ[REQUEST_ID],

@@ -95,5 +95,4 @@ def test_headers(demo: Get) -> None:
     for path in ("/", "/docs/errors"):
         headers = demo(path).headers
         assert headers["Content-Security-Policy"] == "default-src 'self'; frame-ancestors 'none'"
-        assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
