@@ -121,8 +121,8 @@ class AuthSettings:
     allowed_origins: tuple[str, ...] = _setting(
         (), "list", "Other origins than the service's own whose pages may use the cookie.", origin.parse
     )
-    public_url: str = _setting(
-        "", "URL", "URL by which pages reach the service: only its origin is the service's own.", origin.parse_url
+    public_url: tuple[str, ...] = _setting(
+        (), "list", "URLs by which clients reach the service: other hosts are rejected.", origin.parse_urls
     )
 
     @property

@@ -169,6 +169,13 @@ class UnsupportedMediaType(Problem):
     remedy = "Set `Content-Type`; send no `Content-Encoding`."
 
 
+class MisdirectedRequest(Problem):
+    """The request names a host that is not one of `NOTIFIER_PUBLIC_URL`."""
+
+    status, code, title = 421, "misdirected_request", "The service has another name."
+    remedy = "Use the public URL, and check that the proxy forwards `Host`."
+
+
 class InvalidNotification(Problem):
     """A field of the notification is missing, unknown or not valid."""
 

@@ -6,6 +6,7 @@ from notifier.http import answers
 from notifier.http.batch import Batches
 from notifier.http.credentials import Credentials
 from notifier.http.front import Front
+from notifier.http.hosts import Hosts
 from notifier.http.routes.frames import FrameViews
 from notifier.http.routes.health import HealthViews
 from notifier.http.routes.inbox import InboxViews
@@ -51,5 +52,6 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(blueprint)
     Sharing(credentials).install(app)
     answers.install(app)
-    app.wsgi_app = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name)  # type: ignore[method-assign]
+    hosts = Hosts(settings.auth.public_url)
+    app.wsgi_app = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name, hosts)  # type: ignore[method-assign]
     return app

@@ -113,7 +113,7 @@ class Credentials:
         Browsers that send Sec-Fetch-Site distinguish a page with the other scheme.
         """
         if self._settings.public_url:
-            return (self._settings.public_url,)
+            return self._settings.public_url
         return of_host(request.environ.get("HTTP_HOST", ""))
 
 

@@ -43,14 +43,16 @@ def parse(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(origin for _, origin in origins if origin))
 
 
-def parse_url(text: str) -> str:
-    """Return the origin of the http(s) URL of a setting; empty: there is none.
+def parse_urls(text: str) -> tuple[str, ...]:
+    """Return the origins of the http(s) URLs of a setting, which are separated by commas.
 
     Raises:
         ValueError: see `parse`.
     """
-    if not text:
-        return ""
+    return tuple(dict.fromkeys(_of_url(word.strip()) for word in text.split(",") if word.strip()))
+
+
+def _of_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         origin = normalize(f"{parts.scheme}://{parts.netloc}")

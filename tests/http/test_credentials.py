@@ -250,7 +250,7 @@ class TestCookies:
 
     def test_public_url(self) -> None:
         """With a public URL its origin is the only own one, whatever the Host."""
-        settings = replace(SETTINGS, public_url="https://notify.example")
+        settings = replace(SETTINGS, public_url=("https://notify.example",))
         credentials = Credentials(settings, lambda token: identity.verify(token, SECRETS, time.time()))
         for origin in ("https://notify.example", "https://shop.example"):
             assert credentials.identity(with_cookie(f"session={token()}", origin=origin, host="worker-1:8080"))

@@ -12,6 +12,7 @@ from notifier import __version__
 from notifier.errors import BrokerUnavailable
 from notifier.http.answers import REQUEST_ID
 from notifier.http.front import Front
+from notifier.http.hosts import Hosts
 from tests.kit.requests import request_of
 
 PATH = "/v1/notifications"
@@ -20,9 +21,9 @@ PATH = "/v1/notifications"
 class Application:
     """A front whose two applications say which of them answered."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, origins: tuple[str, ...] = ()) -> None:
         self._error = error
-        self._front = Front(self._flask, PATH, self._publish, "worker-1")
+        self._front = Front(self._flask, PATH, self._publish, "worker-1", Hosts(origins))
         self.ids: list[str] = []
 
     def _flask(self, environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -73,6 +74,17 @@ def test_publication() -> None:
     assert (response.status_code, response.get_data()) == (201, b"front")
     assert response.headers["X-Request-Id"] == "worker-1-1"
     assert response.headers["Notifier-Version"] == __version__
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/inbox"])
+def test_other_host(path: str) -> None:
+    """Neither application sees a request to another host. The answer is a signed problem."""
+    application = Application(origins=("https://notify.example",))
+    response = application.answer(path=path, host="evil.example")
+    assert (response.status_code, json.loads(response.get_data())["code"]) == (421, "misdirected_request")
+    assert response.headers["Notifier-Version"] == __version__
+    assert application.ids == []
+    assert application.answer(path=path, host="notify.example").status_code < 300
 
 
 class TestIds:

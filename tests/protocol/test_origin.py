@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifier.protocol.origin import normalize, parse, parse_url
+from notifier.protocol.origin import normalize, parse, parse_urls
 
 
 @pytest.mark.parametrize(
@@ -53,23 +53,25 @@ def test_no_origin(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "origin"),
+    ("text", "origins"),
     [
-        ("", ""),
-        ("https://Notify.example/", "https://notify.example"),
-        ("https://notify.example:443/below/", "https://notify.example"),
-        ("http://localhost:8080", "http://localhost:8080"),
+        ("", ()),
+        ("https://Notify.example/", ("https://notify.example",)),
+        ("https://notify.example:443/below/", ("https://notify.example",)),
+        ("http://localhost:8080", ("http://localhost:8080",)),
+        ("https://a.example, http://b:8080/,https://A.example:443", ("https://a.example", "http://b:8080")),
     ],
 )
-def test_url(text: str, origin: str) -> None:
-    """Of a URL the path does not count."""
-    assert parse_url(text) == origin
+def test_urls(text: str, origins: tuple[str, ...]) -> None:
+    """Of a URL the path does not count. There may be several."""
+    assert parse_urls(text) == origins
 
 
 @pytest.mark.parametrize(
-    "text", ["notify.example", "ftp://notify.example", "https://", "https://[", "https://a@b", "x"]
+    "text",
+    ["notify.example", "https://a.example,b", "ftp://notify.example", "https://", "https://[", "https://a@b", "x"],
 )
 def test_no_url(text: str) -> None:
     """A URL begins with http:// or https:// and has a host."""
     with pytest.raises(ValueError, match="is no URL such as"):
-        parse_url(text)
+        parse_urls(text)
