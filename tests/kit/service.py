@@ -29,6 +29,7 @@ from websockets.sync.client import ClientConnection, connect
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit import environment
 from tests.kit.forks import Forked, server_of
+from tests.kit.leaks import leaks, secrets_of
 from tests.kit.ports import free_port
 from tests.kit.waiting import DEADLINE, eventually
 
@@ -85,6 +86,7 @@ class Service:
         try:
             self.stop()
             assert "Traceback" not in self.log, self.log
+            assert not self.leaks(), self.log
         finally:
             shutil.rmtree(self.directory)
 
@@ -92,6 +94,11 @@ class Service:
     def log(self) -> str:
         """The log of all starts of the service."""
         return self._log.read_text()
+
+    def leaks(self) -> list[str]:
+        """Return the secrets that the service, or its server, has logged."""
+        logs = [path.read_text(errors="replace") for path in self.directory.glob("*.log")]
+        return leaks("".join(logs), secrets_of(self._environ))
 
     @property
     def pid(self) -> int:
