@@ -82,10 +82,8 @@ def verify(token: str, keys: Iterable[Any], algorithm: str) -> dict[str, Any]:
             return jwt.decode(token, key, algorithms=[algorithm], options=_UNCHECKED)
         except jwt.InvalidSignatureError:
             continue  # signed with an older or newer key
-        except (jwt.DecodeError, UnicodeEncodeError) as error:
-            raise InvalidToken(f"This is not a JWT: {error}.") from error
-        except jwt.InvalidTokenError as error:
-            raise InvalidToken(str(error)) from error
+        except (jwt.InvalidTokenError, UnicodeEncodeError) as error:
+            raise InvalidToken("This is not a JWT: it cannot be decoded.") from error
     raise InvalidToken("The signature does not match.")
 
 
