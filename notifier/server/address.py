@@ -3,9 +3,10 @@
 import errno
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _ATTEMPTS, _PAUSE = 5, 1.0  # seconds: the service before may not have ended yet
+_PATIENCE = 60_000  # ms
 _INHERITED = ("LISTEN_FDS", "GUNICORN_FD")  # systemd, or a gunicorn that is replaced, gives the socket
 
 
@@ -26,6 +27,16 @@ def require_free(bind: str, environ: Mapping[str, str]) -> None:
             if error.errno != errno.EADDRINUSE or attempt == _ATTEMPTS:
                 raise
             time.sleep(_PAUSE)
+
+
+def bound_writes(listeners: Iterable[socket.socket]) -> None:
+    """Have the kernel close connections of listeners whose client reads nothing for a minute.
+
+    gunicorn waits for it without an end, with the rest of the answer in memory. Connections inherit this.
+    """
+    for listener in listeners:
+        if listener.family != socket.AF_UNIX:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _PATIENCE)
 
 
 def _listen(host: str, port: int) -> None:

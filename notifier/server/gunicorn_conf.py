@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from notifier.server.address import require_free
+from notifier.server.address import bound_writes, require_free
 from notifier.server.data_directory import DirectoryError
 from notifier.server.development import API_KEY_FILE, provide_secrets, store_address
 from notifier.server.embedded_valkey import EmbeddedError, EmbeddedValkey
@@ -85,7 +85,8 @@ def at_exit(clean_up: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Print in development mode what to open, and how to publish."""
+    """Bound answers that are not read. Print in development mode what to open, and how to publish."""
+    bound_writes(listener.sock for listener in server.LISTENERS)
     if not settings.server.dev:
         return
     store_address(settings.server.data_dir, settings.server.bind)

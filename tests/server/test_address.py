@@ -51,3 +51,11 @@ def test_inherited(port: int) -> None:
     """Sockets that already listen are not looked at."""
     address.require_free("unix:/run/notifier.sock", {})
     address.require_free(f"127.0.0.1:{port}", {"LISTEN_FDS": "1"})
+
+
+def test_answers_that_are_not_read() -> None:
+    """Connections inherit from their listener how long the kernel waits for a client that does not read."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as local:
+        address.bound_writes([server, local])
+        with socket.create_connection(server.getsockname()), server.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
