@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 # Runs a command with only those variables of the outside that the package indexes need.
 NAMED := $(PYTHON) tests/kit/environment.py
+ATHERIS := 3.0.0
 TESTS := $(NAMED) $(PYTEST) -n 4 --dist worksteal
 
 define CAN_MAKE_VENV
@@ -18,7 +19,7 @@ except ImportError:
     sys.exit("Python cannot make a virtual environment here. On Debian and Ubuntu: apt install python3-venv")
 endef
 
-.PHONY: run test quick style types browser bench chaos clean
+.PHONY: run test quick style types browser bench chaos attacks fuzz clean
 
 run: $(VENV)/.run
 	NOTIFIER_DEV=1 exec $(BIN)/gunicorn wsgi:app
@@ -49,8 +50,17 @@ bench: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	$(NAMED) $(BIN)/python -m chaos.run
 
+# What others notice while a service of one's own is attacked, on a machine that does nothing else.
+attacks: $(VENV)/.dev
+	$(NAMED) $(BIN)/python -m attacks.run
+
+# A minute for each target. atheris is not among the requirements, because it has no wheels for every Python.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet atheris==$(ATHERIS)
+	$(NAMED) $(BIN)/python -m fuzz.run
+
 clean:
-	rm -rf $(VENV) .notifier .build build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .fuzz .notifier .build build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	rm -f *.db listener.json examples/page/token
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

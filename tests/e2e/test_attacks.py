@@ -1,0 +1,217 @@
+"""Attacks that are bounded: others are served, memory stays, and each attacker is slowed down or closed with its code.
+
+How fast others are served meanwhile, `make attacks` measures.
+"""
+
+import base64
+import contextlib
+import json
+import socket
+import threading
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from attacks.flooder import Flooder, run
+from attacks.floods import FRAMES, USERS, Flood
+from benchmarks.process import children, command_line, resident_bytes
+from tests.kit.raw import handshake
+from tests.kit.service import API_KEY, JSON, Service
+from tests.kit.waiting import eventually
+
+PLACES = 120
+SOME_MB = 24 << 20  # what a worker may grow by under attack; the attacks brought hundreds of megabytes
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Service]:
+    """A service with one worker and few places, to which every attack of this module comes."""
+    with Service(workers=1, max_connections=PLACES, max_history=2000) as service:
+        serve_others(service)
+        yield service
+
+
+def worker_of(service: Service) -> int:
+    """Return the process of the only worker; the other child of the master is the embedded server."""
+    [worker] = [pid for pid in children(service.pid) if "valkey" not in command_line(pid)]
+    return worker
+
+
+def serve_others(service: Service) -> None:
+    """Connect, publish, receive, and act on an inbox, over both ways."""
+    with service.client("other") as client:
+        assert service.publish({"to": {"users": ["other"]}, "title": "x"}).status == 201
+        received = client.receive("notification")["notification"]["id"]
+        assert client.ask("read", ids=[received])["changed"]
+        headers = {"Authorization": f"Bearer {service.token('other')}"}
+        assert service.request("POST", "/v1/inbox/archive", {"ids": [received]}, headers).status == 200
+
+
+def attack(service: Service, floods: list[Flood], each: int, most: int) -> list[Flooder]:
+    """Let some flooders of each flood attack, from several addresses, and others be served meanwhile."""
+    token = service.token("attacker", ["room"], publish=["room"])
+    flooders = [
+        Flooder(service.port, flood, token, f"127.0.0.{2 + number}") for flood in floods for number in range(each)
+    ]
+    thread = threading.Thread(target=run, args=(flooders, 8.0, most))
+    thread.start()
+    try:
+        while thread.is_alive():
+            serve_others(service)
+    finally:
+        thread.join()
+        for flooder in flooders:
+            flooder.close()
+    return flooders
+
+
+@pytest.mark.parametrize(
+    ("floods", "each", "most"),
+    [pytest.param(FRAMES, 2, 1 << 20, id="strangers"), pytest.param(USERS, 1, 1 << 22, id="users")],
+)
+def test_floods(target: Service, floods: list[Flood], each: int, most: int) -> None:
+    """Floods of all kinds at once harm nobody else; each ends as it should."""
+    before = resident_bytes(worker_of(target))
+    flooders = attack(target, floods, each, most)
+    wrong = {
+        each.flood.name: each.code for each in flooders if each.status == 101 and each.code not in each.flood.codes
+    }
+    assert wrong == {}
+    assert any(each.status == 101 for each in flooders)
+    assert resident_bytes(worker_of(target)) - before < SOME_MB
+    serve_others(target)
+
+
+def test_places(target: Service) -> None:
+    """Strangers from many addresses who never say hello, and come again, leave places for users."""
+    stop = threading.Event()
+    held: list[socket.socket] = []
+
+    def hold() -> None:
+        """Open handshakes without a hello, one after the other."""
+        for number in range(4 * PLACES):
+            if stop.is_set():
+                return
+            sock = socket.create_connection(("127.0.0.1", target.port), 20, (f"127.0.1.{1 + number % 250}", 0))
+            sock.sendall(handshake("GET /v1/stream HTTP/1.1"))
+            held.append(sock)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        eventually(lambda: len(held) > PLACES)
+        for number in range(10):
+            target.client(f"user-{number}").close()
+        serve_others(target)
+    finally:
+        stop.set()
+        thread.join()
+        for sock in held:
+            sock.close()
+    assert target.metric("notifier_connections") <= PLACES
+
+
+def test_tabs_that_do_not_read(target: Service) -> None:
+    """State frames of one user with many items and many tabs that do not read fill no memory."""
+    lines = [{"to": {"users": ["tabs"]}, "title": "x"}] * 1000
+    ids = [line["id"] for line in target.publish(lines).json]
+    token = target.token("tabs")
+    quiet = Flood("tabs", b"", (None,), is_stranger=False, reads=False)
+    tabs = [Flooder(target.port, quiet, token) for _ in range(60)]
+    for tab in tabs:
+        tab.send_first()
+    before = resident_bytes(worker_of(target))
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        for number in range(60):
+            action = ("read", "unread")[number % 2]
+            assert target.request("POST", f"/v1/inbox/{action}", {"ids": ids}, headers).json["changed"]
+        serve_others(target)
+        assert resident_bytes(worker_of(target)) - before < SOME_MB
+    finally:
+        for tab in tabs:
+            tab.close()
+
+
+def test_streams_that_do_not_read(target: Service) -> None:
+    """Streams of events and polls of clients that do not read cost little, however much is published."""
+    token = target.token("deaf", ["deaf"])
+    head = "GET /v1/stream?topic=deaf{} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nAccept: {}\r\n\r\n"
+    before = resident_bytes(worker_of(target))
+    with contextlib.ExitStack() as stack:
+        for number in range(60):
+            kind, wait = (("text/event-stream", ""), (JSON, "&wait=20"))[number % 2]
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", target.port), 20))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.sendall(head.format(wait, token, kind).encode())
+        line = {"to": {"topics": ["deaf"]}, "title": "x", "body": "x" * 3000}
+        for _ in range(4):
+            target.publish([line] * 250)
+        serve_others(target)
+        assert resident_bytes(worker_of(target)) - before < SOME_MB
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"POST /v1/notifications HTTP/1.1\r\nHost: a\r\n",
+        b"POST /v1/notifications HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n%b"
+        b"Content-Length: 1000\r\n\r\n{",
+        b"POST /v1/notifications HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-ndjson\r\n%b"
+        b"Transfer-Encoding: chunked\r\n\r\n",
+    ],
+    ids=["silent", "half a head", "half a body", "a byte at a time"],
+)
+def test_requests_without_end(target: Service, head: bytes) -> None:
+    """Requests that never end, from many addresses, keep nobody out."""
+    before = resident_bytes(worker_of(target))
+    if b"%b" in head:
+        head %= f"Authorization: Bearer {API_KEY}\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        socks = [
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", target.port), 20, (f"127.0.2.{1 + number % 250}", 0))
+            )
+            for number in range(300)
+        ]
+        for _ in range(3):
+            for sock in socks:
+                with contextlib.suppress(OSError):  # the service may refuse some of them
+                    sock.sendall(head or b"")
+            head = b"1\r\n{\r\n" if head.endswith(b"chunked\r\n\r\n") or head.startswith(b"1") else b""
+            serve_others(target)
+        assert resident_bytes(worker_of(target)) - before < SOME_MB
+
+
+def bomb() -> str:
+    """Return a JWE whose claims are zeros, a megabyte of them for each kilobyte of it."""
+    header = {"alg": "dir", "enc": "A256GCM", "zip": "DEF"}
+    payload = zlib.compress(b"0" * 10_000_000)[2:-4]
+    parts = [json.dumps(header).encode(), b"", b"x" * 12, payload[:9000], b"x" * 16]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def nested(depth: int) -> str:
+    """Return a token whose header is nested."""
+    header = '{"alg":"HS256","x":' + "[" * depth + "]" * depth + "}"
+    return base64.urlsafe_b64encode(header.encode()).rstrip(b"=").decode() + ".e30.x"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [bomb(), nested(5000), "x" * 16_000, "." * 16_000, "eyJhbGciOiJub25lIn0.e30.", "eyJ" * 5000 + ".e30.x"],
+    ids=["a JWE that inflates", "a deep header", "a long word", "dots", "no signature", "a long header"],
+)
+def test_hostile_tokens(target: Service, token: str) -> None:
+    """A token that costs its reader much is rejected at once, in a header, a cookie and a hello."""
+    before = resident_bytes(worker_of(target))
+    for _ in range(20):
+        answer = target.request("GET", "/v1/inbox", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status in (401, 429, 431)
+        with target.connect() as client:
+            client.send("hello", token=token)
+            assert client.close_code() in (4001, 4500)
+    serve_others(target)
+    assert resident_bytes(worker_of(target)) - before < SOME_MB
