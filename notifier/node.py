@@ -33,6 +33,9 @@ from notifier.inbox.inbox import Inbox
 from notifier.inbox.listing import InboxLists
 from notifier.inbox.mutes import Mutes
 from notifier.inbox.states import InboxStates
+from notifier.limits.usage import UsageLimits
+from notifier.limits.users import UserLimits
+from notifier.protocol import channel as channels
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
@@ -72,6 +75,7 @@ class Node:
         )
         self.revocations = Revocations(RevocationList(self.store), settings.auth.max_token_age, self._close_revoked)
         self.tokens = Tokens(settings.auth, self.revocations)
+        self.usage = UsageLimits(settings, self.store, self.name, self._count_streams)
         self.connections: set[Connection] = set()
         self._strangers = Strangers(settings.connections.connection_limit // SHARE)
         self._delivery = _Delivery(
@@ -82,13 +86,14 @@ class Node:
             digests,
             self._clock,
             self.name,
+            self.usage.users.count_replay,
         )
-        self._client_queue = ClientQueue(self.publisher, self._delivery.fan_out.skip)
+        self._client_queue = ClientQueue(self.publisher, self._delivery.fan_out.skip, self.usage.users.payer)
         self._actions = ActionQueue(self.inbox)
         self._timers = Timers(self._each_turn)
         self.acceptor = Acceptor(
             settings.connections,
-            _rules(settings, self.limits, self.tokens.verify),
+            _rules(settings, self.limits, self.tokens.verify, self.usage.users),
             self._hooks(),
             settings.server.workers,
             self.connections,
@@ -100,6 +105,7 @@ class Node:
         """Begin to listen, to replay and to keep time."""
         self.revocations.start()
         self.tokens.start()
+        self.usage.start()
         self._delivery.start()
         self._client_queue.start()
         self._actions.start()
@@ -121,6 +127,7 @@ class Node:
         self._delivery.listener.stop()
         self.revocations.stop()
         self.tokens.stop()
+        self.usage.stop()
         self.store.close()
 
     def act(self, connection: StreamConnection, action: Action) -> None:
@@ -129,7 +136,7 @@ class Node:
             case Attach() if self._close_if_revoked(connection):
                 pass  # since the request that brought the token
             case Attach():
-                self._delivery.subscriptions.attach(connection, action)
+                self._attach(connection, action)
             case Join():
                 self._delivery.subscriptions.join(connection, action)
             case Leave():
@@ -142,6 +149,20 @@ class Node:
                 self._actions.acknowledge(connection, action)
             case SendPing():
                 connection.ping(self._delivery.progress.reached)
+
+    def _attach(self, connection: StreamConnection, attach: Attach) -> None:
+        """Subscribe a connection to its channels, if its user may have one more.
+
+        Raises:
+            RateExceeded
+        """
+        users, user = self.usage.users, _user_of(connection)
+        users.require_stream(user)
+        self._delivery.subscriptions.attach(connection, attach)
+        users.streams.note(user)
+
+    def _count_streams(self, user: str) -> int:
+        return self._delivery.hub.count(channels.of_user(user))
 
     def _close_revoked(self) -> None:
         """Close the connections whose tokens have been revoked."""
@@ -160,16 +181,22 @@ class Node:
 
     def _closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        self.usage.addresses.closed(connection.address)
         self._strangers.forget(connection)
 
     def _stop(self, connection: StreamConnection) -> None:
         """Unsubscribe a connection that is closing."""
         self._delivery.subscriptions.close(connection)
         self._delivery.feed.forget(connection)
+        if connection.session.identity is not None:
+            self.usage.users.streams.note(_user_of(connection))
 
     def _hooks(self) -> StreamHooks:
         return StreamHooks(
             schedule=self._timers.schedule,
+            opened=lambda connection: self.usage.addresses.opened(connection.address),
+            received=lambda connection: self.usage.users.count_frame(_user_of(connection)),
+            refused=lambda connection: self.usage.addresses.failed(connection.address),
             closed=self._closed,
             authenticated=self._strangers.forget,
             act=self.act,
@@ -197,9 +224,10 @@ class _Delivery:
         digests: Digests,
         clock: Clock,
         name: str,
+        count_replay: Callable[[str, int], None],
     ) -> None:
         limits = settings.connections
-        hub: Hub[StreamConnection] = Hub()
+        hub = self.hub = Hub[StreamConnection]()
         mutes: Mutes[StreamConnection] = Mutes()
         recent = Recent(limits.recent_bytes)
         self.progress = Progress(hub, limits.max_backlog_bytes)
@@ -214,7 +242,7 @@ class _Delivery:
         )
         self.feed = InboxFeed(states, digests, hub, mutes, self.subscriptions)
         self.replayer = Replayer(
-            self.progress, History(log, hub, recent), self.feed, mutes, clock, name, limits.heartbeat
+            self.progress, History(log, hub, recent), self.feed, mutes, clock, name, limits.heartbeat, count_replay
         )
         self.fan_out = FanOut(hub, self.progress, recent, mutes, self.feed.received)
         self.listener = Listener(
@@ -228,7 +256,13 @@ class _Delivery:
         self.feed.start()
 
 
-def _rules(settings: Settings, limits: Limits, verify: Callable[[str, float], Identity]) -> Rules:
+def _user_of(connection: StreamConnection) -> str:
+    identity = connection.session.identity
+    assert identity is not None
+    return identity.user
+
+
+def _rules(settings: Settings, limits: Limits, verify: Callable[[str, float], Identity], users: UserLimits) -> Rules:
     return Rules(
         verify,
         settings.connections.hello_timeout,
@@ -236,7 +270,8 @@ def _rules(settings: Settings, limits: Limits, verify: Callable[[str, float], Id
         settings.connections.heartbeat,
         settings.connections.expiry_notice,
         settings.connections.max_subscriptions,
-        settings.publishing.client_publish_rate,
         limits,
         settings.inbox.max_inbox_ids,
+        users.publications.take,
+        users.actions.take,
     )

@@ -6,16 +6,18 @@ it is for; `docs/settings.md` lists them, and a test compares the two.
 
 import os
 import resource
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from notifier import variables
+from notifier.limit_settings import LimitSettings
 from notifier.protocol import api_key, identity, issuer, origin
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.issuer import Issuer
 from notifier.protocol.token_policy import MAX_AGE, Policy
+from notifier.setting import setting as _setting
 
 PREFIX = "NOTIFIER_"
 _FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them for a service that is called notifier
@@ -25,10 +27,6 @@ RESERVED_FILES = 128  # for gunicorn, Redis and logs
 
 class SettingError(ValueError):
     """A variable has a value that cannot be used. The text names the variable and says which values are allowed."""
-
-
-def _setting(default: Any, unit: str, help: str, read: Callable[[str], Any] = str, least: float | None = None) -> Any:
-    return field(default=default, metadata={"unit": unit, "help": help, "read": read, "least": least})
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class PublishingSettings:
     max_users: int = _setting(1000, "users", "Most users that one publication may name.", int, 1)
     max_topics: int = _setting(100, "topics", "Most topics that one publication may name.", int, 1)
     client_publish_rate: float = _setting(
-        10.0, "per second", "How often a client may publish in the long run; twice that at once.", float, 0.1
+        10.0, "per second", "How often a user may publish, on all connections; twice that at once.", float, 0.1
     )
 
 
@@ -213,6 +211,7 @@ class Settings:
     publishing: PublishingSettings = PublishingSettings()
     inbox: InboxSettings = InboxSettings()
     connections: ConnectionSettings = ConnectionSettings()
+    limits: LimitSettings = LimitSettings()
 
     @classmethod
     def described(cls) -> dict[str, Field[Any]]:

@@ -120,4 +120,9 @@ _GREATEST: dict[str, float] = {
     "seconds": 10 * 365 * 86400,
     "notifications": 10**6,
     "connections": 10**6,
+    "requests": 10**6,
+    "publications per day": 10**11,
+    "recipients per day": 10**11,
+    "topics per day": 10**9,
+    "bytes per day": 5 * 10**11,
 }

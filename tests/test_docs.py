@@ -13,6 +13,7 @@ from flask import Flask
 from notifier import errors
 from notifier.http.app import create_app
 from notifier.protocol.api_key import ApiKey
+from notifier.protocol.forwarded import Proxies
 from notifier.protocol.notification_fields import MAX_TEXT, MAX_TTL
 from notifier.settings import PREFIX, PublishingSettings, Settings
 
@@ -64,7 +65,7 @@ def shown(item: Field[Any]) -> str:
         return str(int(default))
     if isinstance(default, float):
         return f"{default:g}"
-    return "none" if default in ("", ()) else str(default)
+    return "none" if default in ("", (), Proxies()) else str(default)
 
 
 def test_settings() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMON = {"errors", "loop", "protocol", "settings", "telemetry"}
+COMMON = {"errors", "limit_settings", "loop", "protocol", "settings", "telemetry"}
 # Rooms from the top down, and the rooms that they may import from: always rooms below, but for the common ones.
 # Rooms of one row know nothing of each other.
 TABLE = [
@@ -28,7 +28,9 @@ TABLE = [
     (("auth", "limits"), {"broker", *COMMON}),
     (("connections", "broker"), COMMON),  # a socket knows no Redis, and Redis knows no socket
     (("client",), {"protocol", "errors"}),
-    (("settings", "loop"), {"variables", "protocol", "errors"}),
+    (("settings", "loop"), {"limit_settings", "setting", "variables", "protocol", "errors"}),
+    (("limit_settings",), {"setting", "protocol", "errors"}),
+    (("setting",), set()),
     (("variables",), {"errors"}),
     (("protocol",), {"errors"}),
 ]
@@ -274,5 +276,5 @@ def test_settings_load_little() -> None:
     """Reading the settings loads nothing of the service: gunicorn's master does so before it forks."""
     modules = loaded("notifier.settings", "notifier.server.development", "notifier.server.embedded_valkey")
     own = {name.split(".")[1] for name in modules if name.startswith("notifier.")}
-    assert own <= {"settings", "variables", "server", "protocol", "errors"}
+    assert own <= {"settings", "setting", "limit_settings", "variables", "server", "protocol", "errors"}
     assert not modules & {"flask", "werkzeug", "gevent", "gunicorn", "prometheus_client"}

@@ -244,6 +244,13 @@ class TestText:
         )
         assert read(allowed_origins="").allowed_origins == ()
 
+    @pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy", "*"])
+    def test_proxies(self, text: str) -> None:
+        """The setting is read as networks, and unix for Unix sockets."""
+        assert read(trusted_proxies="127.0.0.1, unix").trusted_proxies.has_unix
+        assert not read(trusted_proxies="").trusted_proxies
+        assert "must list networks" in refusal(trusted_proxies=text)
+
     @pytest.mark.parametrize(("deadline", "heartbeat"), [(2, 2), (2, 3)])
     def test_deadline(self, deadline: int, heartbeat: int) -> None:
         """A heartbeat must be able to come before its deadline."""

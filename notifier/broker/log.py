@@ -45,11 +45,15 @@ class Append(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """The cursor of an entry, whether a worker had a subscriber, and whether the user has muted its type."""
+    """The cursor of an entry, whether a worker had a subscriber, and whether the user has muted its type.
+
+    `is_new`: the channel did not exist before.
+    """
 
     cursor: str
     online: bool
     muted: bool = False
+    is_new: bool = False
 
 
 class Log:
@@ -159,6 +163,11 @@ class Log:
             for reply in self._store.execute(commands, pipeline=self._store.reading)
         ]
 
+    def count_unknown(self, channels: list[str]) -> int:
+        """Return how many of these channels do not exist."""
+        commands = [pack("EXISTS", self._store.of(channel, "meta")) for channel in channels]
+        return [require(reply) for reply in self._store.execute(commands)].count(0)
+
     def note_regression(self, seen: list[tuple[str, Cursor]]) -> int:
         """Record the loss of entries that this worker has seen and that no longer exist.
 
@@ -201,7 +210,7 @@ class Log:
 def _appended(reply: Any) -> Appended | Problem:
     if isinstance(reply, redis.RedisError):
         return unavailable(reply)
-    return Appended(reply[0].decode(), reply[1] > 0, reply[2] > 0)
+    return Appended(reply[0].decode(), reply[1] > 0, reply[2] > 0, reply[3] > 0)
 
 
 def _cursors(values: list[bytes | None]) -> tuple[Cursor, Cursor]:

@@ -24,6 +24,9 @@ _FILES = {
     "erase": (*_INBOX, "inbox/erase"),
     "revoke": ("tokens/revoke",),
     "revoked": ("tokens/revoked",),
+    "spend": ("limits/spend",),
+    "count": ("limits/count",),
+    "hold": ("limits/hold",),
     "claim": ("claim",),
     "beat": ("beat",),
 }

@@ -65,27 +65,37 @@ class Acceptor:
         if is_full and not self._strangers.evict():
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
-    def open_stream(self, transport: Transport, identity: Identity | None, early: bytes) -> None:
+    def open_stream(
+        self, transport: Transport, identity: Identity | None, early: bytes, address: int | None = None
+    ) -> None:
         """Take over a WebSocket of the stream.
 
-        `identity` is known if the request had a token; `early` are bytes that came with the handshake.
+        `identity` is known if the request had a token; `early` are bytes that came with the handshake. `address` is
+        what the connection counts for.
         """
         connection = self._create(StreamConnection, transport, identity)
         if identity is None:
             self._strangers.admit(connection)
-        self._open(connection, lambda: connection.start(early))
+        self._open(connection, lambda: connection.start(early), address)
 
-    def open_plain(self, kind: type[EventConnection], transport: Transport, identity: Identity, ask: Ask) -> None:
+    def open_plain(
+        self,
+        kind: type[EventConnection],
+        transport: Transport,
+        identity: Identity,
+        ask: Ask,
+        address: int | None = None,
+    ) -> None:
         """Take over a stream of Server-Sent Events, or a long poll."""
         connection = self._create(kind, transport, identity)
-        self._open(connection, lambda: connection.begin(ask))
+        self._open(connection, lambda: connection.begin(ask), address)
 
-    def open_echo(self, transport: Transport, early: bytes) -> None:
+    def open_echo(self, transport: Transport, early: bytes, address: int | None = None) -> None:
         """Take over a WebSocket of the echo."""
         limit, heartbeat = self._settings.max_message_bytes, self._settings.heartbeat
         connection = EchoConnection(transport, self._hooks, max_message=limit, heartbeat=heartbeat)
         self._strangers.admit(connection)
-        self._open(connection, lambda: connection.start(early))
+        self._open(connection, lambda: connection.start(early), address)
 
     def drain(self) -> None:
         """Close every connection, at a pace, and wait for the closing handshakes.
@@ -108,8 +118,10 @@ class Acceptor:
             lag_timeout=self._settings.lag_timeout,
         )
 
-    def _open(self, connection: Connection, begin: Callable[[], None]) -> None:
+    def _open(self, connection: Connection, begin: Callable[[], None], address: int | None) -> None:
         self._connections.add(connection)
+        connection.address = address
+        self._hooks.opened(connection)
         try:
             begin()
         except Exception:

@@ -47,6 +47,11 @@ class Hub(Generic[Member]):
         channel = self._channels.get(name)
         return list(channel.connections) if channel else []
 
+    def count(self, name: str) -> int:
+        """Return how many connections a channel has."""
+        channel = self._channels.get(name)
+        return len(channel.connections) if channel else 0
+
     def join(self, name: str, member: Member) -> bool:
         """Add a connection to a channel. Return whether the channel is new on this worker."""
         channel = self._channels.get(name)

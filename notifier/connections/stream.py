@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from notifier.connections.transport import Transport
 from notifier.connections.websocket import Connection, Hooks
-from notifier.errors import Disconnect, Disconnected, ProtocolViolation, TokenRevoked, TooSlow
+from notifier.errors import (
+    Disconnect,
+    Disconnected,
+    InvalidToken,
+    ProtocolViolation,
+    TokenRefused,
+    TokenRevoked,
+    TooSlow,
+)
 from notifier.protocol import channel, frames, websocket
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
@@ -19,6 +27,8 @@ from notifier.protocol.websocket import Binary, Event, Text
 class StreamHooks(Hooks):
     """What a stream connection calls as well."""
 
+    received: Callable[["StreamConnection"], object] = lambda _: None  # counts a frame of a client with a valid token
+    refused: Callable[["StreamConnection"], object] = lambda _: None  # notes that the token in the hello is not valid
     authenticated: Callable[["StreamConnection"], None]  # notes that the hello had a valid token
     act: Callable[["StreamConnection", Action], None]  # carries out what the session asks for
     stop: Callable[["StreamConnection"], None]  # unsubscribes a connection from everything: it is closing
@@ -153,12 +163,20 @@ class StreamConnection(Connection):
     def _handle(self, event: Event) -> None:
         if self.session.identity is None:
             self.session.count_stranger()
+        else:
+            self._hooks.received(self)
         super()._handle(event)
 
     def _receive(self, message: Text | Binary) -> None:
         if isinstance(message, Binary):
             raise ProtocolViolation("frames are text")
-        self._carry_out(self.session.receive(message.text, time.time()))
+        try:
+            actions = self.session.receive(message.text, time.time())
+        except TokenRefused as refused:
+            if isinstance(refused.__cause__, InvalidToken):
+                self._hooks.refused(self)
+            raise
+        self._carry_out(actions)
 
     def _carry_out(self, actions: list[Action]) -> None:
         for action in actions:

@@ -27,6 +27,7 @@ class Hooks:
     """What a connection calls. All connections of a worker share one."""
 
     schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
+    opened: Callable[["Connection"], object] = lambda _: None  # notes a connection that was taken over
     closed: Callable[["Connection"], object]  # forgets a connection whose transport is closed
 
 
@@ -35,11 +36,12 @@ class Connection:
 
     framing: ClassVar[Framing] = WEBSOCKET
 
-    __slots__ = ("_decoder", "_hooks", "_max_message", "_tick_at", "state", "transport")
+    __slots__ = ("_decoder", "_hooks", "_max_message", "_tick_at", "address", "state", "transport")
 
     def __init__(self, transport: Transport, hooks: Hooks, max_message: int) -> None:
         self.state = _OPEN
         self.transport = transport
+        self.address: int | None = None  # of the client, if it is counted
         self._hooks = hooks
         self._max_message = max_message
         self._decoder: Decoder | None = None

@@ -7,6 +7,7 @@ and writes to each what its socket takes.
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from notifier.connections.stream import StreamConnection
 from notifier.delivery.encoding import Encoder
@@ -32,7 +33,8 @@ _PAUSE = 0.5  # seconds before connections are served again after Redis failed
 class Replayer:
     """One thread that turns connections with a `CatchUp` into live ones.
 
-    A welcome names the worker (`name`) and the interval of its pings (`heartbeat`, in seconds).
+    A welcome names the worker (`name`) and the interval of its pings (`heartbeat`, in seconds). `count` is called with
+    a user and the size of what was sent from the log, and raises a `Disconnect` if it is too much.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Replayer:
         clock: Clock,
         name: str,
         heartbeat: float,
+        count: Callable[[str, int], None] = lambda user, size: None,
     ) -> None:
         self._progress = progress
         self._history = history
@@ -52,6 +55,7 @@ class Replayer:
         self._clock = clock
         self._name = name
         self._heartbeat = int(heartbeat)
+        self._count = count
 
     def start(self) -> None:
         """Start the thread."""
@@ -167,6 +171,8 @@ class Replayer:
                 return False
             metrics.REPLAYED.inc(len(chunk))
             catch_up.sent(chunk)
+            assert connection.session.identity is not None
+            self._count(connection.session.identity.user, len(data))
         return not connection.transport.is_blocked  # it goes live when there is room for what is sent then
 
 

@@ -98,6 +98,13 @@ class Overloaded(Disconnect):
     remedy = "Reconnects after a longer delay."
 
 
+class RateExceeded(Disconnect):
+    """The user sends more frames, has more streams, or is sent more from the log than a limit allows."""
+
+    close_code, reason = 4005, "rate limited"
+    remedy = "Reconnects after a longer delay."
+
+
 class ProtocolViolation(Disconnect):
     """A message is not a frame, or the frame is not allowed at this point."""
 

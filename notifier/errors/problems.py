@@ -134,6 +134,13 @@ class MethodNotAllowed(Problem):
     remedy = "Use a method that the `Allow` header lists."
 
 
+class RequestTimeout(Problem):
+    """The head or the body of the request did not arrive in time."""
+
+    status, code, title = 408, "request_timeout", "The request is too slow."
+    remedy = "Send the request again, faster; if it is a publication, use the same `Idempotency-Key`."
+
+
 class IdempotencyInFlight(Problem):
     """The first request with this idempotency key is still running."""
 
@@ -254,10 +261,17 @@ class UpgradeRequired(Problem):
 
 
 class RateLimited(Problem):
-    """A client publishes faster than `NOTIFIER_CLIENT_PUBLISH_RATE`."""
+    """An address, a user or an API key uses more than the limit that `limit` names."""
 
-    status, code, title = 429, "rate_limited", "Too many publications."
-    remedy = "Retry after `retry_after` seconds."
+    status, code, title = 429, "rate_limited", "A limit is exceeded."
+    remedy = "Retry after `retry_after` seconds, or raise the setting of the limit."
+
+
+class QuotaExceeded(Problem):
+    """A user or an API key has used up the quota of the day that `limit` names. Days are in UTC."""
+
+    status, code, title = 429, "quota_exceeded", "A quota is used up."
+    remedy = "Retry after `retry_after` seconds, when the next day begins, or raise the setting of the quota."
 
 
 class HeadTooLarge(Problem):

@@ -4,6 +4,7 @@ from flask import Flask
 
 from notifier.http import answers
 from notifier.http.batch import Batches
+from notifier.http.body import Pace
 from notifier.http.credentials import Credentials
 from notifier.http.front import Front
 from notifier.http.hosts import Hosts
@@ -18,7 +19,6 @@ from notifier.http.routes.topics import TopicViews
 from notifier.http.routes.users import UserViews
 from notifier.http.routes.websocket import WebSocketViews
 from notifier.http.sharing import Sharing
-from notifier.limits.rates import PublishRates
 from notifier.node import Node
 from notifier.settings import Settings
 
@@ -27,13 +27,13 @@ def create_app(settings: Settings) -> Flask:
     """Return the application. Its node, `app.extensions["notifier"]`, must be started by the worker."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
     node = app.extensions["notifier"] = Node(settings.require_secrets())
-    credentials = Credentials(settings.auth, node.tokens.admit)
+    usage = node.usage
+    credentials = Credentials(settings.auth, node.tokens.admit, usage.requests)
     max_frame, max_ids = settings.connections.max_message_bytes, settings.inbox.max_inbox_ids
-    rates = PublishRates(settings.publishing.client_publish_rate)
-    batches = Batches(node.publisher, node.limits, settings.publishing)
+    batches = Batches(node.publisher, node.limits, settings.publishing, usage.keys.payer)
     has_echo = settings.connections.echo or settings.server.dev
     notifications = NotificationViews(
-        credentials, node.publisher, batches, node.explanation, node.receipts, node.log, node.limits
+        credentials, node.publisher, batches, node.explanation, node.receipts, node.log, node.limits, usage.keys.payer
     )
     for blueprint in (
         notifications.blueprint(),
@@ -41,17 +41,28 @@ def create_app(settings: Settings) -> Flask:
         TopicViews(credentials, node.members, settings.inbox).blueprint(),
         UserViews(credentials, node.users).blueprint(),
         TokenViews(credentials, settings.auth, node.revocations).blueprint(),
-        InboxViews(credentials, node.inbox, node.inbox_lists, max_ids=max_ids, max_mutes=max_frame).blueprint(),
-        WebSocketViews(credentials, node.acceptor, settings.connections, has_echo=has_echo).blueprint(),
-        StreamViews(credentials, node.acceptor, settings.connections).blueprint(),
+        InboxViews(
+            credentials,
+            node.inbox,
+            node.inbox_lists,
+            max_ids=max_ids,
+            max_mutes=max_frame,
+            count_action=usage.users.actions.take,
+        ).blueprint(),
+        WebSocketViews(
+            credentials, node.acceptor, settings.connections, usage.addresses, has_echo=has_echo
+        ).blueprint(),
+        StreamViews(credentials, node.acceptor, settings.connections, usage.addresses).blueprint(),
         FrameViews(
-            credentials, node.publisher, rates, node.inbox, node.limits, max_frame=max_frame, max_ids=max_ids
+            credentials, node.publisher, usage.users, node.inbox, node.limits, max_frame=max_frame, max_ids=max_ids
         ).blueprint(),
         create_pages(settings),
     ):
         app.register_blueprint(blueprint)
     Sharing(credentials).install(app)
     answers.install(app)
+    pace = Pace(settings.limits.body_timeout, settings.limits.body_rate)
     hosts = Hosts(settings.auth.public_url)
-    app.wsgi_app = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name, hosts)  # type: ignore[method-assign]
+    front = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name, hosts, usage.requests, pace)
+    app.wsgi_app = front  # type: ignore[method-assign]
     return app

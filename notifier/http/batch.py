@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from werkzeug import Request
@@ -14,7 +14,7 @@ from notifier.http.credentials import idempotency_key
 from notifier.protocol import notification
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits, Publication
-from notifier.publishing.publisher import Answer, Post, Publisher
+from notifier.publishing.publisher import Answer, Payer, Post, Publisher
 from notifier.settings import PublishingSettings
 
 _BATCH = 256  # appends published together: a few milliseconds, then other requests have their turn
@@ -39,18 +39,26 @@ class _Line(NamedTuple):
 class Batches:
     """Publishes the lines of request bodies."""
 
-    def __init__(self, publisher: Publisher, limits: Limits, settings: PublishingSettings) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        limits: Limits,
+        settings: PublishingSettings,
+        payer: Callable[[str], Payer | None] = lambda _: None,
+    ) -> None:
         self._publisher = publisher
         self._limits = limits
         self._settings = settings
+        self._payer = payer
 
     def publish(self, request: Request, key: ApiKey) -> Iterator[bytes]:
         """Publish the body, and yield an answer for each line. A bad line does not fail the others."""
         name = idempotency_key(request, key)
+        payer = self._payer(key.id)
         failure: Problem | None = None
         for batch in self._batches(request, key):
             posts = [
-                Post(line.parsed, line.text, f"{name}:{line.number}" if name else "")
+                Post(line.parsed, line.text, f"{name}:{line.number}" if name else "", payer=payer)
                 for line in batch
                 if isinstance(line.parsed, Publication)
             ]

@@ -1,12 +1,25 @@
 """Bodies of requests: size limits, and an error for bodies that were cut off."""
 
+import time
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from werkzeug import Request
 
-from notifier.errors import BodyTooLarge, IncompleteBody, UnsupportedMediaType
+from notifier.errors import BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType
 
+PACE = "notifier.pace"  # the key in the environ of how fast a body must arrive
 _READ = 65536  # bytes at a time
+
+
+class Pace(NamedTuple):
+    """How fast a body must arrive: within so many seconds, or on average with so many bytes per second."""
+
+    seconds: float
+    rate: float
+
+
+PATIENT = Pace(86400, 1)
 
 
 def read(request: Request, limit: int) -> bytes:
@@ -15,14 +28,19 @@ def read(request: Request, limit: int) -> bytes:
     Raises:
         BodyTooLarge: it is longer than `limit`, in bytes.
         IncompleteBody: it was cut off.
+        RequestTimeout: it arrives too slowly.
         UnsupportedMediaType: it is compressed.
     """
     announced = _announced(request, limit)
-    body = _piece(request, limit + 1)
-    if len(body) > limit:
-        raise BodyTooLarge(f"At most {limit} bytes.")
-    if announced is not None and len(body) < announced:
-        raise IncompleteBody(f"{announced} bytes were announced, {len(body)} arrived.")
+    reading = _Reading(request)
+    try:
+        body = reading.piece(limit + 1)
+        if len(body) > limit:
+            raise BodyTooLarge(f"At most {limit} bytes.")
+        if announced is None or len(body) < announced:
+            reading.require_end(announced, len(body))
+    finally:
+        reading.end()
     return body
 
 
@@ -30,17 +48,22 @@ def pieces(request: Request, limit: int) -> Iterator[bytes]:
     """Yield the body in pieces.
 
     Raises:
-        BodyTooLarge, IncompleteBody, UnsupportedMediaType: see `read`. The pieces before were yielded.
+        BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType: see `read`. The pieces before were yielded.
     """
     announced = _announced(request, limit)
     size = 0
-    while data := _piece(request, _READ):
-        size += len(data)
-        if size > limit:
-            raise BodyTooLarge(f"At most {limit} bytes.")
-        yield data
-    if announced is not None and size < announced:
-        raise IncompleteBody(f"{announced} bytes were announced, {size} arrived.")
+    reading = _Reading(request)
+    try:
+        while data := reading.piece(_READ):
+            size += len(data)
+            if size > limit:
+                raise BodyTooLarge(f"At most {limit} bytes.")
+            began = time.monotonic()
+            yield data
+            reading.pause(time.monotonic() - began)
+        reading.require_end(announced, size)
+    finally:
+        reading.end()
 
 
 def _announced(request: Request, limit: int) -> int | None:
@@ -54,11 +77,80 @@ def _announced(request: Request, limit: int) -> int | None:
     return announced
 
 
-def _piece(request: Request, size: int) -> bytes:
-    try:
+class _Reading:
+    """Bounds the time in which a body arrives: gunicorn itself would wait for each byte without an end.
+
+    A body that is too slow ends like one that was cut off, so that what has arrived is not lost. Nothing is read from
+    its connection any more, so the rest cannot be taken for another request.
+    """
+
+    __slots__ = ("_began", "_has_timed_out", "_input", "_pace", "_received", "_unreader")
+
+    def __init__(self, request: Request) -> None:
+        self._pace = request.environ.get(PACE, PATIENT)
+        self._began = time.monotonic()
+        self._received = 0
+        self._has_timed_out = False
         # gunicorn ends it where the body ends, so Werkzeug's wrapper around it is not needed.
-        piece: bytes = request.environ["wsgi.input"].read(size)
-    except Exception as error:
-        # Of many kinds: a reset connection, a chunk with a wrong size, a client that closed the connection.
-        raise IncompleteBody("The connection ended within the body, or a chunk is malformed.") from error
-    return piece
+        self._input = request.environ["wsgi.input"]
+        reader = getattr(self._input, "reader", None)
+        self._unreader: Any = reader and reader.unreader
+        if self._unreader:
+            self._unreader.chunk = self._chunk
+
+    def end(self) -> None:
+        """Let gunicorn read the next request."""
+        if self._unreader and not self._has_timed_out:
+            del self._unreader.chunk
+
+    def pause(self, seconds: float) -> None:
+        """Do not count so many seconds: the service was busy with what it had read."""
+        self._began += seconds
+
+    def piece(self, size: int) -> bytes:
+        """Return so many bytes, or fewer at the end of the body.
+
+        Raises:
+            IncompleteBody, RequestTimeout
+        """
+        try:
+            piece: bytes = self._input.read(size)
+        except Exception as error:
+            self._require_pace()
+            # Of many kinds: a reset connection, a chunk with a wrong size, a client that closed the connection.
+            raise IncompleteBody("The connection ended within the body, or a chunk is malformed.") from error
+        return piece
+
+    def require_end(self, announced: int | None, size: int) -> None:
+        """Check that the body of this size has ended where it should.
+
+        Raises:
+            IncompleteBody, RequestTimeout
+        """
+        self._require_pace()
+        if announced is not None and size < announced:
+            raise IncompleteBody(f"{announced} bytes were announced, {size} arrived.")
+
+    def _require_pace(self) -> None:
+        if self._has_timed_out:
+            raise RequestTimeout("The body arrives too slowly.")
+
+    def _chunk(self, size_hint: int | None = None) -> bytes:
+        """Return the next bytes of the socket, or nothing if they do not come in time."""
+        unreader = self._unreader
+        left = self._pace.seconds + self._received / self._pace.rate - (time.monotonic() - self._began)
+        try:
+            unreader.sock.settimeout(max(left, 0.001))
+            data: bytes = type(unreader).chunk(unreader, size_hint)
+        except TimeoutError:
+            self._has_timed_out = True
+            unreader.chunk = _nothing
+            return b""
+        finally:
+            unreader.sock.settimeout(None)
+        self._received += len(data)
+        return data
+
+
+def _nothing(size_hint: int | None = None) -> bytes:
+    return b""

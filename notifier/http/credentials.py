@@ -7,6 +7,7 @@ from collections.abc import Callable
 from werkzeug import Request
 
 from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken
+from notifier.limits.requests import RequestLimits
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.identity import Identity
 from notifier.protocol.origin import normalize, of_host
@@ -16,17 +17,20 @@ from notifier.settings import AuthSettings
 _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')  # RFC 8941 section 3.3.3
 _ESCAPED = re.compile(r'\\(["\\])')
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="notifier"'}
-_EXPOSED = {"Access-Control-Expose-Headers": "ETag, Retry-After, X-Request-Id"}
+_EXPOSED = {"Access-Control-Expose-Headers": "ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"}
 
 
 class Credentials:
     """Checks the API keys of backends, and the tokens of users, which are in a header or in the cookie.
 
-    `verify` returns the identity of a token, or raises; it may wait.
+    `verify` returns the identity of a token, or raises; it may wait. `limits` counts requests and failures.
     """
 
-    def __init__(self, settings: AuthSettings, verify: Callable[[str], Identity]) -> None:
+    def __init__(
+        self, settings: AuthSettings, verify: Callable[[str], Identity], limits: RequestLimits | None = None
+    ) -> None:
         self._verify = verify
+        self._limits = limits
         self._settings = settings
         self._keys = [(key.secret.encode(), key) for key in settings.api_keys]
 
@@ -34,8 +38,11 @@ class Credentials:
         """Return the API key of a request. The key must have one of the scopes.
 
         Raises:
-            InvalidApiKey, Forbidden
+            InvalidApiKey, Forbidden, RateLimited
         """
+        limits = self._limits
+        if limits:
+            limits.require_credentials(request.environ)
         scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         secret, found = given.strip().encode(), None
         for known, key in self._keys:
@@ -43,7 +50,11 @@ class Credentials:
             if hmac.compare_digest(known, secret):
                 found = key
         if found is None or scheme.lower() != "bearer":
+            if limits and secret:
+                limits.failed(request.environ)
             raise InvalidApiKey("Send Authorization: Bearer <api key>.", headers=_CHALLENGE)
+        if limits:
+            limits.enter_key(request.environ, found.id)
         found.require_scope(scopes)
         return found
 
@@ -54,24 +65,25 @@ class Credentials:
             InvalidToken, TokenExpired: the token is rejected.
             IssuerUnavailable: the token cannot be verified now.
             ForeignOrigin: the token is in a cookie, and another site's page may have caused the request.
+            RateLimited
         """
         headers = request.headers
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._verify(token.strip())
+            return self._admit(request, token.strip())
         cookie = request.cookies.get(self._settings.cookie) if "Cookie" in headers else None
         if cookie is None:
             return None
         if not self._is_own_page(request):
             raise ForeignOrigin(f"{headers.get('Origin') or 'A request without an Origin'} may not use the cookie.")
-        return self._verify(cookie)
+        return self._admit(request, cookie)
 
     def require_identity(self, request: Request) -> Identity:
         """Return the user of a request.
 
         Raises:
             InvalidToken: there is no token, or it is rejected.
-            TokenExpired, IssuerUnavailable, ForeignOrigin: see `identity`.
+            TokenExpired, IssuerUnavailable, ForeignOrigin, RateLimited: see `identity`.
         """
         who = self.identity(request)
         if who is None:
@@ -90,6 +102,20 @@ class Credentials:
             return {"Access-Control-Allow-Origin": "*", **_EXPOSED}
         own = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
         return own | _EXPOSED
+
+    def _admit(self, request: Request, token: str) -> Identity:
+        """Return the user of a token, for whom the request counts."""
+        limits = self._limits
+        if limits is None:
+            return self._verify(token)
+        limits.require_credentials(request.environ)
+        try:
+            who = self._verify(token)
+        except InvalidToken:
+            limits.failed(request.environ)
+            raise
+        limits.enter_user(request.environ, who.user)
+        return who
 
     def _is_own_page(self, request: Request) -> bool:
         """Return whether the request comes from a page that may use the cookie.

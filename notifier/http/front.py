@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from werkzeug import Request, Response
 
 from notifier.errors import Problem
+from notifier.http import body
 from notifier.http.answers import JSON, REQUEST_ID, fault_answer, problem_answer, sign
 from notifier.http.hosts import Hosts
+from notifier.limits.requests import RequestLimits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -23,7 +25,8 @@ class Front:
     Requests to other `hosts` are rejected here, so on every way in.
 
     Flask's dispatch takes a third of the time of a publication, and this is the one route where that counts.
-    All other requests, and publications with an unusual content type, go to Flask.
+    All other requests, and publications with an unusual content type, go to Flask. `limits` counts requests, and `pace`
+    says how fast their bodies must arrive.
     """
 
     def __init__(
@@ -33,9 +36,13 @@ class Front:
         publish: Callable[[Request], Response],
         name: str,
         hosts: Hosts | None = None,
+        limits: RequestLimits | None = None,
+        pace: body.Pace = body.PATIENT,
     ) -> None:
         self._flask = flask
         self._hosts = hosts or Hosts(())
+        self._limits = limits
+        self._pace = pace
         self._path = path
         self._publish = publish
         self._name = name  # of the worker: makes request ids unique in the service
@@ -44,10 +51,23 @@ class Front:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID")
         environ[REQUEST_ID] = given if given and _REQUEST_ID.match(given) else f"{self._name}-{next(self._numbers)}"
+        environ[body.PACE] = self._pace
         try:
             self._hosts.check(environ)
         except Problem as problem:
             return self._refuse(problem, environ)(environ, start_response)
+        limits = self._limits
+        if limits is None:
+            return self._pass_on(environ, start_response)
+        try:
+            limits.begin(environ)
+            return self._pass_on(environ, start_response)
+        except Problem as problem:
+            return self._refuse(problem, environ)(environ, start_response)
+        finally:
+            limits.end(environ)
+
+    def _pass_on(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if (
             environ["PATH_INFO"] == self._path
             and environ["REQUEST_METHOD"] == "POST"
@@ -57,6 +77,13 @@ class Front:
             return self._answer(Request(environ))(environ, start_response)
         return self._flask(environ, start_response)
 
+    def _refuse(self, problem: Problem, environ: "WSGIEnvironment") -> Response:
+        id = environ[REQUEST_ID]
+        response = problem_answer(problem, id)
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        sign(response, id)
+        return response
+
     def _answer(self, request: Request) -> Response:
         id = request.environ[REQUEST_ID]
         try:
@@ -65,11 +92,5 @@ class Front:
             response = problem_answer(problem, id)
         except Exception as error:
             response = fault_answer(error, id)
-        sign(response, id)
-        return response
-
-    def _refuse(self, problem: Problem, environ: "WSGIEnvironment") -> Response:
-        id = environ[REQUEST_ID]
-        response = problem_answer(problem, id)
         sign(response, id)
         return response

@@ -15,15 +15,13 @@ from notifier.errors import (
     Overloaded,
     Problem,
     ProtocolViolation,
-    RateLimited,
     StreamForbidden,
     TokenExpired,
     TokenRefused,
     TooManySubscriptions,
 )
 from notifier.protocol import frames, subscribing
-from notifier.protocol.allowance import Allowance
-from notifier.protocol.frames import Ack, Auth, ClientFrame, Hello, Publish, Subscribe, Unsubscribe
+from notifier.protocol.frames import Ack, Auth, ClientFrame, Hello, InboxFrame, Publish, Subscribe, Unsubscribe
 from notifier.protocol.identity import Identity
 from notifier.protocol.inbox_frames import Acknowledge, Marking, read_ack, read_marking
 from notifier.protocol.notification import Limits
@@ -48,7 +46,7 @@ class Rules(NamedTuple):
     """What all sessions of a worker share. Times are in seconds.
 
     `verify` takes a token and a Unix time. If it raises `KeysPending`, so does the session, which has not changed: the
-    frame must be repeated.
+    frame must be repeated. `count_publication` and `count_action` raise `RateLimited` if a user has sent too many.
     """
 
     verify: Callable[[str, float], Identity]
@@ -57,9 +55,10 @@ class Rules(NamedTuple):
     heartbeat: float = 25
     expiry_notice: float = 60
     max_topics: int = 100
-    publish_rate: float = 10  # per second
     limits: Limits = Limits()
     max_inbox_ids: int = 1000
+    count_publication: Callable[[str], None] = lambda user: None
+    count_action: Callable[[str], None] = lambda user: None
 
 
 class Reply(NamedTuple):
@@ -79,7 +78,6 @@ class Session:
     """The protocol of one connection. `now` is always in Unix seconds."""
 
     __slots__ = (
-        "_allowance",
         "_due",
         "_is_active",
         "_ping_at",
@@ -100,7 +98,6 @@ class Session:
         self._ping_at = now + rules.heartbeat
         self._is_active = True  # since the last ping
         self._warn_at = math.inf  # some time before the token expires
-        self._allowance: Allowance | None = None  # from the first publish on
         self._strange = 0  # frames before the client has authenticated
 
     def receive(self, text: str, now: float) -> list[Action]:
@@ -180,11 +177,11 @@ class Session:
             case Auth():
                 return [self._auth(frame, now)]
             case Publish():
-                return [self._publish(frame, now)]
+                return [self._publish(frame)]
             case Ack():
                 return [read_ack(frame)]
             case _:
-                return [read_marking(frame, self._rules.max_inbox_ids)]
+                return [self._mark(frame)]
 
     def _refuse(self, problem: Problem) -> list[Action]:
         if self.state is State.GREETING:
@@ -243,14 +240,24 @@ class Session:
         self.topics = tuple(topic for topic in self.topics if topic not in left)
         return Leave(frame.ref, left)
 
-    def _publish(self, frame: Publish, now: float) -> Action:
+    def _publish(self, frame: Publish) -> Action:
         assert self.identity is not None
         publishing = read_publishing(frame, self.identity, self._rules.limits)
-        self._allowance = self._allowance or Allowance(self._rules.publish_rate, now)
-        wait = self._allowance.take(now)
-        if wait:
-            raise RateLimited(retry_after=math.ceil(wait), ref=frame.ref)
+        self._count(self._rules.count_publication, frame.ref)
         return publishing
+
+    def _mark(self, frame: InboxFrame) -> Action:
+        marking = read_marking(frame, self._rules.max_inbox_ids)
+        self._count(self._rules.count_action, frame.ref)
+        return marking
+
+    def _count(self, count: Callable[[str], None], ref: str | None) -> None:
+        assert self.identity is not None
+        try:
+            count(self.identity.user)
+        except Problem as problem:
+            problem.fields["ref"] = ref
+            raise
 
     def _adopt(self, identity: Identity, now: float) -> None:
         """Use a new token. If it is short-lived, warn its client half-way: its tokens may all be short-lived."""

@@ -12,7 +12,7 @@ from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Proble
 from notifier.loop import Loop
 from notifier.protocol import frames
 from notifier.protocol.publishing import Publishing
-from notifier.publishing.publisher import Answer, Post, Publisher
+from notifier.publishing.publisher import Answer, Payer, Post, Publisher
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,13 @@ Skip = Callable[[str, str, StreamConnection], None]
 class ClientQueue:
     """A thread that takes what waits, for many users at once: the next batch gathers while Redis carries out this one.
 
-    `skip` is called with the id of a notification, its channel, and the connection that must not receive it.
+    `skip` is called with the id of a notification, its channel, and the connection that must not receive it. `payer`
+    returns who is charged for the publications of a user.
     """
 
-    def __init__(self, publisher: Publisher, skip: Skip) -> None:
+    def __init__(self, publisher: Publisher, skip: Skip, payer: Callable[[str], Payer | None] = lambda _: None) -> None:
         self._publisher = publisher
+        self._payer = payer
         self._skip = skip
         self._queue: WorkQueue[Publishing] = WorkQueue()
         self._loop = Loop("client queue", self._run_batch)
@@ -67,7 +69,8 @@ class ClientQueue:
     def _publish(self, batch: list[Taken[Publishing]]) -> list[Answer | Problem]:
         posts = []
         for (connection, publishing, _), id in zip(batch, self._publisher.new_ids(len(batch)), strict=True):
-            posts.append(Post(publishing.publication, publishing.body, publishing.key, id))
+            payer = self._payer(identity.user) if (identity := connection.session.identity) else None
+            posts.append(Post(publishing.publication, publishing.body, publishing.key, id, payer))
             if not publishing.echo:
                 self._skip(id, publishing.publication.channels[0], connection)
         return self._publisher.publish(posts)

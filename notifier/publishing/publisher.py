@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -20,17 +20,36 @@ from notifier.telemetry import metrics
 _KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
 
 
+class Payer(Protocol):
+    """Who is charged for publications."""
+
+    def charge(self, publication: Publication, size: int) -> Problem | None:
+        """Count a publication of so many bytes, or return why it may not be published."""
+
+    @property
+    def may_create_topics(self) -> bool:
+        """Whether a topic that does not exist may be published to."""
+
+    def refusal_of_topics(self, number: int) -> Problem | None:
+        """Return why so many topics may not be created; None: they may."""
+
+    def created_topics(self, number: int) -> None:
+        """Count topics that were created."""
+
+
 class Post(NamedTuple):
     """A publication to publish. The fingerprint of `body` distinguishes a retry from another request.
 
     `key` is the idempotency key, already distinct for each API key and user; empty: none. `id` is the id of the
-    notification, if the caller must know it before; empty: a new one.
+    notification, if the caller must know it before; empty: a new one. A retry that publishes nothing costs the `payer`
+    nothing.
     """
 
     publication: Publication
     body: bytes
     key: str = ""
     id: str = ""
+    payer: Payer | None = None
 
 
 class Answer(NamedTuple):
@@ -79,6 +98,7 @@ class Publisher:
         ]
         answers: list[Answer | Problem | None] = [None] * len(drafts)
         self._claim(drafts, answers)
+        self._charge(drafts, answers)
         open_ = [index for index, answer in enumerate(answers) if answer is None]
         for index, answer in zip(open_, self._append([drafts[index] for index in open_]), strict=True):
             answers[index] = answer
@@ -110,6 +130,30 @@ class Publisher:
                 case _:
                     answers[index] = IdempotencyMismatch()
 
+    def _charge(self, drafts: list[_Draft], answers: list[Answer | Problem | None]) -> None:
+        """Answer the publications that their payers may not publish now."""
+        claimed = [(i, draft) for i, draft in enumerate(drafts) if answers[i] is None and draft.post.payer is not None]
+        try:
+            for index, draft in claimed:
+                answers[index] = self._refusal(draft.post)
+        except BrokerUnavailable:
+            self._release([draft for _, draft in claimed])
+            raise
+        refused = [draft for index, draft in claimed if answers[index] is not None]
+        if refused:
+            self._release(refused)
+
+    def _refusal(self, post: Post) -> Problem | None:
+        payer = post.payer
+        if payer is None:
+            return None
+        if not payer.may_create_topics:
+            topics = [name for name in post.publication.channels if channels.topic_of(name) is not None]
+            refusal = payer.refusal_of_topics(self._log.count_unknown(topics))
+            if refusal:
+                return refusal
+        return payer.charge(post.publication, len(post.body))
+
     def _append(self, drafts: list[_Draft]) -> list[Answer | Problem]:
         batches, records = [], []
         for post, id, created in drafts:
@@ -122,6 +166,8 @@ class Publisher:
         except BrokerUnavailable:
             self._release(drafts)
             raise
+        for draft, batch, appended in zip(drafts, batches, results, strict=True):
+            _count_topics(draft.post, batch, appended)
         return [
             _answer(draft, batch, appended) for draft, batch, appended in zip(drafts, batches, results, strict=True)
         ]
@@ -168,6 +214,13 @@ def _answer(draft: _Draft, batch: list[Append], appended: list[Any]) -> Answer |
             }
         )
     )
+
+
+def _count_topics(post: Post, batch: list[Append], appended: list[Any]) -> None:
+    if post.payer is not None:
+        are_new = (isinstance(result, Appended) and result.is_new for result in appended)
+        topics = sum(is_new and item.channel.startswith("topic:") for is_new, item in zip(are_new, batch, strict=True))
+        post.payer.created_topics(topics)
 
 
 def _receipt(item: Append, result: Appended) -> dict[str, Any]:

@@ -41,7 +41,7 @@ bind = settings.server.bind
 workers = settings.server.workers
 worker_class = "notifier.server.worker.Worker"
 worker_connections = settings.connections.http_limit  # without those that were handed over
-keepalive = 20  # seconds; also the timeout for the head of a request
+keepalive = settings.limits.head_timeout  # also the timeout for the head of a request
 limit_request_line, limit_request_fields, limit_request_field_size = MAX_LINE, MAX_FIELDS, MAX_FIELD
 limit_heads()
 harden_answers()

@@ -1,6 +1,7 @@
 """Heads of requests and responses: limits, problems for requests that are no valid HTTP, and what every answer says."""
 
 import secrets
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
@@ -18,13 +19,16 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import Response
 
 from notifier import __version__
-from notifier.errors import BadRequest, HeadTooLarge, InternalError, Problem, UrlTooLong
+from notifier.errors import BadRequest, HeadTooLarge, InternalError, Problem, RequestTimeout, UrlTooLong
 
 MAX_LINE = 8190  # bytes, gunicorn's maximum: plain requests for the stream name all their topics there
 MAX_FIELDS = 64
 MAX_FIELD = 16384  # bytes of a header: a token with 100 topics of 60 characters has 9,000
 MAX_HEAD = 65536  # bytes of all headers
 _SERVER, _NO_SNIFFING = "Server: ", "X-Content-Type-Options: nosniff\r\n"
+
+
+_has_begun = ContextVar("has_begun", default=False)  # of the greenlet: whether it has read a part of a head
 
 
 class BoundedRequest(Request):  # type: ignore[misc]
@@ -38,6 +42,17 @@ class BoundedRequest(Request):  # type: ignore[misc]
     @max_buffer_headers.setter
     def max_buffer_headers(self, computed: int) -> None:
         """Ignore what gunicorn computes from its settings."""
+
+    def parse(self, unreader: Any) -> Any:
+        """Read the head."""
+        rest = super().parse(unreader)
+        _has_begun.set(False)
+        return rest
+
+    def read_into(self, unreader: Any, buf: bytearray, stop: bool = False) -> None:
+        """Read some bytes of the head."""
+        super().read_into(unreader, buf, stop)
+        _has_begun.set(True)
 
 
 def limit_heads() -> None:
@@ -68,6 +83,11 @@ def problem_of(error: BaseException) -> Problem:
     return BadRequest("This is not valid HTTP.")
 
 
+def answer_to_timeout() -> bytes | None:
+    """Return the HTTP answer of the greenlet whose client is too slow; None: the client has sent nothing."""
+    return answer_with(RequestTimeout("The head arrives too slowly.")) if _has_begun.get() else None
+
+
 def answer_with(problem: Problem) -> bytes:
     """Return a whole HTTP answer, for a request that the application never sees."""
     id = secrets.token_hex(8)
@@ -80,6 +100,7 @@ def answer_with(problem: Problem) -> bytes:
         "Notifier-Version": __version__,
         "X-Request-Id": id,
         "Connection": "close",
+        **problem.headers,
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n{lines}\r\n".encode() + body

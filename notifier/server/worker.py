@@ -2,25 +2,45 @@
 
 import contextlib
 import time
+from contextvars import ContextVar
 from typing import Any
 
 import gevent
 from gunicorn.workers.ggevent import GeventWorker
 
-from notifier.errors import InternalError
-from notifier.server.heads import answer_with, problem_of
+from notifier.errors import InternalError, RateLimited
+from notifier.server.heads import answer_to_timeout, answer_with, problem_of
 
 _QUIET = 1.0  # seconds in which one malformed request is logged
 _IDLE = 1.0  # seconds: a client with a request has sent its head by then
 
+_client: ContextVar[Any] = ContextVar("client")  # the socket of the greenlet
+
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """Closes idle connections when it ends. gunicorn would wait for all connections, and then kill the worker."""
+    """Closes idle connections when it ends. gunicorn would wait for all connections, and then kill the worker.
+
+    It also bounds how many connections an address has here, and tells clients that are too slow.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._heads: set[_Head] = set()
         self._quiet_until = 0.0  # monotonic seconds
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection, unless its address has too many."""
+        try:
+            leave = self.wsgi.extensions["notifier"].usage.requests.enter_peer(addr)
+        except RateLimited as problem:
+            with contextlib.suppress(OSError), gevent.Timeout(_IDLE, False):
+                client.sendall(answer_with(problem))
+            return
+        _client.set(client)
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            leave()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End as after SIGTERM: gunicorn's immediate exit may interrupt closing handshakes."""
@@ -65,7 +85,12 @@ class _Head(gevent.Timeout):  # type: ignore[misc]
 
     def __exit__(self, *error: Any) -> Any:
         self._heads.discard(self)
-        return super().__exit__(*error)
+        has_expired = super().__exit__(*error)
+        answer = answer_to_timeout() if has_expired else None
+        if answer:
+            with contextlib.suppress(OSError), gevent.Timeout(_IDLE, False):
+                _client.get().sendall(answer)
+        return has_expired
 
     def expire(self) -> None:
         """Let the timeout expire early."""

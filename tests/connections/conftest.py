@@ -8,7 +8,7 @@ import pytest
 from notifier.connections import echo, events, poll, stream, transport, websocket
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.transport import Transport
-from notifier.errors import TokenExpired
+from notifier.errors import InvalidToken, TokenExpired
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
@@ -89,6 +89,8 @@ def verify(token: str, now: float) -> Identity:
     """Return the identity of a token, which is the name of a user."""
     if token == "expired":
         raise TokenExpired()
+    if token == "wrong":
+        raise InvalidToken()
     return ALICE._replace(user=token)
 
 

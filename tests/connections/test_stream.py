@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from notifier.connections.states import ConnectionState, TransportState
 from notifier.connections.stream import StreamConnection
-from notifier.errors import Disconnected, Restarting, TooSlow
+from notifier.errors import Disconnected, RateExceeded, Restarting, TooSlow
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
@@ -419,3 +420,32 @@ def test_subscribe(live: Open, calls: Calls) -> None:
     connection, _ = live()
     connection.on_bytes(raw.text(type="subscribe", ref="1", topic="orders", since="5-0"))
     assert calls.actions == [Join("1", "orders", Cursor(5, 0))]
+
+
+def test_counted(open_: Open, calls: Calls) -> None:
+    """Each frame of a client that has authenticated counts, pings too; a hook may close the connection."""
+    received: list[StreamConnection] = []
+
+    def count(connection: StreamConnection) -> None:
+        received.append(connection)
+        if len(received) > 2:
+            raise RateExceeded
+
+    calls.hooks = replace(calls.hooks, received=count)
+    connection, peer = open_()
+    connection.on_bytes(HELLO)
+    connection.session.welcomed()
+    assert received == []
+    connection.on_bytes(raw.frame(raw.PING) + raw.frame(raw.PONG) + raw.frame(raw.PING))
+    assert received == [connection] * 3
+    assert connection.state is not ConnectionState.OPEN
+
+
+@pytest.mark.parametrize(("token", "count"), [("wrong", 1), ("expired", 0)])
+def test_refused(open_: Open, calls: Calls, token: str, count: int) -> None:
+    """A token in a hello that is not valid is noted; one that has expired is not."""
+    refused: list[StreamConnection] = []
+    calls.hooks = replace(calls.hooks, refused=refused.append)
+    connection, _ = open_()
+    connection.on_bytes(raw.text(type="hello", token=token))
+    assert len(refused) == count and not connection.is_open

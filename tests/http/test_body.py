@@ -1,8 +1,11 @@
 """Bodies of requests: the limit, and bodies that were cut off."""
 
 import pytest
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.unreader import SocketUnreader
+from werkzeug import Request
 
-from notifier.errors import BodyTooLarge, IncompleteBody, UnsupportedMediaType
+from notifier.errors import BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType
 from notifier.http import body
 from tests.kit.requests import BrokenBody, request_of
 
@@ -86,3 +89,56 @@ def test_reset() -> None:
         body.read(request_of(BrokenBody(b""), chunked=True), LIMIT)
     with pytest.raises(IncompleteBody, match="The connection ended"):
         list(body.pieces(request_of(BrokenBody(b"x" * 10), chunked=True), LIMIT))
+
+
+class Sock:
+    """A socket that sends a byte each second, of a clock that only it moves."""
+
+    def __init__(self, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.data, self.now, self.timeout = data, 0.0, None
+        monkeypatch.setattr(body.time, "monotonic", lambda: self.now)
+
+    def settimeout(self, seconds: float | None) -> None:
+        self.timeout = seconds
+
+    def recv(self, size: int) -> bytes:
+        if self.timeout is not None and self.timeout < 1:
+            self.now += self.timeout
+            raise TimeoutError
+        self.now += 1
+        sent, self.data = self.data[:1], self.data[1:]
+        return sent
+
+
+def slow(sock: Sock, pace: body.Pace, length: int) -> Request:
+    """Return a request that gunicorn reads from a socket."""
+    request = request_of(length=length)
+    request.environ["wsgi.input"] = Body(LengthReader(SocketUnreader(sock), length))
+    request.environ[body.PACE] = pace
+    return request
+
+
+@pytest.mark.parametrize(("seconds", "rate", "arrives"), [(5, 100, 5), (5, 1.25, 21), (50, 1, 99), (1, 0.5, 99)])
+def test_pace(seconds: float, rate: float, arrives: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body may take some seconds, and longer if it is fast enough. Then nothing more is read of its connection."""
+    sock = Sock(b"x" * 200, monkeypatch)
+    request = slow(sock, body.Pace(seconds, rate), 99)
+    unreader = request.environ["wsgi.input"].reader.unreader
+    if arrives == 99:
+        assert body.read(request, LIMIT) == b"x" * 99
+        assert sock.timeout is None and unreader.read(1) == b"x"
+        return
+    with pytest.raises(RequestTimeout):
+        body.read(request, LIMIT)
+    assert len(sock.data) == 200 - arrives and unreader.read() == b""
+
+
+def test_slow_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has arrived of a slow body is not lost. The time in which it is worked on does not count."""
+    sock = Sock(b"y" * 200, monkeypatch)
+    found = b""
+    with pytest.raises(RequestTimeout):
+        for piece in body.pieces(slow(sock, body.Pace(5, 100), 99), LIMIT):
+            found += piece
+            sock.now += 1000
+    assert found == b"y" * 5

@@ -1,49 +1,81 @@
-"""How often a user may publish by requests."""
+"""How often each name may do something."""
 
 import pytest
 
 from notifier.errors import RateLimited
-from notifier.limits import rates
-from notifier.limits.rates import PublishRates
+from notifier.limits import rates as module
+from notifier.limits.rates import Rates
+from notifier.protocol.allowance import Rate
+from tests.limits.conftest import Clock
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands still until its first item is changed."""
-    now = [1000.0]
-    monkeypatch.setattr(rates.time, "time", lambda: now[0])
-    return now
+def rates(clock: Clock, rate: float = 0.5) -> Rates:
+    return Rates("user_frames", Rate.of(rate), clock)
 
 
-def test_rate(clock: list[float]) -> None:
-    """Twice the rate is allowed at once, then one publication at a time; the error says when."""
-    limit = PublishRates(0.5)
-    limit.require("alice")
+def test_refusal(clock: Clock) -> None:
+    """The error says when to try again and names the limit, also in headers."""
+    limit = rates(clock)
+    limit.take("alice")
     with pytest.raises(RateLimited) as raised:
-        limit.require("alice")
-    assert raised.value.retry_after == 2
-    clock[0] += 2
-    limit.require("alice")
+        limit.take("alice")
+    assert (raised.value.retry_after, raised.value.fields) == (2, {"limit": "user_frames"})
+    assert raised.value.headers == {
+        "Retry-After": "2",
+        "RateLimit-Policy": '"user_frames";q=1;w=2',
+        "RateLimit": '"user_frames";r=0;t=2',
+    }
+    clock.now += 2
+    limit.take("alice")
 
 
-def test_users(clock: list[float]) -> None:
-    """Each user has an allowance of their own."""
-    limit = PublishRates(0.5)
-    limit.require("alice")
-    limit.require("bob")
+def test_names(clock: Clock) -> None:
+    """Each name has an allowance of its own."""
+    limit = rates(clock)
+    limit.take("alice")
+    limit.take("bob")
     with pytest.raises(RateLimited):
-        limit.require("alice")
+        limit.take("alice")
 
 
-def test_memory(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Full allowances are forgotten when there are too many; an exhausted one is not."""
-    monkeypatch.setattr(rates, "_MOST_ALLOWANCES", 3)
-    limit = PublishRates(0.5)
-    for user in ("a", "b"):
-        limit.require(user)
-    clock[0] += 100
-    limit.require("c")
-    limit.require("d")
-    assert set(limit._allowances) == {"c", "d"}
+def test_due(clock: Clock) -> None:
+    """What was granted is settled once it is an eighth of the burst; what was refused is not."""
+    limit = rates(clock, 8)
+    limit.take("alice")
+    assert limit.take_due(10) == []
+    limit.take("alice")
+    limit.spend("bob", 20)
+    due = limit.take_due(1)
+    assert [(each.name, each.granted) for each in due] == [("alice", 2)]
+    assert [(each.name, each.granted) for each in limit.take_due(10)] == [("bob", 20)]
+    limit.settle(due, [16.0], clock.now)
     with pytest.raises(RateLimited):
-        limit.require("c")
+        limit.take("alice")
+    assert limit.take_due(10) == []
+
+
+def test_sweep(clock: Clock) -> None:
+    """Full allowances are forgotten, others are not, nor what has to be settled."""
+    limit = rates(clock)
+    limit.take("a")
+    limit.take("b")
+    limit.take_due(1)
+    clock.now += 100
+    limit.take("c")
+    limit.take_due(0)
+    assert len(list(limit.sweep(1))) == 3
+    assert len(limit) == 2  # b is not settled yet
+    with pytest.raises(RateLimited):
+        limit.take("c")
+
+
+def test_memory(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a limit on names: then the oldest is forgotten."""
+    monkeypatch.setattr(module, "MOST_NAMES", 3)
+    limit = rates(clock)
+    for name in range(10):
+        limit.take(name)
+    assert len(limit) == 3
+    limit.take(0)
+    with pytest.raises(RateLimited):
+        limit.take(9)

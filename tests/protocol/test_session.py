@@ -16,6 +16,7 @@ from notifier.errors import (
     IssuerUnavailable,
     Overloaded,
     ProtocolViolation,
+    RateLimited,
     StreamForbidden,
     TokenRefused,
 )
@@ -386,32 +387,41 @@ class TestPublish:
         assert isinstance(subject.receive(PUBLISH, NOW)[0], Publishing)
 
     def test_rate(self) -> None:
-        """A burst may have twice the rate. The error says after how many whole seconds to retry."""
-        subject = session(rules=RULES._replace(publish_rate=2))
-        assert all(isinstance(subject.receive(PUBLISH, NOW)[0], Publishing) for _ in range(4))
-        answer = reply(subject.receive(PUBLISH, NOW))
-        assert (answer["ref"], answer["problem"]["code"], answer["problem"]["retry_after"]) == ("r", "rate_limited", 1)
-        assert code(subject.receive(PUBLISH, NOW + 0.25)) == "rate_limited"
-        assert isinstance(subject.receive(PUBLISH, NOW + 0.75)[0], Publishing)
+        """Publications that may not be sent now are answered with their ref; the connection stays open."""
+        counted: list[str] = []
 
-    def test_a_slow_rate(self) -> None:
-        """With a rate below one per second the wait is longer."""
-        subject = session(rules=RULES._replace(publish_rate=0.1))
-        assert isinstance(subject.receive(PUBLISH, NOW)[0], Publishing)
-        assert reply(subject.receive(PUBLISH, NOW + 0.5))["problem"]["retry_after"] == 10
+        def count(user: str) -> None:
+            counted.append(user)
+            if len(counted) > 2:
+                raise RateLimited(retry_after=3, limit="user_publications")
+
+        subject = session(rules=RULES._replace(count_publication=count))
+        for _ in range(2):
+            assert isinstance(subject.receive(PUBLISH, NOW)[0], Publishing)
+        answer = reply(subject.receive(PUBLISH, NOW))
+        problem = answer["problem"]
+        assert (answer["ref"], problem["code"], problem["retry_after"]) == ("r", "rate_limited", 3)
+        assert problem["limit"] == "user_publications" and counted == ["alice"] * 3
 
     def test_fresh_token(self) -> None:
-        """A new token changes the grants at once, and does not reset the rate."""
-        subject = session(rules=RULES._replace(publish_rate=1))
-        for _ in range(2):
-            subject.receive(PUBLISH, NOW)
-        subject.receive(frame("auth", token=token(expires=NOW + 7200)), NOW)
-        assert code(subject.receive(PUBLISH, NOW)) == "rate_limited"
+        """A new token changes the grants at once."""
+        subject = session()
         subject.receive(frame("auth", token=token(publish=())), NOW)
-        assert code(subject.receive(PUBLISH, NOW + 60)) == "forbidden"
+        assert code(subject.receive(PUBLISH, NOW)) == "forbidden"
 
 
 class TestInbox:
+    def test_rate(self) -> None:
+        """Actions that may not be sent now are answered with their ref; those that are not valid do not count."""
+
+        def count(user: str) -> None:
+            raise RateLimited(retry_after=1, limit="user_actions")
+
+        subject = session(rules=RULES._replace(count_action=count))
+        answer = reply(subject.receive(frame("read", ref="a", up_to="1-1"), NOW))
+        assert (answer["ref"], answer["problem"]["code"]) == ("a", "rate_limited")
+        assert code(subject.receive(frame("read", ref="a"), NOW)) != "rate_limited"
+
     def test_limit(self) -> None:
         """An action may name as many ids as the rules allow."""
         subject = session(rules=RULES._replace(max_inbox_ids=2))

@@ -8,7 +8,7 @@ from notifier.http import body
 from notifier.http.answers import JSON
 from notifier.http.credentials import Credentials
 from notifier.inbox.inbox import Inbox
-from notifier.limits.rates import PublishRates
+from notifier.limits.users import UserLimits
 from notifier.protocol import frames
 from notifier.protocol.frames import Ack, InboxFrame, Publish
 from notifier.protocol.identity import Identity
@@ -27,7 +27,7 @@ class FrameViews:
         self,
         credentials: Credentials,
         publisher: Publisher,
-        rates: PublishRates,
+        users: UserLimits,
         inbox: Inbox,
         limits: Limits,
         *,
@@ -36,7 +36,7 @@ class FrameViews:
     ) -> None:
         self._credentials = credentials
         self._publisher = publisher
-        self._rates = rates
+        self._users = users
         self._inbox = inbox
         self._limits = limits
         self._max_frame = max_frame  # bytes
@@ -70,13 +70,15 @@ class FrameViews:
 
     def _act(self, frame: InboxFrame, who: Identity) -> Response:
         ref, action, target = read_marking(frame, self._max_ids)
+        self._users.actions.take(who.user)
         change = self._inbox.act(who.user, action, target)
         return Response(frames.changed(ref, change.view, change.changed, change.unknown), content_type=JSON)
 
     def _publish(self, frame: Publish, who: Identity) -> Response:
         publishing = read_publishing(frame, who, self._limits)
-        self._rates.require(who.user)
-        [answer] = self._publisher.publish([Post(publishing.publication, publishing.body, publishing.key)])
+        self._users.publications.take(who.user)
+        payer = self._users.payer(who.user)
+        [answer] = self._publisher.publish([Post(publishing.publication, publishing.body, publishing.key, payer=payer)])
         if isinstance(answer, Problem):
             raise answer
         return Response(confirmation(publishing, answer), content_type=JSON)

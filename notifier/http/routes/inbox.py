@@ -1,5 +1,6 @@
 """REST for users: their inbox. The token names the user. docs/http-api.md describes it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, request
@@ -22,13 +23,21 @@ class InboxViews:
     """The views of inboxes."""
 
     def __init__(
-        self, credentials: Credentials, inbox: Inbox, lists: InboxLists, *, max_ids: int, max_mutes: int
+        self,
+        credentials: Credentials,
+        inbox: Inbox,
+        lists: InboxLists,
+        *,
+        max_ids: int,
+        max_mutes: int,
+        count_action: Callable[[str], None],
     ) -> None:
         self._credentials = credentials
         self._inbox = inbox
         self._lists = lists
         self._max_ids = max_ids  # of an action
         self._max_mutes = max_mutes  # bytes of a body
+        self._count_action = count_action
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
@@ -71,6 +80,7 @@ class InboxViews:
         """Carry out an action on items of the inbox."""
         user, most = self._user(), self._max_ids
         target = read_target(body.read(request, _LONGEST_ID * most + 1024), most)
+        self._count_action(user)
         change = self._inbox.act(user, action, target)
         return json_answer(change.view.summary | {"changed": change.changed, "unknown": change.unknown})
 
@@ -81,7 +91,9 @@ class InboxViews:
     def set_mutes(self) -> Response:
         """Mute these types and topics, and no others."""
         user = self._user()
-        self._inbox.set_mutes(user, *read_mutes(body.read(request, self._max_mutes)))
+        mutes = read_mutes(body.read(request, self._max_mutes))
+        self._count_action(user)
+        self._inbox.set_mutes(user, *mutes)
         return self.mutes()
 
     def _user(self) -> str:

@@ -1,5 +1,7 @@
 """REST for publishers: publish, explain, look up and recall notifications. docs/http-api.md describes it."""
 
+from collections.abc import Callable
+
 import flask
 from flask import Blueprint
 from werkzeug import Request, Response
@@ -15,7 +17,7 @@ from notifier.protocol.api_key import SCOPES, ApiKey
 from notifier.protocol.notification import Limits, Publication
 from notifier.protocol.notification_id import canonical_id
 from notifier.publishing.explanation import Explanation
-from notifier.publishing.publisher import Post, Publisher
+from notifier.publishing.publisher import Payer, Post, Publisher
 from notifier.publishing.receipts import Receipts
 
 PUBLISH = "/v1/notifications"
@@ -33,6 +35,7 @@ class NotificationViews:
         receipts: Receipts,
         log: Log,
         limits: Limits,
+        payer: Callable[[str], Payer | None] = lambda _: None,
     ) -> None:
         self._credentials = credentials
         self._publisher = publisher
@@ -41,6 +44,7 @@ class NotificationViews:
         self._receipts = receipts
         self._log = log
         self._limits = limits
+        self._payer = payer
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
@@ -85,7 +89,9 @@ class NotificationViews:
 
     def _publish_one(self, request: Request, key: ApiKey) -> Response:
         publication, text = self._read(request, key)
-        [answer] = self._publisher.publish([Post(publication, text, idempotency_key(request, key))])
+        [answer] = self._publisher.publish(
+            [Post(publication, text, idempotency_key(request, key), payer=self._payer(key.id))]
+        )
         if isinstance(answer, Problem):
             raise answer
         response = Response(answer.json, 201, content_type=JSON)

@@ -20,11 +20,15 @@ from notifier.errors import (
     IssuerUnavailable,
     Overloaded,
     Problem,
+    RateExceeded,
+    RateLimited,
     TooManyConnections,
     UpgradeRequired,
 )
 from notifier.http.answers import JSON, REQUEST_ID
 from notifier.http.credentials import Credentials
+from notifier.limits.addresses import AddressLimits
+from notifier.limits.client_address import ADDRESS
 from notifier.protocol import stream_query
 from notifier.protocol.framing import EVENTS
 from notifier.protocol.identity import Identity
@@ -54,10 +58,13 @@ class HandedOff(Response):
 class StreamViews:
     """The views of the stream as plain HTTP."""
 
-    def __init__(self, credentials: Credentials, acceptor: Acceptor, settings: ConnectionSettings) -> None:
+    def __init__(
+        self, credentials: Credentials, acceptor: Acceptor, settings: ConnectionSettings, addresses: AddressLimits
+    ) -> None:
         self._credentials = credentials
         self._acceptor = acceptor
         self._settings = settings
+        self._addresses = addresses
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
@@ -74,11 +81,12 @@ class StreamViews:
         wants_events = _EVENTS in request.headers.get("Accept", "")
         kind = _EVENTS if wants_events else JSON
         try:
+            self._addresses.require_stream(request.environ.get(ADDRESS))
             who = self._credentials.require_identity(request)
             last_event_id = request.headers.get("Last-Event-ID", "")
             query = stream_query.read(request.args.items(multi=True), last_event_id, self._settings.max_subscriptions)
             self._acceptor.require_room()
-        except (IssuerUnavailable, BrokerUnavailable, TooManyConnections) as problem:
+        except (IssuerUnavailable, BrokerUnavailable, RateLimited, TooManyConnections) as problem:
             if not wants_events:
                 raise
             return _turn_away(problem)
@@ -103,7 +111,7 @@ class StreamViews:
         patience = max(2 * settings.heartbeat, settings.lag_timeout)
         transport = take_over(sock, settings.send_buffer_bytes, settings.max_backlog_bytes, patience)
         try:
-            self._acceptor.open_plain(kind, transport, who, ask)
+            self._acceptor.open_plain(kind, transport, who, ask, request.environ.get(ADDRESS))
         except Exception:
             logger.exception("Handing over a connection failed")  # Flask must not answer: it no longer has the socket
             transport.abort()
@@ -112,7 +120,8 @@ class StreamViews:
 def _turn_away(problem: Problem) -> Response:
     """Return a stream that ends at once: after a status other than 200 an EventSource would never reconnect."""
     retry = 1000 * (problem.retry_after or 1) + random.randint(*_RETRY)
-    return Response(EVENTS.retry(retry) + EVENTS.farewell(Overloaded()), content_type=_EVENTS)
+    reason = RateExceeded() if isinstance(problem, RateLimited) else Overloaded()
+    return Response(EVENTS.retry(retry) + EVENTS.farewell(reason), content_type=_EVENTS)
 
 
 def _head(content_type: str, sharing: dict[str, str]) -> bytes:

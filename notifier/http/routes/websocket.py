@@ -16,6 +16,8 @@ from notifier.connections.acceptor import Acceptor
 from notifier.connections.transport import Transport, take_over
 from notifier.errors import BadRequest, UpgradeRequired
 from notifier.http.credentials import Credentials
+from notifier.limits.addresses import AddressLimits
+from notifier.limits.client_address import ADDRESS
 from notifier.protocol import websocket
 from notifier.settings import ConnectionSettings
 
@@ -61,11 +63,18 @@ class WebSocketViews:
     """The views of WebSockets."""
 
     def __init__(
-        self, credentials: Credentials, acceptor: Acceptor, settings: ConnectionSettings, *, has_echo: bool
+        self,
+        credentials: Credentials,
+        acceptor: Acceptor,
+        settings: ConnectionSettings,
+        addresses: AddressLimits,
+        *,
+        has_echo: bool,
     ) -> None:
         self._credentials = credentials
         self._acceptor = acceptor
         self._settings = settings
+        self._addresses = addresses
         self._has_echo = has_echo
 
     def blueprint(self) -> Blueprint:
@@ -86,6 +95,7 @@ class WebSocketViews:
             raise BadRequest("Only a GET of HTTP/1.1 can be upgraded.")
         if request.content_length or "Transfer-Encoding" in request.headers:
             raise BadRequest("A request to upgrade has no body.")
+        self._addresses.require_stream(request.environ.get(ADDRESS))
         self._acceptor.require_room()
         if request.endpoint == "stream.stream":
             g.identity = self._credentials.identity(request)
@@ -94,13 +104,14 @@ class WebSocketViews:
         """Hand over the socket of a stream."""
         settings = self._settings
         transport, early = handshake.take_over(settings.send_buffer_bytes, settings.max_backlog_bytes)
-        self._acceptor.open_stream(transport, g.identity, early)
+        self._acceptor.open_stream(transport, g.identity, early, request.environ.get(ADDRESS))
 
     def serve_echo(self, handshake: Handshake) -> None:
         """Hand over the socket of an echo."""
         settings = self._settings
         backlog = _ECHO_BACKLOG + 2 * settings.max_message_bytes
-        self._acceptor.open_echo(*handshake.take_over(settings.send_buffer_bytes, backlog))
+        transport, early = handshake.take_over(settings.send_buffer_bytes, backlog)
+        self._acceptor.open_echo(transport, early, request.environ.get(ADDRESS))
 
 
 def upgrade_required() -> Response:

@@ -9,7 +9,7 @@
 --       8 how long meta outlives the log, ms   9 lifetime of the dedupe key, ms, or 0   10 the dedupe key
 --       11 type or ""   12 1 for a user's channel   13 1 if the notification has copies on shared channels and others
 --       14 for r: a time that is not later than the removed entry, ms
--- Answer  {id, number of workers that received it, 1 if the user has muted its type}
+-- Answer  {id, number of workers that received it, 1 if the user has muted its type, 1 if the channel is new}
 --
 -- In `meta`, `logged` is the last entry of the log, `last` the last id assigned, ephemeral entries included, and `floor` the
 -- highest entry that a limit removed. The keys live as long as the channel is used; their expiry is renewed from time to
@@ -25,7 +25,7 @@ local lifetime = text(age + every)
 
 if keep_mark > 0 then
   local id = redis.call('GET', of('mark:' .. ARGV[10]))
-  if id then return {id, 0, 0} end
+  if id then return {id, 0, 0, 0} end
 end
 
 local now = time_now()
@@ -187,4 +187,4 @@ end
 
 if keep_mark > 0 then redis.call('SET', of('mark:' .. ARGV[10]), id, 'PX', keep_mark) end
 local heard = redis.call('SPUBLISH', channel, id .. ' ' .. previous .. ' ' .. kind .. ' ' .. body)
-return {id, heard, kind == 'm' and 1 or 0}
+return {id, heard, kind == 'm' and 1 or 0, state[1] and 0 or 1}

@@ -1,0 +1,93 @@
+"""Limits of addresses: streams, requests, and failed authentications with a growing pause."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from notifier.errors import RateLimited
+from notifier.limit_settings import LimitSettings
+from notifier.limits.holdings import Holdings
+from notifier.limits.in_flight import InFlight
+from notifier.limits.rates import MOST_NAMES, Rates
+from notifier.protocol import forwarded
+from notifier.protocol.allowance import Rate
+from notifier.protocol.pause import Pause
+from notifier.telemetry import metrics
+
+logger = logging.getLogger(__name__)
+
+_FAILURES_AT_ONCE = 60  # times what may fail in a second
+
+
+class AddressLimits:
+    """What addresses may use of this worker. Nothing is counted for an address that is None."""
+
+    def __init__(self, settings: LimitSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._streams: dict[int, int] = {}  # open streams by address
+        self._pauses: dict[int, Pause] = {}
+        self.requests = InFlight("address_requests", settings.address_requests)
+        self.peers = InFlight("address_requests", settings.address_requests)
+        self.handshakes = Rates("address_handshakes", Rate.of(settings.address_handshake_rate), clock)
+        self.failures = Rates("address_failures", Rate.of(settings.address_failure_rate, _FAILURES_AT_ONCE), clock)
+        self.streams = Holdings("address_connections", settings.address_connections, self._count, clock)
+
+    def require_stream(self, address: int | None) -> None:
+        """Count a handshake, and check that one more stream may be opened.
+
+        Raises:
+            RateLimited
+        """
+        if address is not None:
+            self.require_credentials(address)
+            self.handshakes.take(address)
+            self.streams.require(address)
+
+    def opened(self, address: int | None) -> None:
+        """Count a stream that is open."""
+        if address is not None:
+            self._streams[address] = self._count(address) + 1
+            self.streams.note(address)
+
+    def closed(self, address: int | None) -> None:
+        """Count a stream that is closed."""
+        if address is None:
+            return
+        number = self._count(address) - 1
+        if number > 0:
+            self._streams[address] = number
+        else:
+            self._streams.pop(address, None)
+        self.streams.note(address)
+
+    def require_credentials(self, address: int | None) -> None:
+        """Check that an address has not just failed to authenticate too often.
+
+        Raises:
+            RateLimited
+        """
+        pause = self._pauses.get(address) if address is not None and self._pauses else None
+        left = pause.left(self._clock()) if pause else 0.0
+        if left:
+            metrics.LIMITED.labels(self.failures.limit).inc()
+            detail = "Authentication has failed too often for this address."
+            raise RateLimited(detail, retry_after=math.ceil(left), limit=self.failures.limit)
+
+    def failed(self, address: int | None) -> None:
+        """Count credentials that are not valid. Beyond the limit the address has to pause, longer each time."""
+        metrics.REFUSED_CREDENTIALS.inc()
+        if address is None:
+            return
+        if not self.failures.spend(address, 1):
+            self._pauses.pop(address, None)
+            return
+        if len(self._pauses) >= MOST_NAMES:
+            self._pauses.pop(next(iter(self._pauses)))
+        pause = self._pauses.setdefault(address, Pause())
+        pause.lengthen(self._clock())
+        left = pause.left(self._clock())
+        logger.warning("Authentication fails for %s: a pause of %.0f s", forwarded.text_of(address), left)
+
+    def _count(self, address: int) -> int:
+        return self._streams.get(address, 0)

@@ -1,0 +1,51 @@
+"""Payers: users and API keys for whose publications rates and quotas are charged."""
+
+from notifier.errors import Problem
+from notifier.limits.quotas import Quotas
+from notifier.limits.rates import Rates
+from notifier.protocol.daily_usage import Amounts
+from notifier.protocol.notification import Publication
+
+
+class Payer:
+    """One user or API key. `rates` are those of publications and of their recipients, or none."""
+
+    __slots__ = ("_name", "_quotas", "_rates")
+
+    def __init__(self, name: str, rates: tuple[Rates, Rates] | tuple[()], quotas: Quotas) -> None:
+        self._name = name
+        self._rates = rates
+        self._quotas = quotas
+
+    def charge(self, publication: Publication, size: int) -> Problem | None:
+        """Count a publication of so many bytes, or return why it may not be published."""
+        recipients = len(publication.channels)
+        try:
+            if self._rates:
+                publications, all_recipients = self._rates
+                publications.take(self._name)
+                all_recipients.take(self._name, recipients)
+            if self._quotas:
+                stored = size if publication.retain != "none" else 0
+                self._quotas.take(self._name, Amounts(1, recipients, 0, stored))
+        except Problem as problem:
+            return problem
+        return None
+
+    @property
+    def may_create_topics(self) -> bool:
+        """Whether a topic that does not exist may be published to."""
+        return not (self._quotas.has_topics and self._quotas.has_used_topics(self._name))
+
+    def refusal_of_topics(self, number: int) -> Problem | None:
+        """Return why so many topics may not be created; None: they may."""
+        try:
+            self._quotas.require_topics(self._name, number)
+        except Problem as problem:
+            return problem
+        return None
+
+    def created_topics(self, number: int) -> None:
+        """Count topics that were created."""
+        if number and self._quotas.has_topics:
+            self._quotas.note_topics(self._name, number)

@@ -1,0 +1,37 @@
+"""Usage limits: all limits of one worker on what addresses, users and API keys may use."""
+
+from collections.abc import Callable
+
+from notifier.broker.ledger import Ledger
+from notifier.broker.store import Store
+from notifier.limits.addresses import AddressLimits
+from notifier.limits.api_keys import KeyLimits
+from notifier.limits.client_address import ClientAddresses
+from notifier.limits.requests import RequestLimits
+from notifier.limits.settlement import Settlement
+from notifier.limits.users import UserLimits
+from notifier.settings import Settings
+
+
+class UsageLimits:
+    """The limits of the worker that is called `worker`. `count` returns how many streams a user has here."""
+
+    def __init__(self, settings: Settings, store: Store, worker: str, count: Callable[[str], int]) -> None:
+        limits = settings.limits
+        self.addresses = AddressLimits(limits)
+        self.users = UserLimits(limits, settings.publishing.client_publish_rate, count)
+        self.keys = KeyLimits(limits)
+        self.requests = RequestLimits(ClientAddresses(limits.trusted_proxies), self.addresses, self.users, self.keys)
+        addresses, users, keys = self.addresses, self.users, self.keys
+        of_users = (users.frames, users.publications, users.actions, users.replay)
+        rates = (addresses.handshakes, addresses.failures, *of_users, keys.publications, keys.recipients)
+        holdings = (addresses.streams, users.streams)
+        self._settlement = Settlement(Ledger(store, worker), rates, (users.quotas, keys.quotas), holdings)
+
+    def start(self) -> None:
+        """Begin to settle with the other workers."""
+        self._settlement.start()
+
+    def stop(self) -> None:
+        """Stop settling."""
+        self._settlement.stop()

@@ -1,0 +1,81 @@
+"""Daily usage: how much of a quota was used on a day in UTC.
+
+Several workers share it: each counts what it grants at once, and settles later with a ledger.
+"""
+
+import math
+from typing import NamedTuple
+
+
+class Amounts(NamedTuple):
+    """Amounts of each kind that has a quota. Of quotas, 0 means that there is none."""
+
+    publications: int = 0
+    recipients: int = 0
+    topics: int = 0
+    bytes: int = 0
+
+    def plus(self, other: "Amounts") -> "Amounts":
+        """Return the sum."""
+        return Amounts(*map(sum, zip(self, other, strict=True)))
+
+
+class DailyUsage:
+    """What was used today. `now` is in seconds, of a clock of this worker.
+
+    `unsettled` is what was granted since the last settlement began, `since` when the first of it was granted.
+    """
+
+    __slots__ = ("_ends", "_under_way", "_used", "since", "unsettled")
+
+    def __init__(self, now: float) -> None:
+        self._used = Amounts()
+        self._under_way = Amounts()  # what is being settled
+        self._ends = math.inf  # when the day ends; not known before the first settlement
+        self.unsettled = Amounts()
+        self.since = now
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a settlement has told what the other workers have used."""
+        return self._ends != math.inf
+
+    def exceeds(self, most: Amounts, now: float, amounts: Amounts) -> str:
+        """Return the name of a quota that does not have these amounts left; empty: all of them have."""
+        for name, limit, used, asked in zip(most._fields, most, self._all(now), amounts, strict=True):
+            if limit and asked and used + asked > limit:
+                return name
+        return ""
+
+    def left(self, most: Amounts, now: float, name: str) -> int:
+        """Return what is left of a quota."""
+        at = most._fields.index(name)
+        return max(most[at] - self._all(now)[at], 0)
+
+    def add(self, now: float, amounts: Amounts) -> None:
+        """Note what was used."""
+        if self.unsettled == Amounts():
+            self.since = now
+        self.unsettled = self.unsettled.plus(amounts)
+
+    def wait(self, now: float) -> float:
+        """Return how many seconds it is until the day ends; a moment, if that is not known yet."""
+        return max(self._ends - now, 1.0) if self._ends != math.inf else 1.0
+
+    def begin_settlement(self) -> Amounts:
+        """Return what was used since the last settlement began."""
+        self._under_way, self.unsettled = self.unsettled, Amounts()
+        return self._under_way
+
+    def settle(self, used: Amounts, ends: float) -> None:
+        """Adopt what all workers have used on the day that ends at `ends`."""
+        self._used, self._under_way, self._ends = used, Amounts(), ends
+
+    def fail(self) -> None:
+        """Keep what could not be settled for the next settlement."""
+        self.unsettled, self._under_way = self.unsettled.plus(self._under_way), Amounts()
+
+    def _all(self, now: float) -> Amounts:
+        if now >= self._ends:
+            self._used, self._ends = Amounts(), math.inf  # the next settlement tells of the new day
+        return self._used.plus(self._under_way).plus(self.unsettled)

@@ -1,0 +1,271 @@
+"""Limits on what addresses, users and API keys may use, over every way in and on two workers."""
+
+import itertools
+import re
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.kit import raw
+from tests.kit.raw import Peer
+from tests.kit.service import API_KEY, JSON, Answer, Service
+from tests.kit.waiting import DEADLINE, eventually
+
+PATH = "/v1/notifications"
+
+
+@pytest.fixture(scope="module")
+def limited() -> Iterator[Service]:
+    """A service behind a trusted proxy, with low limits."""
+    with Service(
+        workers=2,
+        trusted_proxies="127.0.0.0/8",
+        address_connections=2,
+        address_failure_rate=0.1,
+        user_connections=3,
+        user_action_rate=1,
+        user_requests=2,
+        user_daily_topics=2,
+        client_publish_rate=1,
+        key_publish_rate=1000,
+        key_daily_topics=3,
+        key_daily_bytes=100_000,
+        body_timeout=0.5,
+        body_rate=100_000,
+        head_timeout=1,
+    ) as service:
+        yield service
+
+
+def from_(address: str) -> dict[str, str]:
+    return {"X-Forwarded-For": f"1.1.1.1, {address}"}
+
+
+def stream(service: Service, address: str, accept: str = "*/*") -> Answer:
+    return service.request("GET", "/v1/stream?since=0-0", headers=from_(address) | {"Accept": accept})
+
+
+def limited_total(service: Service, limit: str) -> float:
+    """Return how often the limit has refused something."""
+    text = service.request("GET", "/metrics").text
+    return sum(map(float, re.findall(rf'^notifier_limited_total{{limit="{limit}"}} (\S+)$', text, re.MULTILINE)))
+
+
+def is_limited(answer: Answer, limit: str, code: str = "rate_limited") -> bool:
+    """Return whether an answer is a 429 because of the limit, and check that it is complete."""
+    if answer.status != 429:
+        return False
+    assert (answer.json["code"], answer.json["limit"]) == (code, limit), answer.json
+    assert int(answer.headers["Retry-After"]) == answer.json["retry_after"] > 0
+    return True
+
+
+def test_streams_of_an_address(limited: Service, user: str) -> None:
+    """An address may open so many streams, on all workers; others are not concerned."""
+    with (
+        limited.connect(additional_headers=from_("198.51.100.1")),
+        limited.connect(additional_headers=from_("198.51.100.1")),
+    ):
+        eventually(lambda: is_limited(stream(limited, "198.51.100.1"), "address_connections"))
+        answer = stream(limited, "198.51.100.1")
+        assert answer.status in (401, 429)
+        with limited.connect(additional_headers=from_("198.51.100.2")):
+            pass
+        assert limited_total(limited, "address_connections") > 0
+    eventually(lambda: stream(limited, "198.51.100.1").status == 401)
+
+
+def enters(service: Service, user: str) -> bool:
+    """Return whether a user gets a stream; if not, the close code must say why."""
+    with service.connect() as client:
+        client.send("hello", token=service.token(user))
+        try:
+            return client.receive()["type"] == "welcome"
+        except ConnectionClosed as closed:
+            assert closed.rcvd and closed.rcvd.code == 4005
+            return False
+
+
+def test_streams_of_a_user(limited: Service, user: str) -> None:
+    """A user may open so many streams; the next is closed with 4005, and others get in."""
+    streams = [limited.client(user) for _ in range(3)]
+    eventually(lambda: not enters(limited, user))  # the workers know of each other's streams
+    assert enters(limited, f"{user}-2")
+    for each in streams:
+        each.close()
+    eventually(lambda: enters(limited, user))
+
+
+def test_failed_authentication(limited: Service, user: str) -> None:
+    """An address that guesses has to pause, also with valid credentials, and on each way in; others need not."""
+    guess = from_("198.51.100.9") | {"Authorization": "Bearer wrong-wrong-wrong"}
+    right = from_("198.51.100.9") | {"Authorization": f"Bearer {API_KEY}"}
+
+    def guesses() -> bool:
+        return is_limited(limited.request("GET", "/v1/status", headers=guess), "address_failures")
+
+    def pauses(*request: Any) -> bool:
+        """Return whether a request of the address is refused while it has to pause."""
+        return guesses() and is_limited(limited.request(*request), "address_failures")
+
+    def closes() -> bool:
+        events = guesses() and stream(limited, "198.51.100.9", "text/event-stream")
+        return bool(events) and events.status == 200 and '"code":4005' in events.text and "retry: " in events.text
+
+    eventually(lambda: pauses("GET", "/v1/status", b"", right))
+    eventually(lambda: pauses("GET", "/v1/stream", b"", from_("198.51.100.9")))
+    eventually(closes)
+    assert limited.request("GET", "/v1/status", headers=right | from_("198.51.100.8")).status == 200
+    assert "198.51.100.9: a pause of" in limited.log
+    assert limited.metric("notifier_refused_credentials_total") >= 6
+
+
+def test_a_guess_in_the_hello(limited: Service) -> None:
+    """Tokens in a hello count, too."""
+
+    def guess() -> bool:
+        try:
+            with limited.connect(additional_headers=from_("198.51.100.7")) as client:
+                client.send("hello", token="wrong")
+                assert client.close_code() == 4001
+        except InvalidStatus as refused:
+            return refused.response.status_code == 429
+        return False
+
+    eventually(guess)
+
+
+def test_actions_and_publications(limited: Service, user: str) -> None:
+    """Frames, posted frames and requests of a user share a limit; the connection stays open."""
+    token = limited.token(user, publish=[user])
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": JSON}
+    with limited.connect() as client:
+        client.send("hello", token=token)
+        answers = [client.ask("read", up_to="1-1") for _ in range(10)]
+        refused = [answer["problem"] for answer in answers if answer["type"] == "error"]
+        assert {problem["limit"] for problem in refused} == {"user_actions"}
+        posted = [limited.request("POST", "/v1/inbox/read", b'{"up_to": "1-1"}', headers) for _ in range(10)]
+        assert any(is_limited(answer, "user_actions") for answer in posted)
+        frames = [limited.request("POST", "/v1/stream", b'{"type":"read","up_to":"1-1"}', headers) for _ in range(10)]
+        assert any(is_limited(answer, "user_actions") for answer in frames)
+        said = [client.ask("publish", topic=user, notification={"data": 1}) for _ in range(10)]
+        assert {answer["problem"]["limit"] for answer in said if answer["type"] == "error"} == {"user_publications"}
+
+
+def test_reconnecting_does_not_help(limited: Service, user: str) -> None:
+    """The rate of publications is the user's, not the connection's."""
+    published = 0
+    began = time.monotonic()
+    for _ in range(12):
+        with limited.client(user, token=limited.token(user, publish=[user])) as client:
+            published += client.ask("publish", topic=user, notification={"data": 1})["type"] == "ok"
+    seconds = time.monotonic() - began
+    assert published <= 2 * 2 + seconds + 1  # at most a burst for each worker, before they have settled
+
+
+def test_quotas(limited: Service, user: str) -> None:
+    """New topics are limited per day. Topics that exist can still be published to, and each line has its answer."""
+    numbers = itertools.count()
+
+    def to_topics(*numbers: int) -> list[Any]:
+        return [{"to": {"topics": [f"{user}-{number}"]}, "title": "x"} for number in numbers]
+
+    def creates() -> Answer:
+        return limited.publish(to_topics(next(numbers))[0])
+
+    assert [creates().status for _ in range(3)] == [201, 201, 201]
+    eventually(lambda: creates().status == 429 and creates().status == 429 and creates().status == 429)
+    lines = to_topics(0, 1, 10_000, 2)
+    assert [line["status"] for line in limited.publish(lines).json] == [201, 201, 429, 201]
+    refused = creates()
+    assert is_limited(refused, "key_daily_topics", "quota_exceeded")
+    assert refused.headers["RateLimit-Policy"] == '"key_daily_topics";q=3;w=86400'
+    assert 0 < int(refused.headers["Retry-After"]) <= 86_400
+    large = {"to": {"users": [user]}, "title": "x", "data": "x" * 30_000}
+    statuses = [limited.publish(large).status for _ in range(12)]
+    assert statuses[0] == 201 and 429 in statuses
+    eventually(lambda: is_limited(limited.publish(large), "key_daily_bytes", "quota_exceeded"))
+    passing = large | {"retain": "none"}
+    assert limited.publish(passing).status == 201
+
+
+def test_a_slow_body(limited: Service, user: str) -> None:
+    """A body that does not arrive in time is answered 408, over HTTP and as the last line of a batch."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {API_KEY}\r\n"
+    with socket.create_connection(("127.0.0.1", limited.port), DEADLINE) as slow:
+        slow.sendall(f"{head}Content-Type: {JSON}\r\nContent-Length: 1000\r\n\r\n{{".encode())
+        answer = slow.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 408 ") and b'"request_timeout"' in answer
+    note = b'{"to": {"users": ["%s"]}, "title": "x", "retain": "none"}\n' % user.encode()
+    with socket.create_connection(("127.0.0.1", limited.port), DEADLINE) as slow:
+        slow.sendall(f"{head}Content-Type: application/x-ndjson\r\nContent-Length: 1000\r\n\r\n".encode() + note + b"{")
+        answer = slow.makefile("rb").read()
+        assert b'"line":1,"status":201' in answer and b'"status":408' in answer
+
+
+def test_a_slow_head(limited: Service) -> None:
+    """A head that does not arrive in time is answered 408; a connection without a request is closed."""
+    for sent, begins in ((b"GET /healthz HTTP/1.1\r\nHost:", b"HTTP/1.1 408 "), (b"", b"")):
+        with socket.create_connection(("127.0.0.1", limited.port), DEADLINE) as slow:
+            slow.sendall(sent)
+            answer = slow.makefile("rb").read()
+            assert answer.startswith(begins) and bool(answer) is bool(begins)
+
+
+def test_requests_in_flight(limited: Service, user: str) -> None:
+    """Requests whose bodies are slow take up only a part of the places: more of them are answered at once."""
+    head = f"POST /v1/inbox/read HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {limited.token(user)}\r\n"
+    socks = [socket.create_connection(("127.0.0.1", limited.port), DEADLINE) for _ in range(8)]
+    answers = []
+    for sock in socks:
+        sock.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+    for sock in socks:
+        answers.append(sock.recv(65536))
+        sock.close()
+    assert {answer.split()[1] for answer in answers} == {b"408", b"429"}
+    assert sum(b'"user_requests"' in answer for answer in answers) >= 4
+
+
+def test_frames(user: str) -> None:
+    """A client that sends too many frames is closed with 4005; others stay."""
+    with Service(workers=1, user_frame_rate=10) as service, service.client(f"{user}-2") as other:
+        with Peer(service.port, "/v1/stream") as flooder:
+            flooder.send(raw.text(type="hello", token=service.token(user)), raw.frame(raw.PING, b"") * 100)
+            *_, last = flooder.frames()
+            assert last.close_code == 4005
+        assert other.ask("read", up_to="1-1")["type"] == "ok"
+        assert limited_total(service, "user_frames") >= 1
+
+
+def test_replays(user: str) -> None:
+    """A user who has everything sent again and again is closed with 4005, and resumes later without a loss."""
+    with Service(workers=1, user_replay_rate=2000, replay_overlap=0) as service:
+        with service.client(user) as client:
+            since, closed = client.welcome["cursor"], False
+        for number in range(40):
+            assert service.publish({"to": {"users": [user]}, "data": [number, "x" * 4000]}).status == 201
+        seen: list[int] = []
+
+        def resume() -> bool:
+            nonlocal since, closed
+            with service.connect() as client:
+                client.send("hello", token=service.token(user), since=since)
+                try:
+                    while True:
+                        frame = client.receive()
+                        assert not frame.get("lost")
+                        if frame["type"] == "notification":
+                            seen.append(frame["notification"]["data"][0])
+                            since = frame["cursor"]
+                        if seen and seen[-1] == 39:
+                            return True
+                except ConnectionClosed as end:
+                    closed = bool(end.rcvd and end.rcvd.code == 4005)
+            return False
+
+        eventually(resume, 4 * DEADLINE)
+        assert closed and seen == list(range(40))

@@ -1,0 +1,104 @@
+"""Quotas of users and API keys."""
+
+import pytest
+
+from notifier.errors import QuotaExceeded
+from notifier.limits.payers import Payer
+from notifier.limits.quotas import Quotas
+from notifier.protocol.daily_usage import Amounts
+from notifier.protocol.notification import Limits, parse
+from tests.limits.conftest import Clock
+
+MOST = Amounts(publications=3, recipients=10, topics=2, bytes=1000)
+
+
+@pytest.fixture
+def quotas(clock: Clock) -> Quotas:
+    """The quotas of keys."""
+    return Quotas("key_daily", MOST, clock)
+
+
+def test_refusal(clock: Clock, quotas: Quotas) -> None:
+    """The error names the quota and says when the day ends; nothing of what was refused counts."""
+    quotas.take("shop", Amounts(2, 9, 0, 900))
+    with pytest.raises(QuotaExceeded) as raised:
+        quotas.take("shop", Amounts(1, 2, 0, 10))
+    assert (raised.value.retry_after, raised.value.fields) == (1, {"limit": "key_daily_recipients"})
+    [due] = quotas.take_due(10)
+    quotas.settle([due], [(due.granted, 3600.0)])
+    quotas.take("shop", Amounts(1, 1, 0, 100))
+    with pytest.raises(QuotaExceeded) as raised:
+        quotas.take("shop", Amounts(1, 0, 0, 0))
+    assert raised.value.headers == {
+        "Retry-After": "3600",
+        "RateLimit-Policy": '"key_daily_publications";q=3;w=86400',
+        "RateLimit": '"key_daily_publications";r=0;t=3600',
+    }
+    quotas.take("another", Amounts(1, 1, 0, 100))
+    clock.now += 3600
+    quotas.take("shop", Amounts(1, 1, 0, 100))
+
+
+def test_due(clock: Clock) -> None:
+    """A worker asks at once what others have used, and then reports when it has used much, or after a while."""
+    quotas = Quotas("user_daily", Amounts(publications=6400), clock)
+    quotas.take("alice", Amounts(1))
+    [due] = quotas.take_due(10)
+    quotas.settle([due], [(Amounts(1), 3600.0)])
+    quotas.take("alice", Amounts(99))
+    assert quotas.take_due(10) == []
+    quotas.take("alice", Amounts(1))
+    [due] = quotas.take_due(10)
+    assert due.granted == Amounts(100)
+    quotas.settle([due], [(Amounts(101), 3600.0)])
+    quotas.take("alice", Amounts(1))
+    assert quotas.take_due(10) == []
+    clock.now += 5
+    assert len(quotas.take_due(10)) == 1
+
+
+def test_failure(quotas: Quotas) -> None:
+    """What could not be settled counts on, and is settled with the next."""
+    quotas.take("shop", Amounts(2))
+    quotas.fail(quotas.take_due(10))
+    quotas.take("shop", Amounts(1))
+    with pytest.raises(QuotaExceeded):
+        quotas.take("shop", Amounts(1))
+    assert [due.granted for due in quotas.take_due(10)] == [Amounts(3)]
+
+
+def test_sweep(quotas: Quotas) -> None:
+    """What is settled is forgotten, unless a large part is used: that would have to be asked for again."""
+    quotas.take("little", Amounts(1))
+    quotas.take("much", Amounts(2))
+    due = quotas.take_due(10)
+    quotas.take("unsettled", Amounts(1))
+    quotas.settle(due, [(each.granted, 3600.0) for each in due])
+    assert len(list(quotas.sweep(1))) == 3
+    assert set(quotas._usages) == {"much", "unsettled"}
+
+
+def test_payer(quotas: Quotas) -> None:
+    """A publication costs its recipients and the bytes that are stored; topics count once they are created."""
+    payer = Payer("shop", (), quotas)
+    stored = parse(b'{"to": {"users": ["a", "b"], "topics": ["t"]}, "title": "x"}', Limits())
+    passing = parse(b'{"to": {"users": ["a"]}, "title": "x", "retain": "none"}', Limits())
+    assert payer.charge(stored, 600) is None
+    assert payer.charge(passing, 600) is None
+    [due] = quotas.take_due(10)
+    assert due.granted == Amounts(2, 4, 0, 600)
+    assert isinstance(payer.charge(stored, 600), QuotaExceeded)
+    assert payer.may_create_topics and payer.refusal_of_topics(2) is None
+    assert isinstance(payer.refusal_of_topics(3), QuotaExceeded)
+    payer.created_topics(2)
+    assert not payer.may_create_topics and payer.refusal_of_topics(0) is None
+
+
+def test_none(clock: Clock) -> None:
+    """Without quotas nothing is counted."""
+    quotas = Quotas("key_daily", Amounts(), clock)
+    payer = Payer("shop", (), quotas)
+    assert not quotas and payer.may_create_topics
+    payer.created_topics(5)
+    assert payer.charge(parse(b'{"to": {"all": true}, "title": "x"}', Limits()), 10**9) is None
+    assert quotas.take_due(10) == []
