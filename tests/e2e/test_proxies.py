@@ -248,6 +248,28 @@ def test_the_longest_batch(seen: Service, user: str) -> None:
     assert [line["status"] for line in answer.json] == [201] * (limit // len(line))
 
 
+def test_addresses(kind: str, user: str) -> None:
+    """Limits apply to the addresses of clients. A client cannot choose its own, and cannot get out of the limits."""
+    with (
+        Service(workers=1, trusted_proxies="127.0.0.1", address_failure_rate=0.1) as service,
+        KINDS[kind](service.port) as proxy,
+    ):
+        seen = service.behind(proxy.port, proxy.tls)
+        guess = {"Authorization": "Bearer wrong-wrong-wrong"}
+        for invented in ({"X-Forwarded-For": "198.51.100.1"}, {"Forwarded": "for=198.51.100.1"}, {"Forwarded": "x"}):
+            eventually(lambda headers=guess | invented: status_from("127.0.0.2", seen, headers) == 429)
+        assert "for 127.0.0.2: a pause" in service.log and "198.51.100.1" not in service.log
+        assert seen.request("GET", "/v1/status", headers=guess).status == 401
+
+
+def status_from(address: str, service: Service, headers: dict[str, str]) -> int:
+    connection = service.dial()
+    connection.source_address = (address, 0)
+    with contextlib.closing(connection):
+        connection.request("GET", "/v1/status", headers=headers)
+        return connection.getresponse().status
+
+
 def test_problems_pass_unchanged(seen: Service, service: Service) -> None:
     """Problems, also those that answer an upgrade, arrive unchanged."""
     bad = {"Authorization": "Bearer nonsense"}
