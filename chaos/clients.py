@@ -18,7 +18,7 @@ _ANSWER_WITHIN = 6.0  # seconds: longer than the attach timeout of the service i
 _LONGEST_PAUSE = 1.0  # seconds between two attempts; browsers wait longer
 _REMEMBERED = 10_000  # ids, as in the browser's library
 _STAY_AWAY = (1002, 1007, 1009)
-_TOKEN_REFUSED, _OVERLOADED = 4001, 4004
+_TOKEN_REFUSED, _OVERLOADED = 4001, (4004, 4005)
 
 Token = Callable[[], str]
 
@@ -136,7 +136,7 @@ class Client(Witness):
             code = await self._connect()
             if code == _TOKEN_REFUSED:
                 self._token = ""
-            if code == _OVERLOADED:
+            if code in _OVERLOADED:
                 self._failures = max(self._failures, 2)
             if code in _STAY_AWAY or 4500 <= code <= 4999:
                 self.complain(f"closed permanently with {code}")

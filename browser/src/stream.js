@@ -14,7 +14,7 @@ const GROUP = "notifier.v2"; // changes with the messages between tabs: tabs of 
 // Close codes.
 const SILENT = 4000;
 const TOKEN_REFUSED = 4001;
-const OVERLOADED = 4004;
+const OVERLOADED = [4004, 4005]; // the service is, or its user's limit is exceeded
 
 // All times are in milliseconds.
 const STABLE_AFTER = 30_000; // until then a connection that breaks counts as one more failure
@@ -181,7 +181,7 @@ export function createStream(options, receive) {
     const reason = `${code} ${text}`.trim();
     drop();
     if (code === TOKEN_REFUSED) tokens.discard();
-    if (code === OVERLOADED) failures += 3;
+    if (OVERLOADED.includes(code)) failures += 3;
     if (!comesBack(code)) {
       group?.post({ type: "stream", snapshot: { state: "closed", reason } });
       stop("closed", reason);

@@ -10,7 +10,7 @@
 
 const PAUSE = 1_000; // ms
 const SUBPROTOCOL = "notifier.v1";
-const CODES = { 400: 4500, 401: 4001, 403: 4501, 429: 4004 }; // HTTP status -> the close code of a WebSocket
+const CODES = { 400: 4500, 401: 4001, 403: 4501, 429: 4005 }; // HTTP status -> the close code of a WebSocket
 
 export function websocket({ url, token, greet, alive, take, over, WebSocket = globalThis.WebSocket }) {
   const socket = new WebSocket(url.replace("http", "ws"), SUBPROTOCOL);

@@ -196,8 +196,7 @@ class Calls:
     def _pause(self, failures: int, outcome: Outcome) -> float:
         """Return how long to wait, in seconds: with full jitter, and never less than the service asks for."""
         jitter = self.random() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures, 10))
-        asked = outcome.retry_after if isinstance(outcome, Answer) else None
-        return (asked or 0) + jitter
+        return _asked(outcome) + jitter
 
     def _end(self, deadline: float | None) -> float:
         return self.clock() + (self.deadline if deadline is None else deadline)
@@ -234,6 +233,16 @@ def _or_raise(outcome: Outcome) -> Answer:
         return outcome
     assert isinstance(outcome, Unreachable)
     raise outcome.with_advice()
+
+
+def _asked(outcome: Outcome) -> float:
+    """Return how many seconds the service asks to wait. In a batch, some line may succeed after the shortest wait."""
+    if not isinstance(outcome, Answer):
+        return 0
+    if outcome.retry_after is None and _is_unfinished(outcome):
+        failed = (result for result in outcome.lines().values() if isinstance(result, ProblemError))
+        return min(result.retry_after or 0 for result in failed if result.is_temporary)
+    return outcome.retry_after or 0
 
 
 def _why(outcome: Outcome) -> str:

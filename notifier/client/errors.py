@@ -50,7 +50,7 @@ class ProblemError(NotifierError):
         self.detail = str(document.get("detail", ""))
         self.faults = [_fault(item) for item in document.get("errors", ())]
         self.request_id = str(document.get("request_id", ""))
-        self.retry_after = retry_after
+        self.retry_after = _number(document.get("retry_after")) if retry_after is None else retry_after
         super().__init__(self._text())
 
     @property
@@ -109,3 +109,7 @@ class StreamClosed(NotifierError):
 
 def _fault(item: Mapping[str, Any]) -> Fault:
     return Fault(str(item.get("pointer", "")), str(item.get("code", "")), str(item.get("detail", "")))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -38,7 +38,7 @@ from notifier.client.steps import (
 
 logger = logging.getLogger("notifier.client")
 
-TOKEN_REFUSED, OVERLOADED = 4001, 4004
+TOKEN_REFUSED, OVERLOADED = 4001, (4004, 4005)
 _PERMANENT = (1002, 1007, 1009)  # close codes that a reconnect would end with again
 # Times are in seconds.
 _STABLE_AFTER = 30.0  # a shorter connection counts as a failure, so that pauses grow
@@ -238,7 +238,7 @@ class Listener:
                 raise StreamClosed(ended.code, ended.reason)
             if ended.code == TOKEN_REFUSED and self.may_refresh:
                 self._token = None
-            if ended.code == OVERLOADED:
+            if ended.code in OVERLOADED:
                 self._pauses.lengthen()
         elif isinstance(ended, Answer):
             self._judge(ended)

@@ -303,6 +303,15 @@ class TestBatch:
         play.answer(reply(lines=[line(4)]))
         assert [getattr(result, "status", 201) for result in play.result] == [201, 201, 413, 201]
 
+    def test_lines_beyond_a_limit(self) -> None:
+        """Lines beyond a limit are sent again with the others, after the shortest wait that a line asks for."""
+        play = batch(b"1", b"2", b"3")
+        limited = [line(2, 429, retry_after=5), line(3, 429, retry_after=9)]
+        assert play.answer(reply(lines=[line(1), *limited])) == Pause(5.25)
+        assert play.answer(None).request.body == b"1\n2\n3"
+        assert play.answer(reply(lines=[line(1), line(2), line(3, 429, retry_after=40_000)])) is None
+        assert [getattr(result, "retry_after", None) for result in play.result] == [None, None, 40_000]
+
     def test_too_many_lines(self) -> None:
         """Lines that the service did not look at are sent again, under the keys that they had."""
         play = batch(b"1", b"2", b"3")

@@ -635,6 +635,7 @@ class TestComingBack:
     def test_overloaded(self) -> None:
         """Who is overloaded is left alone for longer."""
         assert ended(welcomed(listener()), Closed(4004)) == Wait(8.0)
+        assert ended(welcomed(listener()), Closed(4005)) == Wait(8.0)
 
     def test_pauses_grow(self) -> None:
         """Pauses double up to half a minute, also where a service accepts and drops at once."""

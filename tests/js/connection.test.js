@@ -108,11 +108,11 @@ for (const code of [1002, 1007, 1009, 4500, 4501, 4502, 4999]) {
   });
 }
 
-test("an overloaded service (4004) gets more time", async (t) => {
+for (const code of [4004, 4005]) test(`an overloaded service, or a limit (${code}), gets more time`, async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { of } = await service.connected();
-  service.close(4004);
+  service.close(code);
   assert.equal(of("state").at(-1)[0].retryInMs, 4_000);
 });
 
