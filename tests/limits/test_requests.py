@@ -39,7 +39,7 @@ class Service:
         verify = lambda token: identity.verify(token, (SECRET,), time.time())  # noqa: E731
         self.credentials = Credentials(AuthSettings(api_keys=(KEY,)), verify, self.limits)
         self.within: Any = lambda request: None
-        self._front = Front(self._flask, PATH, self._publish, "worker", self.limits)
+        self._front = Front(self._flask, PATH, self._publish, "worker", limits=self.limits)
 
     def _publish(self, request: Request) -> Response:
         self.within(request)
