@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 from notifier.audience.members import Members
 from notifier.audience.users import Users
+from notifier.auth.api_keys import ApiKeys
+from notifier.auth.key_changes import KeyChanges
 from notifier.auth.revocations import Revocations
 from notifier.auth.tokens import Tokens
+from notifier.broker.audit_log import AuditLog
 from notifier.broker.database import Database
 from notifier.broker.idempotency import IdempotencyKeys
+from notifier.broker.key_list import KeyList
 from notifier.broker.log import Log
 from notifier.broker.revocation_list import RevocationList
 from notifier.broker.store import Store
@@ -74,6 +78,10 @@ class Node:
             settings.publishing.max_notification_bytes, settings.publishing.max_users, settings.publishing.max_topics
         )
         self.revocations = Revocations(RevocationList(self.store), settings.auth.max_token_age, self._close_revoked)
+        key_list = KeyList(settings.broker, settings.auth.max_keys, self.store)
+        self.api_keys = ApiKeys(settings.auth.api_keys, key_list)
+        self.key_changes = KeyChanges(key_list, self.api_keys)
+        self.audit_log = AuditLog(settings.auth.max_audit_entries, self.store)
         self.tokens = Tokens(settings.auth, self.revocations)
         self.usage = UsageLimits(settings, self.store, self.name, self._count_streams)
         self.connections: set[Connection] = set()
@@ -104,6 +112,7 @@ class Node:
     def start(self) -> None:
         """Begin to listen, to replay and to keep time."""
         self.revocations.start()
+        self.api_keys.start()
         self.tokens.start()
         self.usage.start()
         self._delivery.start()
@@ -118,14 +127,16 @@ class Node:
 
     @property
     def is_ready(self) -> bool:
-        """Whether this worker receives what is published, knows what has been revoked, and can publish."""
-        return self._delivery.listener.is_ready and self.revocations.is_loaded and not self.acceptor.is_draining
+        """Whether this worker receives what is published, knows keys and revocations, and can publish."""
+        knows = self.revocations.is_loaded and self.api_keys.is_loaded
+        return self._delivery.listener.is_ready and knows and not self.acceptor.is_draining
 
     def drain(self) -> None:
         """Close every connection, and end. A second caller waits until the first is done."""
         self.acceptor.drain()
         self._delivery.listener.stop()
         self.revocations.stop()
+        self.api_keys.stop()
         self.tokens.stop()
         self.usage.stop()
         self.store.close()

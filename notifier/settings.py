@@ -5,13 +5,13 @@ it is for; `docs/settings.md` lists them, and a test compares the two.
 """
 
 import os
-import resource
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from notifier import variables
+from notifier import secret_file, variables
+from notifier.connection_settings import RESERVED_FILES, ConnectionSettings
 from notifier.limit_settings import LimitSettings
 from notifier.protocol import api_key, identity, issuer, origin
 from notifier.protocol.api_key import ApiKey
@@ -19,10 +19,23 @@ from notifier.protocol.issuer import Issuer
 from notifier.protocol.token_policy import MAX_AGE, Policy
 from notifier.setting import setting as _setting
 
+__all__ = [
+    "PREFIX",
+    "RESERVED_FILES",
+    "AuthSettings",
+    "BrokerSettings",
+    "ConnectionSettings",
+    "InboxSettings",
+    "LimitSettings",
+    "PublishingSettings",
+    "ServerSettings",
+    "SettingError",
+    "Settings",
+]
+
 PREFIX = "NOTIFIER_"
 _FOREIGN = ("NOTIFIER_PORT", "NOTIFIER_SERVICE_")  # Kubernetes sets them for a service that is called notifier
 _OF_CLIENTS = ("NOTIFIER_URL", "NOTIFIER_API_KEY", "NOTIFIER_TOKEN")  # the same shell may start a client
-RESERVED_FILES = 128  # for gunicorn, Redis and logs
 
 
 class SettingError(ValueError):
@@ -85,12 +98,16 @@ class AuthSettings:
     api_keys: tuple[ApiKey, ...] = _setting(
         (), "list", "Keys of backends: id:secret,id:secret with every scope, or a JSON list.", api_key.parse
     )
+    api_keys_file: str = _setting("", "path", "File with such a list of keys, instead of the variable.")
+    max_keys: int = _setting(10000, "keys", "Most API keys that are managed at run time.", int, 1)
+    max_audit_entries: int = _setting(100000, "entries", "Most entries of the audit log, about.", int, 100)
     token_secrets: tuple[str, ...] = _setting(
         (),
         "list",
         "Secrets of the users' tokens, comma separated: the first signs, all verify.",
         identity.parse_secrets,
     )
+    token_secrets_file: str = _setting("", "path", "File with such a list of secrets, instead of the variable.")
     token_issuer: str = _setting("", "text", "What tokens signed with a secret must have as iss. Empty: anything.")
     token_audience: tuple[str, ...] = _setting(
         (),
@@ -154,54 +171,6 @@ class InboxSettings:
 
 
 @dataclass(frozen=True)
-class ConnectionSettings:
-    """Connections of clients, and what they receive."""
-
-    max_connections: int = _setting(
-        0, "connections", "Most connections per worker. 0: the limit of open files, less a reserve.", int, 0
-    )
-    max_message_bytes: int = _setting(65536, "bytes", "Longest message of a client.", int, 1024)
-    max_subscriptions: int = _setting(100, "topics", "Most topics of one connection.", int, 1)
-    hello_timeout: float = _setting(10.0, "seconds", "How long a client may take to send hello.", float, 0.1)
-    attach_timeout: float = _setting(
-        10.0, "seconds", "How long a connection waits until its worker has subscribed to its channels.", float, 0.1
-    )
-    heartbeat: float = _setting(25.0, "seconds", "Time between two pings of a connection.", float, 1)
-    expiry_notice: float = _setting(
-        60.0, "seconds", "How long before its token expires a client is notified.", float, 0
-    )
-    replay_overlap: float = _setting(
-        2.0, "seconds", "How far before the cursor of a client that reconnects the replay begins.", float, 0
-    )
-    recent_bytes: int = _setting(
-        4194304, "bytes", "Memory of a worker for recent notifications, for clients that were offline briefly.", int, 0
-    )
-    send_buffer_bytes: int = _setting(
-        65536, "bytes", "What the kernel may buffer for a connection (SO_SNDBUF).", int, 4096
-    )
-    max_backlog_bytes: int = _setting(
-        65536, "bytes", "What the worker buffers for a connection before it is served from the log.", int, 1024
-    )
-    lag_timeout: float = _setting(60.0, "seconds", "How long a connection that does not read stays open.", float, 1)
-    drain_timeout: float = _setting(
-        15.0, "seconds", "How long a worker that ends may take to close its connections.", float, 0.1
-    )
-    echo: bool = _setting(
-        False, "0 or 1", "Whether /v1/echo is served; development mode always serves it.", variables.flag
-    )
-
-    @property
-    def connection_limit(self) -> int:
-        """Most connections of one worker."""
-        return self.max_connections or max(_files() - RESERVED_FILES - self.http_limit, 1)
-
-    @property
-    def http_limit(self) -> int:
-        """Most HTTP connections of one worker, at most a quarter of its files: they count beside the others."""
-        return max(min(4000, _files() // 4), 1)
-
-
-@dataclass(frozen=True)
 class Settings:
     """All settings. Sizes are in bytes and times in seconds unless the unit says otherwise."""
 
@@ -242,7 +211,16 @@ class Settings:
                 raise SettingError(f"{variable} is not a setting of Notifier; docs/settings.md lists them.")
             item = known[variable]
             values[item.name] = _read(variable, environ[variable], item.metadata)
+        for name in ("api_keys", "token_secrets"):
+            if values.get(f"{name}_file"):
+                values[name] = _read_file(name, values, known[PREFIX + name.upper()].metadata)
         return cls.of(**values)._checked()
+
+    @property
+    def exposed_files(self) -> list[Path]:
+        """The files with secrets that every user of the machine can read."""
+        files = [Path(name) for name in (self.auth.api_keys_file, self.auth.token_secrets_file) if name]
+        return list(filter(secret_file.is_exposed, files))
 
     def require_secrets(self) -> "Settings":
         """Return the settings if they contain an API key, and a token secret or an issuer.
@@ -277,10 +255,6 @@ class Settings:
         return self
 
 
-def _files() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
 def _rooms() -> dict[str, Any]:
     """Return the dataclasses of the rooms, by the names of the fields of `Settings`."""
     return {item.name: item.type for item in fields(Settings)}
@@ -288,6 +262,18 @@ def _rooms() -> dict[str, Any]:
 
 def _is_ours(variable: str) -> bool:
     return variable.startswith(PREFIX) and not variable.startswith(_FOREIGN) and variable not in _OF_CLIENTS
+
+
+def _read_file(name: str, values: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
+    """Return the value of a setting whose text is in a file."""
+    variable, path = f"{PREFIX}{name.upper()}_FILE", Path(values[f"{name}_file"])
+    if values.get(name):
+        raise SettingError(f"{variable} and {PREFIX}{name.upper()} are both set: use one of them.")
+    try:
+        text = secret_file.read(path)
+    except ValueError as error:
+        raise SettingError(f"{variable} {error}.") from error
+    return _read(variable, text, metadata)
 
 
 def _read(variable: str, text: str, metadata: Mapping[str, Any]) -> Any:

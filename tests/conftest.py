@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from uuid import uuid4
 
-import hypothesis
 import pytest
 import redis
 
@@ -12,12 +11,6 @@ from tests.kit import environment, processes
 from tests.kit.forks import close_servers
 from tests.kit.service import Service
 from tests.kit.valkey import connected, running_valkey
-
-# A busy machine is slow, and that is no fault of what is tested.
-hypothesis.settings.register_profile(
-    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:

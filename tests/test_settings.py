@@ -268,6 +268,52 @@ class TestApiKeys:
         assert KEY not in refusal(api_keys=text)
 
 
+class TestFiles:
+    def test_read(self, tmp_path: Path) -> None:
+        """Keys and secrets are read from files, with one entry per line, or as the variables have them."""
+        keys, secrets = tmp_path / "keys", tmp_path / "secrets"
+        secrets.write_text(f"\n# the first signs\n {SECRET} \n{OTHER_SECRET}\n")
+        for text in (f"shop:{KEY}\n", f'\n[{{"id": "shop",\n "secret": "{KEY}"}}]\n'):
+            keys.write_text(text)
+            settings = Settings.from_environ(variables(api_keys_file=keys, token_secrets_file=secrets))
+            assert settings.auth.api_keys == (ApiKey("shop", KEY),)
+            assert settings.auth.token_secrets == (SECRET, OTHER_SECRET)
+            assert settings.require_secrets() is settings
+
+    @pytest.mark.parametrize("name", ["api_keys", "token_secrets"])
+    def test_both(self, tmp_path: Path, name: str) -> None:
+        """A variable and its file at the same time are a mistake."""
+        file = tmp_path / "file"
+        file.write_text(f"shop:{KEY}{KEY}")
+        said = refusal(**{f"{name}_file": file, name: f"shop:{KEY}{KEY}"})
+        assert "both set" in said and KEY not in said
+
+    @pytest.mark.parametrize("data", [b"", b" \n", b"short", b"\xff" * 40, b"x" * (1 << 20) + b"xx"])
+    @pytest.mark.parametrize("name", ["api_keys", "token_secrets"])
+    def test_wrong(self, tmp_path: Path, name: str, data: bytes) -> None:
+        """A file that has no list is rejected, and the setting of the file is named."""
+        file = tmp_path / "file"
+        file.write_bytes(data)
+        said = refusal(**{f"{name}_file": file})
+        assert "short" not in said.replace(str(file), "")
+
+    def test_unreadable(self, tmp_path: Path) -> None:
+        """A file that is not there, or is a folder, is named."""
+        for path in (tmp_path / "nothing", tmp_path):
+            assert str(path) in refusal(api_keys_file=path)
+
+    def test_mode(self, tmp_path: Path) -> None:
+        """A file that every user can write to is rejected; one that every user can read is found."""
+        file = tmp_path / "keys"
+        file.write_text(f"shop:{KEY}")
+        for mode, exposed in ((0o600, False), (0o640, False), (0o660, False), (0o644, True)):
+            file.chmod(mode)
+            assert read(api_keys_file=file).api_keys
+            assert Settings.from_environ(variables(api_keys_file=file)).exposed_files == ([file] if exposed else [])
+        file.chmod(0o602)
+        assert "chmod o-w" in refusal(api_keys_file=file)
+
+
 class TestSecrets:
     def test_rotation(self) -> None:
         """There may be several secrets, in the order in which they are given; their length counts in bytes."""

@@ -1,6 +1,6 @@
 """The log of each channel: appending, reading, recall, and what fell out of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -65,18 +65,22 @@ class Log:
         self._store = store
         self._clock = clock
 
-    def append(self, batches: Iterable[list[Append]], records: list[tuple[str, list[str]]]) -> list[list[Any]]:
+    def append(
+        self, batches: Iterable[list[Append]], records: list[tuple[str, list[str]]], others: Sequence[bytes] = ()
+    ) -> list[list[Any]]:
         """Append entries and publish them to the workers.
 
         Each batch is one publication; its result is a list with an `Appended` or a problem for each entry. `records`
         are the ids of notifications and their channels, stored for a recall. They are written first, so that a crash
         leaves no entry that cannot be recalled: one for each batch that is stored, in their order. A batch whose record
         cannot be written has failed. With `min_replicas`, entries that too few replicas have are not acknowledged.
+        `others` are commands that are written together with them; if one fails, nothing is acknowledged.
         """
         batches = list(batches)
-        commands = [self._record(id, names) for id, names in records]
+        commands = [*others, *(self._record(id, names) for id, names in records)]
         commands += [self._append_command(item) for batch in batches for item in batch]
         replies = iter(self._store.carry_out(commands, self._settings.min_replicas))
+        answers = [next(replies) for _ in others]
         recorded = iter([next(replies) for _ in records])
         results = [[_appended(next(replies)) for _ in batch] for batch in batches]
         for batch, result in zip(batches, results, strict=True):
@@ -85,6 +89,8 @@ class Log:
                 self._remember(batch, result)
                 if isinstance(record, redis.RedisError):
                     result[:] = [unavailable(record)] * len(batch)
+        for answer in answers:
+            require(answer)
         return results
 
     def _remember(self, batch: list[Append], results: list[Any]) -> None:

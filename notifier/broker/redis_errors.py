@@ -8,7 +8,7 @@ import time
 
 import redis
 
-from notifier.errors import BrokerUnavailable
+from notifier.errors.problems import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 

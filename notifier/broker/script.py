@@ -27,6 +27,9 @@ _FILES = {
     "spend": ("limits/spend",),
     "count": ("limits/count",),
     "hold": ("limits/hold",),
+    "put_key": ("keys/put",),
+    "changed_keys": ("keys/changed",),
+    "used_keys": ("keys/used",),
     "claim": ("claim",),
     "beat": ("beat",),
 }

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from notifier import __version__
+from notifier.cli.audit import audit
 from notifier.cli.bench import bench
 from notifier.cli.doctor import doctor
 from notifier.cli.failure import INTERRUPTED, failure_of, file_failure, say
@@ -52,7 +53,7 @@ def cli() -> None:
     logger.propagate = False
 
 
-for command in (serve, send, show, listen, inbox, members, user, token, revoke, keys, doctor, bench):
+for command in (serve, send, show, listen, inbox, members, user, token, revoke, keys, audit, doctor, bench):
     cli.add_command(command)
 
 

@@ -26,6 +26,7 @@ from notifier.client.errors import (
 )
 from notifier.client.events import Event, Lost, Position, Received, Removed, State
 from notifier.client.inbox import Change, Counts, Item, Marked, Mutes, Page
+from notifier.client.keys import AuditEntry, Key, NewKey
 from notifier.client.notification import Notification, To
 from notifier.client.receipts import Explanation, Receipt, SharedReceipt, UserReceipt
 from notifier.client.sync.client import NotifierClient
@@ -37,6 +38,7 @@ __all__ = [
     "AsyncInbox",
     "AsyncNotifierClient",
     "AsyncStream",
+    "AuditEntry",
     "Change",
     "Channel",
     "ConfigurationError",
@@ -45,10 +47,12 @@ __all__ = [
     "Explanation",
     "Inbox",
     "Item",
+    "Key",
     "Lost",
     "Marked",
     "MembersChanged",
     "Mutes",
+    "NewKey",
     "NotNotifier",
     "Notification",
     "NotifierClient",

@@ -13,6 +13,7 @@ from notifier.client.errors import Unreachable
 from notifier.client.events import Position
 from notifier.client.inbox import Counts
 from notifier.client.inbox_calls import InboxCalls, Names, names_of
+from notifier.client.key_calls import KeyCalls
 from notifier.client.steps import Close, Connect, FetchToken, Receive, Send, Step, Wait
 from notifier.client.stream import Listener
 
@@ -34,6 +35,7 @@ class ClientBase:
         self._configuration = Configuration.of(url, api_key, token)
         self._calls = Calls(self._configuration.url, self._configuration.api_key, timeout, deadline)
         self._backend = BackendCalls(self._calls)
+        self._keys = KeyCalls(self._calls)
         self._open()
 
     def _open(self) -> None:

@@ -1,67 +1,6 @@
 """Problems: errors that answer one request or one frame. The connection stays open."""
 
-from typing import Any, ClassVar, NamedTuple
-
-
-class Fault(NamedTuple):
-    """One fault in the body of a request.
-
-    `pointer` is an RFC 6901 JSON pointer to it, `code` is stable, `detail` is for people.
-    """
-
-    pointer: str
-    code: str
-    detail: str
-
-
-class Problem(Exception):
-    """The root of all problems: a request failed.
-
-    Every problem has a docstring, which says what happened, and a `remedy`, which says what to do: the page
-    `/docs/errors` shows both. `detail` is a sentence for people, `faults` lists what is not valid and where,
-    `retry_after` is in seconds, `headers` are added to the HTTP response, and `fields` to the problem.
-    """
-
-    status: ClassVar[int]
-    code: ClassVar[str]
-    title: ClassVar[str]
-    remedy: ClassVar[str]
-
-    def __init__(
-        self,
-        detail: str = "",
-        *,
-        faults: list[Fault] | None = None,
-        retry_after: int | None = None,
-        headers: dict[str, str] | None = None,
-        **fields: Any,
-    ) -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail
-        self.faults = faults or []
-        self.retry_after = retry_after
-        self.headers = dict(headers or {})
-        if retry_after is not None:
-            self.headers["Retry-After"] = str(retry_after)
-        self.fields = fields
-
-    def document(self, request_id: str = "") -> dict[str, Any]:
-        """Return the problem as a JSON object (RFC 9457)."""
-        document: dict[str, Any] = {
-            "type": f"/docs/errors#{self.code}",
-            "title": self.title,
-            "status": self.status,
-            "code": self.code,
-        }
-        if self.detail:
-            document["detail"] = self.detail
-        if self.retry_after is not None:
-            document["retry_after"] = self.retry_after
-        if self.faults:
-            document["errors"] = [fault._asdict() for fault in self.faults]
-        if request_id:
-            document["request_id"] = request_id
-        return document | self.fields
+from notifier.errors.problem import Problem
 
 
 class BadRequest(Problem):
@@ -86,7 +25,7 @@ class IncompleteBody(Problem):
 
 
 class InvalidApiKey(Problem):
-    """The API key is missing or unknown."""
+    """The API key is missing, unknown, revoked or expired."""
 
     status, code, title = 401, "invalid_api_key", "A valid API key is required."
     remedy = "Send `Authorization: Bearer <api key>`."
@@ -110,7 +49,7 @@ class Forbidden(Problem):
     """The API key or token is valid, but does not allow this."""
 
     status, code, title = 403, "forbidden", "This is not allowed."
-    remedy = "Use a key or token with the required scope or topic."
+    remedy = "Use a key or token with the required scope, topic or user."
 
 
 class ForeignOrigin(Problem):
@@ -146,6 +85,20 @@ class IdempotencyInFlight(Problem):
 
     status, code, title = 409, "idempotency_in_flight", "The first request with this key is still running."
     remedy = "Retry after `retry_after` seconds."
+
+
+class KeyRotating(Problem):
+    """The API key already has two secrets: the older one is still accepted."""
+
+    status, code, title = 409, "key_rotating", "The key is being rotated."
+    remedy = "Wait until `old_secret_until`, or rotate with an `overlap` of 0, which ends both."
+
+
+class KeyChanged(Problem):
+    """Another request changed the API key at the same time."""
+
+    status, code, title = 409, "key_changed", "The key was changed by another request."
+    remedy = "Look at the key, and retry."
 
 
 class PreconditionFailed(Problem):
@@ -223,6 +176,20 @@ class InvalidTokenRequest(Problem):
 
     status, code, title = 422, "invalid_token_request", "The request for tokens is not valid."
     remedy = "Correct the fields listed in `errors`."
+
+
+class InvalidKeyRequest(Problem):
+    """A field of the request for an API key, or of its rotation, is missing, unknown or not valid."""
+
+    status, code, title = 422, "invalid_key_request", "The request for a key is not valid."
+    remedy = "Correct the fields listed in `errors`."
+
+
+class TooManyKeys(Problem):
+    """The service has as many API keys as it may have (`NOTIFIER_MAX_KEYS`)."""
+
+    status, code, title = 422, "too_many_keys", "There are too many keys."
+    remedy = "Revoke keys that nobody uses, or raise the limit."
 
 
 class TooManyRevocations(Problem):

@@ -3,14 +3,17 @@
 from flask import Flask
 
 from notifier.http import answers
+from notifier.http.auditor import Auditor
 from notifier.http.batch import Batches
 from notifier.http.body import Pace
 from notifier.http.credentials import Credentials
 from notifier.http.front import Front
 from notifier.http.hosts import Hosts
+from notifier.http.routes.audit import AuditViews
 from notifier.http.routes.frames import FrameViews
 from notifier.http.routes.health import HealthViews
 from notifier.http.routes.inbox import InboxViews
+from notifier.http.routes.keys import KeyViews
 from notifier.http.routes.notifications import PUBLISH, NotificationViews
 from notifier.http.routes.pages import create_pages
 from notifier.http.routes.stream import StreamViews
@@ -28,19 +31,30 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__, static_folder="static", template_folder="templates")
     node = app.extensions["notifier"] = Node(settings.require_secrets())
     usage = node.usage
-    credentials = Credentials(settings.auth, node.tokens.admit, usage.requests)
+    credentials = Credentials(settings.auth, node.tokens.admit, node.api_keys.find, usage.requests)
+    auditor = Auditor(node.audit_log, usage.requests.client_of)
     max_frame, max_ids = settings.connections.max_message_bytes, settings.inbox.max_inbox_ids
     batches = Batches(node.publisher, node.limits, settings.publishing, usage.keys.payer)
     has_echo = settings.connections.echo or settings.server.dev
     notifications = NotificationViews(
-        credentials, node.publisher, batches, node.explanation, node.receipts, node.log, node.limits, usage.keys.payer
+        credentials,
+        node.publisher,
+        batches,
+        node.explanation,
+        node.receipts,
+        node.log,
+        node.limits,
+        auditor,
+        usage.keys.payer,
     )
     for blueprint in (
         notifications.blueprint(),
         HealthViews(credentials, node.database, node.tokens, lambda: node.is_ready, settings).blueprint(),
-        TopicViews(credentials, node.members, settings.inbox).blueprint(),
-        UserViews(credentials, node.users).blueprint(),
-        TokenViews(credentials, settings.auth, node.revocations).blueprint(),
+        TopicViews(credentials, node.members, settings.inbox, auditor).blueprint(),
+        UserViews(credentials, node.users, auditor).blueprint(),
+        TokenViews(credentials, settings.auth, node.revocations, auditor).blueprint(),
+        KeyViews(credentials, node.key_changes, node.api_keys.of_settings, auditor).blueprint(),
+        AuditViews(credentials, node.audit_log).blueprint(),
         InboxViews(
             credentials,
             node.inbox,

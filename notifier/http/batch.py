@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from werkzeug import Request
 
-from notifier.errors import BodyTooLarge, BrokerUnavailable, MalformedJson, Problem
+from notifier.errors import BodyTooLarge, BrokerUnavailable, InvalidApiKey, MalformedJson, Problem
 from notifier.http import body
 from notifier.http.answers import encode
 from notifier.http.credentials import idempotency_key
-from notifier.protocol import notification
+from notifier.protocol import channel, notification
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Payer, Post, Publisher
@@ -51,23 +51,35 @@ class Batches:
         self._settings = settings
         self._payer = payer
 
-    def publish(self, request: Request, key: ApiKey) -> Iterator[bytes]:
-        """Publish the body, and yield an answer for each line. A bad line does not fail the others."""
+    def publish(
+        self, request: Request, key: ApiKey, audit: Callable[[str], bytes], check: Callable[[], object]
+    ) -> Iterator[bytes]:
+        """Publish the body, and yield an answer for each line. A bad line does not fail the others.
+
+        `audit` is that of posts to all. `check` raises if the key has been revoked since the request began.
+        """
         name = idempotency_key(request, key)
         payer = self._payer(key.id)
         failure: Problem | None = None
         for batch in self._batches(request, key):
             posts = [
-                Post(line.parsed, line.text, f"{name}:{line.number}" if name else "", payer=payer)
+                Post(
+                    line.parsed,
+                    line.text,
+                    f"{name}:{line.number}" if name else "",
+                    payer=payer,
+                    audit=audit if channel.ALL in line.parsed.channels else None,
+                )
                 for line in batch
                 if isinstance(line.parsed, Publication)
             ]
             answers: Iterator[Answer | Problem | None] = itertools.repeat(failure)
             if posts and failure is None:
                 try:
+                    check()
                     answers = iter(self._publisher.publish(posts))
-                except BrokerUnavailable as problem:
-                    # Later lines would only wait for the same timeout, each batch again.
+                except (BrokerUnavailable, InvalidApiKey) as problem:
+                    # Later lines would fail too, or only wait for the same timeout, each batch again.
                     answers, failure = itertools.repeat(problem), problem
             for line in batch:
                 yield _answer(line.number, line.parsed if isinstance(line.parsed, Problem) else next(answers))

@@ -1,6 +1,5 @@
 """Credentials: which backend or user sends a request, and which page may read its answer."""
 
-import hmac
 import re
 from collections.abc import Callable
 
@@ -8,7 +7,7 @@ from werkzeug import Request
 
 from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken
 from notifier.limits.requests import RequestLimits
-from notifier.protocol.api_key import ApiKey
+from notifier.protocol.api_key import CHALLENGE, ApiKey
 from notifier.protocol.identity import Identity
 from notifier.protocol.origin import normalize, of_host
 from notifier.protocol.publishing import idempotency_key as distinct_key
@@ -16,47 +15,51 @@ from notifier.settings import AuthSettings
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')  # RFC 8941 section 3.3.3
 _ESCAPED = re.compile(r'\\(["\\])')
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="notifier"'}
 _EXPOSED = {"Access-Control-Expose-Headers": "ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"}
 
 
 class Credentials:
     """Checks the API keys of backends, and the tokens of users, which are in a header or in the cookie.
 
-    `verify` returns the identity of a token, or raises; it may wait. `limits` counts requests and failures.
+    `verify` returns the identity of a token and `find_key` the API key with a text, or they raise; both may wait.
+    `limits` counts requests and failures.
     """
 
     def __init__(
-        self, settings: AuthSettings, verify: Callable[[str], Identity], limits: RequestLimits | None = None
+        self,
+        settings: AuthSettings,
+        verify: Callable[[str], Identity],
+        find_key: Callable[[str], ApiKey],
+        limits: RequestLimits | None = None,
     ) -> None:
         self._verify = verify
+        self._find_key = find_key
         self._limits = limits
         self._settings = settings
-        self._keys = [(key.secret.encode(), key) for key in settings.api_keys]
 
     def require_key(self, request: Request, *scopes: str) -> ApiKey:
         """Return the API key of a request. The key must have one of the scopes.
 
         Raises:
             InvalidApiKey, Forbidden, RateLimited
+            BrokerUnavailable: managed keys are not known yet.
         """
         limits = self._limits
         if limits:
             limits.require_credentials(request.environ)
         scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        secret, found = given.strip().encode(), None
-        for known, key in self._keys:
-            # All are compared, so that the time taken does not reveal how much of a guess was right.
-            if hmac.compare_digest(known, secret):
-                found = key
-        if found is None or scheme.lower() != "bearer":
-            if limits and secret:
+        if scheme.lower() != "bearer":
+            raise InvalidApiKey("Send Authorization: Bearer <api key>.", headers=CHALLENGE)
+        try:
+            key = self._find_key(given.strip())
+        except InvalidApiKey:
+            if limits and given.strip():
                 limits.failed(request.environ)
-            raise InvalidApiKey("Send Authorization: Bearer <api key>.", headers=_CHALLENGE)
+            raise
         if limits:
-            limits.enter_key(request.environ, found.id)
-        found.require_scope(scopes)
-        return found
+            limits.enter_key(request.environ, key.id)
+        key.require_scope(scopes)
+        return key
 
     def identity(self, request: Request) -> Identity | None:
         """Return the user of a request; None: it has no token.
@@ -87,7 +90,7 @@ class Credentials:
         """
         who = self.identity(request)
         if who is None:
-            raise InvalidToken("Send Authorization: Bearer <token>, or the cookie.", headers=_CHALLENGE)
+            raise InvalidToken("Send Authorization: Bearer <token>, or the cookie.", headers=CHALLENGE)
         return who
 
     def sharing(self, request: Request) -> dict[str, str]:

@@ -33,6 +33,13 @@ class ClientAddresses:
             return None  # it is a request of the proxy itself
         return forwarded.unit_of(forwarded.client_of(peer, given, listed, self._proxies))
 
+    def text_of(self, environ: Mapping[str, Any]) -> str:
+        """Return the address of the client of a request; empty: it is connected by a Unix socket."""
+        peer, _, _ = self._of_peer(environ.get("REMOTE_ADDR", ""))
+        given, listed = environ.get("HTTP_FORWARDED"), environ.get("HTTP_X_FORWARDED_FOR")
+        client = forwarded.client_of(peer, given, listed, self._proxies)
+        return "" if client is None else str(client)
+
     def of_peer(self, address: Any) -> int | None:
         """Return the address that a connection counts for before its first request."""
         _, is_trusted, unit = self._of_peer(address[0] if isinstance(address, tuple) else "")

@@ -35,6 +35,10 @@ class RequestLimits:
         if address is not None:
             self._enter(environ, self.addresses.requests, address)
 
+    def client_of(self, environ: Environ) -> str:
+        """Return the address of the client of a request as a text; empty: it is connected by a Unix socket."""
+        return self._clients.text_of(environ)
+
     def end(self, environ: Environ) -> None:
         """Note that a request has ended."""
         leave: list[Callable[[], None]] = environ[_LEAVE]

@@ -1,23 +1,31 @@
-"""API keys: what a backend may do, which topics it may reach, and how the setting spells it."""
+"""API keys: what a backend may do, which topics and users it may reach, and how the setting spells it."""
 
+import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from notifier.errors import Forbidden
 from notifier.protocol import channel
 
-SCOPES = ("publish", "broadcast", "recall", "members", "users", "tokens")
+SCOPES = ("publish", "broadcast", "recall", "members", "users", "tokens", "admin")
+ANY = ("*",)
 MIN_SECRET = 16  # characters
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="notifier"'}  # of answers to requests without a valid key or token
 
 
 class ApiKey(NamedTuple):
-    """A key of a backend. `topics` are patterns, as in the grants of a token."""
+    """A key of a backend. `topics` and `users` are patterns, as in the grants of a token.
+
+    Managed keys have a `name`, and no `secret`: only its digest is known.
+    """
 
     id: str
     secret: str
     scopes: frozenset[str] = frozenset(SCOPES)
-    topics: tuple[str, ...] = ("*",)
+    topics: tuple[str, ...] = ANY
+    users: tuple[str, ...] = ANY
+    name: str = ""
 
     def require_scope(self, scopes: Iterable[str]) -> None:
         """Reject a key that has none of these scopes.
@@ -28,16 +36,47 @@ class ApiKey(NamedTuple):
         if not self.scopes.intersection(scopes):
             raise Forbidden(f"The key {self.id} has none of the scopes {', '.join(scopes)}.")
 
-    def require_topics(self, channels: Iterable[str]) -> None:
-        """Reject a key that does not grant the topics among these channels.
+    def require_channels(self, channels: Iterable[str]) -> None:
+        """Reject a key that does not grant the topics and users among these channels.
 
         Raises:
             Forbidden
         """
+        if self.topics == self.users == ANY:
+            return  # by far the most frequent case, and a publication may name a thousand users
         for name in channels:
             topic = channel.topic_of(name)
-            if topic is not None and not channel.grants(self.topics, topic):
-                raise Forbidden(f"The key {self.id} does not grant the topic {topic}.")
+            if topic is not None:
+                self._require("topic", self.topics, topic)
+            elif channel.is_user(name):
+                self.require_users([channel.user_of(name)])
+
+    def require_users(self, names: Iterable[str]) -> None:
+        """Reject a key that does not grant these users, or these patterns of users.
+
+        Raises:
+            Forbidden
+        """
+        for name in names:
+            self._require("user", self.users, name)
+
+    def require_everyone(self) -> None:
+        """Reject a key that is limited to some users.
+
+        Raises:
+            Forbidden
+        """
+        if not self.covers((), ANY):
+            raise Forbidden(f"The key {self.id} does not grant all users.")
+
+    def require_unlimited(self) -> None:
+        """Reject a key that is limited to some topics or users.
+
+        Raises:
+            Forbidden
+        """
+        if not self.covers(ANY, ANY):
+            raise Forbidden(f"The key {self.id} does not grant all topics and users.")
 
     def require_grants(self, channels: Iterable[str], scope: str) -> None:
         """Reject a key that may not reach all of these channels. `all` needs the scope `broadcast` instead of `scope`.
@@ -45,11 +84,34 @@ class ApiKey(NamedTuple):
         Raises:
             Forbidden
         """
-        self.require_topics(channels)
+        self.require_channels(channels)
         for name in channels:
             needed = "broadcast" if name == channel.ALL else scope
             if needed not in self.scopes:
                 raise Forbidden(f"The key {self.id} does not have the scope {needed}.")
+            if name == channel.ALL:
+                self.require_everyone()
+
+    def grants_user(self, name: str) -> bool:
+        """Return whether the key grants a user."""
+        return _matcher(self.users)(name)
+
+    def covers(self, topics: Iterable[str], users: Iterable[str]) -> bool:
+        """Return whether the key grants all that these patterns grant."""
+        pairs = [(self.topics, topics), (self.users, users)]
+        return all(_matcher(own)(pattern) for own, patterns in pairs for pattern in patterns)
+
+    def _require(self, kind: str, patterns: tuple[str, ...], name: str) -> None:
+        if not _matcher(patterns)(name):
+            raise Forbidden(f"The key {self.id} does not grant the {kind} {name}.")
+
+
+@functools.lru_cache(maxsize=1024)
+def _matcher(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    """Return `channel.grants` for these patterns: a publication may name a thousand users, and a key has a hundred."""
+    names = frozenset(pattern for pattern in patterns if not pattern.endswith("*"))
+    beginnings = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
+    return lambda name: name in names or name.startswith(beginnings)
 
 
 def parse(text: str) -> tuple[ApiKey, ...]:
@@ -77,14 +139,21 @@ def _restricted_keys(text: str) -> tuple[ApiKey, ...]:
     try:
         return tuple(_restricted_key(**item) for item in json.loads(text))
     except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError('is not a JSON list of objects {"id", "secret", "scopes": [...], "topics": [...]}') from error
+        raise ValueError('is not a JSON list of objects {"id", "secret", "scopes", "topics", "users"}') from error
 
 
-def _restricted_key(id: str, secret: str, scopes: list[str] | None = None, topics: list[str] | None = None) -> ApiKey:
-    for names in (scopes, topics):
+def _restricted_key(
+    id: str,
+    secret: str,
+    scopes: list[str] | None = None,
+    topics: list[str] | None = None,
+    users: list[str] | None = None,
+) -> ApiKey:
+    for names in (scopes, topics, users):
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            raise ValueError("has scopes or topics that are not a list of names")
+            raise ValueError("has scopes, topics or users that are not a list of names")
     chosen = frozenset(SCOPES if scopes is None else scopes)
     if chosen - frozenset(SCOPES):
         raise ValueError(f"has an unknown scope; the scopes are {', '.join(SCOPES)}")
-    return ApiKey(str(id), str(secret), chosen, ("*",) if topics is None else tuple(topics))
+    granted_topics, granted_users = (ANY if patterns is None else tuple(patterns) for patterns in (topics, users))
+    return ApiKey(str(id), str(secret), chosen, granted_topics, granted_users)

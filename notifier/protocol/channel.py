@@ -1,4 +1,4 @@
-"""Channels: `user:alice`, `topic:orders` and `all`; the rules for names, and grants of topics."""
+"""Channels: `user:alice`, `topic:orders` and `all`; the rules for names, and grants."""
 
 import unicodedata
 
@@ -19,6 +19,11 @@ def of_topic(name: str) -> str:
 def is_user(channel: str) -> bool:
     """Return whether it is a user's channel."""
     return channel.startswith("user:")
+
+
+def user_of(channel: str) -> str:
+    """Return the user of a user's channel."""
+    return channel[5:]
 
 
 def topic_of(channel: str) -> str | None:
@@ -71,6 +76,14 @@ def fault_of_pattern(pattern: str) -> str | None:
     return None if pattern == "*" else fault_of_topic(name)
 
 
-def grants(patterns: tuple[str, ...], topic: str) -> bool:
-    """Return whether a pattern grants the topic: `orders` grants that topic, `project:*` all that begin so."""
-    return any(topic.startswith(pattern[:-1]) if pattern.endswith("*") else topic == pattern for pattern in patterns)
+def fault_of_user_pattern(pattern: str) -> str | None:
+    """Return what is wrong with a user or pattern of an API key, or None."""
+    name = pattern.removesuffix("*")
+    if "*" in name:
+        return "A pattern has one wildcard, at its end."
+    return None if pattern == "*" else fault_of_name(name)
+
+
+def grants(patterns: tuple[str, ...], name: str) -> bool:
+    """Return whether a pattern grants a topic or user: `orders` grants that one, `project:*` all that begin so."""
+    return any(name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns)

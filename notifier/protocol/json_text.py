@@ -1,6 +1,6 @@
 """The text of JSON in a body: a byte order mark is ignored, and other encodings than UTF-8 are named in the error."""
 
-from notifier.errors import MalformedJson
+from notifier.errors.problems import MalformedJson
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Windows programs write it; parsers may ignore it (RFC 8259 section 8.1)
 _GZIP = b"\x1f\x8b"

@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 import msgspec
 
-from notifier.errors import InvalidToken
+from notifier.errors.problems import InvalidToken
 from notifier.protocol import base64url
 from notifier.protocol.jwk import MAX_KID
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from notifier.errors import Fault
+from notifier.errors.problem import Fault
 from notifier.protocol import channel, json_shape, urls
 
 SEVERITIES = ("info", "success", "warning", "error", "critical")

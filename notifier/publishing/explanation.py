@@ -1,6 +1,6 @@
 """Explanations: what would happen to a publication, for each recipient, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from notifier.audience.members import Members
@@ -22,8 +22,10 @@ class Explanation:
         self._inbox = inbox
         self._members = members
 
-    def of(self, publication: Publication) -> list[dict[str, Any]]:
+    def of(self, publication: Publication, shows: Callable[[str], bool] = lambda user: True) -> list[dict[str, Any]]:
         """Return what would happen on each channel if this were published now.
+
+        `shows` returns whether a member of a topic may be named.
 
         Raises:
             BrokerUnavailable
@@ -36,12 +38,12 @@ class Explanation:
         for name in names:
             outcome = _outcome(publication, name, online[name], states.get(name))
             topic = channels.topic_of(name)
-            explained.append(outcome if topic is None else outcome | self._explain_members(publication, topic))
+            explained.append(outcome if topic is None else outcome | self._explain_members(publication, topic, shows))
         return explained
 
-    def _explain_members(self, publication: Publication, topic: str) -> dict[str, Any]:
+    def _explain_members(self, publication: Publication, topic: str, shows: Callable[[str], bool]) -> dict[str, Any]:
         """Return how many members a topic has, and what would happen for the first of them."""
-        users = self._members.page(topic, "", _MOST_EXPLAINED)
+        users = list(filter(shows, self._members.page(topic, "", _MOST_EXPLAINED)))
         name = channels.of_topic(topic)
         online = self._online([channels.of_user(user) for user in users])
         members = []

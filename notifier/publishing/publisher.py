@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -42,7 +43,8 @@ class Post(NamedTuple):
 
     `key` is the idempotency key, already distinct for each API key and user; empty: none. `id` is the id of the
     notification, if the caller must know it before; empty: a new one. A retry that publishes nothing costs the `payer`
-    nothing.
+    nothing. `audit` returns a command for Redis, which is sent together with the publication: an entry of the audit log
+    about the notification with this id.
     """
 
     publication: Publication
@@ -50,6 +52,7 @@ class Post(NamedTuple):
     key: str = ""
     id: str = ""
     payer: Payer | None = None
+    audit: Callable[[str], bytes] | None = None
 
 
 class Answer(NamedTuple):
@@ -156,13 +159,14 @@ class Publisher:
 
     def _append(self, drafts: list[_Draft]) -> list[Answer | Problem]:
         batches, records = [], []
+        entries = [draft.post.audit(draft.id) for draft in drafts if draft.post.audit]
         for post, id, created in drafts:
             publication = post.publication
             if publication.retain != "none":
                 records.append((id, publication.channels))
             batches.append(_appends(post, id, created))
         try:
-            results = self._log.append(batches, records)
+            results = self._log.append(batches, records, entries)
         except BrokerUnavailable:
             self._release(drafts)
             raise

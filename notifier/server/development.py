@@ -16,10 +16,10 @@ def provide_secrets(data_dir: Path, environ: MutableMapping[str, str]) -> None:
         DirectoryError: other users can write to the directory.
     """
     prepare(data_dir)
-    if not environ.get("NOTIFIER_API_KEYS"):
+    if not environ.get("NOTIFIER_API_KEYS") and not environ.get("NOTIFIER_API_KEYS_FILE"):
         key = _kept(data_dir / API_KEY_FILE, "nk_dev_" + secrets.token_urlsafe(18))
         environ["NOTIFIER_API_KEYS"] = f"dev:{key}"
-    if not environ.get("NOTIFIER_TOKEN_SECRETS"):
+    if not environ.get("NOTIFIER_TOKEN_SECRETS") and not environ.get("NOTIFIER_TOKEN_SECRETS_FILE"):
         environ["NOTIFIER_TOKEN_SECRETS"] = _kept(data_dir / TOKEN_SECRET_FILE, secrets.token_urlsafe(36))
 
 

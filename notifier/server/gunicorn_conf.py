@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any
 
+from notifier.server import configuration
 from notifier.server.address import bound_writes, require_free
 from notifier.server.data_directory import DirectoryError
 from notifier.server.development import API_KEY_FILE, provide_secrets, store_address
@@ -25,8 +26,7 @@ try:
     settings = Settings.from_environ(os.environ)
     if settings.server.dev:
         provide_secrets(settings.server.data_dir, os.environ)
-        settings = Settings.from_environ(os.environ)
-    settings.require_secrets()
+    settings = configuration.load(os.environ)
 except (SettingError, DirectoryError) as error:
     sys.exit(f"Notifier cannot start. {error}")
 
@@ -66,6 +66,7 @@ def on_starting(server: Any) -> None:
         require_free(settings.server.bind, os.environ)
     except OSError as error:
         sys.exit(f"Notifier cannot start. NOTIFIER_BIND: it cannot listen at {bind}: {error.strerror}.")
+    warn_of_exposed_files(server)
     if settings.broker.redis_url:
         return
     valkey = EmbeddedValkey(settings.server.data_dir)
@@ -73,9 +74,24 @@ def on_starting(server: Any) -> None:
         valkey.start()
     except EmbeddedError as error:
         sys.exit(f"Notifier cannot start. {error}")
-    os.environ["NOTIFIER_REDIS_URL"] = valkey.url  # inherited by the workers
+    os.environ["NOTIFIER_REDIS_URL"] = valkey.url
+    configuration.load(os.environ)  # for the workers
     at_exit(valkey.stop)
     threading.Thread(target=valkey.watch, name="valkey", daemon=True).start()
+
+
+def warn_of_exposed_files(server: Any) -> None:
+    """Log which files with secrets every user of the machine can read."""
+    for path in settings.exposed_files:
+        server.log.warning("Every user can read %s, which has secrets: run chmod o-r on it.", path)
+
+
+def on_reload(server: Any) -> None:
+    """Read the files with secrets again, for the new workers."""
+    try:
+        configuration.load(os.environ)
+    except SettingError as error:
+        server.log.error("The settings stay as they were. %s", error)
 
 
 def at_exit(clean_up: Any) -> None:

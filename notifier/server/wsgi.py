@@ -7,6 +7,6 @@ monkey.patch_all()  # gunicorn_conf has done so already; another server may not 
 import os
 
 from notifier.http.app import create_app
-from notifier.settings import Settings
+from notifier.server.configuration import current
 
-app = create_app(Settings.from_environ(os.environ))
+app = create_app(current(os.environ))

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from notifier.client import Item, Mutes
 from notifier.client.answer import Answer, Request
 from notifier.errors import BadRequest, NotFound, Problem
+from notifier.protocol import audit
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor as cursors
 from notifier.protocol import notification as notifications
@@ -20,6 +21,7 @@ from notifier.protocol.inbox_query import Query, read_query
 from notifier.protocol.inbox_request import Target, read_mutes, read_object, read_target
 from notifier.protocol.notification import Limits, Publication
 from notifier.protocol.notification_id import canonical_id
+from notifier.testing.key_memory import KeyMemory
 
 URL = "http://recorded"
 _MOST_IDS = 1000  # per action
@@ -47,6 +49,7 @@ class Memory:
         self.erased: list[str] = []
         self.disconnected: list[str] = []
         self.revoked: list[dict[str, Any]] = []
+        self.keys = KeyMemory()
         self._items: dict[str, Item] = {}  # by notification, the oldest first
         self._members: dict[str, set[str]] = defaultdict(set)  # by topic
         self._mutes = Mutes()
@@ -55,6 +58,8 @@ class Memory:
     def keep(self, id: str, created: float, cursor: str, publication: Publication) -> None:
         """Record a publication, and add it to the inbox unless `retain` says otherwise."""
         notification = json.loads(publication.encode(id, created))
+        if channels.ALL in publication.channels:
+            self.keys.note(audit.BROADCAST, notification=id)
         self.kept[id] = Kept(publication.channels, notification["created_at"])
         if publication.retain == "inbox":
             channel = publication.channels[0]
@@ -63,6 +68,7 @@ class Memory:
 
     def forget(self, id: str) -> None:
         """Remove a notification that is recalled."""
+        self.keys.note(audit.RECALLED, notification=id)
         del self.kept[id]
         self._items.pop(id, None)
 
@@ -103,17 +109,30 @@ class Memory:
             case "DELETE", "topics", topic, "members", user:
                 return self._change_members(topic, remove=[user])
             case "GET", "users", user, "export":
+                self.keys.note(audit.EXPORTED, user=user)
                 return self._export(user)
             case "DELETE", "users", user:
                 return self._erase(user)
             case "POST", "users", user, "disconnect":
+                self.keys.note(audit.DISCONNECTED, user=user)
                 self.disconnected.append(user)
                 return {}
             case "POST", "tokens":
                 return {"token": f"token-of-{read_object(body)['user']}"}
             case "POST", "tokens", "revoke":
                 self.revoked.append(read_object(body))
+                self.keys.note(audit.TOKENS_REVOKED, **self.revoked[-1])
                 return self.revoked[-1]
+            case "GET", "keys":
+                return self.keys.page()
+            case "POST", "keys":
+                return self.keys.create(body)
+            case "POST", "keys", id, "rotate":
+                return self.keys.rotate(id, body)
+            case "DELETE", "keys", id:
+                return self.keys.revoke(id)
+            case "GET", "audit":
+                return self.keys.audit_page()
             case "GET", "notifications", id:
                 return self._receipts(canonical_id(id))
             case "POST", "notifications":
@@ -154,6 +173,7 @@ class Memory:
         before = set(self._of(topic))
         for user in (*(add or ()), *(remove or ())):
             _require(channels.fault_of_name, user)
+        self.keys.note(audit.MEMBERS_CHANGED, topic=topic, add=audit.names(add or ()), remove=audit.names(remove or ()))
         kept = before - set(remove or ())
         self._members[topic] = kept | set(add or ())
         return {"added": len(self._members[topic] - kept), "removed": len(before - kept), "refused": []}
@@ -166,6 +186,7 @@ class Memory:
 
     def _erase(self, user: str) -> dict[str, Any]:
         _require(channels.fault_of_name, user)
+        self.keys.note(audit.ERASED, user=user)
         self._items = {id: item for id, item in self._items.items() if item.channel != channels.of_user(user)}
         for members in self._members.values():
             members.discard(user)

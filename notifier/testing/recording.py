@@ -20,11 +20,14 @@ from notifier.client import (
 )
 from notifier.client.aio.backend import AsyncBackend
 from notifier.client.aio.client import Many, each
+from notifier.client.aio.operator import AsyncOperator
 from notifier.client.backend_calls import BackendCalls
 from notifier.client.calls import Calls, Steps, carry_out
 from notifier.client.inbox_calls import InboxCalls
+from notifier.client.key_calls import KeyCalls
 from notifier.client.notification import encode
 from notifier.client.sync.backend import Backend
+from notifier.client.sync.operator import Operator
 from notifier.errors import IdempotencyMismatch, NotFound, Problem
 from notifier.protocol import notification as notifications
 from notifier.protocol.notification import Limits, Publication
@@ -49,6 +52,7 @@ class Recording:
         self._results: dict[str, tuple[bytes, Published]] = {}  # by idempotency key
         self._calls = Calls(URL, "nk_recorded")
         self._backend = BackendCalls(self._calls)
+        self._keys = KeyCalls(self._calls)
         self._memory = Memory()
 
     @property
@@ -142,7 +146,7 @@ class Recording:
         return Published(id, datetime.fromtimestamp(now, UTC), channels)
 
 
-class RecordingNotifier(Recording, Backend):
+class RecordingNotifier(Recording, Backend, Operator):
     """Replaces a `NotifierClient`."""
 
     def __enter__(self) -> Self:
@@ -211,7 +215,7 @@ class RecordingNotifier(Recording, Backend):
         return RecordedStream(self.incoming)
 
 
-class AsyncRecordingNotifier(Recording, AsyncBackend):
+class AsyncRecordingNotifier(Recording, AsyncBackend, AsyncOperator):
     """Replaces an `AsyncNotifierClient`."""
 
     async def __aenter__(self) -> Self:

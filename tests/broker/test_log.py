@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 import redis
 
-from notifier.broker.log import PAGE, Append, Log
+from notifier.broker.log import PAGE, Append, Appended, Log
+from notifier.broker.redis_connection import pack
 from notifier.errors import BrokerUnavailable
 from notifier.protocol import cursor, notification
 from notifier.protocol.catch_up import CatchUp
@@ -537,6 +538,16 @@ class TestRecall:
         id = publish(log, user, collapse_key="other")
         log.recall(id, 0)
         assert client.hkeys(keys) == [b"k"]
+
+    def test_others(self, make: Make, client: redis.Redis, user: str) -> None:
+        """Other commands are written together with the entries; if one fails, nothing is acknowledged."""
+        log, key = make().log, f"{user}:other"
+        batch = [Append(user, NOTIFICATION, b"{}")]
+        [[result]] = log.append([batch], [], [pack("SET", key, "x")])
+        assert isinstance(result, Appended)
+        assert client.get(key) == b"x"
+        with pytest.raises(BrokerUnavailable):
+            log.append([batch], [], [pack("LPUSH", key, "x")])
 
     def test_record_outlives_the_longest_log(self, make: Make, client: redis.Redis, user: str, topic: str) -> None:
         """Where a notification went is known as long as one of its channels may have it."""

@@ -1,11 +1,12 @@
 """Batches: lines and their numbers, limits, bodies that were cut off, and an outage of Redis."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from notifier.errors import BrokerUnavailable, IdempotencyInFlight, InvalidIdempotencyKey, Problem
+from notifier.errors import BrokerUnavailable, IdempotencyInFlight, InvalidApiKey, InvalidIdempotencyKey, Problem
 from notifier.http import body
 from notifier.http.batch import Batches
 from notifier.protocol.api_key import ApiKey
@@ -60,12 +61,13 @@ def answers(
     publisher: Publisher | None = None,
     settings: PublishingSettings = SETTINGS,
     key: ApiKey = KEY,
+    check: Callable[[], object] = lambda: None,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Return the answers to a body."""
+    """Return the answers to a body. `check` raises once the key is revoked."""
     limits = Limits(size=settings.max_notification_bytes)
     batches = Batches(publisher or Publisher(), limits, settings)  # type: ignore[arg-type]
-    return [json.loads(answer) for answer in batches.publish(request_of(data, **options), key)]
+    return [json.loads(answer) for answer in batches.publish(request_of(data, **options), key, str.encode, check)]
 
 
 def outcomes(data: Any, **options: Any) -> list[tuple[int, int]]:
@@ -265,3 +267,21 @@ class TestBatches:
         assert [answer["line"] for answer in found] == list(range(1, 602))
         assert {answer["status"] for answer in found[:256]} == {201}
         assert [answer["status"] for answer in found[256:]] == [503] * 343 + [400, 503]
+
+    def test_revoked(self) -> None:
+        """If the key is revoked while the batch is published, no later line is."""
+        publisher = Publisher()
+
+        def check() -> None:
+            if publisher.batches:
+                raise InvalidApiKey("revoked")
+
+        found = answers(b"\n".join([line()] * 600), publisher, LARGE, check=check)
+        assert len(publisher.batches) == 1
+        assert [answer["status"] for answer in found] == [201] * 256 + [401] * 344
+
+    def test_audit(self) -> None:
+        """Publications to all have an entry in the audit log, and no others."""
+        publisher = Publisher()
+        answers(b"\n".join([line(), line(all=True), line(topics=["a"])]), publisher)
+        assert [post.audit and post.audit("id") for post in publisher.batches[0]] == [None, b"id", None]

@@ -8,10 +8,11 @@ import pytest
 from werkzeug import Request
 
 from notifier.errors import Forbidden, ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken, TokenExpired
-from notifier.http.credentials import Credentials, idempotency_key
+from notifier.http.credentials import idempotency_key
 from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.settings import AuthSettings
+from tests.kit.credentials import credentials_of
 from tests.kit.requests import request_of
 
 FULL = ApiKey("full", "secret-of-the-full-key")
@@ -20,7 +21,7 @@ SECRETS = ("the-secret-that-signs-" * 2, "the-secret-of-yesterday-" * 2)
 SETTINGS = AuthSettings(
     api_keys=(FULL, NARROW), token_secrets=SECRETS, cookie="session", allowed_origins=("https://shop.example",)
 )
-CREDENTIALS = Credentials(SETTINGS, lambda token: identity.verify(token, SECRETS, time.time()))
+CREDENTIALS = credentials_of(SETTINGS, lambda token: identity.verify(token, SECRETS, time.time()))
 CORS = "Access-Control-Allow-Origin"
 
 
@@ -103,9 +104,7 @@ class TestKeys:
         """Without keys in the settings every request is rejected, also one with an empty key."""
         for given in ("", "Bearer", "Bearer "):
             with pytest.raises(InvalidApiKey):
-                Credentials(AuthSettings(), lambda token: identity.verify(token, (), 0)).require_key(
-                    request_of(authorization=given), "publish"
-                )
+                credentials_of(AuthSettings()).require_key(request_of(authorization=given), "publish")
 
     def test_token_is_no_key(self) -> None:
         """A token of a user is no API key, and an API key is no token."""
@@ -251,7 +250,7 @@ class TestCookies:
     def test_public_url(self) -> None:
         """With a public URL its origin is the only own one, whatever the Host."""
         settings = replace(SETTINGS, public_url=("https://notify.example",))
-        credentials = Credentials(settings, lambda token: identity.verify(token, SECRETS, time.time()))
+        credentials = credentials_of(settings, lambda token: identity.verify(token, SECRETS, time.time()))
         for origin in ("https://notify.example", "https://shop.example"):
             assert credentials.identity(with_cookie(f"session={token()}", origin=origin, host="worker-1:8080"))
         for host, origin in (

@@ -6,11 +6,10 @@ from werkzeug import Response
 from werkzeug.test import Client
 
 from notifier.http.answers import install
-from notifier.http.credentials import Credentials
 from notifier.http.front import Front
 from notifier.http.sharing import Sharing
-from notifier.protocol import identity
 from notifier.settings import AuthSettings
+from tests.kit.credentials import credentials_of
 
 ORIGIN = {"Origin": "https://shop.example"}
 CORS = "Access-Control-Allow-Origin"
@@ -23,7 +22,7 @@ def client() -> Client:
     app.get("/v1/inbox/counts", provide_automatic_options=False)(lambda: {"unread": 1})
     app.get("/v1/users", endpoint="users")(list)
     settings = AuthSettings(allowed_origins=("https://shop.example",))
-    Sharing(Credentials(settings, lambda token: identity.verify(token, (), 0))).install(app)
+    Sharing(credentials_of(settings)).install(app)
     install(app)
     return Client(Front(app.wsgi_app, "", publish=lambda request: Response(), name="sharing"))
 

@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 
 
 class Service:
-    """A service. The names of the settings are the fields in `notifier.settings`."""
+    """A service. The names of the settings are the fields in `notifier.settings`; None unsets one."""
 
     def __init__(self, **settings: object) -> None:
         self.port = free_port()
@@ -284,7 +284,8 @@ class Client:
 
 
 def _environ(settings: Mapping[str, object]) -> dict[str, str]:
-    return environment.basic(**{f"NOTIFIER_{name.upper()}": str(value) for name, value in settings.items()})
+    given = {name: value for name, value in settings.items() if value is not None}
+    return environment.basic(**{f"NOTIFIER_{name.upper()}": str(value) for name, value in given.items()})
 
 
 def _encode(body: Body) -> bytes | Iterable[bytes] | None:

@@ -37,6 +37,22 @@ def test_behind_proxies() -> None:
     assert counted("127.0.0.1", x_forwarded_for=GLOBAL) == "127.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("peer", "headers", "text"),
+    [
+        (GLOBAL, {"x_forwarded_for": "1.1.1.1"}, GLOBAL),
+        ("10.0.0.1", {"x_forwarded_for": "2001:db8::1:2"}, "2001:db8::1:2"),
+        ("10.0.0.1", {}, "10.0.0.1"),
+        ("", {"forwarded": "for=8.8.8.8"}, GLOBAL),
+        ("", {}, ""),
+    ],
+)
+def test_texts(peer: str, headers: dict[str, str], text: str) -> None:
+    """The audit log has the whole address of the client, as trusted proxies say it."""
+    environ = {"REMOTE_ADDR": peer} | {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+    assert ClientAddresses(TRUSTED).text_of(environ) == text
+
+
 def test_peers() -> None:
     """Before a request only the peer is known: proxies are not counted."""
     clients = ClientAddresses(TRUSTED)

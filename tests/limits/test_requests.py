@@ -9,7 +9,6 @@ import pytest
 from werkzeug import Request, Response
 
 from notifier.errors import InvalidApiKey, InvalidToken, RateLimited, TokenExpired
-from notifier.http.credentials import Credentials
 from notifier.http.front import Front
 from notifier.limit_settings import LimitSettings
 from notifier.limits.addresses import AddressLimits
@@ -21,6 +20,7 @@ from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.forwarded import parse
 from notifier.settings import AuthSettings
+from tests.kit.credentials import credentials_of
 from tests.kit.requests import request_of
 
 SECRET, KEY = "the-secret-of-these-tests-" * 2, ApiKey("shop", "a-key-of-these-tests")
@@ -37,7 +37,7 @@ class Service:
         clients = ClientAddresses(parse("10.0.0.0/8"))
         self.limits = RequestLimits(clients, AddressLimits(limits), users, keys)
         verify = lambda token: identity.verify(token, (SECRET,), time.time())  # noqa: E731
-        self.credentials = Credentials(AuthSettings(api_keys=(KEY,)), verify, self.limits)
+        self.credentials = credentials_of(AuthSettings(api_keys=(KEY,)), verify, self.limits)
         self.within: Any = lambda request: None
         self._front = Front(self._flask, PATH, self._publish, "worker", limits=self.limits)
 

@@ -4,8 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifier.errors import Forbidden
+from notifier.protocol import channel as rules
 from notifier.protocol.api_key import SCOPES, ApiKey, parse
 
 KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
@@ -38,12 +41,14 @@ def test_restricted() -> None:
     items = [
         {"id": "shop", "secret": KEY, "scopes": ["publish"], "topics": ["orders", "project:*"]},
         {"id": "ops", "secret": OTHER_KEY},
-        {"id": "none", "secret": KEY, "scopes": [], "topics": []},
+        {"id": "none", "secret": KEY, "scopes": [], "topics": [], "users": []},
+        {"id": "acme", "secret": KEY, "users": ["acme:*"]},
     ]
     assert parse(f" {json.dumps(items)} ") == (
         ApiKey("shop", KEY, frozenset({"publish"}), ("orders", "project:*")),
         ApiKey("ops", OTHER_KEY),
-        ApiKey("none", KEY, frozenset(), ()),
+        ApiKey("none", KEY, frozenset(), (), ()),
+        ApiKey("acme", KEY, users=("acme:*",)),
     )
 
 
@@ -87,6 +92,8 @@ def test_wrong(text: str) -> None:
         {"topics": [1]},
         {"topics": {"orders": True}},
         {"topics": 5},
+        {"users": "alice"},
+        {"users": [1]},
     ],
 )
 def test_wrong_restriction(fields: dict[str, Any]) -> None:
@@ -122,10 +129,80 @@ def test_topics(channel: str, granted: bool) -> None:
     """The topics of a key limit topics only, not users."""
     key = ApiKey("shop", KEY, topics=("orders", "project:*"))
     if granted:
-        key.require_topics(["user:bob", channel])
+        key.require_channels(["user:bob", channel])
     else:
         with pytest.raises(Forbidden, match="does not grant the topic other"):
-            key.require_topics(["user:bob", channel])
+            key.require_channels(["user:bob", channel])
+
+
+@pytest.mark.parametrize(
+    ("channel", "granted"),
+    [("user:acme:bob", True), ("user:alice", True), ("user:alicia", False), ("user:bob", False), ("topic:any", True)],
+)
+def test_users(channel: str, granted: bool) -> None:
+    """The users of a key limit users only, not topics."""
+    key = ApiKey("shop", KEY, users=("alice", "acme:*"))
+    if granted:
+        key.require_channels(["user:acme:carol", channel])
+    else:
+        with pytest.raises(Forbidden, match=f"does not grant the user {channel[5:]}"):
+            key.require_channels(["user:acme:carol", channel])
+
+
+def test_users_by_name() -> None:
+    """A user, or a pattern of users, is granted as a whole."""
+    key = ApiKey("shop", KEY, users=("alice", "acme:*"))
+    key.require_users(["alice", "acme:bob", "acme:b*", "acme:*"])
+    for name in ("bob", "acme", "acm*", "*", "alice*"):
+        assert not key.grants_user(name)
+        with pytest.raises(Forbidden):
+            key.require_users(["alice", name])
+
+
+@given(st.lists(st.text("ab*", max_size=3), max_size=5), st.text("ab*", max_size=4))
+def test_same_as_grants_of_tokens(patterns: list[str], name: str) -> None:
+    """A key grants what a token with the same patterns would."""
+    assert ApiKey("shop", KEY, users=tuple(patterns)).grants_user(name) == rules.grants(tuple(patterns), name)
+
+
+def test_everyone() -> None:
+    """A key that is limited to some users does not reach everyone, whatever its scopes."""
+    ApiKey("shop", KEY, users=("a*", "*")).require_everyone()
+    ApiKey("shop", KEY, topics=()).require_everyone()
+    for users in ((), ("alice",), ("a*",)):
+        key = ApiKey("shop", KEY, users=users)
+        with pytest.raises(Forbidden, match="does not grant all users"):
+            key.require_everyone()
+        with pytest.raises(Forbidden, match="does not grant all users"):
+            key.require_grants(["all"], "publish")
+
+
+def test_unlimited() -> None:
+    """A key that is limited in any way is not unlimited."""
+    ApiKey("shop", KEY, frozenset()).require_unlimited()
+    for key in (ApiKey("shop", KEY, topics=("a*",)), ApiKey("shop", KEY, users=("a*",))):
+        with pytest.raises(Forbidden):
+            key.require_unlimited()
+
+
+@pytest.mark.parametrize(
+    ("topics", "users", "covered"),
+    [
+        (("orders",), ("acme:bob",), True),
+        (("project:*", "project:7"), ("acme:*",), True),
+        ((), (), True),
+        (("orders*",), (), False),
+        (("proj*",), (), False),
+        (("*",), (), False),
+        ((), ("*",), False),
+        ((), ("acme:*", "bob"), False),
+    ],
+)
+def test_covers(topics: tuple[str, ...], users: tuple[str, ...], covered: bool) -> None:
+    """A key covers patterns that grant nothing but what it grants itself."""
+    key = ApiKey("shop", KEY, topics=("orders", "project:*"), users=("acme:*",))
+    assert key.covers(topics, users) == covered
+    assert ApiKey("all", KEY).covers(topics, users)
 
 
 def test_grants() -> None:

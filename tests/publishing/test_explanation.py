@@ -24,3 +24,11 @@ def test_explain(worker: Worker) -> None:
     members = {each["user"]: each["reason"] for each in found["topic:t"]["members"]}
     assert (members, found["topic:t"]["member_count"]) == ({"alice": "muted_type", "bob": "muted_topic"}, 2)
     assert worker.counts("bob") == (0, 0)
+
+
+def test_members_that_may_not_be_named(worker: Worker) -> None:
+    """Members that the API key does not grant are counted, and not named."""
+    worker.members.add("t", ["alice", "bob"])
+    publication = notification.parse(b'{"to":{"topics":["t"]},"title":"x"}', Limits())
+    [found] = worker.explanation.of(publication, lambda user: user == "bob")
+    assert ([each["user"] for each in found["members"]], found["member_count"]) == (["bob"], 2)

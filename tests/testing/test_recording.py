@@ -150,6 +150,41 @@ class TestBackend:
         with pytest.raises(ProblemError, match="not_found"):
             notifier.receipts("unknown")
 
+    def test_keys(self, notifier: RecordingNotifier) -> None:
+        """Keys are created, rotated, listed and revoked by the rules of the service."""
+        made = notifier.create_key("Shop", ["publish"], users="shop:*", expires_in=60)
+        assert made.text.startswith(f"nk_live_{made.key.id}_") and made.key.expires_at
+        new = notifier.rotate_key(made.key.id, overlap=60)
+        assert new.text != made.text and new.key.old_secret_until
+        with pytest.raises(ProblemError, match="key_rotating"):
+            notifier.rotate_key(made.key.id)
+        notifier.rotate_key(made.key.id, overlap=0)
+        notifier.revoke_key(made.key.id)
+        [key] = notifier.api_keys()
+        assert (key.name, key.users, bool(key.revoked_at)) == ("Shop", ("shop:*",), True)
+        for change in (notifier.rotate_key, notifier.revoke_key):
+            with pytest.raises(ProblemError, match="not_found"):
+                change("unknown")
+        with pytest.raises(ProblemError, match="invalid_key_request"):
+            notifier.create_key("Shop", ["everything"])
+
+    def test_audit(self, notifier: RecordingNotifier) -> None:
+        """What a service would note is noted, the newest first."""
+        notifier.recall(notifier.inbox().list().items[0].id)
+        notifier.add_member("orders", "bob")
+        notifier.disconnect_user("bob", revoke=True)
+        notifier.export_user("bob")
+        notifier.erase_user("bob")
+        assert [entry.action for entry in notifier.audit()] == [
+            "user.erased",
+            "user.exported",
+            "tokens.revoked",
+            "user.disconnected",
+            "members.changed",
+            "notification.recalled",
+            "notification.broadcast",
+        ]
+
     def test_explain(self, notifier: RecordingNotifier) -> None:
         """An explanation finds nobody online, and publishes nothing."""
         notifier.add_member("orders", "alice")
@@ -186,5 +221,10 @@ def test_async() -> None:
         assert len(await notifier.receipts(published.id)) == 1
         await notifier.erase_user("alice")
         assert notifier.erased == ["alice"]
+        made = await notifier.create_key("Shop", "publish")
+        await notifier.rotate_key(made.key.id)
+        await notifier.revoke_key(made.key.id)
+        assert [key.id async for key in notifier.api_keys()] == [made.key.id]
+        assert [entry.action async for entry in notifier.audit()][0] == "key.revoked"
 
     asyncio.run(run())

@@ -9,6 +9,7 @@ import httpx
 
 from notifier.client.aio.backend import AsyncBackend
 from notifier.client.aio.inbox import AsyncInbox
+from notifier.client.aio.operator import AsyncOperator
 from notifier.client.aio.stream import AsyncStream
 from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading
@@ -23,7 +24,7 @@ T = TypeVar("T")
 Many = Iterable[Mapping[str, Any] | bytes] | AsyncIterable[Mapping[str, Any] | bytes]
 
 
-class AsyncNotifierClient(ClientBase, AsyncBackend):
+class AsyncNotifierClient(ClientBase, AsyncBackend, AsyncOperator):
     """`NotifierClient` for asyncio: the same arguments and methods."""
 
     def _open(self) -> None:

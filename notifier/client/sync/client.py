@@ -16,12 +16,13 @@ from notifier.client.inbox_calls import Names
 from notifier.client.notification import Batch, Batcher, Notification
 from notifier.client.sync.backend import Backend
 from notifier.client.sync.inbox import Inbox
+from notifier.client.sync.operator import Operator
 from notifier.client.sync.stream import Stream
 
 T = TypeVar("T")
 
 
-class NotifierClient(ClientBase, Backend):
+class NotifierClient(ClientBase, Backend, Operator):
     """Publishes to a service, and listens to it. Threads may share a client.
 
     `url` is the URL of the service. Publishing needs `api_key`, listening needs `token`. Missing arguments are taken

@@ -10,9 +10,10 @@ from notifier.broker.log import Log
 from notifier.errors import BadRequest, NotFound, Problem, UnsupportedMediaType
 from notifier.http import body
 from notifier.http.answers import JSON, NDJSON, json_answer
+from notifier.http.auditor import Auditor
 from notifier.http.batch import Batches
 from notifier.http.credentials import Credentials, idempotency_key
-from notifier.protocol import notification
+from notifier.protocol import audit, channel, notification
 from notifier.protocol.api_key import SCOPES, ApiKey
 from notifier.protocol.notification import Limits, Publication
 from notifier.protocol.notification_id import canonical_id
@@ -35,6 +36,7 @@ class NotificationViews:
         receipts: Receipts,
         log: Log,
         limits: Limits,
+        auditor: Auditor,
         payer: Callable[[str], Payer | None] = lambda _: None,
     ) -> None:
         self._credentials = credentials
@@ -45,6 +47,7 @@ class NotificationViews:
         self._log = log
         self._limits = limits
         self._payer = payer
+        self._auditor = auditor
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
@@ -59,7 +62,7 @@ class NotificationViews:
 
         The request is an argument because the hot path calls this without Flask.
         """
-        key = self._credentials.require_key(request, "publish", "broadcast")
+        key = self._key(request)
         kind = request.environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
         if kind == JSON and request.query_string:
             return self._explain(request, key)
@@ -68,7 +71,7 @@ class NotificationViews:
         if kind == NDJSON:
             if request.query_string:
                 raise BadRequest("dry_run explains one notification at a time, sent as application/json.")
-            return Response(b"".join(self._batches.publish(request, key)), content_type=NDJSON)
+            return self._publish_lines(request, key)
         raise UnsupportedMediaType(f"Send {JSON} for one notification or {NDJSON} for one per line.")
 
     def show(self, id: str) -> Response:
@@ -76,7 +79,7 @@ class NotificationViews:
         key = self._credentials.require_key(flask.request, *SCOPES)
         id = canonical_id(id)
         found = self._channels_of(id)
-        key.require_topics(found)
+        key.require_channels(found)
         return json_answer({"id": id, "channels": found, "receipts": self._receipts.of(id, found)})
 
     def recall(self, id: str) -> Response:
@@ -84,14 +87,19 @@ class NotificationViews:
         key = self._credentials.require_key(flask.request, "recall")
         id = canonical_id(id)
         key.require_grants(self._channels_of(id), "recall")
+        self._auditor.write(flask.request, key, audit.RECALLED, notification=id)
         self._log.recall(id, notification.time_of(id) or 0)
         return Response(status=204)
 
+    def _key(self, request: Request) -> ApiKey:
+        return self._credentials.require_key(request, "publish", "broadcast")
+
     def _publish_one(self, request: Request, key: ApiKey) -> Response:
         publication, text = self._read(request, key)
-        [answer] = self._publisher.publish(
-            [Post(publication, text, idempotency_key(request, key), payer=self._payer(key.id))]
-        )
+        post = Post(publication, text, idempotency_key(request, key), payer=self._payer(key.id))
+        if channel.ALL in publication.channels:
+            post = post._replace(audit=self._auditor.broadcast(request, key))
+        [answer] = self._publisher.publish([post])
         if isinstance(answer, Problem):
             raise answer
         response = Response(answer.json, 201, content_type=JSON)
@@ -99,12 +107,17 @@ class NotificationViews:
             response.headers["Idempotency-Replayed"] = "true"
         return response
 
+    def _publish_lines(self, request: Request, key: ApiKey) -> Response:
+        audit = self._auditor.broadcast(request, key)
+        answers = self._batches.publish(request, key, audit, lambda: self._key(request))
+        return Response(b"".join(answers), content_type=NDJSON)
+
     def _explain(self, request: Request, key: ApiKey) -> Response:
         """Return what would happen with a notification, and publish nothing."""
         if request.args.get("dry_run") != "explain" or len(request.args) > 1:
             raise BadRequest("The only query parameter is dry_run=explain.")
         publication, _ = self._read(request, key)
-        return json_answer({"recipients": self._explanation.of(publication)})
+        return json_answer({"recipients": self._explanation.of(publication, key.grants_user)})
 
     def _read(self, request: Request, key: ApiKey) -> tuple[Publication, bytes]:
         """Return the publication in the body of a request, and the body. The key must grant its channels."""

@@ -1,5 +1,6 @@
 """REST for backends, about the members of topics. docs/http-api.md describes it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, request
@@ -9,9 +10,12 @@ from notifier.audience.members import Members
 from notifier.errors import Fault, InvalidMembers, TooManyMemberships
 from notifier.http import body
 from notifier.http.answers import json_answer
+from notifier.http.auditor import Auditor
 from notifier.http.credentials import Credentials
 from notifier.http.names import require_topic, require_user, routes_with_names
+from notifier.protocol import audit
 from notifier.protocol import channel as channels
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.inbox_query import read_limit
 from notifier.protocol.inbox_request import read_object, unknown_fields
 from notifier.settings import InboxSettings
@@ -24,9 +28,10 @@ _LONGEST_NAME = 1600  # bytes of a name in a body: 128 characters, each as two e
 class TopicViews:
     """The views of topics."""
 
-    def __init__(self, credentials: Credentials, members: Members, settings: InboxSettings) -> None:
+    def __init__(self, credentials: Credentials, members: Members, settings: InboxSettings, auditor: Auditor) -> None:
         self._credentials = credentials
         self._members = members
+        self._auditor = auditor
         self._settings = settings
 
     def blueprint(self) -> Blueprint:
@@ -39,30 +44,29 @@ class TopicViews:
         return blueprint
 
     def list_members(self, topic: str) -> Response:
-        """Return members of a topic, in the order of their names."""
-        self._check(topic)
+        """Return members of a topic that the key grants, in the order of their names."""
+        key = self._check(topic)
         limit = read_limit(request.args.get("limit", "100"), _MOST_LISTED)
         found = self._members.page(topic, request.args.get("after", ""), limit)
-        return json_answer({"members": found, "next": found[-1] if len(found) == limit else None})
+        granted = [user for user in found if key.grants_user(user)]
+        return json_answer({"members": granted, "next": found[-1] if len(found) == limit else None})
 
     def add_member(self, topic: str, user: str) -> Response:
         """Make a user a member."""
-        self._check(topic)
-        require_user(user)
+        self._admit_one(topic, user, "add")
         if self._members.add(topic, [user]).refused:
             raise TooManyMemberships(f"A user is a member of at most {self._settings.max_memberships} topics.")
         return Response(status=204)
 
     def remove_member(self, topic: str, user: str) -> Response:
         """Remove a member."""
-        self._check(topic)
-        require_user(user)
+        self._admit_one(topic, user, "remove")
         self._members.remove(topic, [user])
         return Response(status=204)
 
     def change_members(self, topic: str) -> Response:
         """Add and remove several members."""
-        self._check(topic)
+        key = self._check(topic)
         most = self._settings.max_members_per_request
         members = read_object(body.read(request, _LONGEST_NAME * most + 1024))
         faults = unknown_fields(members, ("add", "remove"))
@@ -71,13 +75,28 @@ class TopicViews:
             faults.append(Fault("", "too_many", f"Name from 1 to {most} users."))
         if faults:
             raise InvalidMembers(faults=faults[:_MOST_FAULTS])
+        self._admit(key, topic, **lists)
         removed = self._members.remove(topic, lists["remove"])
         added, refused = self._members.add(topic, lists["add"])
         return json_answer({"added": added, "removed": removed, "refused": refused})
 
-    def _check(self, topic: str) -> None:
-        self._credentials.require_key(request, "members").require_topics([channels.of_topic(topic)])
+    def _check(self, topic: str) -> ApiKey:
+        key = self._credentials.require_key(request, "members")
+        key.require_channels([channels.of_topic(topic)])
         require_topic(topic)
+        return key
+
+    def _admit_one(self, topic: str, user: str, change: str) -> None:
+        key = self._check(topic)
+        require_user(user)
+        self._admit(key, topic, **{change: [user]})
+
+    def _admit(self, key: ApiKey, topic: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
+        """Reject a change of users that the key does not grant; write the audit log otherwise."""
+        key.require_users([*add, *remove])
+        named = {"add": audit.names(add), "remove": audit.names(remove)}
+        counts = {"adding": len(add), "removing": len(remove)}
+        self._auditor.write(request, key, audit.MEMBERS_CHANGED, topic=topic, **named, **counts)
 
 
 def _names(field: str, values: Any, faults: list[Fault]) -> list[str]:

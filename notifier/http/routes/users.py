@@ -5,15 +5,18 @@ from werkzeug import Response
 
 from notifier.audience.users import Users
 from notifier.http.answers import json_answer
+from notifier.http.auditor import Auditor
 from notifier.http.credentials import Credentials
 from notifier.http.names import require_user, routes_with_names
+from notifier.protocol import audit
 
 
 class UserViews:
     """The views of users."""
 
-    def __init__(self, credentials: Credentials, users: Users) -> None:
+    def __init__(self, credentials: Credentials, users: Users, auditor: Auditor) -> None:
         self._credentials = credentials
+        self._auditor = auditor
         self._users = users
 
     def blueprint(self) -> Blueprint:
@@ -26,21 +29,24 @@ class UserViews:
 
     def export(self, user: str) -> Response:
         """Return everything that is stored about a user."""
-        self._check(user)
+        self._admit(user, audit.EXPORTED)
         return json_answer(self._users.export(user))
 
     def erase(self, user: str) -> Response:
         """Remove everything that is stored about a user."""
-        self._check(user)
+        self._admit(user, audit.ERASED)
         self._users.erase(user)
         return Response(status=204)
 
     def disconnect(self, user: str) -> Response:
         """Close all connections of a user."""
-        self._check(user)
+        self._admit(user, audit.DISCONNECTED)
         self._users.disconnect(user)
         return Response(status=202)
 
-    def _check(self, user: str) -> None:
-        self._credentials.require_key(request, "users")
+    def _admit(self, user: str, action: str) -> None:
+        """Reject a request whose key does not allow it; write the audit log otherwise."""
+        key = self._credentials.require_key(request, "users")
         require_user(user)
+        key.require_users([user])
+        self._auditor.write(request, key, action, user=user)

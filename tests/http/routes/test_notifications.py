@@ -18,17 +18,17 @@ from notifier.errors import (
     UnsupportedMediaType,
 )
 from notifier.http.batch import Batches
-from notifier.http.credentials import Credentials
 from notifier.http.routes.notifications import NotificationViews
-from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Post
 from notifier.settings import AuthSettings, PublishingSettings
+from tests.kit.credentials import NoAudit, credentials_of
 from tests.kit.requests import request_of
 
 KEY = ApiKey("backend", "secret-of-the-backend", frozenset({"publish"}), ("orders",))
 RECALL = ApiKey("recall", "secret-of-the-recall-key", frozenset({"recall"}))
+EVERYONE = ApiKey("everyone", "secret-of-the-loud-key", frozenset({"broadcast"}))
 NOTE = b'{"to":{"users":["alice"]},"title":"x"}'
 PUBLISHED = Answer(b'{"id":"1"}')
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -49,7 +49,7 @@ class Publisher:
 class Explanation:
     """Explains each publication by its channels."""
 
-    def of(self, publication: Publication) -> list[Any]:
+    def of(self, publication: Publication, shows: Any) -> list[Any]:
         return [*publication.channels]
 
 
@@ -60,9 +60,9 @@ class Backend:
         self.publisher = publisher = Publisher(answer)
         limits, settings = Limits(size=256), PublishingSettings(max_notification_bytes=256)
         parts: list[Any] = [publisher, Batches(publisher, limits, settings), Explanation()]  # type: ignore[arg-type]
-        credentials = Credentials(AuthSettings(api_keys=(KEY, RECALL)), lambda token: identity.verify(token, (), 0))
+        credentials = credentials_of(AuthSettings(api_keys=(KEY, RECALL, EVERYONE)))
         unused: Any = None
-        self._views = NotificationViews(credentials, *parts, unused, unused, limits)
+        self._views = NotificationViews(credentials, *parts, unused, unused, limits, NoAudit())  # type: ignore[arg-type]
 
     def publish(self, body: Any = NOTE, kind: str | None = JSON, key: ApiKey = KEY, **options: Any) -> Response:
         """Return the answer to a request, which is published or raises."""
@@ -188,6 +188,13 @@ class TestAnswers:
         backend = Backend(Answer(b"{}", replayed=True))
         assert backend.publish(idempotency_key="k").headers["Idempotency-Replayed"] == "true"
         assert [post.key for post in backend.publisher.posts] == ["backend:k"]
+
+    def test_audit(self) -> None:
+        """A publication to all has an entry in the audit log, and no other has."""
+        backend = Backend()
+        backend.publish()
+        backend.publish(b'{"to":{"all":true},"title":"x"}', key=EVERYONE)
+        assert [post.audit and post.audit("id") for post in backend.publisher.posts] == [None, b"id"]
 
     def test_problem(self) -> None:
         """A publication that failed raises its problem."""

@@ -1,0 +1,167 @@
+"""Changes of managed API keys: create, rotate, revoke. The text of a key is returned once, and never stored."""
+
+import contextlib
+import hashlib
+import secrets
+import time
+from typing import NamedTuple
+
+from notifier.auth.api_keys import ApiKeys
+from notifier.broker.key_list import KeyList, Stored
+from notifier.errors import BrokerUnavailable, Forbidden, IdempotencyMismatch, KeyChanged, KeyRotating, NotFound
+from notifier.protocol import key_text
+from notifier.protocol.api_key import ApiKey
+from notifier.protocol.key_record import KeyRecord
+from notifier.protocol.key_request import KeyRequest
+
+_RETRIED = 600_000  # ms after which a request is no retry
+_TRIES = 5
+
+
+class Made(NamedTuple):
+    """The record of a key, and its text, which nobody can look up later."""
+
+    record: KeyRecord
+    text: str
+
+
+class Retry(NamedTuple):
+    """What identifies a request: the same `key` makes it a retry if `body` is the same. An empty key: it is none."""
+
+    key: str = ""
+    body: bytes = b""
+
+    @property
+    def digest(self) -> str:
+        """What is stored of the request."""
+        return hashlib.sha256(self.key.encode() + b" " + self.body).hexdigest() if self.key else ""
+
+
+class KeyChanges:
+    """The changes that one worker makes to managed keys. Every method may raise `BrokerUnavailable`.
+
+    A key with the scope `admin` makes and changes only keys whose topics and users it grants itself: with the secret of
+    another key it could do more than it may.
+    """
+
+    def __init__(self, stored: KeyList, keys: ApiKeys) -> None:
+        self._stored = stored
+        self._keys = keys
+
+    def new_id(self, retry: Retry) -> str:
+        """Return the id of a key to create. It is the same for a retry."""
+        digest = hashlib.sha256(retry.key.encode()).digest()[: key_text.ID_BYTES]
+        return key_text.new_id(digest if retry.key else secrets.token_bytes(key_text.ID_BYTES))
+
+    def require_covered(self, by: ApiKey, request: KeyRequest) -> None:
+        """Reject a request for a key that could reach more than the one that asks for it.
+
+        Raises:
+            Forbidden
+        """
+        if not by.covers(request.topics, request.users):
+            raise Forbidden(f"The key {by.id} does not grant all of these topics and users.")
+
+    def create(self, by: ApiKey, id: str, request: KeyRequest, retry: Retry) -> Made:
+        """Create a key. If an answer was lost, a retry returns the same key with another secret.
+
+        Raises:
+            TooManyKeys, IdempotencyMismatch, KeyChanged
+        """
+        now, text = _now(), _new_text(id, request.is_test)
+        expires = now + 1000 * request.expires_in if request.expires_in else 0
+        record = KeyRecord(
+            id,
+            request.name,
+            request.scopes,
+            request.topics,
+            request.users,
+            created=now,
+            created_by=by.id,
+            digest=_digest(text),
+            expires=expires,
+            is_test=request.is_test,
+            request=retry.digest,
+        )
+        if self._stored.put(record):
+            return self._made(record, text)
+        first = self.find(by, id)
+        is_retry = first.record.request == retry.digest and now - first.record.created <= _RETRIED
+        if not is_retry or first.record.revoked:
+            raise IdempotencyMismatch()
+        return self._replace(first, first.record.replace_secret(_digest(text)), text)
+
+    def find(self, by: ApiKey, id: str) -> Stored:
+        """Return the record of a key that `by` may change.
+
+        Raises:
+            NotFound: also if `by` may not know of it.
+        """
+        found = self._stored.get(id)
+        if found is None or not by.covers(found.record.topics, found.record.users):
+            raise NotFound("There is no such key.")
+        return found
+
+    def page(self, by: ApiKey, after: str, limit: int) -> tuple[list[Stored], str | None]:
+        """Return keys after an id that `by` may change, and the id after which the next page begins."""
+        found = self._stored.page(after, limit)
+        follow = found[-1].record.id if len(found) == limit else None
+        return [each for each in found if by.covers(each.record.topics, each.record.users)], follow
+
+    def rotate(self, found: Stored, overlap: int, retry: Retry) -> Made:
+        """Give a key a new secret. The one before is accepted for `overlap` more seconds.
+
+        Raises:
+            NotFound, KeyRotating, KeyChanged
+        """
+        record, now = found.record, _now()
+        if record.revoked or 0 < record.expires <= now:
+            raise NotFound("The key was revoked or has expired.")
+        text = _new_text(record.id, record.is_test)
+        if record.request and record.request == retry.digest and now - record.rotated < _RETRIED:
+            return self._replace(found, record.replace_secret(_digest(text)), text)
+        if overlap and record.is_rotating(now):
+            raise KeyRotating()
+        return self._replace(found, record.rotate(_digest(text), now, 1000 * overlap, retry.digest), text)
+
+    def revoke(self, found: Stored) -> None:
+        """Revoke a key on all workers. A key that was revoked stays so.
+
+        Raises:
+            KeyChanged: others change it all the time.
+        """
+        for _ in range(_TRIES):
+            if found.record.revoked or self._stored.put(found.record.revoke(_now()), found.text):
+                self._learn()
+                return
+            again = self._stored.get(found.record.id)
+            if again is None:
+                return
+            found = again
+        raise KeyChanged()
+
+    def _replace(self, found: Stored, record: KeyRecord, text: str) -> Made:
+        if not self._stored.put(record, found.text):
+            raise KeyChanged()
+        return self._made(record, text)
+
+    def _made(self, record: KeyRecord, text: str) -> Made:
+        self._learn()
+        return Made(record, text)
+
+    def _learn(self) -> None:
+        """Let this worker know of a change at once."""
+        with contextlib.suppress(BrokerUnavailable):  # the change is made, and this worker learns of it soon
+            self._keys.update()
+
+
+def _new_text(id: str, is_test: bool) -> str:
+    return key_text.new_text(id, secrets.token_bytes(key_text.SECRET_BYTES), is_test=is_test)
+
+
+def _digest(text: str) -> str:
+    return key_text.digest_of(text).hex()
+
+
+def _now() -> int:
+    return int(1000 * time.time())

@@ -1,0 +1,103 @@
+"""Requests of operators for API keys, and for new secrets of them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from notifier.errors import Fault, InvalidKeyRequest
+from notifier.protocol import channel
+from notifier.protocol.api_key import ANY, SCOPES
+from notifier.protocol.inbox_request import read_object, unknown_fields
+
+MAX_PATTERNS = 100
+MAX_NAME = 128  # characters
+MAX_AGE = 10 * 365 * 86400  # seconds
+MAX_OVERLAP, DEFAULT_OVERLAP = 30 * 86400, 86400  # seconds
+_FIELDS = ("name", "scopes", "topics", "users", "expires_in", "test")
+_MOST_FAULTS = 50
+
+
+class KeyRequest(NamedTuple):
+    """A request for a key. `expires_in` is in seconds; None: never."""
+
+    name: str
+    scopes: tuple[str, ...]
+    topics: tuple[str, ...] = ANY
+    users: tuple[str, ...] = ANY
+    expires_in: int | None = None
+    is_test: bool = False
+
+
+def read_key_request(body: bytes) -> KeyRequest:
+    """Return what the body of a request asks for.
+
+    Raises:
+        MalformedJson, InvalidKeyRequest
+    """
+    fields = read_object(body)
+    faults = unknown_fields(fields, _FIELDS)
+    name = _name(fields.get("name"), faults)
+    scopes = _scopes(fields.get("scopes"), faults)
+    topics = _patterns("topics", fields, channel.fault_of_pattern, faults)
+    users = _patterns("users", fields, channel.fault_of_user_pattern, faults)
+    age = _whole("expires_in", fields.get("expires_in"), 1, MAX_AGE, faults)
+    is_test = fields.get("test", False)
+    if not isinstance(is_test, bool):
+        faults.append(Fault("/test", "wrong_type", "Expected true or false."))
+    if faults:
+        raise InvalidKeyRequest(faults=faults[:_MOST_FAULTS])
+    return KeyRequest(name, scopes, topics, users, age, is_test)
+
+
+def read_rotation(body: bytes) -> int:
+    """Return for how many seconds the old secret is still accepted. An empty body asks for the default.
+
+    Raises:
+        MalformedJson, InvalidKeyRequest
+    """
+    fields = read_object(body) if body else {}
+    faults = unknown_fields(fields, ("overlap",))
+    overlap = _whole("overlap", fields.get("overlap", DEFAULT_OVERLAP), 0, MAX_OVERLAP, faults)
+    if faults or overlap is None:
+        raise InvalidKeyRequest(faults=faults or [Fault("/overlap", "wrong_type", "Expected seconds.")])
+    return overlap
+
+
+def _name(value: Any, faults: list[Fault]) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable() or value.isspace():
+        faults.append(Fault("/name", "invalid_name", f"Expected 1 to {MAX_NAME} visible characters."))
+    return str(value)
+
+
+def _scopes(values: Any, faults: list[Fault]) -> tuple[str, ...]:
+    known = ", ".join(SCOPES)
+    if not isinstance(values, list) or not values:
+        faults.append(Fault("/scopes", "required", f"Expected a list of at least one of {known}."))
+        return ()
+    for index, value in enumerate(values[:_MOST_FAULTS]):
+        if value not in SCOPES:
+            faults.append(Fault(f"/scopes/{index}", "unknown_value", f"The scopes are {known}."))
+    return tuple(scope for scope in SCOPES if scope in values)
+
+
+def _patterns(
+    field: str, fields: dict[str, Any], fault_of: Callable[[str], str | None], faults: list[Fault]
+) -> tuple[str, ...]:
+    values = fields.get(field, list(ANY))
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        faults.append(Fault(f"/{field}", "wrong_type", "Expected a list of names or patterns."))
+        return ()
+    if len(values) > MAX_PATTERNS:
+        faults.append(Fault(f"/{field}", "too_many", f"At most {MAX_PATTERNS}."))
+    for index, value in enumerate(values[:MAX_PATTERNS]):
+        fault = fault_of(value)
+        if fault:
+            faults.append(Fault(f"/{field}/{index}", "invalid_name", fault))
+    return tuple(dict.fromkeys(values))
+
+
+def _whole(field: str, value: Any, least: int, most: int, faults: list[Fault]) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        faults.append(Fault(f"/{field}", "out_of_range", f"Expected {least} to {most} whole seconds."))
+    return int(value) if isinstance(value, int) else None

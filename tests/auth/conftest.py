@@ -1,0 +1,81 @@
+"""Fixtures of the tests of keys and tokens: workers that share a database."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from notifier.auth.api_keys import ApiKeys
+from notifier.auth.key_changes import KeyChanges, Made, Retry
+from notifier.broker.key_list import KeyList, Stored
+from notifier.broker.store import Store
+from notifier.errors import BrokerUnavailable, InvalidApiKey
+from notifier.protocol.api_key import ApiKey
+from notifier.protocol.key_request import KeyRequest
+from notifier.server.embedded_valkey import EmbeddedValkey
+from notifier.settings import BrokerSettings
+
+ROOT = ApiKey("root", "secret-of-the-root-key")
+ACME = ApiKey("acme", "secret-of-acme's-key", topics=("acme:*",), users=("acme:*",))
+SHOP = KeyRequest("Shop", ("publish",))
+_NO_RETRY = Retry()
+
+
+class KeyWorker:
+    """The API keys of one worker."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        settings = BrokerSettings(redis_url=url, redis_prefix=prefix, redis_timeout=2)
+        self.store = Store(settings)
+        self.list = KeyList(settings, 100, self.store)
+        self.keys = ApiKeys([ROOT, ACME], self.list)
+        self.changes = KeyChanges(self.list, self.keys)
+
+    def create(self, request: KeyRequest = SHOP, by: ApiKey = ROOT, retry: Retry = _NO_RETRY) -> Made:
+        """Create a key."""
+        self.changes.require_covered(by, request)
+        return self.changes.create(by, self.changes.new_id(retry), request, retry)
+
+    def rotate(self, made: Made, overlap: int = 60, retry: Retry = _NO_RETRY) -> Made:
+        """Rotate a key."""
+        return self.changes.rotate(self.stored(made), overlap, retry)
+
+    def revoke(self, made: Made) -> None:
+        """Revoke a key."""
+        self.changes.revoke(self.stored(made))
+
+    def stored(self, made: Made) -> Stored:
+        """Return the record of a key."""
+        return self.changes.find(ROOT, made.record.id)
+
+    def accepts(self, text: str) -> bool:
+        """Return whether a request with a key is let in."""
+        try:
+            self.keys.find(text)
+        except InvalidApiKey:
+            return False
+        return True
+
+    def cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Cut the worker off from Redis."""
+
+        def away(*_: Any) -> Any:
+            raise BrokerUnavailable("gone")
+
+        for name in ("since", "get", "put", "page", "note_used"):
+            monkeypatch.setattr(self.list, name, away)
+
+
+@pytest.fixture
+def make(valkey: EmbeddedValkey, user: str) -> Iterator[Callable[[], KeyWorker]]:
+    """Makes workers that share a database which no other test has."""
+    made: list[KeyWorker] = []
+
+    def make() -> KeyWorker:
+        made.append(KeyWorker(valkey.url, user))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.keys.stop()
+        worker.store.close()

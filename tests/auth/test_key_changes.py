@@ -1,0 +1,176 @@
+"""Changes of API keys on a real server: create, rotate, revoke, their retries, and who may do it."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from notifier.auth.key_changes import Retry
+from notifier.errors import Forbidden, IdempotencyMismatch, KeyChanged, KeyRotating, NotFound
+from notifier.server.embedded_valkey import EmbeddedValkey
+from tests.auth.conftest import ACME, ROOT, SHOP, KeyWorker
+from tests.kit.valkey import connected
+from tests.kit.waiting import eventually
+
+Make = Callable[[], KeyWorker]
+
+
+class TestRotation:
+    def test_overlap(self, make: Make) -> None:
+        """Both secrets are accepted during the overlap, and only the new one after it."""
+        worker = make()
+        made = worker.create()
+        new = worker.rotate(made, overlap=1)
+        assert worker.accepts(made.text) and worker.accepts(new.text)
+        eventually(lambda: not worker.accepts(made.text))
+        assert time.time() >= new.record.old_until / 1000
+        assert worker.accepts(new.text)
+        assert worker.accepts(worker.rotate(made, overlap=1).text)
+
+    def test_at_once(self, make: Make) -> None:
+        """Without an overlap all other secrets end at once."""
+        worker = make()
+        first = worker.create()
+        second = worker.rotate(first)
+        third = worker.rotate(first, overlap=0)
+        assert [worker.accepts(each.text) for each in (first, second, third)] == [False, False, True]
+
+    def test_twice(self, make: Make) -> None:
+        """A second rotation must not end the secret that is still in use."""
+        worker = make()
+        made = worker.create()
+        worker.rotate(made)
+        with pytest.raises(KeyRotating):
+            worker.rotate(made)
+        assert worker.accepts(made.text)
+
+    def test_retry(self, make: Make) -> None:
+        """If the answer was lost, a retry returns another secret, and the secret in use stays."""
+        worker = make()
+        made, retry = worker.create(), Retry("root:1", b"{}")
+        lost = worker.rotate(made, retry=retry)
+        again = worker.rotate(made, retry=retry)
+        assert [worker.accepts(each.text) for each in (made, lost, again)] == [True, False, True]
+        with pytest.raises(KeyRotating):
+            worker.rotate(made, retry=Retry("root:2", b"{}"))
+
+    def test_ended(self, make: Make) -> None:
+        """A key that has ended gets no new secret."""
+        worker = make()
+        made = worker.create()
+        worker.revoke(made)
+        with pytest.raises(NotFound):
+            worker.rotate(made)
+        expired = worker.create(SHOP._replace(expires_in=1))
+        eventually(lambda: not worker.accepts(expired.text))
+        with pytest.raises(NotFound):
+            worker.rotate(expired)
+
+    def test_changed_meanwhile(self, make: Make) -> None:
+        """Of two rotations at the same time, one is done."""
+        worker, other = make(), make()
+        made = worker.create()
+        found = other.stored(made)
+        new = worker.rotate(made)
+        with pytest.raises(KeyChanged):
+            other.changes.rotate(found, 60, Retry())
+        assert worker.accepts(new.text) and worker.accepts(made.text)
+
+
+class TestCreation:
+    def test_create(self, make: Make) -> None:
+        """Keys differ, and say who made them and when."""
+        worker = make()
+        first, second = worker.create(), worker.create()
+        assert first.record.id != second.record.id and first.text != second.text
+        assert first.record.created_by == "root"
+        assert abs(first.record.created / 1000 - time.time()) < 60
+
+    def test_secret_is_not_stored(self, make: Make, valkey: EmbeddedValkey, user: str) -> None:
+        """Redis has neither the text of a key nor its secret."""
+        worker = make()
+        made = worker.create()
+        new = worker.rotate(made)
+        with connected(valkey) as client:
+            stored = client.hgetall(f"{user}:{{keys}}:records")
+            everything = b" ".join(client.dump(name) or b"" for name in client.keys(f"{user}:*"))
+        assert made.record.digest.encode() in b"".join(stored.values())
+        for text in (made.text, new.text):
+            assert text.split("_")[-1].encode() not in everything + b"".join(stored.values())
+
+    def test_retry(self, make: Make) -> None:
+        """If the answer was lost, a retry returns the same key with another secret."""
+        worker = make()
+        retry = Retry("root:1", b"body")
+        lost, again = worker.create(retry=retry), worker.create(retry=retry)
+        assert lost.record.id == again.record.id
+        assert not worker.accepts(lost.text)
+        assert worker.accepts(again.text)
+        assert len(worker.list.page("", 10)) == 1
+
+    def test_no_retry(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The idempotency key of another request, or one from long ago, changes nothing."""
+        worker = make()
+        made = worker.create(retry=Retry("root:1", b"body"))
+        with pytest.raises(IdempotencyMismatch):
+            worker.create(retry=Retry("root:1", b"other"))
+        with monkeypatch.context() as patch:
+            patch.setattr("notifier.auth.key_changes._RETRIED", -1)
+            with pytest.raises(IdempotencyMismatch):
+                worker.create(retry=Retry("root:1", b"body"))
+        worker.rotate(made)
+        with pytest.raises(IdempotencyMismatch):
+            worker.create(retry=Retry("root:1", b"body"))
+        assert worker.accepts(made.text)
+
+    def test_no_retry_of_what_has_ended(self, make: Make) -> None:
+        """A revoked key does not come back by a retry."""
+        worker = make()
+        made = worker.create(retry=Retry("root:1", b"body"))
+        worker.revoke(made)
+        with pytest.raises(IdempotencyMismatch):
+            worker.create(retry=Retry("root:1", b"body"))
+
+
+class TestOthers:
+    def test_revoke(self, make: Make) -> None:
+        """A second revocation is done already, also if somebody else has changed the key in between."""
+        worker = make()
+        made = worker.create()
+        before = worker.stored(made)
+        worker.rotate(made)
+        worker.changes.revoke(before)
+        worker.changes.revoke(before)
+        worker.revoke(made)
+        assert not worker.accepts(made.text)
+        assert worker.stored(made).record.revoked
+
+    def test_limited(self, make: Make) -> None:
+        """A limited key makes keys within its limits, and knows of no others."""
+        worker = make()
+        own = SHOP._replace(topics=("acme:orders",), users=("acme:*",))
+        made, foreign = worker.create(own, ACME), worker.create()
+        for request in (SHOP, own._replace(topics=("*",)), own._replace(users=("acme:*", "bob"))):
+            with pytest.raises(Forbidden):
+                worker.create(request, ACME)
+        assert [each.record.id for each in worker.changes.page(ACME, "", 10)[0]] == [made.record.id]
+        assert len(worker.changes.page(ROOT, "", 10)[0]) == 2
+        for id in (foreign.record.id, "unknown"):
+            with pytest.raises(NotFound):
+                worker.changes.find(ACME, id)
+        assert worker.changes.find(ACME, made.record.id)
+
+    def test_pages(self, make: Make) -> None:
+        """All keys are listed, page by page, also if some pages have none that may be shown."""
+        worker = make()
+        for _ in range(5):
+            worker.create()
+        made = [worker.create(SHOP._replace(topics=("acme:a",), users=())).record.id for _ in range(2)]
+        for by, expected in ((ROOT, 7), (ACME, 2)):
+            found: list[str] = []
+            after: str | None = ""
+            while after is not None:
+                page, after = worker.changes.page(by, after, 2)
+                found += [each.record.id for each in page]
+            assert len(found) == expected
+            assert set(made) <= set(found)

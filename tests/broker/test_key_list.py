@@ -1,0 +1,160 @@
+"""The list of API keys on a real server: changes, pages, room, and when keys were used."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from notifier.broker import key_list
+from notifier.broker.key_list import KeyList
+from notifier.broker.store import Store
+from notifier.errors import BrokerUnavailable, TooManyKeys
+from notifier.protocol.key_record import KEPT, KeyRecord
+from notifier.server.embedded_valkey import EmbeddedValkey
+from notifier.settings import BrokerSettings
+from tests.kit.ports import free_port
+from tests.kit.valkey import connected
+
+NOW = int(1000 * time.time())
+Make = Callable[..., KeyList]
+
+
+@pytest.fixture
+def prefix(user: str) -> str:
+    """The prefix of keys that no other test has."""
+    return user.replace(":", "-")
+
+
+@pytest.fixture
+def make(valkey: EmbeddedValkey, prefix: str) -> Iterator[Make]:
+    """Makes the list, as one worker has it."""
+    stores = []
+
+    def make(max_keys: int = 100, **settings: int) -> KeyList:
+        broker = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, redis_timeout=2, **settings)
+        stores.append(Store(broker))
+        return KeyList(broker, max_keys, stores[-1])
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+def record(id: str, **others: int) -> KeyRecord:
+    return KeyRecord(id, f"Key {id}", ("publish",), ("*",), ("*",), NOW, "root", "aa", **others)
+
+
+def test_empty(make: Make) -> None:
+    """There are no keys at first."""
+    keys = make()
+    assert keys.since(0) == (0, [])
+    assert keys.page("", 10) == []
+    assert keys.get("a") is None
+
+
+def test_changes(make: Make) -> None:
+    """A record is stored if nobody has changed it in the meantime."""
+    keys = make()
+    assert keys.put(record("a"))
+    assert not keys.put(record("a")), "it is not new"
+    first = keys.get("a")
+    assert first and first.record == record("a")
+    assert keys.put(first.record.revoke(NOW), first.text)
+    assert not keys.put(first.record.rotate("bb", NOW, 5, ""), first.text), "it is another one now"
+    second = keys.get("a")
+    assert second and second.record.revoked == NOW
+
+
+def test_since(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what has changed since a version is returned, each key once, however many there are."""
+    monkeypatch.setattr(key_list, "_PAGE", 3)
+    keys = make()
+    for number in range(10):
+        keys.put(record(f"key-{number}"))
+    version, found = keys.since(0)
+    assert [each.id for each in found] == [f"key-{number}" for number in range(10)]
+    assert keys.since(version) == (version, [])
+    for id in ("key-7", "key-2"):
+        stored = keys.get(id)
+        assert stored and keys.put(stored.record.revoke(NOW), stored.text)
+    later, found = keys.since(version)
+    assert [(each.id, each.revoked) for each in found] == [("key-7", NOW), ("key-2", NOW)]
+    assert later == version + 2
+
+
+def test_other_database(make: Make) -> None:
+    """A version of another database is lower: all keys are to be read again."""
+    keys = make()
+    keys.put(record("a"))
+    assert keys.since(1000) == (1, [])
+
+
+def test_pages(make: Make) -> None:
+    """Keys are listed in the order of their ids, with the time of their last use."""
+    keys = make()
+    for id in ("b", "D", "a", "c"):
+        keys.put(record(id))
+    keys.note_used({"a": 7000, "b": 9000, "nobody": 9000})
+    keys.note_used({"a": 8000, "b": 8000})
+    assert [each.record.id for each in keys.page("", 3)] == ["D", "a", "b"]
+    assert [(each.record.id, each.used) for each in keys.page("D", 10)] == [("a", 8000), ("b", 9000), ("c", 0)]
+    assert keys.page("c", 10) == []
+
+
+def test_room(make: Make, valkey: EmbeddedValkey, prefix: str) -> None:
+    """There is room for so many keys. One that has ended makes room, and leaves nothing behind."""
+    keys = make(max_keys=3)
+    for id in ("a", "b", "c"):
+        keys.put(record(id))
+    keys.note_used({"b": 5000})
+    with pytest.raises(TooManyKeys, match="3"):
+        keys.put(record("d"))
+    stored = keys.get("b")
+    assert stored and keys.put(stored.record.revoke(NOW), stored.text), "a change needs no room"
+    keys.put(record("d"))
+    assert [each.record.id for each in keys.page("", 10)] == ["a", "c", "d"]
+    with pytest.raises(TooManyKeys):
+        keys.put(record("e"))
+    with connected(valkey) as client:
+        key = f"{prefix}:{{keys}}:"
+        sizes = [client.hlen(f"{key}records"), client.zcard(f"{key}names"), client.zcard(f"{key}order")]
+        assert (sizes, client.hlen(f"{key}used"), client.zcard(f"{key}until")) == ([3, 3, 3], 0, 0)
+
+
+def test_expiring_keys_keep_their_room(make: Make) -> None:
+    """A key that will expire makes no room before it has expired."""
+    keys = make(max_keys=1)
+    keys.put(record("a", expires=NOW + 10**7))
+    with pytest.raises(TooManyKeys):
+        keys.put(record("b"))
+
+
+def test_forgotten(make: Make) -> None:
+    """Keys that have ended are removed after some time."""
+    keys = make()
+    keys.put(record("a", expires=NOW - KEPT - 1))
+    keys.put(record("b", expires=NOW - KEPT + 10**6))
+    keys.put(record("c"))
+    assert [each.record.id for each in keys.page("", 10)] == ["b", "c"]
+
+
+def test_replicas(make: Make) -> None:
+    """A change that too few replicas have is not acknowledged."""
+    keys = make(min_replicas=1)
+    with pytest.raises(BrokerUnavailable):
+        keys.put(record("a"))
+
+
+def test_outage() -> None:
+    """Without Redis nothing can be changed or read."""
+    settings = BrokerSettings(redis_url=f"redis://127.0.0.1:{free_port()}")
+    keys = KeyList(settings, 10, Store(settings))
+    asks: list[Callable[[], object]] = [
+        lambda: keys.put(record("a")),
+        lambda: keys.since(0),
+        lambda: keys.get("a"),
+        lambda: keys.page("", 1),
+    ]
+    for ask in asks:
+        with pytest.raises(BrokerUnavailable):
+            ask()

@@ -1,0 +1,46 @@
+"""Entries of the audit log."""
+
+import json
+
+import pytest
+
+from notifier.errors import BadRequest
+from notifier.protocol import audit
+from notifier.protocol.audit import Author
+from notifier.protocol.cursor import Cursor
+
+AUTHOR = Author("key-1", "Shop", "192.0.2.7", "w-1")
+
+
+def test_entry() -> None:
+    """An entry says who did what, when and from where."""
+    entry = audit.encode(audit.ERASED, AUTHOR, {"user": "alice"})
+    assert audit.document("1800000000000-3", entry) == {
+        "id": "1800000000000-3",
+        "at": "2027-01-15T08:00:00.000Z",
+        "action": "user.erased",
+        "key": {"id": "key-1", "name": "Shop"},
+        "address": "192.0.2.7",
+        "request_id": "w-1",
+        "target": {"user": "alice"},
+    }
+    assert json.loads(entry)["action"] == "user.erased"
+
+
+def test_names() -> None:
+    """However many users a change names, its entry is short."""
+    assert audit.names(["a", "b"]) == ["a", "b"]
+    assert len(audit.names([str(number) for number in range(1000)])) == 10
+
+
+@pytest.mark.parametrize(("text", "before"), [("", None), ("5-7", Cursor(5, 7)), ("0-0", Cursor(0, 0))])
+def test_before(text: str, before: Cursor | None) -> None:
+    """A page begins at the newest entry, or before one."""
+    assert audit.read_before(text) == before
+
+
+@pytest.mark.parametrize("text", ["x", "5", "+", "5-", "-", "5-7-9"])
+def test_wrong_before(text: str) -> None:
+    """Anything else is rejected."""
+    with pytest.raises(BadRequest):
+        audit.read_before(text)
