@@ -3,6 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What maintainers need besides: see requirements-tools.in.
+TOOLS := .build/tools
+LICENSES := MIT;BSD;Apache;ISC;Python Software Foundation;PSF;MPL-2.0;Mozilla Public License 2.0;Zope Public;ZPL
+PIP := python -m pip install --quiet --disable-pip-version-check --require-hashes -r
+INSTALL := $(BIN)/$(PIP)
 PYTEST := $(BIN)/pytest
 # Runs a command with only those variables of the outside that the package indexes need.
 NAMED := $(PYTHON) tests/kit/environment.py
@@ -19,7 +24,7 @@ except ImportError:
     sys.exit("Python cannot make a virtual environment here. On Debian and Ubuntu: apt install python3-venv")
 endef
 
-.PHONY: run test quick style types browser bench chaos attacks fuzz clean
+.PHONY: run test quick style types browser bench chaos attacks fuzz lowest pins sbom licenses audit manifests clean
 
 run: $(VENV)/.run
 	NOTIFIER_DEV=1 exec $(BIN)/gunicorn wsgi:app
@@ -59,18 +64,59 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet atheris==$(ATHERIS)
 	$(NAMED) $(BIN)/python -m fuzz.run
 
+# The client with the lowest versions that pyproject.toml allows; `make test` has the pinned ones.
+lowest: $(VENV)/.dev
+	$(NAMED) tests/lowest
+
+# Writes all pins, with the hashes of all files of each version. UPGRADE=--upgrade takes the newest versions.
+COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--annotation-style line --custom-compile-command "make pins" --no-emit-index-url --no-emit-find-links $(UPGRADE)
+pins: $(TOOLS)/.ready
+	$(COMPILE) --extra server pyproject.toml -o requirements.txt
+	$(COMPILE) --extra server pyproject.toml requirements-dev.in examples/requirements.txt -c requirements.txt \
+		-o requirements-dev.txt
+	$(COMPILE) requirements-tools.in -o requirements-tools.txt
+	npm install --package-lock-only --no-audit --no-fund
+
+# The bill of materials of the service, in CycloneDX.
+sbom: $(TOOLS)/.ready
+	$(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o sbom.json requirements.txt
+
+# The licenses of what the service installs. It fails if one is not known to be compatible with the MIT license.
+licenses: $(VENV)/.run $(TOOLS)/.ready
+	$(TOOLS)/bin/pip-licenses --python $(BIN)/python --from mixed --format markdown --order license \
+		--packages $$(grep -o '^[a-z0-9-]*==' requirements.txt | tr -d =) \
+		--partial-match --allow-only '$(LICENSES)'
+
+# Known vulnerabilities of all pins. Both need the registries' advisories, which not every mirror has.
+audit: $(TOOLS)/.ready
+	for file in requirements.txt requirements-dev.txt requirements-tools.txt; do \
+		$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes -r $$file || exit 1; \
+	done
+	npm audit
+
+# Checks compose.yaml and the Kubernetes manifests against their schemas.
+manifests: $(TOOLS)/.ready
+	$(TOOLS)/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(TOOLS)/bin/kubernetes-validate --strict $(wildcard docs/deploy/kubernetes/*.yaml)
+
 clean:
 	rm -rf $(VENV) .fuzz .notifier .build build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	rm -f *.db listener.json examples/page/token
+	rm -f *.db sbom.json listener.json examples/page/token
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.run: export CHECK = $(CAN_MAKE_VENV)
 $(VENV)/.run: requirements.txt
 	@$(PYTHON) -c "$$CHECK"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements-dev.txt examples/requirements.txt $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(INSTALL) requirements-dev.txt
+	touch $@
+
+$(TOOLS)/.ready: requirements-tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/$(PIP) requirements-tools.txt
 	touch $@

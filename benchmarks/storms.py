@@ -16,7 +16,7 @@ import time
 import urllib.request
 
 from benchmarks.backend import Backend
-from benchmarks.contenders import Notifier, free_port, gunicorn_worker, running
+from benchmarks.contenders import API_SECRET, Notifier, free_port, gunicorn_worker, running
 from benchmarks.herd import Herd, Member
 from benchmarks.measures import Incomplete, Row
 from benchmarks.valkey import Valkey
@@ -255,7 +255,8 @@ def most_within_a_second(moments):
 
 def metric(where, series):
     """Return a metric of the service, 0 if it has not been set yet."""
-    text = urllib.request.urlopen(f"http://127.0.0.1:{where.port}/metrics", timeout=10).read().decode()
+    url, key = f"http://127.0.0.1:{where.port}/metrics", {"Authorization": f"Bearer {API_SECRET}"}
+    text = urllib.request.urlopen(urllib.request.Request(url, headers=key), timeout=10).read().decode()
     found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else 0
 

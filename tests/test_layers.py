@@ -56,7 +56,7 @@ OWNERS = {
     "simple_websocket": set(),
     "wsproto": {"protocol.websocket"},
     "jwt": {"protocol.identity", "protocol.jws"},
-    "cryptography": {"protocol.jwk"},
+    "cryptography": {"protocol.public_key"},
     "gevent": {"connections.transport", "server"},
     "gunicorn": {"server"},
     "redis": {"broker", "server.embedded_valkey"},

@@ -8,6 +8,20 @@ import click
 from notifier.client.errors import ConfigurationError, NotifierError, NotNotifier, Unreachable, VersionError
 
 FAILED, USAGE, UNREACHABLE, REFUSED, FOREIGN, FILE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
+# Top-level modules of the libraries that only the service needs: the extra `server` of the distribution.
+SERVER_MODULES = (
+    "cryptography",
+    "flask",
+    "flask_sock",
+    "gevent",
+    "gunicorn",
+    "hiredis",
+    "prometheus_client",
+    "redis",
+    "simple_websocket",
+    "werkzeug",
+    "wsproto",
+)
 # What commands say instead of the client, whose arguments have other names than their options.
 _MISSING = {
     "api_key": "An API key is needed: give --api-key, or set NOTIFIER_API_KEY.",
@@ -48,3 +62,9 @@ def failure_of(error: NotifierError, more: str = "") -> Failure:
 def file_failure(name: str, error: OSError, more: str = "") -> Failure:
     """Return the failure for a file that cannot be read or written; `more` is a sentence."""
     return Failure(f"{name}: {error.strerror or error}. {more}".rstrip(), FILE)
+
+
+def no_server(missing: str) -> Failure:
+    """Return the failure of a command that needs a library of the service; `missing` is its module."""
+    text = f"The service is not installed, only its client: {missing} is missing."
+    return Failure(f'{text} Install it with: pip install "notifierd[server]"', FAILED)

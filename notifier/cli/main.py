@@ -11,7 +11,7 @@ from notifier import __version__
 from notifier.cli.audit import audit
 from notifier.cli.bench import bench
 from notifier.cli.doctor import doctor
-from notifier.cli.failure import INTERRUPTED, failure_of, file_failure, say
+from notifier.cli.failure import INTERRUPTED, SERVER_MODULES, failure_of, file_failure, no_server, say
 from notifier.cli.inbox import inbox
 from notifier.cli.keys import keys
 from notifier.cli.listen import listen
@@ -70,6 +70,11 @@ def _run() -> int:
             return code if isinstance(code, int) else 0
         except NotifierError as error:
             raise failure_of(error) from error
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in SERVER_MODULES:
+                raise
+            raise no_server(missing) from error
         except OSError as error:
             if error.filename is None:
                 _discard_output()

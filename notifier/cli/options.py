@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -27,7 +27,13 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
-class Duration(click.ParamType[float]):
+if TYPE_CHECKING:
+    _Seconds = click.ParamType[float]
+else:
+    _Seconds = click.ParamType  # older versions of click have no generic class
+
+
+class Duration(_Seconds):
     """A time such as 30s, 15m, 1h or 7d, in seconds. Only 0 needs no unit."""
 
     name = "duration"

@@ -1,9 +1,12 @@
 """`notifier serve`: runs the service in gunicorn, like `gunicorn wsgi:app` in a checkout."""
 
+import importlib.util
 import os
 import sys
 
 import click
+
+from notifier.cli.failure import SERVER_MODULES, no_server
 
 _COMMAND = ("-m", "gunicorn", "--config", "python:notifier.server.gunicorn_conf", "notifier.server.wsgi:app")
 
@@ -18,6 +21,9 @@ def serve(dev: bool, bind: str | None, workers: int | None) -> None:
     All other settings are environment variables; docs/settings.md lists them. Without NOTIFIER_REDIS_URL it starts an
     embedded Valkey, whose files are in ./.notifier.
     """
+    for name in SERVER_MODULES:
+        if importlib.util.find_spec(name) is None:
+            raise no_server(name)
     given = {"NOTIFIER_DEV": "1" if dev else None, "NOTIFIER_BIND": bind, "NOTIFIER_WORKERS": workers}
     environ = os.environ | {name: str(value) for name, value in given.items() if value is not None}
     # This process becomes gunicorn, so that gunicorn receives the signals itself.

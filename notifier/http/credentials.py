@@ -1,5 +1,6 @@
 """Credentials: which backend or user sends a request, and which page may read its answer."""
 
+import hmac
 import re
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ from werkzeug import Request
 
 from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken
 from notifier.limits.requests import RequestLimits
-from notifier.protocol.api_key import CHALLENGE, ApiKey
+from notifier.protocol.api_key import CHALLENGE, SCOPES, ApiKey
 from notifier.protocol.identity import Identity
 from notifier.protocol.origin import normalize, of_host
 from notifier.protocol.publishing import idempotency_key as distinct_key
@@ -47,19 +48,29 @@ class Credentials:
         limits = self._limits
         if limits:
             limits.require_credentials(request.environ)
-        scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() != "bearer":
+        given = _bearer(request)
+        if not given:
             raise InvalidApiKey("Send Authorization: Bearer <api key>.", headers=CHALLENGE)
         try:
-            key = self._find_key(given.strip())
+            key = self._find_key(given)
         except InvalidApiKey:
-            if limits and given.strip():
+            if limits:
                 limits.failed(request.environ)
             raise
         if limits:
             limits.enter_key(request.environ, key.id)
         key.require_scope(scopes)
         return key
+
+    def require_metrics_key(self, request: Request) -> None:
+        """Accept the key of the metrics, and any API key.
+
+        Raises:
+            InvalidApiKey, Forbidden
+        """
+        known = self._settings.metrics_key.encode()
+        if not known or not hmac.compare_digest(known, _bearer(request).encode()):
+            self.require_key(request, *SCOPES)
 
     def identity(self, request: Request) -> Identity | None:
         """Return the user of a request; None: it has no token.
@@ -144,6 +155,12 @@ class Credentials:
         if self._settings.public_url:
             return self._settings.public_url
         return of_host(request.environ.get("HTTP_HOST", ""))
+
+
+def _bearer(request: Request) -> str:
+    """Return the key in a request's header; empty: there is none."""
+    scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
 
 
 def idempotency_key(request: Request, key: ApiKey) -> str:

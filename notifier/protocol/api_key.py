@@ -123,11 +123,24 @@ def parse(text: str) -> tuple[ApiKey, ...]:
     keys = _restricted_keys(text) if text.lstrip().startswith("[") else _plain_keys(text)
     if any(not key.id or len(key.secret) < MIN_SECRET for key in keys):
         raise ValueError(f"needs an id and a secret of at least {MIN_SECRET} characters for each key")
-    if any(not (key.secret.isascii() and key.secret.isprintable() and " " not in key.secret) for key in keys):
-        raise ValueError("has a secret with spaces, line breaks or characters beyond ASCII: no request can send it")
+    for key in keys:
+        parse_secret(key.secret)
     if len({key.id for key in keys}) < len(keys):
         raise ValueError("has the same id twice")
     return keys
+
+
+def parse_secret(text: str) -> str:
+    """Return the secret of a key that has no id; it may be empty.
+
+    Raises:
+        ValueError: the text ends a sentence that begins with the name of the setting. It contains no secret.
+    """
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("has a secret with spaces, line breaks or characters beyond ASCII: no request can send it")
+    if text and len(text) < MIN_SECRET:
+        raise ValueError(f"needs at least {MIN_SECRET} characters")
+    return text
 
 
 def _plain_keys(text: str) -> tuple[ApiKey, ...]:

@@ -3,23 +3,17 @@
 Each key is pinned to one algorithm, so that a token cannot choose how its signature is verified.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
 from notifier.protocol import base64url
+from notifier.protocol.token_policy import MAX_KID
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 MAX_BYTES = 262_144  # of a set: about ten times that of an issuer with many keys and certificates
 MAX_KEYS = 100
-MAX_KID = 256  # characters
-_RSA_BITS = (2048, 8192)  # below it is weak, above it is slow: a hostile server could stop the worker
-_MAX_EXPONENT = 2**32
 
 
 class Key(NamedTuple):
@@ -94,36 +88,26 @@ def _key(member: msgspec.Raw, allowed: tuple[str, ...]) -> Key | None:
         or len(jwk.kid) > MAX_KID
     ):
         return None
-    suiting, build, fields = _kind(jwk)
+    suiting, fields = _kind(jwk)
     chosen = [each for each in allowed if each in suiting and jwk.alg in (None, each)]
     if not chosen:
         return None
+    # Imported here because clients, which read no key sets, have no `cryptography`.
+    from notifier.protocol import public_key
+
     try:
-        return Key(jwk.kid, chosen[0], fields, build(*map(base64url.decode, fields)))
-    except (ValueError, UnsupportedAlgorithm):
+        return Key(jwk.kid, chosen[0], fields, public_key.make(jwk.kty, *map(base64url.decode, fields)))
+    except ValueError:
         return None
 
 
-def _kind(jwk: _Jwk) -> tuple[tuple[str, ...], Callable[..., Any], tuple[str, ...]]:
-    """Return which algorithms suit a key, the function that makes it, and the fields that it is made of."""
+def _kind(jwk: _Jwk) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which algorithms suit a key, and the fields that it is made of."""
     match jwk.kty, jwk.crv:
         case "RSA", _:
-            return ("RS256", "PS256"), _rsa, (jwk.n, jwk.e)
+            return ("RS256", "PS256"), (jwk.n, jwk.e)
         case "EC", "P-256":
-            return ("ES256",), _ec, (jwk.x, jwk.y)
+            return ("ES256",), (jwk.x, jwk.y)
         case "OKP", "Ed25519":
-            return ("EdDSA",), Ed25519PublicKey.from_public_bytes, (jwk.x,)
-    return (), bytes, ()
-
-
-def _rsa(n: bytes, e: bytes) -> Any:
-    modulus, exponent = int.from_bytes(n), int.from_bytes(e)
-    if not _RSA_BITS[0] <= modulus.bit_length() <= _RSA_BITS[1] or not 2 < exponent < _MAX_EXPONENT:
-        raise ValueError
-    return RSAPublicNumbers(exponent, modulus).public_key()
-
-
-def _ec(x: bytes, y: bytes) -> Any:
-    if len(x) > 32 or len(y) > 32:
-        raise ValueError
-    return EllipticCurvePublicNumbers(int.from_bytes(x), int.from_bytes(y), SECP256R1()).public_key()
+            return ("EdDSA",), (jwk.x,)
+    return (), ()

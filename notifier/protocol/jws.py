@@ -8,7 +8,7 @@ import msgspec
 
 from notifier.errors.problems import InvalidToken
 from notifier.protocol import base64url
-from notifier.protocol.jwk import MAX_KID
+from notifier.protocol.token_policy import MAX_KID
 
 SECRET_ALGORITHM = "HS256"
 MAX_TOKEN = 65_536  # characters

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 MAX_AGE = 30 * 86400  # seconds: the default of the greatest lifetime
+MAX_KID = 256  # characters: longer ids of keys are not read
 
 
 class Policy(NamedTuple):

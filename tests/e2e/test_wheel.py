@@ -1,12 +1,15 @@
 """The wheel, installed outside the checkout, is complete."""
 
+import fcntl
+import os
 import shutil
 import sys
 import sysconfig
 import tempfile
+import tomllib
 import venv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,12 @@ import pytest
 from notifier import __version__
 from tests.kit import environment, processes
 from tests.kit.ports import free_port
+from tests.kit.service import API_KEY, TOKEN_SECRETS, Service
 from tests.kit.waiting import DEADLINE, eventually
 
 ROOT = Path(__file__).parent.parent.parent
+CLIENT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+FIRST_STEPS = ROOT / "tests/kit/first_steps.py"
 SHOP_TEST = """
 import asyncio
 
@@ -67,16 +73,52 @@ def test_async_recording(async_recording_notifier):
 """
 
 
+Make = Callable[[Path], None]
+Once = Callable[[str, Make], Path]
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built as `pip install .` builds it, from a copy of the sources."""
-    copy = tmp_path_factory.mktemp("sources")
-    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    shutil.copytree(ROOT / "notifier", copy / "notifier", ignore=shutil.ignore_patterns("__pycache__"))
-    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(copy / "dist"), str(copy))
-    [built] = (copy / "dist").glob("*.whl")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Make a folder once for all workers of pytest-xdist, which have a folder in common."""
+    common = tmp_path_factory.getbasetemp()
+    common = common.parent if "PYTEST_XDIST_WORKER" in os.environ else common
+
+    def make_once(name: str, make: Make) -> Path:
+        folder = common / name
+        with (common / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                make(folder)
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(scope="module")
+def wheel(once: Once) -> Path:
+    """The wheel, built from a copy of the sources."""
+
+    def build(folder: Path) -> None:
+        copy = folder.with_name("sources")
+        shutil.copytree(ROOT / "notifier", copy / "notifier", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, copy)
+        pip("wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", str(folder), str(copy))
+
+    [built] = once("wheel", build).glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def client(once: Once, wheel: Path) -> Path:
+    """The wheel and the lowest versions that it accepts, alone in a virtual environment."""
+
+    def install(folder: Path) -> None:
+        venv.create(folder, with_pip=False, symlinks=True)
+        python, lowest = str(folder / "bin/python"), [text.split(",")[0].replace(">=", "==") for text in CLIENT]
+        pip("--python", python, "install", "--only-binary", ":all:", str(wheel), *lowest)
+
+    return once("client", install)
 
 
 @pytest.fixture(scope="module")
@@ -84,22 +126,21 @@ def installed(wheel: Path) -> Iterator[Path]:
     """A separate virtual environment with the wheel, which shares the dependencies of this one."""
     folder = Path(tempfile.mkdtemp(prefix="notifier-"))  # a short path: it holds a Unix socket
     venv.create(folder / "venv", with_pip=False, symlinks=True)
-    python = folder / "venv/bin/python"
-    processes.run(
-        [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel],
-        check=True,
-    )
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = folder / "venv/lib" / version / "site-packages"
-    (site / "shared.pth").write_text(sysconfig.get_path("purelib"))
+    pip("--python", str(folder / "venv/bin/python"), "install", "--no-deps", "--no-index", str(wheel))
+    (site_of(folder / "venv") / "shared.pth").write_text(sysconfig.get_path("purelib"))
     yield folder
     shutil.rmtree(folder)
 
 
-def pip(python: str, *words: str) -> None:
+def pip(*words: str) -> None:
     """Run pip."""
-    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
     processes.run(command, env=environment.installing(), check=True)
+
+
+def site_of(folder: Path) -> Path:
+    """Return where a virtual environment has its packages."""
+    return folder / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
 
 
 def test_content(wheel: Path) -> None:
@@ -109,6 +150,33 @@ def test_content(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts:
             assert str(path.relative_to(ROOT)) in names
     assert not [name for name in names if not name.startswith(("notifier/", f"notifierd-{__version__}.dist-info/"))]
+
+
+def test_client_alone(client: Path, service: Service, user: str) -> None:
+    """The client is small, publishes and listens in an environment of its own, and says how to get the service."""
+    size = sum(path.stat().st_size for path in site_of(client).rglob("*") if path.is_file())
+    assert size < 15_000_000
+    notifier = client / "bin/notifier"
+    secret = environment.basic(NOTIFIER_TOKEN_SECRETS=TOKEN_SECRETS[0])
+    token = processes.run([notifier, "token", user], env=secret, capture_output=True, text=True, check=True).stdout
+    environ = environment.basic(
+        NOTIFIER_URL=f"http://127.0.0.1:{service.port}", NOTIFIER_API_KEY=API_KEY, NOTIFIER_TOKEN=token.strip()
+    )
+    for command in (
+        [client / "bin/python", "-P", "-W", "error", FIRST_STEPS, user],
+        [notifier, "send", "--user", user, "--title", "Hello"],
+    ):
+        done = processes.run(command, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    refused = processes.run([notifier, "serve"], capture_output=True, text=True)
+    assert refused.returncode == 1 and 'pip install "notifierd[server]"' in refused.stderr
+
+
+def test_client_beside_flask(client: Path, wheel: Path) -> None:
+    """An older Flask than that of the service does not conflict with the client."""
+    python = str(client / "bin/python")
+    pip("--python", python, "install", "--only-binary", ":all:", "Flask<3.1", str(wheel))
+    pip("--python", python, "check")
 
 
 def test_commands(installed: Path) -> None:

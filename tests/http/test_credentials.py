@@ -113,6 +113,26 @@ class TestKeys:
         with pytest.raises(InvalidToken):
             CREDENTIALS.identity(request_of(authorization=f"Bearer {FULL.secret}"))
 
+    def test_metrics_key(self) -> None:
+        """The key of the metrics reads them, and so does any API key. It is no API key, and no key is no key."""
+        closed = credentials_of(replace(SETTINGS, metrics_key="secret-of-prometheus"), CREDENTIALS._verify)
+        for credentials, given in [
+            (closed, "secret-of-prometheus"),
+            (closed, NARROW.secret),
+            (CREDENTIALS, FULL.secret),
+        ]:
+            credentials.require_metrics_key(request_of(authorization=f"Bearer {given}"))
+        for credentials, given in [
+            (closed, "secret-of-prometheu"),
+            (closed, ""),
+            (CREDENTIALS, ""),
+            (CREDENTIALS, "x"),
+        ]:
+            with pytest.raises(InvalidApiKey):
+                credentials.require_metrics_key(request_of(authorization=f"Bearer {given}"))
+        with pytest.raises(InvalidApiKey):
+            closed.require_key(request_of(authorization="Bearer secret-of-prometheus"), "publish")
+
 
 class TestTokens:
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])

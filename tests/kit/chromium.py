@@ -119,7 +119,5 @@ def check_accessibility(page: Page) -> None:
 
 def connections(service: Service) -> int:
     """Return the number of connections of a service."""
-    [line] = [
-        line for line in service.request("GET", "/metrics").text.splitlines() if line.startswith("notifier_connections")
-    ]
+    [line] = [line for line in service.metrics().splitlines() if line.startswith("notifier_connections")]
     return int(float(line.split()[1]))

@@ -23,6 +23,7 @@ _SKIPPED = re.compile(r"<!-- not run: (.+) -->\s*\Z")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LEFT_OUT = (
     ".venv",
+    ".build",
     ".git",
     ".notifier",
     "node_modules",

@@ -153,9 +153,13 @@ class Service:
             return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=DEADLINE, context=self.tls)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
 
+    def metrics(self) -> str:
+        """Return the metrics of all workers."""
+        return self.request("GET", "/metrics", headers={"Authorization": f"Bearer {API_KEY}"}).text
+
     def metric(self, name: str) -> float:
         """Return the value of a metric without labels."""
-        found = re.search(rf"^{name} (\S+)$", self.request("GET", "/metrics").text, re.MULTILINE)
+        found = re.search(rf"^{name} (\S+)$", self.metrics(), re.MULTILINE)
         assert found, f"there is no {name}"
         return float(found[1])
 

@@ -76,6 +76,8 @@ class HealthViews:
 
     def metrics(self) -> Response:
         """Return the metrics of all workers."""
+        if not self._settings.server.dev:
+            self._credentials.require_metrics_key(request)
         return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
     def _redis(self) -> dict[str, Any]:

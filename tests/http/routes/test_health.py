@@ -1,0 +1,33 @@
+"""The metrics need a key, except in development mode."""
+
+import pytest
+
+from notifier.http.app import create_app
+from notifier.protocol.api_key import ApiKey
+from notifier.settings import Settings
+
+API_KEY, METRICS_KEY = "an-api-key-of-the-tests", "the-key-of-prometheus"
+
+
+def status_of(key: str, **settings: object) -> int:
+    """Return the status of a request for the metrics."""
+    keys = (ApiKey("shop", API_KEY),)
+    app = create_app(Settings.of(redis_url="redis://localhost", api_keys=keys, token_secrets=("s" * 40,), **settings))
+    return app.test_client().get("/metrics", headers={"Authorization": f"Bearer {key}"} if key else {}).status_code
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "status"),
+    [
+        ({}, "", 401),
+        ({}, API_KEY, 200),
+        ({"metrics_key": METRICS_KEY}, METRICS_KEY, 200),
+        ({"metrics_key": METRICS_KEY}, API_KEY, 200),
+        ({"metrics_key": METRICS_KEY}, "another-key", 401),
+        ({"metrics_key": METRICS_KEY}, "", 401),
+        ({"dev": True}, "", 200),
+    ],
+)
+def test_metrics(settings: dict[str, object], key: str, status: int) -> None:
+    """Prometheus has a key of its own, and any API key will do."""
+    assert status_of(key, **settings) == status
