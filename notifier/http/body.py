@@ -94,7 +94,7 @@ class _Reading:
         # gunicorn ends it where the body ends, so Werkzeug's wrapper around it is not needed.
         self._input = request.environ["wsgi.input"]
         reader = getattr(self._input, "reader", None)
-        self._unreader: Any = reader and reader.unreader
+        self._unreader: Any = reader and getattr(reader, "req", reader).unreader  # of a chunked body: by its request
         if self._unreader:
             self._unreader.chunk = self._chunk
 

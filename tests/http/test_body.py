@@ -1,7 +1,9 @@
 """Bodies of requests: the limit, and bodies that were cut off."""
 
+from types import SimpleNamespace
+
 import pytest
-from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 from werkzeug import Request
 
@@ -131,6 +133,23 @@ def test_pace(seconds: float, rate: float, arrives: int, monkeypatch: pytest.Mon
     with pytest.raises(RequestTimeout):
         body.read(request, LIMIT)
     assert len(sock.data) == 200 - arrives and unreader.read() == b""
+
+
+@pytest.mark.parametrize(("seconds", "is_in_time"), [(50, True), (5, False)])
+def test_chunked_pace(seconds: float, is_in_time: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks must arrive in time, too."""
+    sock = Sock(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\nGET", monkeypatch)
+    unreader = SocketUnreader(sock)
+    request = request_of(chunked=True)
+    message = SimpleNamespace(unreader=unreader, parse_headers=lambda *_, **__: [])
+    request.environ["wsgi.input"] = Body(ChunkedReader(message, unreader))
+    request.environ[body.PACE] = body.Pace(seconds, 100)
+    if is_in_time:
+        assert body.read(request, LIMIT) == b"abcde" and unreader.read(3) == b"GET"
+    else:
+        with pytest.raises(RequestTimeout):
+            body.read(request, LIMIT)
+        assert unreader.read() == b""
 
 
 def test_slow_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
