@@ -84,12 +84,13 @@ class KeyChanges:
             request=retry.digest,
         )
         if self._stored.put(record):
-            return self._made(record, text)
+            self._learn()
+            return Made(record, text)
         first = self.find(by, id)
         is_retry = first.record.request == retry.digest and now - first.record.created <= _RETRIED
         if not is_retry or first.record.revoked:
             raise IdempotencyMismatch()
-        return self._replace(first, first.record.replace_secret(_digest(text)), text)
+        return self.rotate(first, Made(first.record.replace_secret(_digest(text)), text))
 
     def find(self, by: ApiKey, id: str) -> Stored:
         """Return the record of a key that `by` may change.
@@ -108,21 +109,34 @@ class KeyChanges:
         follow = found[-1].record.id if len(found) == limit else None
         return [each for each in found if by.covers(each.record.topics, each.record.users)], follow
 
-    def rotate(self, found: Stored, overlap: int, retry: Retry) -> Made:
-        """Give a key a new secret. The one before is accepted for `overlap` more seconds.
+    def new_secret(self, found: Stored, overlap: int, retry: Retry) -> Made:
+        """Return a key with a new secret, to be stored with `rotate`. This waits for nothing.
+
+        The secret before is accepted for `overlap` more seconds.
 
         Raises:
-            NotFound, KeyRotating, KeyChanged
+            NotFound, KeyRotating
         """
         record, now = found.record, _now()
         if record.revoked or 0 < record.expires <= now:
             raise NotFound("The key was revoked or has expired.")
         text = _new_text(record.id, record.is_test)
         if record.request and record.request == retry.digest and now - record.rotated < _RETRIED:
-            return self._replace(found, record.replace_secret(_digest(text)), text)
+            return Made(record.replace_secret(_digest(text)), text)
         if overlap and record.is_rotating(now):
             raise KeyRotating()
-        return self._replace(found, record.rotate(_digest(text), now, 1000 * overlap, retry.digest), text)
+        return Made(record.rotate(_digest(text), now, 1000 * overlap, retry.digest), text)
+
+    def rotate(self, found: Stored, made: Made) -> Made:
+        """Store a key with a new secret.
+
+        Raises:
+            KeyChanged
+        """
+        if not self._stored.put(made.record, found.text):
+            raise KeyChanged()
+        self._learn()
+        return made
 
     def revoke(self, found: Stored) -> None:
         """Revoke a key on all workers. A key that was revoked stays so.
@@ -139,15 +153,6 @@ class KeyChanges:
                 return
             found = again
         raise KeyChanged()
-
-    def _replace(self, found: Stored, record: KeyRecord, text: str) -> Made:
-        if not self._stored.put(record, found.text):
-            raise KeyChanged()
-        return self._made(record, text)
-
-    def _made(self, record: KeyRecord, text: str) -> Made:
-        self._learn()
-        return Made(record, text)
 
     def _learn(self) -> None:
         """Let this worker know of a change at once."""

@@ -38,7 +38,8 @@ class KeyWorker:
 
     def rotate(self, made: Made, overlap: int = 60, retry: Retry = _NO_RETRY) -> Made:
         """Rotate a key."""
-        return self.changes.rotate(self.stored(made), overlap, retry)
+        found = self.stored(made)
+        return self.changes.rotate(found, self.changes.new_secret(found, overlap, retry))
 
     def revoke(self, made: Made) -> None:
         """Revoke a key."""

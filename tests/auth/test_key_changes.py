@@ -73,7 +73,7 @@ class TestRotation:
         found = other.stored(made)
         new = worker.rotate(made)
         with pytest.raises(KeyChanged):
-            other.changes.rotate(found, 60, Retry())
+            other.changes.rotate(found, other.changes.new_secret(found, 60, Retry()))
         assert worker.accepts(new.text) and worker.accepts(made.text)
 
 

@@ -64,9 +64,9 @@ class KeyViews:
         by, text = self._by(), body.read(request, _MAX_BODY)
         overlap = read_rotation(text)
         found = self._changes.find(by, id)
+        made = self._changes.new_secret(found, overlap, Retry(idempotency_key(request, by), text))
         self._auditor.write(request, by, audit.KEY_ROTATED, key=id, name=found.record.name, overlap=overlap)
-        retry = Retry(idempotency_key(request, by), text)
-        return _answer(self._changes.rotate(found, overlap, retry), 200)
+        return _answer(self._changes.rotate(found, made), 200)
 
     def revoke(self, id: str) -> Response:
         """Revoke a key on all workers."""
