@@ -76,11 +76,7 @@ def test_client_needs_no_server() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [(["--version"], 0), (["keys", "new", "shop"], 0), (["token", "alice"], 0), (["send", "--user", "a"], 3)],
-    ids=lambda words: words[0] if isinstance(words, list) else "",
-)
+@pytest.mark.parametrize(("words", "code"), [(["token", "alice"], 0), (["send", "--all", "--title", "a"], 3)])
 def test_commands_without_server(words: list[str], code: int) -> None:
     """The client's commands work; `send` fails because nothing listens on port 9."""
     words = [*words, *(["--url", "http://127.0.0.1:9", "--deadline", "0"] if code else [])]

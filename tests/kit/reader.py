@@ -146,7 +146,8 @@ class Reader:
     def _environ(self) -> dict[str, str]:
         """Return the environment of a user who has set up only the port, and how curl reports errors."""
         bind, curl = f"127.0.0.1:{self.ports[SERVICE]}", str(self.folder.parent)
-        return environment.installing(NOTIFIER_BIND=bind, CURL_HOME=curl)
+        # pip reads "0" as: do not compile. Python compiles the third of the modules that it imports.
+        return environment.installing(NOTIFIER_BIND=bind, CURL_HOME=curl, PIP_NO_COMPILE="0")
 
     def _log(self, name: str) -> str:
         return (self.folder.parent / name).read_text()
