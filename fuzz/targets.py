@@ -50,11 +50,13 @@ def read_frames(data: bytes) -> None:
 
 
 def _events(pieces: list[bytes]) -> list[Any]:
-    decoder, found = Decoder(_MOST), []
+    decoder = Decoder(_MOST)
+    found: list[Any] = []
     try:
         for piece in pieces:
             decoder.receive(piece)
-            found += list(decoder.events())
+            for event in decoder.events():
+                found.append(event)  # a fault comes after the events before it
     except Disconnect as disconnect:
         found.append(disconnect.close_code)
     return found

@@ -317,6 +317,14 @@ def test_metrics_are_private(seen: Service, service: Service, target: str) -> No
         assert answer.headers["Location"].endswith("/metrics")  # which is rejected as well
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/v1/inbox", "/metrics"])
+def test_https_only(seen: Service, path: str) -> None:
+    """Every answer, also one of the proxy itself, tells browsers to use https only, and none names gunicorn."""
+    answer = seen.request("GET", path)
+    assert answer.headers.get_all("Strict-Transport-Security") == ["max-age=31536000"]
+    assert "gunicorn" not in answer.headers.get("Server", "")
+
+
 @pytest.mark.parametrize("name", ["metrics", "a/metrics", "a/members", "/metrics"])
 def test_names(seen: Service, name: str) -> None:
     """Names that contain words or slashes of other paths are passed on unchanged."""
