@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import hiredis
 from werkzeug import Request
 
+from notifier.auth.api_keys import ApiKeys
 from notifier.broker.redis_connection import RedisConnection
 from notifier.errors import BrokerUnavailable, Disconnect, Problem
 from notifier.http.batch import Batches
@@ -134,7 +135,7 @@ def read_batch(data: bytes) -> None:
     """An NDJSON body: each line has an answer, and nothing else ends it."""
     publisher = SimpleNamespace(publish=lambda posts: [BrokerUnavailable() for _ in posts])
     batches = Batches(publisher, _LIMITS, PublishingSettings(max_notification_bytes=512))  # type: ignore[arg-type]
-    for answer in batches.publish(_request(data), KEY):
+    for answer in batches.publish(_request(data), KEY, str.encode, lambda: None):
         json.loads(answer)
 
 
@@ -155,7 +156,8 @@ def read_cookie(data: bytes) -> None:
     headers = dict(zip(names, data.decode("latin-1").split("\n"), strict=False))
     request = _request(b"", **headers)
     settings = AuthSettings(allowed_origins=("https://shop.example",), api_keys=(KEY,))
-    credentials = Credentials(settings, lambda token: identity.verify(token, SECRETS, NOW))
+    keys = ApiKeys(settings.api_keys, SimpleNamespace())  # type: ignore[arg-type]
+    credentials = Credentials(settings, lambda token: identity.verify(token, SECRETS, NOW), keys.find)
     checks: tuple[Callable[[], object], ...] = (
         lambda: credentials.identity(request),
         lambda: credentials.require_key(request, "publish"),

@@ -51,8 +51,8 @@ def stream(service: Service, address: str, accept: str = "*/*") -> Answer:
 
 def limited_total(service: Service, limit: str) -> float:
     """Return how often the limit has refused something."""
-    text = service.request("GET", "/metrics").text
-    return sum(map(float, re.findall(rf'^notifier_limited_total{{limit="{limit}"}} (\S+)$', text, re.MULTILINE)))
+    found = re.findall(rf'^notifier_limited_total{{limit="{limit}"}} (\S+)$', service.metrics(), re.MULTILINE)
+    return sum(map(float, found))
 
 
 def is_limited(answer: Answer, limit: str, code: str = "rate_limited") -> bool:
