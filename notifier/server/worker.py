@@ -29,7 +29,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._quiet_until = 0.0  # monotonic seconds
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve a connection, unless its address has too many."""
+        """Serve a connection, unless its address has too many, or the worker has just begun to end."""
+        if listener.fileno() < 0:
+            client.close()  # gunicorn would fail to read the listener's name, and log that
+            return
         try:
             leave = self.wsgi.extensions["notifier"].usage.requests.enter_peer(addr)
         except RateLimited as problem:
