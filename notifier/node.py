@@ -22,6 +22,7 @@ from notifier.connections.hub import Hub
 from notifier.connections.strangers import SHARE, Strangers
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.timers import YIELD_EVERY, Timers
+from notifier.connections.turns import Turns
 from notifier.connections.websocket import Connection
 from notifier.delivery.fanout import FanOut
 from notifier.delivery.history import History
@@ -209,6 +210,7 @@ class Node:
             received=lambda connection: self.usage.users.count_frame(_user_of(connection)),
             refused=lambda connection: self.usage.addresses.failed(connection.address),
             closed=self._closed,
+            take_turn=Turns().add,
             authenticated=self._strangers.forget,
             act=self.act,
             stop=self._stop,

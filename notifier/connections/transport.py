@@ -229,3 +229,11 @@ def take_over(sock: Any, send_buffer: int, limit: int, patience: float = 0) -> T
 def call_soon(function: Callable[..., None], *arguments: Any) -> None:
     """Call a function from the loop, after what runs now."""
     gevent.get_hub().loop.run_callback(function, *arguments)
+
+
+def after_io(function: Callable[[], None]) -> None:
+    """Call a function from the loop once it has looked at all sockets.
+
+    What `call_soon` calls may go on for five milliseconds before gevent looks at any socket.
+    """
+    gevent.get_hub().loop.timer(0).start(function)

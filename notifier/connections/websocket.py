@@ -29,6 +29,7 @@ class Hooks:
     schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
     opened: Callable[["Connection"], object] = lambda _: None  # notes a connection that was taken over
     closed: Callable[["Connection"], object]  # forgets a connection whose transport is closed
+    take_turn: Callable[..., None] = call_soon  # calls a function when the other clients have had their turn
 
 
 class Connection:
@@ -130,7 +131,7 @@ class Connection:
             if is_done:
                 self._decoder = None if decoder.at_rest else decoder
             elif not decoder.is_held:
-                call_soon(self._take_turn, decoder)
+                self._hooks.take_turn(self._take_turn, decoder)
             if decoder.is_waiting is is_done:
                 decoder.is_waiting = not is_done
                 self._regulate()
