@@ -85,4 +85,6 @@ SEEDS: dict[str, list[bytes]] = {
 }
 
 # Inputs that a target once failed on, by target.
-FINDINGS: dict[str, list[bytes]] = {name: [] for name in SEEDS}
+FINDINGS: dict[str, list[bytes]] = {name: [] for name in SEEDS} | {
+    "replies": [b"%1\r\n*3\r\n$1\r\naE_\r\n#t\r\n"],  # a list as the key of a map
+}

@@ -13,7 +13,7 @@ from werkzeug import Request
 
 from notifier.auth.api_keys import ApiKeys
 from notifier.broker.redis_connection import RedisConnection
-from notifier.errors import BrokerUnavailable, Disconnect, Problem
+from notifier.errors import BrokerUnavailable, Disconnect, InvalidApiKey, Problem
 from notifier.http.batch import Batches
 from notifier.http.credentials import Credentials, idempotency_key
 from notifier.http.hosts import Hosts
@@ -169,6 +169,12 @@ def read_cookie(data: bytes) -> None:
         except Problem:
             continue
     credentials.sharing(request)
+
+
+def _find_key(text: str) -> ApiKey:
+    if text == KEY.secret:
+        return KEY
+    raise InvalidApiKey()
 
 
 def read_bodies(data: bytes) -> None:

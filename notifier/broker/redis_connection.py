@@ -16,6 +16,7 @@ import redis
 from notifier.broker.redis_errors import unavailable
 
 _READ = 262144  # bytes per read: a burst of publications is one read
+_UNREADABLE = (hiredis.ProtocolError, TypeError, ValueError)  # of a reply, such as a map with a list as key
 _IDLE = 1.0  # seconds after which Redis may have closed the connection, for example by its `timeout`
 
 
@@ -92,18 +93,18 @@ class RedisConnection:
         Raises:
             BrokerUnavailable: the connection was lost or the timeout has passed; it is closed now.
         """
-        replies = list(self._parsed())
-        while not replies:
+        while True:
             try:
+                replies = list(self._parsed())
+                if replies:
+                    return replies
                 data = self._socket.recv(_READ)
                 if not data:
                     raise ConnectionError("the connection was closed by Redis")
                 self._reader.feed(data)
-                replies = list(self._parsed())
-            except (OSError, AttributeError, hiredis.ProtocolError) as error:
+            except (OSError, AttributeError, *_UNREADABLE) as error:
                 self.close()
                 raise unavailable(error) from error
-        return replies
 
     def exchange(self, commands: list[bytes]) -> list[Any]:
         """Write packed commands and return one reply for each.
