@@ -48,19 +48,28 @@ class Credentials:
         limits = self._limits
         if limits:
             limits.require_credentials(request.environ)
-        given = _bearer(request)
-        if not given:
-            raise InvalidApiKey("Send Authorization: Bearer <api key>.", headers=CHALLENGE)
         try:
-            key = self._find_key(given)
+            key = self.key_of(request)
         except InvalidApiKey:
-            if limits:
+            if limits and _bearer(request):
                 limits.failed(request.environ)
             raise
         if limits:
             limits.enter_key(request.environ, key.id)
         key.require_scope(scopes)
         return key
+
+    def key_of(self, request: Request) -> ApiKey:
+        """Return the API key of a request, without counting anything: `require_key` has admitted the request.
+
+        Raises:
+            InvalidApiKey
+            BrokerUnavailable: managed keys are not known yet.
+        """
+        given = _bearer(request)
+        if not given:
+            raise InvalidApiKey("Send Authorization: Bearer <api key>.", headers=CHALLENGE)
+        return self._find_key(given)
 
     def require_metrics_key(self, request: Request) -> None:
         """Accept the key of the metrics, and any API key.

@@ -62,7 +62,7 @@ class NotificationViews:
 
         The request is an argument because the hot path calls this without Flask.
         """
-        key = self._key(request)
+        key = self._credentials.require_key(request, "publish", "broadcast")
         kind = request.environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
         if kind == JSON and request.query_string:
             return self._explain(request, key)
@@ -91,9 +91,6 @@ class NotificationViews:
         self._log.recall(id, notification.time_of(id) or 0)
         return Response(status=204)
 
-    def _key(self, request: Request) -> ApiKey:
-        return self._credentials.require_key(request, "publish", "broadcast")
-
     def _publish_one(self, request: Request, key: ApiKey) -> Response:
         publication, text = self._read(request, key)
         post = Post(publication, text, idempotency_key(request, key), payer=self._payer(key.id))
@@ -109,7 +106,7 @@ class NotificationViews:
 
     def _publish_lines(self, request: Request, key: ApiKey) -> Response:
         audit = self._auditor.broadcast(request, key)
-        answers = self._batches.publish(request, key, audit, lambda: self._key(request))
+        answers = self._batches.publish(request, key, audit, lambda: self._credentials.key_of(request))
         return Response(b"".join(answers), content_type=NDJSON)
 
     def _explain(self, request: Request, key: ApiKey) -> Response:

@@ -19,7 +19,14 @@ from notifier.errors import (
 )
 from notifier.http.batch import Batches
 from notifier.http.routes.notifications import NotificationViews
+from notifier.limit_settings import LimitSettings
+from notifier.limits.addresses import AddressLimits
+from notifier.limits.api_keys import KeyLimits
+from notifier.limits.client_address import ClientAddresses
+from notifier.limits.requests import RequestLimits
+from notifier.limits.users import UserLimits
 from notifier.protocol.api_key import ApiKey
+from notifier.protocol.forwarded import Proxies
 from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Post
 from notifier.settings import AuthSettings, PublishingSettings
@@ -56,18 +63,22 @@ class Explanation:
 class Backend:
     """Publishes through the views."""
 
-    def __init__(self, answer: Answer | Problem = PUBLISHED) -> None:
+    def __init__(self, answer: Answer | Problem = PUBLISHED, usage: RequestLimits | None = None) -> None:
+        self._usage = usage
         self.publisher = publisher = Publisher(answer)
         limits, settings = Limits(size=256), PublishingSettings(max_notification_bytes=256)
         parts: list[Any] = [publisher, Batches(publisher, limits, settings), Explanation()]  # type: ignore[arg-type]
-        credentials = credentials_of(AuthSettings(api_keys=(KEY, RECALL, EVERYONE)))
+        credentials = credentials_of(AuthSettings(api_keys=(KEY, RECALL, EVERYONE)), limits=usage)
         unused: Any = None
         self._views = NotificationViews(credentials, *parts, unused, unused, limits, NoAudit())  # type: ignore[arg-type]
 
     def publish(self, body: Any = NOTE, kind: str | None = JSON, key: ApiKey = KEY, **options: Any) -> Response:
         """Return the answer to a request, which is published or raises."""
         headers = {"authorization": f"Bearer {key.secret}"} | ({} if kind is None else {"content_type": kind})
-        return self._views.publish(request_of(body, **headers | options))
+        request = request_of(body, **headers | options)
+        if self._usage:
+            self._usage.begin(request.environ)
+        return self._views.publish(request)
 
 
 class TestContentTypes:
@@ -200,3 +211,12 @@ class TestAnswers:
         """A publication that failed raises its problem."""
         with pytest.raises(IdempotencyMismatch):
             Backend(IdempotencyMismatch()).publish(idempotency_key="k")
+
+
+def test_long_batch() -> None:
+    """A request counts once for its key, however often the key is checked while its lines are published."""
+    low = LimitSettings(key_requests=1)
+    parts = AddressLimits(low), UserLimits(low, 10, lambda _: 0), KeyLimits(low)
+    backend = Backend(usage=RequestLimits(ClientAddresses(Proxies()), *parts))
+    answers = backend.publish(b"\n".join([NOTE] * 600), NDJSON).get_data().splitlines()
+    assert [json.loads(answer)["status"] for answer in answers] == [201] * 600
