@@ -52,20 +52,17 @@ class Front:
         given = environ.get("HTTP_X_REQUEST_ID")
         environ[REQUEST_ID] = given if given and _REQUEST_ID.match(given) else f"{self._name}-{next(self._numbers)}"
         environ[body.PACE] = self._pace
-        try:
-            self._hosts.check(environ)
-        except Problem as problem:
-            return self._refuse(problem, environ)(environ, start_response)
         limits = self._limits
-        if limits is None:
-            return self._pass_on(environ, start_response)
         try:
-            limits.begin(environ)
+            if limits:
+                limits.begin(environ)
+            self._hosts.check(environ)
             return self._pass_on(environ, start_response)
         except Problem as problem:
             return self._refuse(problem, environ)(environ, start_response)
         finally:
-            limits.end(environ)
+            if limits:
+                limits.end(environ)
 
     def _pass_on(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if (
