@@ -230,7 +230,7 @@ class UpgradeRequired(Problem):
 class RateLimited(Problem):
     """An address, a user or an API key uses more than the limit that `limit` names."""
 
-    status, code, title = 429, "rate_limited", "A limit is exceeded."
+    status, code, title = 429, "rate_limited", "A limit was exceeded."
     remedy = "Retry after `retry_after` seconds, or raise the setting of the limit."
 
 
