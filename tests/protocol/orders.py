@@ -13,7 +13,7 @@ class Settling(Protocol):
     """A world that can come to its end, and checks itself."""
 
     def settle(self) -> None:
-        """Let everything come to its end."""
+        """Run until nothing is left to do."""
 
 
 def do(world: Any, action: Action) -> None:

@@ -1,4 +1,4 @@
-"""What a connection is promised, checked with everything that it is sent."""
+"""The promises to a connection, checked with everything that it is sent."""
 
 from collections.abc import Iterable, Mapping
 
@@ -51,7 +51,7 @@ class Log:
 
 
 class Promises:
-    """What one connection is due of each channel, and what it was sent."""
+    """The entries that one connection must be sent of each channel, and those that it was sent."""
 
     def __init__(self, logs: Mapping[str, Log], places: Mapping[str, LogPosition[str]]) -> None:
         self._logs = logs
@@ -61,9 +61,9 @@ class Promises:
         self.confirmed: dict[str, Cursor] = {}  # where each log ended when its subscription was confirmed
         self.overtaken: set[Key] = set()  # may be sent twice: the log had it, and later ids had been received
         self._start: dict[str, Cursor] = {}  # after which entry a channel is due
-        self._asked = dict.fromkeys(logs, BEGINNING)  # after which entry the client lacks a channel
+        self._asked = dict.fromkeys(logs, BEGINNING)  # after which entry the client is missing a channel
         self._in_flight: set[Key] = set()  # not received, or being fanned out, when its channel began
-        self._in_hand: set[Key] = set()  # what must be sent before anything later is
+        self._in_hand: set[Key] = set()  # must be sent before anything later is
         self._sent_now: set[Key] = set()  # by this catch-up
         self._named_now: dict[str, Cursor] = {}
 
@@ -91,7 +91,7 @@ class Promises:
             self.forget(name)
             self._start[name] = since
             self.named_lost.pop(name, None)
-        self._named_now.pop(name, None)  # whoever asks again may be told again
+        self._named_now.pop(name, None)  # a client that asks again may be sent the loss again
 
     def forget(self, name: str) -> None:
         """Forget what was sent of a channel."""

@@ -13,7 +13,7 @@ STEPS = st.lists(st.integers(0, 64), max_size=60)  # sixty-fourths of a second, 
 
 
 class Model:
-    """What is used within any span of time is at most the burst and the rate times the span."""
+    """A bound on use: within any span of time at most the burst and the rate times the span."""
 
     def __init__(self, rate: float) -> None:
         self.rate, self.burst = Fraction(rate), max(2 * Fraction(rate), Fraction(1))
@@ -40,7 +40,7 @@ class Worker:
 
 
 class Ledger:
-    """What Redis does: see `limits/spend.lua`."""
+    """The ledger in Redis: see `limits/spend.lua`."""
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
@@ -113,7 +113,7 @@ def test_a_clock_that_steps_back(rate: float) -> None:
 
 @st.composite
 def stories(draw: st.DrawFn) -> list[tuple[int, str, int]]:
-    """What happens: after how many sixty-fourths of a second, what, and which worker it concerns."""
+    """Draw events: the time before each in sixty-fourths of a second, its name, and the worker that it concerns."""
     happenings = st.sampled_from(["take", "take", "take", "settle", "fail", "back", "forward", "lose"])
     return draw(st.lists(st.tuples(st.integers(0, 32), happenings, st.integers(0, 1)), max_size=120))
 

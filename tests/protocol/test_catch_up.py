@@ -49,7 +49,7 @@ def serve(catch_up: CatchUp, **pages: Page) -> list[int]:
 
 
 class TestTake:
-    """What goes out after the log was read."""
+    """Entries that are sent after the log was read."""
 
     def test_nothing_missed(self) -> None:
         """A connection that has missed nothing is live at once."""
@@ -80,7 +80,7 @@ class TestTake:
         assert serve(catch_up) == [10]
 
     def test_not_while_it_is_void(self) -> None:
-        """What was read before a channel came or went is never sent."""
+        """Entries that were read before a channel was added or removed are never sent."""
         for change in (
             lambda catch_up: catch_up.add(C),
             lambda catch_up: catch_up.remove(B),
@@ -95,7 +95,7 @@ class TestTake:
 
 
 class TestLiveEntries:
-    """What is received while the log is read."""
+    """Entries that are received while the log is read."""
 
     def test_aside_waits(self) -> None:
         """Live entries that were put aside go out with the end of the log, without those that the log had."""
@@ -119,7 +119,7 @@ class TestLiveEntries:
         assert catch_up.take({A: page(3, 4, 5)}).is_last
 
     def test_size_begins_at_zero(self) -> None:
-        """What has gone out, or was dropped, does not count as put aside."""
+        """Entries that were sent or dropped do not count as put aside."""
         catch_up = reading({A: BEGINNING}, max_aside=20)
         for ms in range(10, 20):
             catch_up.receive(A, [entry(ms, ms - 1)])
@@ -131,7 +131,7 @@ class TestLiveEntries:
         assert serve(catch_up, a=page(20, 21, 22)) == [20, 21, 22, 23, 24]
 
     def test_overtaken(self) -> None:
-        """What is in no log goes out also where a later entry came from the log before it was received."""
+        """An entry in no log is also sent if a later entry was read from the log before the first was received."""
         catch_up = reading({A: BEGINNING})
         assert serve(catch_up, a=page(6, complete=False)) == [6]
         catch_up.receive(A, [entry(5, kind=EPHEMERAL), entry(6)])
@@ -189,7 +189,7 @@ class TestChannels:
         assert [catch_up.since(name) for name in (A, B, C)] == [Cursor(5000, 3), None, None]
 
     def test_resume_goes_back_only(self) -> None:
-        """What goes back is to be sent from the log once more; what would go forward stays."""
+        """A channel that goes back is sent from the log once more; a channel that would go forward stays."""
         catch_up = reading({A: BEGINNING, B: BEGINNING})
         assert serve(catch_up, a=page(6), b=page(7)) == [6, 7]
         catch_up.resume([A], Cursor(5, 0))
@@ -224,7 +224,7 @@ class TestSent:
         assert catch_up.positions == {A: Cursor(5, 0)}
 
     def test_news(self) -> None:
-        """Entries of the overlap are no news: the client has them. Losses are."""
+        """Entries of the overlap do not count as news: the client has them. Losses do."""
         catch_up = CatchUp({A: None}, PLENTY)
         catch_up.resume([A], Cursor(5, 0), 5)
         assert (catch_up.has_sent, catch_up.has_news) == (False, False)
@@ -260,7 +260,7 @@ class TestLost:
             (5, None, 5, []),
             (5, None, 6, [A]),
             (3, 5, 3, []),
-            (3, 5, 4, [A]),  # in the overlap: the client may lack it
+            (3, 5, 4, [A]),  # in the overlap: the client may be missing it
             (3, 5, 5, [A]),
             (3, 5, 6, [A]),
             (0, 0, 1, [A]),
@@ -285,13 +285,13 @@ class TestLost:
         assert named == [[A], [], [A], []]
 
     def test_sent_before_it_fell(self) -> None:
-        """What was sent before it fell out is not lost."""
+        """An entry that was sent before it was trimmed is not lost."""
         catch_up = reading({A: Cursor(1, 0)})
         assert serve(catch_up, a=page(2, 3, complete=False)) == [2, 3]
         assert catch_up.take({A: page(4, floor=3)}).lost == []
 
     def test_known(self) -> None:
-        """What was known to be lost before is named with the first step, once."""
+        """Losses that were known before are named with the first step, once."""
         catch_up = CatchUp({A: None, B: None}, PLENTY)
         catch_up.resume([A, B], BEGINNING, lost=[A])
         catch_up.lose([A])

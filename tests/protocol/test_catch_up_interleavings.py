@@ -35,7 +35,7 @@ class TestAllInterleavings:
         assert list(outcomes(world, PUBLISHED, [("receive", 2)], [STEP] * 4, blocked))
 
     def test_ephemeral(self) -> None:
-        """What is in no log is sent at most once, in its place, and hides nothing that is in the log."""
+        """An entry in no log is sent at most once, in its place, and hides nothing that is in the log."""
         published = [("publish", A), ("publish", A, EPHEMERAL), ("publish", A)]
         world = World([(A, 1)], 0, channels=[A], max_aside=20)
         ends = outcomes(world, published, [RECEIVE] * 3, [STEP] * 3)
@@ -107,7 +107,7 @@ class TestAllInterleavings:
     @pytest.mark.parametrize("since", [None, 4])
     @pytest.mark.parametrize("half", ["begin_fan_out", "pause_fan_out"])
     def test_pause(self, since: int | None, half: str) -> None:
-        """Whatever happens between two halves of a fan-out, nothing is missing and nothing is sent twice."""
+        """In any order of events between two halves of a fan-out, nothing is missing and nothing is sent twice."""
         fan_out = [(half, 2), ("end_fan_out",)]
         world = World(HISTORY_OF_BOTH, since, others=[C])
         assert list(outcomes(world, PUBLISHED, fan_out, [STEP] * 3, [("subscribe", C, 0), ("squeeze", 0)]))
@@ -128,7 +128,7 @@ def any_world(random: Random) -> World:
 
 
 def any_action(random: Random) -> Action:
-    """Return something that may happen; what others do, and what the worker does about it, happens most often."""
+    """Return an action that may happen; actions of others, and of the worker on them, happen most often."""
     name = random.choice((A, B, C))
     common: list[Action] = [
         ("step",),

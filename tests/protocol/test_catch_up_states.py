@@ -56,12 +56,12 @@ def test_the_table_is_the_documentation() -> None:
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", Event)
 def test_every_transition(state: State, event: Event) -> None:
-    """Each verb leads where the table says; what the table does not have raises, and changes nothing."""
+    """Each verb leads where the table says; a verb that is not in the table raises, and changes nothing."""
     catch_up = catch_up_in(state)
     before = contents(catch_up)
     expected = TRANSITIONS[state].get(event)
     if event is Event.SEND_REST and state is State.OVERRUN:
-        expected = State.SENDING  # whatever is read: entries were dropped, so this is never the rest
+        expected = State.SENDING  # for any pages: entries were dropped, so this is never the rest
     if event is Event.OVERFLOW and state in (State.BEHIND, State.OVERRUN):
         expected = state  # live entries are dropped already
     if expected is None:

@@ -21,7 +21,7 @@ def test_exceeds() -> None:
 
 
 def test_a_used_quota_does_not_stop_others() -> None:
-    """What asks for nothing of a quota that is used up may go on."""
+    """A publication that needs nothing of an exhausted quota is not stopped."""
     usage = DailyUsage(0.0)
     usage.add(0.0, Amounts(topics=5))
     assert usage.exceeds(Amounts(topics=5), 0.0, Amounts(1, 1, 0, 10)) == ""

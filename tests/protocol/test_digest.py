@@ -61,7 +61,7 @@ def test_the_same_rows_again() -> None:
 
 
 def test_recall() -> None:
-    """A recalled notification is no item, whether it was read before its recall or together with it."""
+    """A recalled notification is not an item, whether it was read before its recall or together with it."""
     subject = digest(row(1, "a"), row(2, "b"))
     subject.follow(entry(1), [row(3, "a", b"r"), row(4, "unknown", b"r"), row(5, "c"), row(6, "c", b"r")])
     assert places(subject) == ["2-0"]
@@ -130,7 +130,7 @@ def test_find(others: int) -> None:
     "id", ["", "a", "01a1fd1d", "0" * 32, "A1A1A1A1-A1A1-A1A1-A1A1-A1A1A1A1A1A1", f"{id_of('a')}\n", "é" * 36]
 )
 def test_no_ids(id: str) -> None:
-    """A text that is no id finds nothing and removes nothing."""
+    """A text that is not an id finds nothing and removes nothing."""
     subject = digest(row(1, "a"), Row(entry(2), b"r", id.encode(), b"", b"", b"", b""))
     assert len(subject) == 1
     assert key_of(id) == b""

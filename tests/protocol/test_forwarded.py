@@ -20,7 +20,7 @@ def client(peer: str = PROXY, header: str | None = None, xff: str | None = None,
     ("xff", "found"),
     [
         (CLIENT, CLIENT),
-        (f"1.1.1.1, {CLIENT}", CLIENT),  # what the client has sent itself is on the left
+        (f"1.1.1.1, {CLIENT}", CLIENT),  # the left part was sent by the client itself
         (f"{CLIENT},10.9.9.9", CLIENT),
         (f"1.1.1.1, {CLIENT}, fd00::5, 192.0.2.1", CLIENT),
         (f"{CLIENT}:4711", CLIENT),
@@ -42,7 +42,7 @@ def client(peer: str = PROXY, header: str | None = None, xff: str | None = None,
     ],
 )
 def test_x_forwarded_for(xff: str, found: str) -> None:
-    """It is read from the right, up to the first address that is no proxy, or to what cannot be read."""
+    """The header is read from the right, up to the first address that is not a proxy, or to one that cannot be read."""
     assert client(xff=xff) == found
 
 

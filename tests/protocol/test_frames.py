@@ -88,13 +88,13 @@ class TestDecode:
 
     @pytest.mark.parametrize("text", ["", " ", "x", "{", '{"type":"hello"', '{"type":"hello"}x', "NaN", "\ufeff{}"])
     def test_no_json(self, text: str) -> None:
-        """What is not JSON ends the connection."""
+        """A frame that is not JSON ends the connection."""
         with pytest.raises(ProtocolViolation):
             frames.decode(text)
 
     @pytest.mark.parametrize("text", ["null", "true", "5", '"hello"', "[]", '[{"type":"hello"}]'])
     def test_no_object(self, text: str) -> None:
-        """What is no JSON object ends the connection."""
+        """A frame that is not a JSON object ends the connection."""
         with pytest.raises(ProtocolViolation):
             frames.decode(text)
 
@@ -164,12 +164,12 @@ class TestDecode:
 
     @pytest.mark.parametrize("ref", [5, True, [], {}, "r" * (MAX_REF + 1)])
     def test_wrong_ref(self, ref: object) -> None:
-        """A ref is a string of a bounded length; one that is not does not come back."""
+        """A ref is a string of a bounded length; any other ref is not returned."""
         assert refusal(json.dumps({"type": "subscribe", "topic": "a", "ref": ref})).fields == {"ref": None}
         assert refusal(json.dumps({"type": "dance", "ref": ref})).fields == {"ref": None}
 
     def test_a_ref_that_is_no_text(self) -> None:
-        """A ref that no answer can repeat does not come back."""
+        """A ref that no answer can repeat is not returned."""
         for type in ("dance", "auth"):
             problem = refusal(f'{{"type":"{type}","ref":"\\ud800","token":"t"}}')
             assert "ref" not in json.loads(frames.error(problem))
@@ -185,7 +185,7 @@ class TestDecode:
 
     @pytest.mark.parametrize("text", ["", "now", "5", "1-2-3", "\ud800"])
     def test_wrong_since(self, text: str) -> None:
-        """What is no cursor is answered, under the ref of the frame."""
+        """A `since` that is not a cursor is answered with a problem, under the ref of the frame."""
         with pytest.raises(InvalidFrame, match="since") as caught:
             frames.decode_cursor(text, "r1")
         assert caught.value.fields == {"ref": "r1"}
@@ -230,7 +230,7 @@ def test_random_text(text: str) -> None:
 
 class TestEncode:
     def test_welcome(self) -> None:
-        """The welcome says who one is, what one hears, from where to resume, and what is lost."""
+        """The welcome names the user, the topics, the cursor to resume from, and the lost channels."""
         view = InboxView(NOTHING._replace(revision=17, unread=3, unseen=1, expires=1_700_000_000_500), {})
         frame = frames.welcome("c8-1", "alice", ("orders", "é"), CURSOR, 25, ["all"], view)
         assert json.loads(frame) == {
@@ -248,7 +248,7 @@ class TestEncode:
         }
 
     def test_state(self) -> None:
-        """A state says how the inbox stands; what has changed it, and the topics, only where there is something."""
+        """A state has the counts of the inbox; its changes and the topics are included only if there are any."""
         view = InboxView(NOTHING._replace(revision=3, unread=2, topics={"b": CURSOR, "a": CURSOR}), {})
         state = {"type": "state", "counts": {"unread": 2, "unseen": 0}, "revision": 3, "expires_at": None}
         assert json.loads(frames.state(view, [], memberships=False)) == state
@@ -281,7 +281,7 @@ class TestEncode:
         )
 
     def test_replay(self) -> None:
-        """What comes from the log says so."""
+        """A frame that comes from the log says so."""
         frame = json.loads(frames.notification("all", b"1-0", b'{"id":"x"}', replay=True))
         assert frame.pop("replay") is True
         assert frame == {"type": "notification", "cursor": "1-0", "channel": "all", "notification": {"id": "x"}}
@@ -340,7 +340,7 @@ class TestEncode:
 
     @pytest.mark.parametrize("frame", [frames.ok(None, ()), frames.error(Forbidden("x", ref=None))])
     def test_no_ref(self, frame: bytes) -> None:
-        """Who gives no ref gets none."""
+        """The answer to a frame without a ref has none."""
         assert "ref" not in json.loads(frame)
 
     def test_empty_ref(self) -> None:

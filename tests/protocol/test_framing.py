@@ -50,7 +50,7 @@ class TestWebSocket:
         assert json.loads(WEBSOCKET.ping(None)[2:]) == {"type": "ping"}
 
     def test_drain(self) -> None:
-        """A drain is a frame that says when to come back."""
+        """A drain is a frame with the time to reconnect."""
         assert json.loads(WEBSOCKET.drain(1500)[2:]) == {"type": "drain", "retry_after_ms": 1500}
 
     def test_farewell(self) -> None:
@@ -61,7 +61,7 @@ class TestWebSocket:
 class TestEvents:
     @given(SENT, st.integers(1, 40))
     def test_reader(self, sent: list[tuple[dict[str, Any], Cursor | None]], size: int) -> None:
-        """Whatever JSON of one line is framed, in whatever pieces it comes, the reader gets it, and its id."""
+        """A reader gets any JSON of one line, and its id, in pieces of any size."""
         data = b"".join(EVENTS.frame(on_one_line(value), str(cursor or "").encode()) for value, cursor in sent)
         reader = Parser()
         events = [event for at in range(0, len(data), size) for event in reader.feed(data[at : at + size])]
@@ -74,7 +74,7 @@ class TestEvents:
 
     @given(st.none() | CURSORS)
     def test_ping(self, cursor: Cursor | None) -> None:
-        """A ping is no event, but its cursor is remembered; one without a cursor changes nothing."""
+        """A ping is not an event, but its cursor is remembered; one without a cursor changes nothing."""
         reader = Parser()
         before = list(reader.feed(EVENTS.frame(b"{}", b"5-0")))
         assert list(reader.feed(EVENTS.ping(cursor))) == [] and len(before) == 1
@@ -82,13 +82,13 @@ class TestEvents:
         assert reader.comments == [" ping"]
 
     def test_retry(self) -> None:
-        """When to come back is no event."""
+        """The time to reconnect is not an event."""
         reader = Parser()
         assert list(reader.feed(EVENTS.retry(1380))) == []
         assert reader.retry == 1380
 
     def test_drain(self) -> None:
-        """A drain tells the browser when to come back, and the page, too."""
+        """A drain gives the browser, and the page too, the time to reconnect."""
         reader = Parser()
         [event] = reader.feed(EVENTS.drain(1500))
         assert json.loads(event.data) == {"type": "drain", "retry_after_ms": 1500}

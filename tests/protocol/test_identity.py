@@ -193,7 +193,7 @@ def test_expired() -> None:
 
 @pytest.mark.parametrize("exp", [0, -1, -(10**400), -math.inf])
 def test_long_ago(exp: float) -> None:
-    """A time in the past is no fault but an expiry, or at least not valid."""
+    """A time in the past is not an error but an expiry, or at least not valid."""
     with pytest.raises((TokenExpired, InvalidToken)):
         verify(token(exp=exp))
 
@@ -234,7 +234,7 @@ def test_greatest_lifetime() -> None:
 
 
 class TestPolicy:
-    """What the tokens of an issuer must say."""
+    """The claims that an issuer's tokens must have."""
 
     POLICY = Policy(issuer="https://issuer.example", audience=("notifier", "other"))
     GOOD: ClassVar = {"iss": "https://issuer.example", "aud": "notifier"}
@@ -368,7 +368,7 @@ def test_revocation() -> None:
 
 @pytest.mark.parametrize("jti", [5, True, [], {}, ["x"]])
 def test_id_is_text(jti: object) -> None:
-    """An id that is no text could not be revoked."""
+    """An id that is not text could not be revoked."""
     with pytest.raises(InvalidToken, match="jti"):
         verify(token(jti=jti))
 
@@ -390,7 +390,7 @@ def test_parse_secrets(text: str) -> None:
     ],
 )
 def test_secrets_are_no_keys(key: str) -> None:
-    """A public key is no secret. The service does not start with one; otherwise each token would be a fault."""
+    """A public key is not a secret. The service does not start with one; otherwise each token would be an error."""
     with pytest.raises(ValueError, match="another algorithm") as caught:
         identity.parse_secrets(f"{NEW},{key}")
     assert "xxx" not in str(caught.value)
@@ -435,7 +435,7 @@ POLICIES = st.builds(
 
 @given(st.dictionaries(st.sampled_from(NAMES), JSON), POLICIES)
 def test_random_policy(claims: dict[str, Any], policy: Policy) -> None:
-    """Whatever claims and policy are, the result is an identity that keeps to the policy, or a documented problem."""
+    """Any claims under any policy result in an identity that keeps to the policy, or in a documented problem."""
     text = jwt.api_jws.encode(json.dumps(CLAIMS | claims).encode(), NEW, algorithm="HS256")
     try:
         who = identity.verify(text, SECRETS, NOW, policy)
@@ -452,7 +452,7 @@ HEADERS = st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64", "
 
 @given(HEADERS)
 def test_random_headers(header: dict[str, Any]) -> None:
-    """Whatever a header says, only a token with HS256 is accepted."""
+    """With any header, only a token with HS256 is accepted."""
     try:
         who = verify(raw_header({"alg": "HS256"} | header))
     except Problem as problem:
@@ -463,7 +463,7 @@ def test_random_headers(header: dict[str, Any]) -> None:
 
 @given(st.dictionaries(st.sampled_from(NAMES), JSON))
 def test_random_claims(claims: dict[str, Any]) -> None:
-    """Whatever rightly signed claims are, they are an identity or a documented problem."""
+    """Any validly signed claims are an identity or a documented problem."""
     text = jwt.api_jws.encode(json.dumps(CLAIMS | claims).encode(), NEW, algorithm="HS256")
     try:
         who = verify(text)

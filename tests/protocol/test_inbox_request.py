@@ -73,7 +73,7 @@ class TestTarget:
         "body", [b"", b"[]", b"{", b"null", b'{"ids":["\\ud800"]}', b'{"ids":["\xff"]}', b"[" * 9999]
     )
     def test_no_json(self, body: bytes) -> None:
-        """A body that is no JSON object is rejected."""
+        """A body that is not a JSON object is rejected."""
         with pytest.raises(MalformedJson):
             read_target(body, 3)
 

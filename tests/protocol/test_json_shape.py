@@ -30,7 +30,7 @@ def test_depth(value: object, most: int) -> None:
 
 @pytest.mark.parametrize("text", ['"' + "[" * 100 + '"', '"' + '\\"[' * 100 + '"', '{"' + "{" * 100 + '":1}'])
 def test_brackets_in_strings(text: str) -> None:
-    """Brackets in strings are no levels."""
+    """Brackets in strings do not count as levels."""
     json.loads(text)
     assert not json_shape.is_deep(text.encode(), 1)
 
@@ -75,7 +75,7 @@ def _integers(value: object) -> list[str]:
 
 @pytest.mark.parametrize("text", ['"' * 65_000, '"' + '\\"' * 32_000, "[" * 65_000, "1" * 65_000, '[{"a' * 16_000])
 def test_hostile_text_is_read_once(text: str) -> None:
-    """Text that is no JSON is read in one pass: a pattern that goes back would take minutes here."""
+    """Text that is not JSON is read in one pass: a pattern that backtracks would take minutes here."""
     json_shape.is_deep(b"[" * 10 + text.encode(), 9_999_999)
     json_shape.is_deep(text.encode(), 1)
     json_shape.text_of(text, "ref")

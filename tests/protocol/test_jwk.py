@@ -171,7 +171,7 @@ MEMBERS = st.dictionaries(
 
 @given(st.lists(MEMBERS | st.none() | st.integers(), max_size=4))
 def test_random_sets(members: list[Any]) -> None:
-    """Whatever a set says, the result is usable keys or the documented error."""
+    """Any key set results in usable keys or the documented error."""
     try:
         keys = jwk.parse(body(*members))
     except ValueError:

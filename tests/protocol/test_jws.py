@@ -54,7 +54,7 @@ def test_pinned(algorithm: str, pinned: str) -> None:
 
 
 def test_confusion() -> None:
-    """The public key, which everybody has, is no secret of HS256."""
+    """The public key, which everybody has, is not a secret for HS256."""
     key = KEYS["RS256"]
     pem = public(key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     signed = f"{segment({'alg': 'HS256', 'kid': key.kid})}.{segment(CLAIMS)}"

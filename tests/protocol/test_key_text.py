@@ -73,7 +73,7 @@ def test_others(text: str) -> None:
 
 
 def test_digest() -> None:
-    """What is stored covers the whole text."""
+    """The stored digest covers the whole text."""
     others = {key_text.digest_of(TEXT[:index] + "." + TEXT[index + 1 :]) for index in range(len(TEXT))}
     assert len(others | {key_text.digest_of(TEXT)}) == len(TEXT) + 1
     assert len(key_text.digest_of(TEXT)) == 32

@@ -45,7 +45,7 @@ class TestConfirm:
         assert position.sent_to("ada") == Cursor(5, 0)
 
     def test_restart(self, position: LogPosition[str]) -> None:
-        """The first entry after an erasure is no gap, and nobody has been sent any of the new log."""
+        """The first entry after an erasure does not count as a gap, and no member has been sent any of the new log."""
         position.run_ahead("ada", Cursor(9, 0), Cursor(5, 0))
         position.restart()
         assert position.seen == position.delivered == b"0-0"
@@ -123,7 +123,7 @@ class TestAhead:
         assert [position.sent_to(member) for member in ("ada", "cy")] == [Cursor(5, 0), Cursor(6, 0)]
 
     def test_overtaken(self, position: LogPosition[str]) -> None:
-        """What replay has covered is left out once it is received; ephemeral entries are not."""
+        """Entries that replay has covered are left out once they are received; ephemeral entries are not."""
         entries = [entry(6, 5), entry(7, 6, EPHEMERAL), entry(8, 6)]
         for member, ms in (("ada", 6), ("bob", 8), ("cy", 9), ("di", 5)):
             position.run_ahead(member, Cursor(ms, 0), Cursor(5, 0))

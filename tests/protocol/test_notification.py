@@ -56,7 +56,7 @@ class TestAddress:
         assert parse(good(to=to)).channels == ["user:alice", "topic:alice"]
 
     def test_not_all(self) -> None:
-        """`all: false` and empty lists are allowed beside a name, and mean nothing."""
+        """`all: false` and empty lists are allowed next to a name, and mean nothing."""
         assert parse(good(to={"users": ["alice"], "topics": [], "all": False})).channels == ["user:alice"]
 
     def test_missing(self) -> None:
@@ -97,7 +97,7 @@ class TestAddress:
 
     @pytest.mark.parametrize(("kind", "most"), [("users", 3), ("topics", 2)])
     def test_too_many(self, kind: str, most: int) -> None:
-        """A publication names so many users and topics and no more."""
+        """A publication names at most so many users and topics."""
         names = [f"name-{index}" for index in range(most + 1)]
         assert len(parse(good(to={kind: names[:most]})).channels) == most
         assert faults(good(to={kind: names})) == [(f"/to/{kind}", "too_many")]
@@ -123,7 +123,7 @@ class TestMembers:
         assert outgoing({"to": {"all": True}, "data": None})["data"] is None
 
     def test_nothing_to_show(self) -> None:
-        """A severity, a URL and a key alone are no notification; the fault is that of the whole."""
+        """A severity, a URL and a key alone are not a notification; the fault is that of the whole."""
         body = {"to": {"all": True}, "severity": "info", "action_url": "/", "collapse_key": "k", "ttl": 5}
         assert faults(body) == [("", "required")]
 
@@ -135,7 +135,7 @@ class TestMembers:
 
     @pytest.mark.parametrize(("name", "most"), MAX_TEXT.items())
     def test_too_long(self, name: str, most: int) -> None:
-        """Texts have so many characters, not bytes, and no more."""
+        """Texts have at most so many characters, not bytes."""
         text = "/" + "é" * (most - 1)
         wide = Limits(size=10**6)
         assert json.loads(parse(good(**{name: text}), wide).encode(ID, CREATED))[name] == text
@@ -148,7 +148,7 @@ class TestMembers:
 
     @pytest.mark.parametrize("name", ["title", "body"])
     def test_empty_text(self, name: str) -> None:
-        """An empty title or body is no mistake."""
+        """An empty title or body is not an error."""
         assert outgoing(good(**{name: ""}))[name] == ""
 
     def test_url(self) -> None:
@@ -283,7 +283,7 @@ class TestJson:
         ],
     )
     def test_malformed(self, body: str) -> None:
-        """What is no JSON object in the strict sense is refused, in data too: no browser could read it."""
+        """A body that is not a strict JSON object is rejected, also within `data`: no browser could read it."""
         with pytest.raises(MalformedJson):
             parse(body, Limits(size=10**6))
 
@@ -295,14 +295,14 @@ class TestJson:
             parse(b'{"to":{"all":true},' + place % text + b"}")
 
     def test_size(self) -> None:
-        """A publication has so many bytes and no more."""
+        """A publication has at most so many bytes."""
         body = json.dumps(good())
         assert parse(body, Limits(size=len(body)))
         with pytest.raises(BodyTooLarge):
             parse(body, Limits(size=len(body) - 1))
 
     def test_size_first(self) -> None:
-        """What is too long is not looked at."""
+        """A body that is too long is not read."""
         with pytest.raises(BodyTooLarge):
             parse(b"\xff" * 9, Limits(size=8))
 
@@ -315,7 +315,7 @@ class TestEncode:
         assert body[7:43] == ID.encode()
 
     def test_members(self) -> None:
-        """What was posted goes out, and nothing else but id, time and severity."""
+        """The posted members are sent, and otherwise only id, time and severity."""
         posted = {
             "type": "order.shipped",
             "title": "On its way",
@@ -475,7 +475,7 @@ class TestId:
         ],
     )
     def test_no_id(self, id: str) -> None:
-        """What is no UUID version 7 in its usual form has no time."""
+        """An id that is not a UUID version 7 in its usual form has no time."""
         assert notification.time_of(id) is None
 
 

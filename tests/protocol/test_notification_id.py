@@ -17,5 +17,5 @@ def test_capitals(text: str) -> None:
     "text", ["", "A", ID.upper() + "0", ID.upper()[:-1], ID.upper().replace("-7", "-4"), f"{{{ID}}}"]
 )
 def test_others(text: str) -> None:
-    """Texts that are no ids keep their capitals."""
+    """Texts that are not ids keep their capitals."""
     assert canonical_id(text) == text

@@ -62,7 +62,7 @@ def test_retain(retain: str) -> None:
 
 @given(st.text(min_size=1))
 def test_the_sender_is_the_user(user: str) -> None:
-    """Whatever a user's name is, it is the sender."""
+    """A user with any name is the sender."""
     assert body({"title": "Hello"}, ALICE._replace(user=user))["sender"] == user
 
 
@@ -87,7 +87,7 @@ def test_refused_members(notification: dict[str, Any], pointer: str) -> None:
 
 
 def test_a_sender_within_the_data_is_data() -> None:
-    """What looks like a sender in other members stays there."""
+    """Text like a sender in other members stays there."""
     out = body({"title": '","sender":"bob', "data": {"sender": "bob"}})
     assert (out["sender"], out["title"], out["data"]) == ("alice", '","sender":"bob', {"sender": "bob"})
 

@@ -76,7 +76,7 @@ ACTIONS = st.one_of(
     st.lists(st.tuples(st.sampled_from(NAMES), ACTIONS, st.booleans()), max_size=40),
 )
 def test_like_the_log(limit: int, actions: list[tuple[str, tuple[object, ...], bool]]) -> None:
-    """Whatever was published, and whichever of it was heard: a page has what the log has, or there is none."""
+    """For any publications, and any subset that was received, a page has the entries of the log, or there is none."""
     recent, logs = Recent(limit), {name: Log() for name in NAMES}
     seen = dict.fromkeys(NAMES, b"0-0")
     for name, (action, *arguments), heard in actions:
@@ -97,7 +97,7 @@ class TestReach:
     """How far back it reaches."""
 
     def test_heard(self) -> None:
-        """What was heard one after the other is answered; from before the first of them, nothing is."""
+        """Entries that were received without a gap are returned; a page that begins before the first of them is not."""
         recent, log = Recent(PLENTY), Log()
         log.publish()
         for _ in range(3):
@@ -109,7 +109,7 @@ class TestReach:
         assert recent.page("user:b", Cursor(9, 0), log.logged, NOW) is None
 
     def test_lost_end(self) -> None:
-        """Who has not had what the log has lost again is not served from here: only the log knows of that loss."""
+        """A client without entries that the log lost is not served from here: only the log knows of that loss."""
         recent, log = Recent(PLENTY), Log()
         log.publish()
         recent.receive("user:a", [log.publish()], b"5-0")
@@ -133,7 +133,7 @@ class TestReach:
         assert not any(recent.page(name, Cursor(0, 0), log.logged, NOW) for name, log in logs.items())
 
     def test_channels_without_end(self) -> None:
-        """The limit holds however many channels are heard of, and whatever they are told."""
+        """The limit holds for any number of channels, and for any entries in them."""
         recent = Recent(1000)
         entry, expiring = Log().publish(), Log().publish(ttl=5)
         tracemalloc.start()
@@ -146,7 +146,7 @@ class TestReach:
         assert size < 500_000
 
     def test_age(self) -> None:
-        """What is old is the log's business: it may have forgotten it."""
+        """Old entries are left to the log, which may have removed them."""
         recent, log = Recent(PLENTY), Log()
         recent.receive("user:a", [log.publish(), log.publish()], b"0-0")
         assert recent.page("user:a", Cursor(1, 0), log.logged, now=60_001)

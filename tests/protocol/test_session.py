@@ -345,7 +345,7 @@ class TestKeys:
             assert snapshot(subject) == before
 
     def test_unavailable(self) -> None:
-        """If keys cannot be fetched, the client comes back later; a connection that is open stays open."""
+        """If keys cannot be fetched, the client reconnects later; a connection that is open stays open."""
         rules = self.failing(IssuerUnavailable(retry_after=5))
         with pytest.raises(Overloaded):
             Session(rules, NOW).receive(frame("hello", token="later"), NOW)

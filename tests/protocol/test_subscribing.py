@@ -51,7 +51,7 @@ class TestRead:
 class TestMayRead:
     @pytest.mark.parametrize("topic", ["", "a b", "project:*", "project:{7}", "x" * 129])
     def test_names(self, topic: str) -> None:
-        """A grant of everything does not grant what is no name."""
+        """A grant of everything does not grant a text that is not a name."""
         assert not subscribing.may_read(EVERYTHING, topic)
 
     def test_grants(self) -> None:

@@ -83,7 +83,7 @@ class TestAccept:
 
     @pytest.mark.parametrize("version", ["", "12", "8", "13 ", "013", "14", "x"])
     def test_version(self, version: str) -> None:
-        """Another version is told which one is spoken (section 4.4)."""
+        """The answer to another version names the supported version (section 4.4)."""
         with pytest.raises(UpgradeRequired) as caught:
             websocket.accept(self.KEY, version, "", "notifier.v1")
         assert caught.value.headers == {"Sec-WebSocket-Version": "13"}
@@ -149,7 +149,7 @@ class TestDecode:
 
     @pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\x02\x03\x04"])
     def test_mask(self, mask: bytes) -> None:
-        """Whatever the mask, the payload is the same (section 5.3)."""
+        """The payload is the same under any mask (section 5.3)."""
         assert decode(frame(TEXT, "Hello é".encode(), mask=mask)) == [Text("Hello é")]
 
     def test_control_frames(self) -> None:
@@ -191,7 +191,7 @@ class TestDecode:
         assert decode(*parts) == [Ping(b"p"), Text("ab")]
 
     def test_bytes_are_bytes(self) -> None:
-        """What a decoder gives does not change when more bytes come."""
+        """The events of a decoder do not change when more bytes arrive."""
         for event in decode(frame(BINARY, b"x"), frame(PING, b"x"), frame(PONG, b"x")):
             assert isinstance(event, Binary | Ping | Pong)
             assert type(event.data) is bytes
@@ -337,7 +337,7 @@ def test_opcodes() -> None:
 
 
 def test_many_fragments() -> None:
-    """A message has at most 64 fragments beside its last one: each costs memory and time."""
+    """A message has at most 64 fragments before its last one: each costs memory and time."""
     fragments = [frame(TEXT, b"a", fin=False), *(frame(CONTINUATION, b"a", fin=False) for _ in range(63))]
     assert decode(*fragments, frame(CONTINUATION, b"a")) == [Text("a" * 65)]
     with pytest.raises(MessageTooBig):

@@ -45,14 +45,14 @@ def test_nothing_is_due() -> None:
 
 
 def test_past() -> None:
-    """What was due in the past comes up at the next second."""
+    """An item that was due in the past is returned at the next second."""
     wheel: Wheel[str] = Wheel(NOW, SLOTS)
     wheel.add("item", NOW - 1000)
     assert wheel.turn(NOW + 1) == ["item"]
 
 
 def test_beyond_the_last_slot() -> None:
-    """What is due beyond the last slot comes up early, so that its owner can add it again, and is not late then."""
+    """An item beyond the last slot is returned early, so that its owner can add it again, and is not late then."""
     wheel: Wheel[str] = Wheel(NOW, SLOTS)
     due = NOW + 3 * SLOTS
     wheel.add("item", due)

@@ -62,7 +62,7 @@ class World:
             self.promises.attach(self._logs, Cursor(since, 0).earlier(overlap))
         self._note_beginnings()
 
-    # What others do.
+    # Actions of others.
 
     def publish(self, name: str, kind: bytes = NOTIFICATION, skew: int = 0) -> None:
         """Append an entry; `skew` is how far the clock of its worker is behind, in ms."""
@@ -91,7 +91,7 @@ class World:
         """Have the client read again."""
         self._budget = None
 
-    # What the worker receives, as delivery/redis_listener.py and delivery/fanout.py have it.
+    # Events that the worker receives, as in delivery/redis_listener.py and delivery/fanout.py.
 
     def lose_subscription(self) -> None:
         self.end_fan_out()
@@ -188,13 +188,13 @@ class World:
                 return
             taken = entry.id
 
-    # What the connection asks for, as delivery/subscriptions.py has it.
+    # Requests of the connection, as in delivery/subscriptions.py.
 
     def subscribe(self, name: str, since: int) -> None:
         """Subscribe to a channel from a cursor on, perhaps once more.
 
         The cursor is not ahead of all clocks, nor of what the worker has received: the client would be sent entries
-        that it has, or be told that they are lost.
+        that it has, or a report that they are lost.
         """
         unheard = [at(entry).ms - 1 for of, entry in self._unheard() if of == name]
         begin = Cursor(max(min([since, self._now - SKEW, *unheard]), 0), 0)
@@ -303,7 +303,7 @@ class World:
                 self.promises.begin(name, position, keys(item for item in self._unheard() if item[0] == name))
 
     def settle(self) -> None:
-        """Let everything come to its end, and check that nothing is missing, also not of what follows."""
+        """Run until nothing is left to do, and check that nothing is missing, also not of later entries."""
         self.relieve()
         self.listen()
         self._finish()
