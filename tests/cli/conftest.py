@@ -1,4 +1,4 @@
-"""What the tests of commands share: commands in this process, without a service."""
+"""Fixtures that the tests of commands share: commands in this process, without a service."""
 
 import os
 import sys

@@ -74,7 +74,7 @@ class TestDuration:
 
     @pytest.mark.parametrize("text", ["", "s", "-1s", "1 s", "1S", "1w", "1h30m", "1e3s", "\u0663s", "nan", "inf"])
     def test_invalid(self, text: str) -> None:
-        """Everything else is no duration."""
+        """Any other text is not a duration."""
         with pytest.raises(click.BadParameter, match="is not a duration"):
             Duration().convert(text, None, None)
 

@@ -93,13 +93,13 @@ class TestMembers:
         assert play.result == MembersChanged(2098, 1, ("user-1999", "user-2001"))
 
     def test_change_nothing(self) -> None:
-        """Nobody is no request."""
+        """A change of no members sends no request."""
         with pytest.raises(StopIteration) as stopped:
             next(backend().change_members("orders", [], (), None))
         assert stopped.value.value == MembersChanged()
 
     def test_too_many_memberships(self) -> None:
-        """Who is a member of too many topics already is a problem."""
+        """A user who is already a member of too many topics is a problem."""
         with pytest.raises(ProblemError, match="too_many_memberships"):
             Play(backend().add_member("orders", "alice", None)).answer(problem(422, "too_many_memberships"))
 
@@ -137,7 +137,7 @@ class TestUsers:
 
 
 class TestReceipts:
-    """What became of a notification."""
+    """Receipts: the outcome of a notification."""
 
     def test_receipts(self) -> None:
         """Users have times, shared channels have numbers."""
@@ -160,7 +160,7 @@ class TestReceipts:
 
 
 class TestExplain:
-    """What would become of a notification."""
+    """Explanations: the outcome that a notification would have."""
 
     def test_explain(self) -> None:
         """Each recipient is explained; of a topic, its members are."""
@@ -195,7 +195,7 @@ class TestExplain:
             Play(backend().explain(HELLO, None)).answer(html(404))
 
     def test_no_json(self) -> None:
-        """What cannot be JSON is refused before anything is asked."""
+        """A notification that cannot be JSON is rejected before any request is sent."""
         with pytest.raises(ProblemError, match="malformed_json"):
             Play(backend().explain(HELLO | {"data": object()}, None))
 

@@ -103,7 +103,7 @@ class TestPublish:
 
     @pytest.mark.parametrize("data", [object(), float("nan"), {1: {2}}])
     def test_no_json(self, data: object) -> None:
-        """What cannot be JSON is refused as the service would, and not sent."""
+        """A notification that cannot be JSON is rejected as the service would reject it, and not sent."""
         with pytest.raises(ProblemError) as raised:
             Play(calls().publish(HELLO | {"data": data}, None, None))
         assert raised.value.code == "malformed_json"
@@ -121,7 +121,7 @@ class TestPublish:
 
 
 class TestAttempts:
-    """What is tried again, when, and until when."""
+    """Which requests are retried, when, and until when."""
 
     @pytest.mark.parametrize(
         "outcome",
@@ -135,7 +135,7 @@ class TestAttempts:
         ],
     )
     def test_again(self, outcome: object) -> None:
-        """What may pass is tried again with the very same request."""
+        """A failure that may be transient is retried with the very same request."""
         play = Play(calls().publish(HELLO, None, None))
         first = play.step
         assert play.answer(outcome) == Pause(0.25 + 0.0)
@@ -145,7 +145,7 @@ class TestAttempts:
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 415, 422, 500])
     def test_not_again(self, status: int) -> None:
-        """What will not pass is an error at once."""
+        """A failure that is permanent is an error at once."""
         with pytest.raises(ProblemError):
             Play(calls().publish(HELLO, None, None)).answer(problem(status, "no"))
 
@@ -179,7 +179,7 @@ class TestAttempts:
             play.answer(refused())
 
     def test_deadline_of_problem(self) -> None:
-        """A problem that does not pass is told as it is."""
+        """A problem whose retry would come after the deadline is raised unchanged."""
         play = Play(calls().publish(HELLO, None, 5.0))
         with pytest.raises(ProblemError) as raised:
             play.answer(problem(503, "broker_unavailable", retry_after="30"))
@@ -187,13 +187,13 @@ class TestAttempts:
         assert raised.value.retry_after == 30
 
     def test_permanent(self) -> None:
-        """What cannot pass, such as a wrong certificate, is not tried again."""
+        """A permanent failure, such as a wrong certificate, is not retried."""
         with pytest.raises(Unreachable):
             Play(calls().publish(HELLO, None, None)).answer(Unreachable("wrong certificate", is_permanent=True))
 
 
 class TestSender:
-    """Whoever answers must be Notifier, and fit."""
+    """Only Notifier, in a version that fits, is accepted as the sender of an answer."""
 
     @pytest.mark.parametrize(
         "answer, words",
@@ -206,12 +206,12 @@ class TestSender:
         ],
     )
     def test_strangers(self, answer: object, words: str) -> None:
-        """An answer of something else is told from a problem."""
+        """An answer that is not from Notifier is distinguished from a problem."""
         with pytest.raises(NotNotifier, match=words):
             Play(calls().publish(HELLO, None, None)).answer(answer)
 
     def test_proxy_without_service(self) -> None:
-        """A proxy's 502 that does not pass is told as what it is."""
+        """A proxy's 502 that lasts until the deadline is reported as an answer of the proxy."""
         with pytest.raises(NotNotifier, match="running behind this proxy"):
             Play(calls().publish(HELLO, None, 0.1)).answer(html(502))
 
@@ -277,7 +277,7 @@ class TestBatch:
         "unfinished", [line(2, 503), line(2, 409, code="idempotency_in_flight"), line(2, 400, code="incomplete_body")]
     )
     def test_again(self, unfinished: dict[str, Any]) -> None:
-        """If a line failed for a while the batch is sent again as it was: what was published is known."""
+        """If a line failed for a while, the same batch is sent again; lines that were published are recognized."""
         play = batch(b"1", b"2")
         first = play.step
         assert isinstance(play.answer(reply(lines=[line(1), unfinished])), Pause)
@@ -376,7 +376,7 @@ class LowService:
     st.integers(1, 60),
 )
 def test_any_limits(texts: list[str], offset: int, most_bytes: int, most_lines: int) -> None:
-    """Whatever a service takes at once, each line is published once or refused, and each has its own answer."""
+    """Under any limits of the service, each line is published once or rejected, and each has its own answer."""
     lines = [f"{number}{text}".encode() for number, text in enumerate(texts)]
     low, play = LowService(most_bytes, most_lines), batch(*lines, offset=offset)
     while play.step:
@@ -400,7 +400,7 @@ class TestRecall:
         assert play.answer(reply(204)._replace(body=b"")) is None
 
     def test_unknown(self) -> None:
-        """What is not there cannot be recalled."""
+        """A notification that does not exist cannot be recalled."""
         with pytest.raises(ProblemError):
             Play(calls().recall("a", None)).answer(problem(404, "not_found"))
 
@@ -421,7 +421,7 @@ class TestRecall:
 
 
 def test_find_and_status() -> None:
-    """What the service tells is returned."""
+    """The answer of the service is returned."""
     play = Play(calls().find("a", None))
     play.answer(reply(200, {"id": "a", "channels": ["all"]}))
     assert play.result == ["all"]

@@ -1,4 +1,4 @@
-"""What a client is given."""
+"""The configuration that a client is given."""
 
 import ssl
 
@@ -47,7 +47,7 @@ def test_wrong_urls(url: str) -> None:
 
 
 def test_environment() -> None:
-    """What is not given comes from the environment; what is given wins."""
+    """Arguments that are not given come from the environment; arguments that are given take precedence."""
     environ = {"NOTIFIER_URL": "http://a", "NOTIFIER_API_KEY": "key", "NOTIFIER_TOKEN": "token"}
     assert Configuration.of(None, None, None, environ) == ("http://a", "key", "token")
     assert Configuration.of("http://b", "k", "t", environ) == ("http://b", "k", "t")
@@ -57,7 +57,7 @@ def test_environment() -> None:
 
 @pytest.mark.parametrize("secret", ["with blank", "with\nbreak", "schlüssel"])
 def test_wrong_secrets(secret: str) -> None:
-    """What no header can carry is refused, without being shown."""
+    """A secret that no header can carry is rejected, without being shown."""
     with pytest.raises(ConfigurationError) as raised:
         Configuration.of("http://a", secret, None, NOTHING)
     assert secret not in str(raised.value)
@@ -72,7 +72,7 @@ def test_tokens() -> None:
 
 
 def test_failures() -> None:
-    """A wrong certificate is told from a service that is away."""
+    """A wrong certificate is distinguished from a service that cannot be reached."""
     assert not failure("http://a", OSError("refused")).is_permanent
     error = OSError("handshake")
     error.__cause__ = ssl.SSLCertVerificationError("self-signed")

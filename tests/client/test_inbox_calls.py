@@ -82,7 +82,7 @@ class TestPage:
         assert (play.result.items, play.result.next, play.result.counts.expires_at) == ((), None, None)
 
     def test_misspelled(self) -> None:
-        """A filter that does not exist is no filter that is left out."""
+        """A misspelled filter is an error, and not ignored."""
         with pytest.raises(TypeError, match="stauts"):
             page(stauts="unread")
 
@@ -93,7 +93,7 @@ class TestPage:
 
 
 class TestActions:
-    """What is done with items."""
+    """Actions on items."""
 
     @pytest.mark.parametrize("action", ["seen", "read", "unread", "archive", "unarchive"])
     def test_request(self, action: Any) -> None:
@@ -115,7 +115,7 @@ class TestActions:
         ],
     )
     def test_aims(self, ids: Any, up_to: str | None, body: dict[str, Any]) -> None:
-        """What is named goes as it is named: the service says what is wrong with it."""
+        """Ids and `up_to` are sent as they are given: the service reports what is wrong with them."""
         assert json.loads(Play(inbox().act("read", ids, up_to, None)).step.request.body) == body
 
     def test_answer(self) -> None:
@@ -125,7 +125,7 @@ class TestActions:
         assert play.result == Marked(STANDING, False, ("a",))
 
     def test_again(self) -> None:
-        """What may pass is tried again: an action that is done twice is done once."""
+        """A transient error is retried: an action that is done twice has the effect of one."""
         play = Play(inbox().act("unread", ["a"], None, None))
         first = play.step
         assert isinstance(play.answer(refused()), Pause)
@@ -144,7 +144,7 @@ class TestActions:
         assert raised.value.pointers == ["/ids"]
 
     def test_no_json(self) -> None:
-        """What cannot be an id is not sent."""
+        """A value that cannot be an id is not sent."""
         with pytest.raises(ProblemError, match="malformed_json"):
             Play(inbox().act("read", [b"a"], None, None))  # type: ignore[list-item]
 

@@ -38,7 +38,7 @@ def keys(api_key: str | None = "the-key") -> KeyCalls:
 
 
 def test_create() -> None:
-    """What is not asked for is not sent; each attempt has the same idempotency key."""
+    """Arguments that are not given are not sent; each attempt has the same idempotency key."""
     play = Play(keys().create("Shop", "publish", None, None, None, False, None))
     first = play.step.request
     assert (first.method, first.path) == ("POST", "/v1/keys")

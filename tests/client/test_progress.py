@@ -60,6 +60,6 @@ def test_many_ids() -> None:
 
 
 def test_wrong_cursor() -> None:
-    """A position that is no position of a stream is named."""
+    """A `since` that is not a position of a stream is named in the error."""
     with pytest.raises(ConfigurationError, match="since: .*yesterday"):
         Progress(Position("yesterday"))

@@ -105,7 +105,7 @@ class TestBeginning:
         assert json.loads(hello.text) == {"type": "hello", "topics": ["orders"], "since": "5-1"}
 
     def test_without_since(self) -> None:
-        """Who has no place to resume from begins now, and resumes from the welcome's cursor."""
+        """A listener without a position to resume from begins now, and resumes from the welcome's cursor."""
         asked = listener()
         play = opened(asked)
         assert asked.position is None
@@ -139,7 +139,7 @@ class TestBeginning:
 
     @pytest.mark.parametrize("subprotocol", [None, "chat"])
     def test_another_subprotocol(self, subprotocol: str | None) -> None:
-        """What accepts the WebSocket but not the subprotocol is something else."""
+        """A server that accepts the WebSocket but not the subprotocol is not Notifier."""
         play = Play(listener().steps())
         play.answer("the-token")
         with pytest.raises(NotNotifier, match="check the URL"):
@@ -147,23 +147,23 @@ class TestBeginning:
 
     @pytest.mark.parametrize("text", ["hello", "[]", "{}", '"x"'])
     def test_no_frames(self, text: str) -> None:
-        """What speaks no frames is something else."""
+        """A server that does not send frames is not Notifier."""
         with pytest.raises(NotNotifier):
             opened(listener()).answer(text)
 
     def test_unreadable_welcome(self) -> None:
-        """A first welcome that lacks a field is not from Notifier."""
+        """A first welcome without one of its fields is not from Notifier."""
         with pytest.raises(NotNotifier):
             opened(listener()).answer('{"type":"welcome"}')
 
     def test_wrong_since(self) -> None:
-        """What is no cursor is refused at once."""
+        """A `since` that is not a cursor is rejected at once."""
         with pytest.raises(ConfigurationError, match="since"):
             listener(since="yesterday")
 
 
 class TestReceiving:
-    """What comes, and what of it is given on."""
+    """Received frames, and those of them that are returned to the caller."""
 
     def test_notification(self) -> None:
         """A notification is given on with where it came from, and the listener moves on."""
@@ -211,7 +211,7 @@ class TestReceiving:
         assert isinstance(play.answer(text), Emit)
 
     def test_twice(self) -> None:
-        """What comes twice, in another channel or after a reconnect, is given on once."""
+        """A notification that arrives twice, in another channel or after a reconnect, is returned once."""
         play = welcomed(listener())
         play.answer(notification("a", "2000-0"))
         play.answer()
@@ -252,7 +252,7 @@ class TestReceiving:
         assert isinstance(play.answer(removed), Receive)
 
     def test_lost(self) -> None:
-        """What is gone is told, from the welcome and from a frame of its own."""
+        """Lost channels are reported, from the welcome and from a frame of their own."""
         play = opened(listener(since="1-0"))
         assert play.answer(welcome(lost=("all",))) == Emit(Lost(("all",)))
         play.answer()
@@ -272,7 +272,7 @@ class TestReceiving:
         assert isinstance(welcomed(listener()).answer(frame("fireworks")), Receive)
 
     def test_refused_topic(self) -> None:
-        """Who asked for a topic that is not granted is told, and does not wait for it in vain."""
+        """A listener whose topic is not granted gets an error, and does not wait for the topic in vain."""
         refusal = {"status": 403, "code": "forbidden", "title": "No.", "topic": "orders"}
         with pytest.raises(ProblemError) as raised:
             welcomed(listener(topics=["orders"])).answer(frame("error", problem=refusal))
@@ -291,7 +291,7 @@ class TestInbox:
         assert asked.counts == Counts(3, 1, 17)
 
     def test_changes(self) -> None:
-        """What changed it is given on, with how it stands then."""
+        """The changes of an inbox are returned, with its counts after them."""
         play = watching()
         changes = [{"revision": 18, "action": "read", "ids": ["a"]}, {"revision": 19, "action": "seen", "up_to": "5-0"}]
         step = play.answer(frame("state", **standing(19, unread=2), changes=changes))
@@ -312,7 +312,7 @@ class TestInbox:
         "action, reload", [("read", False), ("topics", True), ("mutes", True), ("fireworks", True)]
     )
     def test_what_changes_say(self, action: str, reload: bool) -> None:
-        """Where a change does not say what became of the items, a list is to be loaded anew."""
+        """If a change does not say what became of the items, the list must be loaded again."""
         step = watching().answer(frame("state", **standing(18), changes=[{"revision": 18, "action": action}]))
         assert step.event.reload is reload
 
@@ -346,13 +346,13 @@ class TestInbox:
         assert play.answer(welcome(revision=revision)).event.reload is reload
 
     def test_lost_before(self) -> None:
-        """What is lost is told before."""
+        """Lost channels are reported before the state of the inbox."""
         play = opened(listener(since="1-0", inbox=True))
         assert play.answer(welcome(lost=("all",), revision=17)) == Emit(Lost(("all",)))
         assert isinstance(play.answer().event, State)
 
     def test_not_asked_for(self) -> None:
-        """Who has not asked for it is told nothing, but the stream knows."""
+        """A listener that has not asked for the inbox gets no states, but the stream keeps the counts."""
         asked = listener()
         play = welcomed(asked, revision=17)
         assert isinstance(play.answer(frame("state", **standing(18, unread=9))), Receive)
@@ -377,7 +377,7 @@ class TestAcks:
     """The word that something has come."""
 
     def test_ack(self) -> None:
-        """A second after something was given on, the service is told up to where all has come, and since when."""
+        """A second after an event was returned, the listener acknowledges how far it has received, and since when."""
         play = welcomed(listener(), revision=1)
         assert isinstance(play.answer(notification("a", "2000-0")), Emit)
         assert play.answer() == Receive(1.0)
@@ -385,7 +385,7 @@ class TestAcks:
         assert play.answer() == Receive(50.0)
 
     def test_together(self) -> None:
-        """What is given on within a second is acknowledged at once, in a busy stream too."""
+        """Events that are returned within a second are acknowledged together, in a busy stream too."""
         clock = Clock()
         play = welcomed(listener(clock=clock), revision=1)
         for number in range(5):
@@ -405,14 +405,14 @@ class TestAcks:
             play.answer()
 
     def test_from_own_place(self) -> None:
-        """Who comes with a place of the own says it from there."""
+        """A listener that resumes from a position of its own acknowledges from there."""
         play = welcomed(listener(since="500-0"), revision=1)
         play.answer(notification("a", "2000-0"))
         play.answer()
         assert acked(play.answer(SILENCE)) == ("2000-0", "500-0")
 
     def test_nothing_new(self) -> None:
-        """What came twice, a ping, a removal and a state are nothing to acknowledge."""
+        """Duplicates, pings, removals and states are not acknowledged."""
         play = welcomed(listener(), revision=1)
         play.answer(notification("a", "2000-0"))
         play.answer()
@@ -426,7 +426,7 @@ class TestAcks:
             assert play.answer(text) == Receive(50.0)
 
     def test_not_before_it_is_asked_for(self) -> None:
-        """While the caller has an event, it is not acknowledged; who leaves with it says that it has come."""
+        """While the caller handles an event, it is not acknowledged; a caller that leaves with it acknowledges it."""
         asked = listener()
         play = welcomed(asked, revision=1)
         assert asked.take_ack() is None
@@ -436,7 +436,7 @@ class TestAcks:
         assert play.answer() == Receive(50.0)
 
     def test_broken_before(self) -> None:
-        """What could not be acknowledged is, after the next welcome and not before."""
+        """An acknowledgement that could not be sent is sent after the next welcome, and not before."""
         clock = Clock()
         asked = listener(clock=clock)
         play = welcomed(asked, revision=1)
@@ -467,7 +467,7 @@ class TestAcks:
 
 @given(st.lists(st.sampled_from(["new", "twice", "ping", "silence", "break", "second"]), max_size=60))
 def test_acks(happenings: list[str]) -> None:
-    """Whatever happens, acknowledgements join on to each other, and say of nothing that it came before it did."""
+    """In any order of events, acknowledgements join on to each other, and none covers an entry before it arrives."""
     clock, number = Clock(), 0
     asked = listener(clock=clock)
     play, given_on, told = welcomed(asked, cursor="1-0", revision=1), 1, 1
@@ -540,7 +540,7 @@ class TestTokens:
         assert play.answer() == Connect("fresh", 30.0)
 
     def test_no_refresh(self) -> None:
-        """Who has one token only can do nothing about it yet."""
+        """A listener with only one token can do nothing about its expiry yet."""
         assert isinstance(welcomed(listener()).answer(frame("expiring", **{"in": 60})), Receive)
 
     def test_refresh_fails(self) -> None:
@@ -577,7 +577,7 @@ class TestTokens:
             play.answer()
 
     def test_refused_twice(self) -> None:
-        """A token that was fetched afresh and is refused again is no accident."""
+        """A token that was just fetched and is rejected again is a permanent error."""
         play = Play(listener(may_refresh=True).steps())
         play.answer("old")
         ended(play, problem(401, "token_expired"))
@@ -588,7 +588,7 @@ class TestTokens:
             play.answer()
 
     def test_get_token_fails_at_first(self) -> None:
-        """What goes wrong with the first token is the caller's own business."""
+        """An error while the first token is fetched is raised to the caller."""
         with pytest.raises(ZeroDivisionError):
             Play(listener(may_refresh=True).steps()).answer(ZeroDivisionError())
 
@@ -602,11 +602,11 @@ class TestTokens:
 
 
 class TestComingBack:
-    """What ends a connection, and what comes then."""
+    """Ends of a connection, and the reconnects after them."""
 
     @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 4000, 4002, 4003, 4499])
     def test_comes_back(self, code: int) -> None:
-        """It comes back with the place to resume from, after a random pause."""
+        """The listener reconnects with the position to resume from, after a random pause."""
         asked = listener()
         play = welcomed(asked)
         play.answer(notification("a", "2000-0"))
@@ -625,7 +625,7 @@ class TestComingBack:
         assert (raised.value.code, raised.value.reason) == (code, "why")
 
     def test_drain(self) -> None:
-        """The service says when to come back, so that not all come at once."""
+        """The service says when to reconnect, so that clients do not all reconnect at once."""
         play = welcomed(listener())
         play.answer(frame("drain", retry_after_ms=4321))
         assert ended(play, Closed(1012)) == Wait(4.321)
@@ -633,7 +633,7 @@ class TestComingBack:
         assert ended(play, refused()) == Wait(2.0)
 
     def test_overloaded(self) -> None:
-        """Who is overloaded is left alone for longer."""
+        """A listener that was closed as overloaded or rate limited waits longer before it reconnects."""
         assert ended(welcomed(listener()), Closed(4004)) == Wait(8.0)
         assert ended(welcomed(listener()), Closed(4005)) == Wait(8.0)
 
@@ -709,7 +709,7 @@ class TestComingBack:
         ],
     )
     def test_refused_at_first(self, answer: Answer, error: type[Exception]) -> None:
-        """What is wrong with the URL, the proxy or the rights is said at once."""
+        """An error in the URL, the proxy or the rights is raised at once."""
         play = Play(listener().steps())
         play.answer("the-token")
         play.answer(answer)

@@ -169,7 +169,7 @@ class TestBackend:
             notifier.create_key("Shop", ["everything"])
 
     def test_audit(self, notifier: RecordingNotifier) -> None:
-        """What a service would note is noted, the newest first."""
+        """Actions that a service would record are recorded, the newest first."""
         notifier.recall(notifier.inbox().list().items[0].id)
         notifier.add_member("orders", "bob")
         notifier.disconnect_user("bob", revoke=True)
