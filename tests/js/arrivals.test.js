@@ -174,7 +174,7 @@ function chance(seed) {
   };
 }
 
-test(`whatever arrives, and in whichever order, a list ends as the inbox is: ${SEEDS} random courses`, async (t) => {
+test(`a list ends equal to the inbox after arrivals in any order: ${SEEDS} random courses`, async (t) => {
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
     await t.test(`course ${seed}`, async (t) => {
       const random = chance(seed);

@@ -125,7 +125,7 @@ async function live(t, seed, transport) {
 
 /**
  * A page has each once, all since it was first connected, those of its user in their order, and the whole topic if it
- * asked for that; or it was told that something is lost. One that was reloaded may get again what it had before.
+ * asked for that; or it was notified of a loss. One that was reloaded may get again what it had before.
  */
 function check({ published }, { notifier, titles, begin, topics, wantsAll, before = [], lostBefore }) {
   const got = titles();
@@ -150,7 +150,7 @@ function check({ published }, { notifier, titles, begin, topics, wantsAll, befor
 }
 
 for (const transport of TRANSPORTS) {
-  test(`whatever tabs and connections go through, no tab misses anything: ${SEEDS} random courses over ${transport}`, async (t) => {
+  test(`no tab misses anything in any course of tabs and connections: ${SEEDS} random courses over ${transport}`, async (t) => {
     for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
       await t.test(`course ${seed}`, async (t) => {
         const { service, tabs } = await live(t, seed, transport);

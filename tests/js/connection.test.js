@@ -21,7 +21,7 @@ test("without getToken the hello has no token: a cookie says who the user is", a
   assert.deepEqual(service.socket.sent, [{ type: "hello", topics: [] }]);
 });
 
-test("the states of an ordinary life are told in order", async (t) => {
+test("the states of an ordinary connection are reported in order", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier, of } = service.client();
@@ -62,7 +62,7 @@ test("retries wait longer and longer, within the jitter's bounds, and never end"
   assert.deepEqual(waits.slice(0, 7), [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
 });
 
-test("retries start anew only after a connection was stable for 30 seconds", async (t) => {
+test("the retry delay is reset only after a connection was stable for 30 seconds", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { of } = await service.connected();
@@ -81,7 +81,7 @@ test("retries start anew only after a connection was stable for 30 seconds", asy
 });
 
 for (const code of [1001, 1006, 1011, 1012, 4000, 4002, 4003, 4499]) {
-  test(`after ${code} the client comes back`, async (t) => {
+  test(`after ${code} the client reconnects`, async (t) => {
     const tick = stopClock(t);
     const service = new FakeService();
     const { notifier } = await service.connected();
@@ -116,7 +116,7 @@ for (const code of [4004, 4005]) test(`an overloaded service, or a limit (${code
   assert.equal(of("state").at(-1)[0].retryInMs, 4_000);
 });
 
-test("after a drain the client comes back when it was told to", async (t) => {
+test("after a drain the client reconnects at the time that the service named", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { of } = await service.connected();
@@ -200,7 +200,7 @@ test("a short heartbeat does not hurry the next handshake", async (t) => {
   assert.equal(notifier.state, "connecting");
 });
 
-test("what a given-up connection still says is not heard", async (t) => {
+test("frames of a connection that was given up are ignored", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier, titles } = await service.connected();
@@ -361,7 +361,7 @@ test("without network the state is offline, and the client tries all the same", 
   assert.equal(service.dialled.length, 2);
 });
 
-test("a connection is given up with its network, and made anew as soon as there is another", async (t) => {
+test("a connection is given up with its network, and opened again as soon as there is another", async (t) => {
   stopClock(t);
   const page = fakePage(t);
   const service = new FakeService();
@@ -423,7 +423,7 @@ for (const text of ["{", "", "null", "5", '"text"', "[]", '{"type":"notification
   });
 }
 
-test("pages are told of a frame that cannot be read", async (t) => {
+test("pages are notified of a frame that cannot be read", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { of } = await service.connected();

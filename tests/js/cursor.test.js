@@ -21,7 +21,7 @@ test("history is more than two seconds old", () => {
   assert.equal(isHistory("8000-0", undefined), false);
 });
 
-test("a reader may lack entries up to two seconds before its cursor", () => {
+test("a reader may be missing entries up to two seconds before its cursor", () => {
   assert.ok(isMissed("20000-0", "10000-0"));
   assert.ok(isMissed("10000-0", "10000-0"));
   assert.ok(isMissed("8000-0", "10000-0"));

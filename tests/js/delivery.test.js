@@ -125,7 +125,7 @@ test("an older cursor does not keep a new notification from delivery", async (t)
   assert.deepEqual(titles(), ["late"]);
 });
 
-test("the page is told of channels that lost something, after it is told that it is connected", async (t) => {
+test("the page is notified of lost channels after its state event", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { of, events } = await service.connected();

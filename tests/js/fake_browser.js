@@ -9,8 +9,8 @@ export class FakeBrowser {
   #queue = []; // {name, signal, callback, resolve, reject}
   #channels = new Set();
   #heldUp; // messages or locks
-  #late = []; // what is to be done once they are no longer held up
-  #now; // whose callback runs
+  #late = []; // actions to run once they are no longer held up
+  #now; // the signal of the tab whose callback runs
 
   /** Makes it the browser of this test. */
   constructor(t) {
@@ -113,7 +113,7 @@ export function provide(t, name, value) {
   t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
 }
 
-/** What a page keeps over a reload; `items` is the Map that holds it. */
+/** The storage that a page keeps over a reload; `items` is the Map that holds it. */
 export function fakeStorage() {
   const items = new Map();
   return { items, getItem: (key) => items.get(key) ?? null, setItem: (key, value) => items.set(key, value) };

@@ -70,7 +70,7 @@ test("where WebSockets fail twice and HTTP works, the stream comes by Server-Sen
   assert.equal(notifier.cursor, "2000-0");
 });
 
-test("what worked is remembered, and WebSockets get another chance some hours later", async (t) => {
+test("the transport that worked is remembered, and WebSockets get another chance some hours later", async (t) => {
   const items = provideStorage(t);
   const { tick, http, service, notifier } = start(t);
   notifier.connect();
@@ -263,7 +263,7 @@ test("a comment is a sign of life", async (t) => {
   assert.notEqual(notifier.state, "connected");
 });
 
-test("a stream that ends is opened again, after a drain when it was told", async (t) => {
+test("a stream that ends is opened again, after a drain at the time that the service named", async (t) => {
   const { tick, http, of } = await streaming(t);
   await http.latest.end();
   assert.equal(of("state").at(-1)[0].retryInMs, 500);
@@ -311,7 +311,7 @@ test("without getToken the cookie goes along", async (t) => {
   assert.equal(http.latest.options.headers.Authorization, undefined);
 });
 
-test("over HTTP topics are joined and left by asking anew, once for many, and in silence", async (t) => {
+test("over HTTP a new request joins and leaves topics, once for many, and without events", async (t) => {
   const { tick, http, notifier, of } = await streaming(t, { topics: ["orders"] });
   await http.latest.event(notification("a", "2000-0"));
   notifier.leave("orders");
@@ -350,7 +350,7 @@ test("the past of a topic is owed until a ping says that all has come", async (t
 });
 
 for (const transport of ["sse", "poll"]) {
-  test(`over ${transport} a page that comes back while another one is owed a topic's past misses nothing of it`, async (t) => {
+  test(`over ${transport} a page that reconnects while another one is owed a topic's past misses nothing of it`, async (t) => {
     new FakeBrowser(t);
     const shared = { transports: [transport], getToken: async () => tokenOf("alice"), topics: ["orders"] };
     const { tick, http, service, notifier } = start(t, shared);
@@ -456,7 +456,7 @@ test("a poll that is cut is repeated", async (t) => {
   assert.deepEqual([...http.latest.query], [["since", "1000-0"], ["wait", "0"]]);
 });
 
-test("when the token expires soon, the stream is asked for anew with another one", async (t) => {
+test("when the token expires soon, the stream is requested again with another one", async (t) => {
   const { tick, http, notifier } = await streaming(t);
   await http.latest.event({ type: "expiring", in: 60 });
   await settled();

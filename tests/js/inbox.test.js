@@ -8,12 +8,12 @@ import { FakeService, settled, stopClock } from "./fake_service.js";
 const FIRST = { counts: { unread: 3, unseen: 1 }, revision: 17, expires_at: null };
 const READ = { counts: { unread: 2, unseen: 0 }, revision: 18, changes: [{ revision: 18, action: "read", ids: ["a"] }] };
 
-/** What the events of a client said, of these members. */
+/** The values of these members in a client's events. */
 function told({ of }, ...members) {
   return of("inbox").map(([event]) => members.map((member) => event[member]));
 }
 
-test("the welcome and each state frame are told, with counts of their own", async (t) => {
+test("the welcome and each state frame are reported, with counts of their own", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const client = service.client();
@@ -28,7 +28,7 @@ test("the welcome and each state frame are told, with counts of their own", asyn
   assert.equal(client.notifier.inbox.revision, 18);
 });
 
-test("after each reconnect it is told anew, since something may have been missed", async (t) => {
+test("after each reconnect the inbox is reported again, since something may have been missed", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const client = service.client();
@@ -78,7 +78,7 @@ test("each poll's welcome tells it", async (t) => {
   assert.deepEqual(told(client, "revision"), [[17], [18]]);
 });
 
-test("what has come is acknowledged once for many", async (t) => {
+test("several notifications are acknowledged with one ack", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   await service.connected();

@@ -45,7 +45,7 @@ async function start(t, items, members, changed = () => {}) {
   return { tick, http, notifier, inbox, list, titles };
 }
 
-test("it asks beside the stream, with the token, for what is shown", async (t) => {
+test("the list requests the items that it shows over HTTP, with the token of the stream", async (t) => {
   const { http, list } = await start(t, [item(1)]);
   assert.equal(http.latest.path, "/base/v1/inbox");
   assert.deepEqual([...http.latest.query], [["status", "all"], ["limit", "20"]]);
@@ -56,7 +56,7 @@ test("it asks beside the stream, with the token, for what is shown", async (t) =
   assert.equal(list.hasLoaded, false);
 });
 
-test("what nobody sees is not fetched before somebody does", async (t) => {
+test("a hidden list is not fetched before it is shown", async (t) => {
   const { tick, http, notifier, list } = await start(t, [item(1)]);
   list.show(false);
   notifier.say("notification", { id: "n2" }, { channel: "user:alice", cursor: "200-0" });
@@ -79,7 +79,7 @@ test("many that arrive at once, with counts that do not explain them, are fetche
   assert.deepEqual(titles(), ["n4", "n3", "n2", "n1"]);
 });
 
-test("what arrives for many is fetched by each at a time of its own", async (t) => {
+test("a notification to many users is fetched by each at a time of its own", async (t) => {
   const { tick, http, notifier } = await start(t, [item(1)]);
   notifier.say("notification", { id: "n2" }, { channel: "all", cursor: "200-0" });
   await tick(2_499);
@@ -103,7 +103,7 @@ for (const [action, what, expected] of [
   });
 }
 
-test("what no longer belongs into a list leaves it, and what comes back is fetched", async (t) => {
+test("items that no longer belong to a list leave it, and items that belong to it again are fetched", async (t) => {
   const { tick, http, notifier, titles } = await start(t, [item(2), item(1)]);
   const say = (revision, action) => {
     const changes = [{ revision, action, ids: ["n2"] }];
@@ -118,7 +118,7 @@ test("what no longer belongs into a list leaves it, and what comes back is fetch
   assert.equal(http.requests.length, 2);
 });
 
-test("a change that was missed has the list fetched anew, one that is known has not", async (t) => {
+test("a missed change has the list fetched again, a known change does not", async (t) => {
   const { tick, http, notifier } = await start(t, [item(1)]);
   const say = (revision, changes) => notifier.say("inbox", { counts: {}, revision, expires_at: null, changes });
   say(8, [{ revision: 8, action: "read", ids: ["n1"] }]);
@@ -152,7 +152,7 @@ test("an answer that is older than a state frame is asked for again", async (t) 
   assert.equal(http.requests.length, 3);
 });
 
-test("what is done shows at once, and is taken back when the service refuses", async (t) => {
+test("an action shows at once, and is rolled back when the service rejects it", async (t) => {
   const { http, list, titles } = await start(t, [item(2), item(1)]);
   const done = list.act("archive", { ids: ["n2"] });
   assert.deepEqual(titles(), ["n1"]);
@@ -173,7 +173,7 @@ test("to read all is to read what the list is known to have", async (t) => {
   assert.deepEqual(JSON.parse(http.latest.options.body), { up_to: "100-0" });
 });
 
-test("what is shown is marked as seen, once per fetch", async (t) => {
+test("items that are shown are marked as seen, once per fetch", async (t) => {
   const { tick, http, notifier } = await start(t, [item(1)], { counts: { unread: 1, unseen: 1 } });
   assert.equal(http.latest.path, "/base/v1/inbox/seen");
   assert.deepEqual(JSON.parse(http.latest.options.body), { up_to: "100-0" });
@@ -217,7 +217,7 @@ test("older items are fetched once, and never at the same time as the newest", a
   assert.equal(http.latest.query.get("before"), null);
 });
 
-test("older items that are older than a state frame are fetched anew with the others", async (t) => {
+test("older items that are older than a state frame are fetched again with the others", async (t) => {
   const { tick, http, notifier, list } = await start(t, [item(4), item(3)], { next: "p2" });
   const more = list.more();
   await settled();
@@ -330,7 +330,7 @@ test("counts may arrive before their notifications, as in the answer to a poll",
   assert.equal(http.requests.length, 1);
 });
 
-test("a notification before the cursor of a list that lacks it is no item", async (t) => {
+test("a notification before the cursor of a list without it is not an item", async (t) => {
   const { tick, http, notifier, titles } = await start(t, [item(1)]);
   notifier.say("notification", { id: "n2" }, { channel: "user:alice", cursor: "100-0" });
   count(notifier, 2, 1);
@@ -339,7 +339,7 @@ test("a notification before the cursor of a list that lacks it is no item", asyn
   assert.equal(http.requests.length, 2);
 });
 
-test("a notification that the counts do not include is no item", async (t) => {
+test("a notification that the counts do not include is not an item", async (t) => {
   const { tick, http, notifier, titles } = await start(t, [item(1)]);
   arrive(notifier, 2); // for a dashboard
   await tick(500);
@@ -399,7 +399,7 @@ for (const isFirst of [true, false]) {
   });
 }
 
-test("a notification that arrives while the list is fetched, is hidden or shows archived items is no item yet", async (t) => {
+test("a notification during a fetch, or while the list is hidden or shows archived items, is not an item yet", async (t) => {
   const { tick, http, notifier, list, titles } = await start(t, [item(1)]);
   list.reload();
   await settled();

@@ -82,7 +82,7 @@ export class ModelService extends FakeService {
     if (this.#connection?.isWelcome && !this.#connection.isOver) await this.#connection.mumble();
   }
 
-  /** Ends the latest connection: it breaks, or is told why. */
+  /** Ends the latest connection: it breaks, or is closed with a reason. */
   async break() {
     await this.#connection?.break();
   }
@@ -187,7 +187,7 @@ class Connection {
     return topics.map(channelOf);
   }
 
-  /** What was published while the log was read may come from there, or live. */
+  /** A notification that was published while the log was read may come from there, or live. */
   async #deliver({ id, ms, topic }) {
     const index = Number(id.slice(1));
     const replay = !this.isLive && (index < this.#first || !this.#random(2));
@@ -280,7 +280,7 @@ class WebSocketConnection extends Connection {
   }
 }
 
-/** What a request asks for. A topic's own cursor counts where it is earlier than `since`. */
+/** A connection that an HTTP request asks for. A topic's own cursor counts where it is earlier than `since`. */
 class HttpConnection extends Connection {
   request;
   isOver = false;

@@ -20,7 +20,7 @@ test("publish() resolves to the notification's id and cursor", async (t) => {
   assert.deepEqual(await done, { id: "n1", cursor: "2000-0" });
 });
 
-test("publish() rejects with the problem, and that is no error event", async (t) => {
+test("publish() rejects with the problem, and that is not an error event", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier, of } = await service.connected({ topics: ["orders"] });
@@ -32,7 +32,7 @@ test("publish() rejects with the problem, and that is no error event", async (t)
   assert.deepEqual(of("error"), []);
 });
 
-test("what had no answer is repeated under the same key after a reconnect, and resolves once", async (t) => {
+test("a publication without an answer is sent again with the same key after a reconnect, and resolves once", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier } = await service.connected();
@@ -51,7 +51,7 @@ test("what had no answer is repeated under the same key after a reconnect, and r
   assert.deepEqual(service.socket.heard("publish"), []);
 });
 
-test("what is published before the connection is there is sent with it", async (t) => {
+test("a publication before the connection is open is sent with it", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier } = service.client();
@@ -116,7 +116,7 @@ test("without echo, an answer that comes first keeps the notification away too",
   assert.deepEqual(titles(), []);
 });
 
-test("what waits for the answer of a silent publication comes if that is refused", async (t) => {
+test("notifications that wait for the answer of a silent publication are delivered if that is rejected", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier, titles } = await service.connected({ topics: ["orders"] });
@@ -128,7 +128,7 @@ test("what waits for the answer of a silent publication comes if that is refused
   await settled();
 });
 
-test("what is published in the callback of connected is sent once", async (t) => {
+test("a publication in the callback of connected is sent once", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier } = service.client();
@@ -142,7 +142,7 @@ test("what is published in the callback of connected is sent once", async (t) =>
 const cyclic = {};
 cyclic.self = cyclic;
 
-/** What has no JSON, or no place in a frame: [description, arguments of publish()]. */
+/** Arguments that have no JSON, or no place in a frame: [description, arguments of publish()]. */
 const UNPUBLISHABLE = [
   ["a BigInt", ["room", { data: 5n }]],
   ["a cycle", ["room", { data: cyclic }]],

@@ -113,7 +113,7 @@ test("the leader joins what any tab joins, and each tab gets what it joined", as
   assert.deepEqual(service.socket.heard("unsubscribe").map(({ topic }) => topic), ["invoices"]);
 });
 
-test("what only a closed tab had joined is left", async (t) => {
+test("a topic that only a closed tab had joined is left", async (t) => {
   const { service, tabs } = await start(t);
   tabs[1].notifier.join("orders");
   await settled();
@@ -185,7 +185,7 @@ test("a tab misses nothing of a topic whose past another tab is still owed when 
   assert.deepEqual(tabs[1].titles(), ["past", "gap"]); // its own cursor, less what is repeated, begins before
 });
 
-test("a tab that comes without a cursor is told nothing old", async (t) => {
+test("a tab that connects without a cursor receives nothing old", async (t) => {
   const { tick, service, tabs, open } = await start(t, 1);
   service.close(1006);
   const late = await open();
@@ -216,12 +216,12 @@ test("a tab that comes with an older cursor gets what it missed, and the others 
   assert.deepEqual(tabs[0].of("state").map(([{ current }]) => current), ["connecting", "connected"]);
 });
 
-test("a tab that comes back takes nothing for the next until the leader has said how it is", async (t) => {
+test("a reconnecting tab takes no notification for the next one until the leader has reported its state", async (t) => {
   const { browser, service, tabs } = await start(t);
   tabs[1].notifier.disconnect();
   await settled();
   service.notify("missed", "5000-0");
-  browser.holdUp("messages"); // the leader has not heard yet that somebody comes back
+  browser.holdUp("messages"); // the leader has not received yet that a tab reconnects
   tabs[1].notifier.connect();
   await settled();
   service.notify("next", "9000-0");
@@ -298,14 +298,14 @@ test("a tab that learns late of a new leader misses nothing of its topics", asyn
   assert.equal(service.dialled.length, 2);
 });
 
-test("what goes on without a tab's topics does not make it take their past for had", async (t) => {
+test("notifications of a stream without a tab's topics do not make the tab skip these topics' past", async (t) => {
   const { titles, notifyOrders } = await startLate(t, "c", "9000-0");
   notifyOrders("b", "3000-0");
   await settled();
   assert.deepEqual(titles(), ["a", "c", "b"]);
 });
 
-test("what a tab is owed after it learnt late of a new leader comes in order, also over a break", async (t) => {
+test("the missed entries of a tab that learnt late of a new leader arrive in order, also over a break", async (t) => {
   const { tick, service, titles, notifyOrders } = await startLate(t, "d", "9000-0");
   service.close(1006);
   await tick(500);
@@ -372,7 +372,7 @@ test("a page whose topic was given up meanwhile gets what it had since then", as
   assert.deepEqual(reloaded.titles(), ["c", "b"]);
 });
 
-test("a page that comes back while another one is owed a topic's past misses nothing of it", async (t) => {
+test("a page that reconnects while another one is owed a topic's past misses nothing of it", async (t) => {
   const { service, tabs, open } = await start(t, 2, { topics: ["orders"] });
   const storage = fakeStorage();
   const page = await open({ storage });
@@ -425,7 +425,7 @@ test("a page that was away for longer than entries change places costs no connec
   assert.equal(service.dialled.length, 1);
 });
 
-test("a page that comes back is told of what was lost meanwhile", async (t) => {
+test("a page that reconnects is notified of losses in between", async (t) => {
   const { tick, service, open } = await start(t, 1);
   const storage = fakeStorage();
   const page = await open({ storage });
@@ -499,7 +499,7 @@ test("the last words of a leader do not move the cursor of the one after it", as
   storage.setItem("notifier.cursor", "2000-0");
   const { notifier, titles } = service.client({ getToken, storage });
   notifier.connect();
-  await settled(); // it was told that the connection is at 8000, and is behind
+  await settled(); // it knows that the connection is at 8000, and is behind
   browser.holdUp("messages");
   service.notify("c", "9000-0");
   await browser.killLeader();
@@ -666,7 +666,7 @@ test("perBrowser works in a tab that is alone", async (t) => {
   assert.deepEqual(printed, ["a"]);
 });
 
-test("a topic that is refused is told to the tab that joined it", async (t) => {
+test("a topic that is rejected is reported to the tab that joined it", async (t) => {
   const { service, tabs } = await start(t, 2);
   tabs[1].notifier.join("secrets");
   await settled();
@@ -691,7 +691,7 @@ test("a tab publishes through the leader, and through the next one if that is ki
   assert.deepEqual(await done, { id: "n1", cursor: "2000-0" });
 });
 
-test("a frozen leader hands over, and comes back as a follower that has missed nothing", async (t) => {
+test("a frozen leader hands over, and returns as a follower that has missed nothing", async (t) => {
   const tick = stopClock(t);
   new FakeBrowser(t);
   const pages = [new EventTarget(), new EventTarget()];

@@ -32,7 +32,7 @@ test("a token that has expired is not sent again", async (t) => {
   assert.equal(given, 2);
 });
 
-test("after 4001 a new token is fetched before the client comes back", async (t) => {
+test("after 4001 a new token is fetched before the client reconnects", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier } = await service.connected();

@@ -28,7 +28,7 @@ test("a topic joined before connecting is in the hello", async (t) => {
   assert.deepEqual(service.socket.heard("subscribe"), []);
 });
 
-test("topics joined and left between hello and welcome are told after the welcome", async (t) => {
+test("topics joined and left between hello and welcome are sent after the welcome", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier } = service.client({ topics: ["orders"] });
@@ -124,7 +124,7 @@ test("the replay of one topic does not move the cursor past what other channels 
   assert.equal(notifier.cursor, "9001-0");
 });
 
-test("the page is told of what a topic lost while the connection lives", async (t) => {
+test("the page is notified of a topic's losses while the connection is open", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { of } = await service.connected({ topics: ["orders"] });
@@ -144,7 +144,7 @@ test("a refused topic is an error that names it", async (t) => {
 });
 
 for (const name of ["", " ", "a b", "a\nb", "a\u200bb", "\ud800", ".", "..", "a*", "{a}", "x".repeat(129), 5, 5n, null, ["a"]]) {
-  test(`${typeof name} ${JSON.stringify(`${name}`)} is no name of a topic`, () => {
+  test(`${typeof name} ${JSON.stringify(`${name}`)} is not a name of a topic`, () => {
     const service = new FakeService();
     const { notifier } = service.client();
     assert.throws(() => notifier.join(name), TypeError);

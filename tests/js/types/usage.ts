@@ -1,4 +1,4 @@
-/** What users may write, and what they may not: `tsc --noEmit` is the test. */
+/** Code that users may write, and code that they may not: `tsc --noEmit` is the test. */
 
 import { Notifier, type Problem, type Snapshot } from "notifierd";
 import { NotifierBell } from "notifierd/inbox";
