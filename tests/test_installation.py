@@ -42,7 +42,7 @@ def closure(requirements: list[Requirement]) -> set[str]:
 
 @functools.cache
 def blocked() -> list[str]:
-    """Return the top-level modules that a bare environment with the client lacks."""
+    """Return the top-level modules that are missing in a bare environment with the client."""
     ours = closure(CLIENT) | {"notifierd", "pytest", *closure([Requirement("pytest")])}
     owners = metadata.packages_distributions()
     return [name for name, names in owners.items() if not ours & {canonicalize_name(each) for each in names}]

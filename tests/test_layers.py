@@ -70,7 +70,7 @@ OWNERS = {
     "click": {"cli"},
     "pytest": {"testing.plugin"},
 }
-# A library joins this list with a reason why it is no I/O, clock, thread, log, randomness or environment.
+# A library joins this list with a reason why it is not I/O, clock, thread, log, randomness or environment.
 PURE = {
     "array",
     "base64",

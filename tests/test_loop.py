@@ -86,7 +86,7 @@ def test_log(pauses: list[tuple[float, float]], caplog: pytest.LogCaptureFixture
 
 
 def test_stop(pauses: list[tuple[float, float]], caplog: pytest.LogCaptureFixture) -> None:
-    """What a step raises after the loop was stopped is neither logged nor followed by another step."""
+    """An error that a step raises after the loop was stopped is neither logged nor followed by another step."""
     run(ValueError())
     assert not pauses
     assert not caplog.records

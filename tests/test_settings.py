@@ -106,7 +106,7 @@ class TestNumbers:
     @pytest.mark.parametrize("name", NUMBERS)
     @pytest.mark.parametrize("text", ["", "x", "ten", "1,5", "0x10", "1 000", "1s", "--1"])
     def test_no_number(self, name: str, text: str) -> None:
-        """What is no number is refused, and the setting explained."""
+        """A text that is not a number is rejected, and the setting explained."""
         assert FIELDS[name].metadata["help"] in refusal(**{name: text})
 
     @pytest.mark.parametrize("name", WHOLE)
@@ -118,7 +118,7 @@ class TestNumbers:
     @pytest.mark.parametrize("name", BROKEN)
     @pytest.mark.parametrize("text", ["nan", "inf"])
     def test_no_time(self, name: str, text: str) -> None:
-        """A time that is no number or without end is refused."""
+        """A time that is not a finite number is rejected."""
         refusal(**{name: text})
 
     @pytest.mark.parametrize("name", NUMBERS)
@@ -327,7 +327,7 @@ class TestSecrets:
         assert text not in said
 
     def test_required(self) -> None:
-        """A service needs a key and a secret; what is missing is named."""
+        """A service needs a key and a secret; the missing one is named."""
         with pytest.raises(SettingError, match="NOTIFIER_API_KEYS"):
             Settings.of(token_secrets=(SECRET,)).require_secrets()
         with pytest.raises(SettingError, match="NOTIFIER_TOKEN_SECRETS"):
@@ -341,7 +341,7 @@ class TestSecrets:
 
 class TestTokens:
     def test_policy(self) -> None:
-        """What tokens of a secret must say comes from the settings."""
+        """The claims that tokens of a secret must have come from the settings."""
         assert AuthSettings().policy == Policy()
         given = {"token_issuer": "us", "token_audience": "a, b", "max_token_age": 60, "token_user_claim": "/x/y"}
         settings = Settings.from_environ(variables(**given, token_topics_claim="t", token_publish_claim="p"))
@@ -390,12 +390,12 @@ class TestDerived:
 
 
 def test_variables_of_kubernetes() -> None:
-    """What Kubernetes sets for a service that is called notifier is no setting, and no mistake."""
+    """The variables that Kubernetes sets for a service called notifier are neither settings nor errors."""
     foreign = {"NOTIFIER_PORT": "tcp://10.0.0.1:80", "NOTIFIER_PORT_80_TCP": "x", "NOTIFIER_SERVICE_HOST": "10.0.0.1"}
     assert Settings.from_environ(foreign) == Settings.from_environ({})
 
 
 def test_variables_of_clients() -> None:
-    """What clients and the command line read is no setting of the service, which the same shell may start."""
+    """The variables of clients and the command line are not settings of the service, which the same shell may start."""
     of_clients = {"NOTIFIER_URL": "http://127.0.0.1", "NOTIFIER_API_KEY": "x", "NOTIFIER_TOKEN": "x"}
     assert Settings.from_environ(of_clients) == Settings.from_environ({})

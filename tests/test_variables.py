@@ -81,7 +81,7 @@ def test_scheme() -> None:
     ],
 )
 def test_no_redis_url(text: str, said: str) -> None:
-    """What is said about other texts has no part of them, which may be a part of a password."""
+    """The error for other texts contains no part of them, which may be a part of a password."""
     with pytest.raises(ValueError, match=said) as caught:
         variables.redis_url(text)
     assert "word" not in str(caught.value).replace("password", "")

@@ -131,7 +131,7 @@ class TestWorkers:
         assert [other.accepts(each.text) for each in (made, revoked, rotated, new)] == [True, False, True, True]
 
     def test_lost_database(self, make: Make, valkey: EmbeddedValkey, user: str) -> None:
-        """If Redis loses its data, the keys are lost. Revoked ones stay so if an old copy comes back."""
+        """If Redis loses its data, the keys are lost. Revoked keys stay revoked if an old copy is restored."""
         worker, other = make(), make()
         made, revoked = worker.create(), worker.create()
         other.keys.update()

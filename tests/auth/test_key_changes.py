@@ -124,7 +124,7 @@ class TestCreation:
         assert worker.accepts(made.text)
 
     def test_no_retry_of_what_has_ended(self, make: Make) -> None:
-        """A revoked key does not come back by a retry."""
+        """A retry does not restore a revoked key."""
         worker = make()
         made = worker.create(retry=Retry("root:1", b"body"))
         worker.revoke(made)

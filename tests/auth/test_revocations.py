@@ -164,7 +164,7 @@ def test_lost_database(make: Callable[[], Worker], valkey: EmbeddedValkey, user:
 
 
 def test_failover(make: Callable[[], Worker], valkey: EmbeddedValkey, user: str) -> None:
-    """If a replica takes over that lacks the last changes, those that were made there under their numbers are read."""
+    """If a replica without the last changes takes over, changes that were made there under their numbers are read."""
     worker, other = make(), make()
     worker.revocations.revoke_user("alice", time.time())
     with connected(valkey) as client:

@@ -201,7 +201,7 @@ def test_unread_revocations() -> None:
 
 
 class TestMemory:
-    """What is remembered of verified tokens."""
+    """The cache of verified tokens."""
 
     def test_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The oldest token is forgotten."""
@@ -220,7 +220,7 @@ class TestMemory:
         assert [len(known.identity.topics[0]) for known in tokens._cache.values()] == [2000]
 
     def test_failures(self) -> None:
-        """What was not valid is not remembered, and neither are tokens of secrets."""
+        """Invalid tokens are not cached, and neither are tokens of secrets."""
         tokens = tokens_of(fixed(ONE, FOREIGN))
         with pytest.raises(InvalidToken):
             tokens.verify(KEYS["RS256"].sign(claims(), kid=FOREIGN.kid), NOW)
@@ -329,7 +329,7 @@ JSON = st.recursive(
     st.dictionaries(st.sampled_from(["kid", "typ"]), JSON | st.sampled_from([key.kid for key in KEYS.values()])),
 )
 def test_random_tokens(key: SigningKey, changed: dict[str, Any], header: dict[str, Any]) -> None:
-    """Whatever a rightly signed token says, it is an identity of its own issuer, or a documented problem."""
+    """A validly signed token with any claims is an identity of its own issuer, or a documented problem."""
     body = json.dumps(claims() | changed).encode()
     try:
         token = jwt.api_jws.encode(body, key.private, key.algorithm, headers={"kid": key.kid} | header)

@@ -23,7 +23,7 @@ class TestDatabase:
         assert make(redis_prefix="birth").database.birth() == birth
 
     def test_birth_sets_the_clock(self, make: Make) -> None:
-        """Who has asked for the birth knows what time it is."""
+        """Asking for the birth of the database also sets the clock."""
         clock = Clock()
         before = now()
         make(clock).database.birth()

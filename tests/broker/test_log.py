@@ -59,7 +59,7 @@ class TestIds:
         assert make().log.log_ends([topic, user]) == [(BEGINNING, BEGINNING), (last, BEGINNING)]
 
     def test_floor(self, make: Make, user: str) -> None:
-        """With the last entry of a log its floor is told."""
+        """The floor of a log is returned with its last entry."""
         cursors = [append(make(max_history=2).log, user) for _ in range(3)]
         assert make().log.log_ends([user]) == [(cursors[2], cursors[0])]
 
@@ -114,7 +114,7 @@ class TestAppend:
         assert [result.online for result in results] == [True, False]
 
     def test_ephemeral(self, log: Log, user: str, listen: Callable[[str], Listener]) -> None:
-        """What is not retained is heard with an id of its own, is in no log, and nothing follows it."""
+        """An entry that is not retained is received with an id of its own, is in no log, and no entry follows it."""
         first = append(log, user)
         listener = listen(user)
         passing = append(log, user, b"{ 1 }", EPHEMERAL)
@@ -133,7 +133,7 @@ class TestAppend:
         assert ids(read(make(redis_prefix="two").log, user)) == []
 
     def test_too_few_replicas(self, make: Make, user: str) -> None:
-        """What too few replicas have is not acknowledged."""
+        """An entry that too few replicas have is not acknowledged."""
         with pytest.raises(BrokerUnavailable):
             append(make(min_replicas=1, redis_timeout=0.2).log, user)
 
@@ -184,7 +184,7 @@ class TestBounds:
         assert read(make().log, user).floor == cursors[-2]
 
     def test_age(self, make: Make, topic: str, listen: Callable[[str], Listener]) -> None:
-        """What is too old falls out when something is appended; what is appended then is heard all the same."""
+        """Entries that are too old are trimmed by the next append; subscribers receive the new entries all the same."""
         log = make(topic_history_age=AGE, max_history=10**6).log
         listener = listen(topic)
         cursors: list[Cursor] = []
@@ -201,7 +201,7 @@ class TestBounds:
         ]
 
     def test_ages(self, make: Make, client: redis.Redis, user: str, topic: str) -> None:
-        """Logs live as long as their entries may; what is known of them lives longer."""
+        """Logs live as long as their entries may; their metadata live longer."""
         log = make(topic_history_age=100, user_history_age=200).log
         for channel, age in ((topic, 100_000), (user, 200_000), ("all", 200_000)):
             append(log, channel)
@@ -220,7 +220,7 @@ class TestBounds:
         assert {key: client.pttl(key) for key in keys if client.pttl(key) < 0} == {}
 
     def test_ttl(self, make: Make, user: str) -> None:
-        """What has outlived its ttl is not read, and falls out without being lost."""
+        """An entry that has outlived its ttl is not read, and is trimmed without counting as lost."""
         log = make(max_history=2).log
         append(log, user, b"old", expires=now() - 1)
         kept = append(log, user, b"kept", expires=now() + DAY)
@@ -250,7 +250,7 @@ class TestRegression:
         return kept, lost
 
     def test_noted(self, make: Make, client: redis.Redis, user: str) -> None:
-        """What was seen and is no more counts as fallen out."""
+        """An entry that was seen and no longer exists counts as trimmed."""
         kept, lost = self.lose_the_end(make, client, user)
         make().log.note_regression([(user, lost)])
         assert make().log.log_ends([user]) == [(kept, lost)]
@@ -270,7 +270,7 @@ class TestRegression:
         assert read(log, user).floor == BEGINNING
 
     def test_taken_away(self, log: Log, user: str, topic: str) -> None:
-        """What was recalled or replaced is not lost."""
+        """Entries that were recalled or replaced are not lost."""
         recalled = publish(log, user)
         replaced = append(log, topic, collapse_key="one")
         [(seen, _)] = log.log_ends([user])
@@ -279,7 +279,7 @@ class TestRegression:
         assert log.note_regression([(user, seen), (topic, replaced)]) == 0
 
     def test_bounds(self, make: Make, client: redis.Redis, user: str) -> None:
-        """What falls out afterwards does not hide what is lost."""
+        """Entries that are trimmed afterwards do not hide the lost ones."""
         first = append(make().log, user)
         _, lost = self.lose_the_end(make, client, user)
         make().log.note_regression([(user, lost)])
@@ -369,7 +369,7 @@ class TestCollapse:
 
 class TestRead:
     def test_position(self, log: Log, user: str) -> None:
-        """What is behind a position is read, not what is at it."""
+        """Entries after a position are read; the entry at the position is not."""
         cursors = [append(log, user) for _ in range(3)]
         assert ids(read(log, user, cursors[0])) == cursors[1:]
         assert ids(read(log, user, cursors[2])) == []
@@ -436,7 +436,7 @@ class TestRead:
         assert log.read([], now()) == []
 
     def test_nothing_known(self, make: Make, client: redis.Redis, user: str) -> None:
-        """What a channel has lost is known for a time that is told, and longer than what it keeps."""
+        """The losses of a channel are known for `Log.remembers()`, which is longer than its entries are stored."""
         log = make(user_history_age=100).log
         assert read(log, user) == Page([], True, BEGINNING)
         append(log, user)
@@ -449,7 +449,7 @@ class TestRead:
         assert read(log, user) == Page([], True, last)
 
     def test_after_an_expired_log(self, log: Log, client: redis.Redis, user: str) -> None:
-        """What a log had that has expired stays lost when something new comes."""
+        """The entries of an expired log stay lost when a new one is appended."""
         last = [append(log, user) for _ in range(2)][-1]
         client.delete(f"{sharded(user)}:log")  # as its age does
         new = append(log, user)
@@ -464,7 +464,7 @@ class TestRead:
         assert read(log, user) == Page([], True, BEGINNING)
 
     def test_read_does_not_change_the_clock(self, make: Make, user: str) -> None:
-        """What is read is the past: it sets no clock."""
+        """Entries that are read are from the past: they set no clock."""
         clock = Clock()
         append(make().log, user)
         read(make(clock).log, user)
@@ -505,7 +505,7 @@ class TestRecall:
         assert read(log, user).entries == entries
 
     def test_unknown(self, log: Log) -> None:
-        """What was never published is nowhere."""
+        """A notification that was never published is in no log."""
         assert log.find(new_id()) is None
         assert log.recall(new_id(), 0) == []
 

@@ -1,4 +1,4 @@
-"""What all commands to Redis have in common: lost scripts, errors, and a server that cannot be reached."""
+"""Behavior that all commands to Redis share: lost scripts, errors, and a server that cannot be reached."""
 
 from collections.abc import Callable
 from uuid import uuid4

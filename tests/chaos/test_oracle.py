@@ -43,7 +43,7 @@ def kinds(ledger: Ledger, witness: Witness, max_history: int = 100) -> list[str]
 
 
 def test_all_in_order(ledger: Ledger, witness: Witness) -> None:
-    """Receiving everything once and in order is no violation."""
+    """Receiving everything once and in order is not a violation."""
     deliver(witness, 1, 2, 3)
     assert kinds(ledger, witness) == []
 
@@ -65,7 +65,7 @@ def test_a_broken_promise(ledger: Ledger, witness: Witness, numbers: tuple[int, 
 
 
 def test_a_loss_that_was_is_reported(ledger: Ledger, witness: Witness) -> None:
-    """A gap is no violation if it was reported as lost and exceeds the history."""
+    """A gap is not a violation if it was reported as lost and exceeds the history."""
     deliver(witness, 1)
     witness.received_lost([CHANNEL], "1000-0")
     deliver(witness, 3)
@@ -81,7 +81,7 @@ def test_a_loss_that_was_told_elsewhere(ledger: Ledger, witness: Witness) -> Non
 
 
 def test_a_loss_within_the_overlap(ledger: Ledger, witness: Witness) -> None:
-    """What a client may lack of the two seconds before its cursor may be reported as lost, although it has it."""
+    """Entries within two seconds before a client's cursor may be reported as lost, although the client has them."""
     deliver(witness, 1, 2, 3)
     witness.received_lost([CHANNEL], "3000-0")
     assert kinds(ledger, witness, max_history=1) == []

@@ -1,4 +1,4 @@
-"""What the tests of connections share."""
+"""Fixtures that the tests of connections share."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ RULES = Rules(verify)
 
 
 def fall_behind(connection: StreamConnection, since: Cursor | None = None) -> CatchUp:
-    """Let a connection have missed something; with `since`, because its client resumes from there."""
+    """Make a connection catch up on missed entries; with `since`, because its client resumes from there."""
     catch_up = CatchUp({"all": Cursor(900, 0)}, 1000)
     if since:
         catch_up.resume(["all"], since)

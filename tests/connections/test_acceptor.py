@@ -83,7 +83,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def held(worker: Worker, clock: Clock, count: int, *, is_stubborn: bool = False) -> list[Closing]:
-    """Let an acceptor hold some connections."""
+    """Add some connections to an acceptor, and return them."""
     connections: list[Any] = [Closing(clock, is_stubborn) for _ in range(count)]
     worker.connections.update(connections)
     return connections
@@ -222,7 +222,7 @@ class TestOpening:
 
 class TestDraining:
     def test_each(self, clock: Clock) -> None:
-        """Each connection is told when to reconnect, then closed with 1012."""
+        """Each connection is sent the time to reconnect, then closed with 1012."""
         worker = Worker()
         for connection in held(worker, clock, 20):
             worker.acceptor.drain()

@@ -35,7 +35,7 @@ def open_(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Open:
 
 
 def tick(connection: Any, now: float) -> None:
-    """Let a time come for which a tick is scheduled."""
+    """Advance to a time for which a tick is scheduled."""
     connection._tick_at = 0
     connection.tick(now)
 

@@ -73,7 +73,7 @@ class TestBeginning:
         assert connection.state is ConnectionState.CLOSING
 
     def test_bytes_behind_the_request(self, live: Open) -> None:
-        """Whatever follows the request is ignored."""
+        """Bytes that follow the request are ignored."""
         connection, peer = live()
         peer.send(b"GET / HTTP/1.1\r\n\r\n" + b"\xff" * 100)
         turn()
@@ -134,7 +134,7 @@ class TestEnd:
         assert connection.state is ConnectionState.CLOSING
 
     def test_drain(self, live: Open) -> None:
-        """A browser's own EventSource is told when to reconnect, too."""
+        """A browser's own EventSource is sent the time to reconnect, too."""
         connection, peer = live()
         connection.drain(500)
         connection.close(Restarting())

@@ -21,7 +21,7 @@ class TestMembers:
         assert hub.members("all") == ["b", "a"]
 
     def test_join_twice(self, hub: Hub[str]) -> None:
-        """Who joins twice is a member once."""
+        """A connection that joins twice is a member once."""
         hub.join("all", "a")
         hub.join("all", "a")
         assert hub.members("all") == ["a"]
@@ -34,7 +34,7 @@ class TestMembers:
             hub["all"]
 
     def test_leave(self, hub: Hub[str]) -> None:
-        """Who leaves is gone from that channel only."""
+        """A connection that leaves a channel is removed from that channel only."""
         for name in ("all", "topic:a"):
             hub.join(name, "a")
             hub.join(name, "b")
@@ -55,7 +55,7 @@ class TestMembers:
         assert hub.members("all") == []
 
     def test_channels_may_change_meanwhile(self, hub: Hub[str]) -> None:
-        """Whoever goes through all channels may let others come in between."""
+        """Connections may join while a caller iterates over all channels."""
         hub.join("all", "a")
         for _ in hub.channels():
             hub.join("topic:a", "a")
@@ -80,7 +80,7 @@ class TestIdle:
         assert [channel.name for channel in hub.channels()] == ["topic:b"]
 
     def test_come_back(self, hub: Hub[str]) -> None:
-        """Who comes back finds the channel as it was, and keeps it."""
+        """A connection that joins an idle channel again finds it unchanged, and keeps it."""
         channel = self.leave(hub, "topic:a", 10.0)
         assert hub.join("topic:a", "b") is False
         assert hub.forget_idle(100.0) == []

@@ -51,7 +51,7 @@ def open_(connect: Connect, calls: Calls, clock: Clock) -> Open:
 
 
 def waiting(connection: PollConnection, *, is_new: bool | None = None) -> PollConnection:
-    """Let a poll have been sent everything that it missed, and return it.
+    """Send a poll everything that it missed, and return it.
 
     That was nothing; or if `is_new` is given, an entry that is new to the client, or one of the overlap.
     """
@@ -156,7 +156,7 @@ class TestWhatComes:
         assert answered(peer) == [LAST_PING]
 
     def test_slow_client(self, open_: Open) -> None:
-        """That a client has read what waited is no reason to end."""
+        """A client that has read what was waiting for it is not a reason to end the poll."""
         connection, peer = open_(buffer=4096)
         waiting(connection)
         connection.transport.write(b" " * 500_000)
@@ -214,7 +214,7 @@ class TestEnd:
         assert (close["type"], close["code"]) == ("close", 1012)
 
     def test_entries_after_the_end(self, open_: Open) -> None:
-        """What comes when a poll has ended is dropped: its client polls for it."""
+        """An entry that arrives after a poll has ended is dropped: its client polls for it."""
         connection, peer = open_()
         waiting(connection)
         connection.ping(HERE)

@@ -251,7 +251,7 @@ class TestState:
 
 class TestSlowClients:
     def test_delivery(self, live: Open) -> None:
-        """What the backlog has no room for is not taken, and the connection stays open."""
+        """A frame that the backlog has no room for is not taken, and the connection stays open."""
         connection, _ = live(limit=1000, buffer=4096)
         while connection.transport.state is TransportState.OPEN:
             assert connection.deliver(b"x" * 500)
@@ -364,7 +364,7 @@ class TestTime:
 
 class TestEnd:
     def test_drain(self, live: Open) -> None:
-        """Clients are told when to reconnect, then closed."""
+        """Clients are sent the time to reconnect, then closed."""
         connection, peer = live()
         connection.drain(500)
         connection.close(Restarting())
@@ -395,7 +395,7 @@ class TestEnd:
         assert (received(peer), calls.names) == ([1012], ["stop"])
 
     def test_unsubscribed_before_the_last_frame(self, live: Open, calls: Calls) -> None:
-        """Whatever the hook `stop` does, nothing comes behind the close frame, and it is called once."""
+        """Nothing is sent after the close frame, whatever the hook `stop` does, and the hook is called once."""
         connection, peer = live()
         connection.on_bytes(raw.close(1000))
         assert calls.names == ["stop"]

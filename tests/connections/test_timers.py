@@ -81,7 +81,7 @@ def test_each_turn(clock: Clock) -> None:
 
 
 def test_loop_delay(timers: Any, clock: Clock) -> None:
-    """What a turn takes longer than it should is measured as the delay of the event loop."""
+    """The time by which a turn exceeds its schedule is measured as the delay of the event loop."""
     clock.late = 0.25
     timers._turn()
     [sample] = next(iter(metrics.LOOP_DELAY.collect())).samples

@@ -89,7 +89,7 @@ class TestReading:
         assert not owner.data
 
     def test_spurious_wake_up(self, connect: Connect, owner: Owner) -> None:
-        """A wake-up without anything to read is no end."""
+        """A wake-up without anything to read does not end the transport."""
         transport, _ = connect()
         transport.start(owner, b"")
         transport._readable()
@@ -146,14 +146,14 @@ class TestReading:
 
 class TestWriting:
     def test_at_once(self, connect: Connect) -> None:
-        """What the kernel takes is out when `write` returns."""
+        """Data that the kernel takes have been sent when `write` returns."""
         transport, peer = connect()
         assert transport.write(b"hello")
         assert (transport.state, transport.is_blocked) == (OPEN, False)
         assert peer.read() == b"hello"
 
     def test_partial(self, connect: Connect, owner: Owner) -> None:
-        """What the kernel does not take follows when the peer reads, and the owner is notified once."""
+        """Data that the kernel does not take follow when the peer reads, and the owner is notified once."""
         transport, peer, data = blocked(connect, owner)
         assert transport.is_blocked
         assert peer.read_exactly(len(data)) == data
@@ -162,7 +162,7 @@ class TestWriting:
         assert peer.read() == b"more"
 
     def test_order(self, connect: Connect, owner: Owner) -> None:
-        """What is written while something waits goes out behind it."""
+        """Data that are written while others wait are sent after them."""
         transport, peer, data = blocked(connect, owner)
         pieces = [b"%d" % number * 1000 for number in range(100)]
         assert all(transport.write(piece) for piece in pieces)
@@ -208,7 +208,7 @@ class TestWriting:
         assert all(isinstance(rest, memoryview) and rest.obj is BIG for rest in waiting)
 
     def test_room_returns(self, connect: Connect, owner: Owner) -> None:
-        """What the peer reads makes room in a full backlog, long before all of it is written."""
+        """Each read of the peer makes room in a full backlog, long before all of it is written."""
         transport, peer, _ = blocked(connect, owner)
         while transport.write(b"x" * 10_000):
             pass
@@ -263,7 +263,7 @@ class TestWriting:
     @settings(max_examples=30, deadline=None, database=None)
     @given(st.lists(st.one_of(st.integers(1, 3000), st.just("read"), st.just("turn")), max_size=40))
     def test_any_order(self, steps: list[Any]) -> None:
-        """Whatever is written, read and waited for: exactly what was taken arrives, in order."""
+        """In any order of writes, reads and waits, exactly the data that were taken arrive, in order."""
         with contextlib.ExitStack() as stack:
             service, client = socket.socketpair()
             service.setblocking(False)
@@ -302,7 +302,7 @@ class TestEnding:
         assert owner.data == b"me too"
 
     def test_finish_while_blocked(self, connect: Connect, owner: Owner) -> None:
-        """The backlog goes out before the end; what is written after `finish` does not."""
+        """The backlog is sent before the end; data written after `finish` are not."""
         transport, peer, data = blocked(connect, owner)
         transport.finish()
         assert (transport.state, transport.is_blocked) == (FINISHING, True)

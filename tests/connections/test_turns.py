@@ -1,4 +1,4 @@
-"""Turns: clients with much to handle come one after the other, and sockets are looked at in between."""
+"""Turns: clients with much to handle take turns, and sockets are polled in between."""
 
 from notifier.connections.turns import Turns
 from tests.connections.conftest import Connect
@@ -6,7 +6,7 @@ from tests.kit.link import until
 
 
 def test_order() -> None:
-    """Each has its turn in order; who asks again comes after the others."""
+    """Each client has its turn in order; a client that asks again goes to the end of the queue."""
     turns = Turns()
     seen: list[str] = []
 

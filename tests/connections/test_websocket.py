@@ -24,7 +24,7 @@ MAX_MESSAGE = 1000
 
 
 class Recorder(Connection):
-    """A connection that notes what happens to it, and raises what it is told to."""
+    """A connection that records its events, and raises the exceptions that it is given."""
 
     def __init__(self, transport: Transport) -> None:
         self.calls: list[str] = []
@@ -403,7 +403,7 @@ class TestClosing:
         assert (connection.state, connection.calls) == (ENDED, ["stop", "closed"])
 
     def test_bytes_after_close(self, open_: Open) -> None:
-        """What comes behind a close frame, in the same segment or later, is ignored."""
+        """Bytes after a close frame, in the same segment or later, are ignored."""
         connection, peer = open_()
         peer.send(raw.close(1000) + message("behind"))
         until(lambda: connection.state is CLOSING)
@@ -502,7 +502,7 @@ class TestViolations:
         ids=["not masked", "reserved bit", "reserved opcode", "no first fragment", "long ping", "not UTF-8", "too big"],
     )
     def test_code(self, open_: Open, data: bytes, code: int) -> None:
-        """What was whole before a violation is received, and nothing behind it."""
+        """Messages that were complete before a violation are received, and none after it."""
         connection, peer = open_()
         peer.send(message("before") + data + message("behind"))
         assert [frame.close_code for frame in peer.frames()] == [code]

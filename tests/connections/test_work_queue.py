@@ -29,14 +29,14 @@ def drain(queue: Queue) -> Iterator[list[Any]]:
 
 
 def test_turns(queue: Queue) -> None:
-    """Users take turns; what one user asked for keeps its order."""
+    """Users take turns; the work of one user keeps its order."""
     for name in ("ada 1", "ada 2", "ada 3", "bob 1", "cy 1", "cy 2"):
         queue.put(RecordedConnection(name.split()[0]), name, 1)
     assert list(drain(queue)) == [["ada 1"], ["bob 1"], ["cy 1"], ["ada 2"], ["cy 2"], ["ada 3"]]
 
 
 def test_one_thread_for_a_user(queue: Queue) -> None:
-    """What a user asked for is not taken while a thread works for that user."""
+    """The work of a user is not taken while a thread works for that user."""
     ada = RecordedConnection("ada")
     queue.put(ada, 1, 1)
     taken = queue.take(1, 1)
@@ -105,7 +105,7 @@ def test_full(queue: Queue) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 100_000)), max_size=100), st.integers(1, 40))
 def test_everything_is_done_once(works: list[tuple[str, int]], each: int) -> None:
-    """Whatever is put and taken, all of it is done, in the order of each user, and nothing is left behind."""
+    """In any order of puts and takes, all work is done, in the order of each user, and none is left over."""
     queue: Queue = WorkQueue()
     connections = {name: RecordedConnection(name) for name in "abc"}
     done: dict[str, list[int]] = {name: [] for name in "abc"}

@@ -28,14 +28,14 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 @pytest.mark.parametrize("kind", [NOTIFICATION, HISTORY, EPHEMERAL])
 @pytest.mark.parametrize("replay", [False, True])
 def test_entry(kind: bytes, replay: bool) -> None:
-    """What is published is a notification frame, and says whether it is replayed."""
+    """A published entry is a notification frame that says whether it is replayed."""
     frame = encode_entry(WEBSOCKET, "all", entry(5, kind=kind), replay)
     assert b'"type":"notification","cursor":"5-0","channel":"all"' in frame
     assert (b'"replay":true' in frame) == replay
 
 
 def test_other_kinds() -> None:
-    """A removal is a frame of its own; what has expired or is muted is none."""
+    """A removal has a frame of its own; entries that have expired or are muted have none."""
     assert b'"type":"removed"' in encode_entry(WEBSOCKET, "all", entry(5, kind=REMOVED), True)
     assert [encode_entry(WEBSOCKET, "all", entry(5, kind=kind), True) for kind in (EXPIRED, MUTED)] == [b"", b""]
 

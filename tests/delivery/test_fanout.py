@@ -89,7 +89,7 @@ def test_no_echo(delivery: Delivery) -> None:
 
 
 def test_while_it_catches_up(delivery: Delivery) -> None:
-    """What a connection that catches up is to be sent is put aside, without what is not meant for it."""
+    """Entries for a connection that catches up are put aside, without those that it must not receive."""
     connection, line = delivery.connect(("news",))
     delivery.confirm()
     delivery.fan_out.skip(f"00000000-0000-7000-8000-{ord('B'):012}", "topic:news", connection)
@@ -155,7 +155,7 @@ def test_muted_while_it_catches_up(delivery: Delivery) -> None:
 
 
 def test_a_connection_that_leaves_in_a_pause(delivery: Delivery) -> None:
-    """Who leaves the channel meanwhile is sent nothing more."""
+    """A connection that leaves the channel during a pause is sent nothing further."""
     lines = [delivery.live()[1] for _ in range(YIELD_EVERY)]
     late, line = delivery.live()
     lines[-1].on_write = lambda: delivery.subscriptions.close(late)

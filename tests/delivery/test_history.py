@@ -46,7 +46,7 @@ class TestMemory:
         assert delivery.logs.reads == []
 
     def test_recent(self, delivery: Delivery) -> None:
-        """What this worker has received one after the other costs Redis nothing."""
+        """Entries that this worker has received without a gap are served without reading from Redis."""
         connection, _ = delivery.live()
         for ms in (1, 2, 3):
             delivery.publish("all", ms, "A")
@@ -54,7 +54,7 @@ class TestMemory:
         assert delivery.logs.reads == []
 
     def test_one_channel_is_unknown(self, delivery: Delivery) -> None:
-        """If memory lacks one channel, all are read: the others alone would move the client's cursor too far."""
+        """If one channel is not in memory, all are read: the others alone would move the client's cursor too far."""
         connection, _ = delivery.live(("news",))
         delivery.logs.append("topic:news", 1, "A")
         delivery.reconnect()
@@ -104,7 +104,7 @@ class TestLogs:
         assert ids(found[SECOND]["topic:news"]) == of(8)
 
     def test_a_page_that_ends_too_early(self, delivery: Delivery) -> None:
-        """What does not reach a position is marked, to be read once more."""
+        """A page that ends before a position is marked, to be read once more."""
         delivery.logs.page = 2
         found = pages(delivery, {FIRST: {"all": at(6)}, SECOND: {"all": at(1)}})
         assert found[FIRST] == {"all": None}
@@ -123,7 +123,7 @@ class TestLogs:
         assert len(delivery.logs.reads) == 2
 
     def test_faults(self, delivery: Delivery) -> None:
-        """A log that cannot be read is told from the others; without Redis nothing is."""
+        """A log that cannot be read is distinguished from the others; without Redis no log is read."""
         fault = delivery.logs.faulty["all"] = BrokerUnavailable("a wrong type")
         found = pages(delivery, {FIRST: {"all": at(6), "topic:news": at(7)}})[FIRST]
         assert found["all"] is fault

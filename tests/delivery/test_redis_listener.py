@@ -43,7 +43,7 @@ class TestMessages:
 
     @pytest.mark.parametrize("data", [b"", b"1-0", b"1-0 0-0 n", b"x 0-0 n {}", b"\xff\xff"])
     def test_no_entry(self, delivery: Delivery, caplog: pytest.LogCaptureFixture, data: bytes) -> None:
-        """A message that is no entry is named in the log, and those after it are delivered."""
+        """A message that is not an entry is named in the log, and the messages after it are delivered."""
         _, line = delivery.live()
         delivery.listener.received([("all", data), ("all", delivery.logs.append("all", 1, "A"))])
         assert line.titles == "A"
@@ -83,7 +83,7 @@ class TestMessages:
         assert other.is_open
 
     def test_erasure(self, delivery: Delivery) -> None:
-        """After an erasure, the worker has no entry of the user in memory, and the next one is no gap."""
+        """After an erasure, the worker has no entry of the user in memory, and the next entry is not a gap."""
         connection, _ = delivery.live()
         own = connection.channels[0]
         delivery.publish(own, 1, "A")
@@ -117,7 +117,7 @@ class TestSubscription:
         assert (line.titles, connection.catch_up) == ("ABC", None)
 
     def test_memory(self, delivery: Delivery) -> None:
-        """When the subscription is lost, the memory of recent entries is dropped: what follows may have a gap."""
+        """When the subscription is lost, the memory of recent entries is dropped: later entries may follow a gap."""
         connection, _ = delivery.live()
         delivery.publish("all", 1, "A")
         delivery.publish("all", 2, "B")

@@ -94,7 +94,7 @@ class TestPages:
         assert (behind.titles, line.titles, near.catch_up) == ("ABCDE", "E", None)
 
     def test_live_entries_meanwhile(self, delivery: Delivery) -> None:
-        """What is received while the log is read follows it, once."""
+        """An entry that is received while the log is read follows the log's entries, once."""
         delivery.logs.append("all", 1, "A")
         _, line = delivery.connect(since=0)
         delivery.confirm()
@@ -161,7 +161,7 @@ class TestFilters:
         assert line.titles == "A"
 
     def test_a_change_meanwhile(self, delivery: Delivery) -> None:
-        """What was read before they changed is read again."""
+        """Entries that were read before memberships or mutes changed are read again."""
 
         def mute() -> None:
             delivery.feed.version = 2
@@ -178,7 +178,7 @@ class TestFilters:
         assert line.titles == "A"
 
     def test_outdated(self, delivery: Delivery) -> None:
-        """What was read from a log is not sent if Redis had other memberships or mutes by then."""
+        """Entries that were read from a log are not sent if memberships or mutes have changed in Redis by then."""
         delivery.logs.append("all", 1, "A")
         connection, line = delivery.connect(since=0)
         delivery.confirm()
@@ -296,7 +296,7 @@ class TestFaults:
         assert [type(each) for each in closed] == [UnexpectedFault]
 
     def test_a_log_that_cannot_be_read(self, delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A connection is closed to come back later, whatever its other logs have."""
+        """The connection is closed so that its client reconnects later, whatever its other logs have."""
         delivery.logs.append("all", 1, "A")
         connection, _ = delivery.connect(since=0)
         delivery.confirm()

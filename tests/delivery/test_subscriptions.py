@@ -11,7 +11,7 @@ DAY = 86_400_000
 
 
 def lost(delivery: Delivery, since: int) -> list[str]:
-    """Return the channels that a client is told to have lost entries of when it connects with a cursor."""
+    """Return the channels that the welcome names as lost when a client connects with a cursor."""
     _, line = delivery.connect(since=since)
     delivery.confirm()
     delivery.replay()

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a real Chromium."""
+"""Fixtures that the end-to-end tests share: a real Chromium."""
 
 from collections.abc import Iterator
 

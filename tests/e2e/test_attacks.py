@@ -22,7 +22,7 @@ from tests.kit.service import API_KEY, JSON, Service
 from tests.kit.waiting import eventually
 
 PLACES = 120
-SOME_MB = 24 << 20  # what a worker may grow by under attack; the attacks brought hundreds of megabytes
+SOME_MB = 24 << 20  # the most that a worker may grow under attack; the attacks brought hundreds of megabytes
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def serve_others(service: Service) -> None:
 
 
 def attack(service: Service, floods: list[Flood], each: int, most: int) -> list[Flooder]:
-    """Let some flooders of each flood attack, from several addresses, and others be served meanwhile."""
+    """Attack with some flooders of each flood, from several addresses, and serve others meanwhile."""
     token = service.token("attacker", ["room"], publish=["room"])
     flooders = [
         Flooder(service.port, flood, token, f"127.0.0.{2 + number}") for flood in floods for number in range(each)
@@ -98,7 +98,7 @@ def test_places(target: Service) -> None:
     held: list[socket.socket] = []
 
     def hold() -> None:
-        """Open handshakes without a hello, one after the other."""
+        """Open handshakes without a hello, in sequence."""
         for number in range(4 * PLACES):
             if stop.is_set():
                 return

@@ -671,7 +671,7 @@ class TestLines:
 
     @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
     def test_line_ends(self, service: Service, user: str, end: bytes) -> None:
-        """The last line may lack its line break, and lines may end with CRLF."""
+        """The last line may be without a line break, and lines may end with CRLF."""
         line = json.dumps(note(user)).encode()
         answer = service.publish(line + b"\r\n" + line + end, {"Content-Type": NDJSON})
         assert [line["status"] for line in answer.json] == [201, 201]

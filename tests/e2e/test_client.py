@@ -364,7 +364,7 @@ async def asynchronous(items: list[dict[str, Any]]) -> Any:
 
 
 class TestService:
-    """What the service provides for its clients."""
+    """Answers of the service that its clients rely on."""
 
     @pytest.mark.parametrize("path", ["/healthz", "/v1/notifications", "/nothing", "/static/notifier.js", "/metrics"])
     def test_version(self, service: Service, path: str) -> None:

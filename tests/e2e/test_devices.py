@@ -27,7 +27,7 @@ _START = """async (token) => {
   notifier.on("inbox", (inbox) => told.push(inbox));
   notifier.connect();
 }"""
-# Random requests, one after the other, as a list in a page would send them.
+# Random requests, in sequence, as a list in a page would send them.
 _PLAY = """([seed, count]) => {
   const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
   const choose = (list) => list[Math.floor(random() * list.length)];
@@ -124,7 +124,7 @@ def carry_out(model: Model, states: list[State]) -> None:
 
 
 def test_a_thousand_random_operations(service: Service, user: str, pages: list[Page]) -> None:
-    """Whatever the three do at once, in the end they have the same counts and the list of the model."""
+    """After any operations of the three at once, they have the same counts and the list of the model."""
     model, rng = Model(user), random.Random(2026)
     with Program(service, user) as program:
         assert manage(service, "PUT", f"/v1/topics/{user}/members/{user}").status == 204

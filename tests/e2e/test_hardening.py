@@ -1,4 +1,4 @@
-"""What every answer says and does not say, other hosts, and where secrets are."""
+"""Hardening: the contents of every answer, requests for other hosts, and the places where secrets are."""
 
 import os
 import re
@@ -109,7 +109,7 @@ def test_secrets_of_processes(public: Service) -> None:
 
 
 def test_secrets_of_requests(public: Service, user: str) -> None:
-    """What requests with secrets leave behind, answers, metrics and logs, has none of them."""
+    """Answers, metrics and logs of requests with secrets contain none of the secrets."""
     token = public.token(user)
     texts = [
         public.request("GET", f"/v1/inbox?{name}", headers={"Host": "notify.example", **headers}).text

@@ -114,7 +114,7 @@ class TestLive:
             manage(service, "PUT", "/v1/topics/t/members/alice")
             publish(service, to)
             with connected(valkey) as redis:
-                for what in ("log", "inbox"):  # whatever expires with the log
+                for what in ("log", "inbox"):  # everything that expires with the log
                     redis.pexpire(f"n:{{{'topic:t' if to == '#t' else 'user:alice'}}}:{what}", 1500)
             publish(service, to)
             with service.client("alice") as client:

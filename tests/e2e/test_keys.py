@@ -199,7 +199,7 @@ class TestRequests:
             assert_problem(ask(service, method, known), 404, "not_found")
 
     def test_invalid(self, service: Service) -> None:
-        """What is wrong with a request is said."""
+        """The error of a request is reported."""
         assert_problem(ask(service, "POST", "/v1/keys", {"name": "x"}), 422, "invalid_key_request")
         assert_problem(ask(service, "POST", "/v1/keys", "x"), 400, "malformed_json")
         assert_problem(ask(service, "POST", "/v1/keys", b" " * 300_000), 413, "body_too_large")

@@ -1,4 +1,4 @@
-"""An embedded server that is killed before it has written what it acknowledged: clients are told what is lost."""
+"""An embedded server that is killed before it has written what it acknowledged: clients learn what is lost."""
 
 import os
 import signal

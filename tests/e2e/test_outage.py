@@ -1,4 +1,4 @@
-"""Redis is down, hangs or lacks replicas, workers end: publishers get errors, and clients lose nothing."""
+"""Redis is down, hangs or has too few replicas, workers end: publishers get errors, and clients lose nothing."""
 
 import os
 import shutil

@@ -375,7 +375,7 @@ def test_a_restart(kind: str, user: str) -> None:
 
 
 def test_two_machines(kind: str, user: str) -> None:
-    """Two services share a Redis. While one after the other restarts, no acknowledged notification is lost, and
+    """Two services share a Redis. While they restart in sequence, no acknowledged notification is lost, and
     clients of one receive what was published to the other."""
     settings = {"workers": 1, "heartbeat": 2}
     with (

@@ -219,7 +219,7 @@ def test_a_tab_publishes(context: BrowserContext, service: Service, user: str, t
 def test_a_bad_publication_fails_alone(
     context: BrowserContext, service: Service, user: str, transports: list[str]
 ) -> None:
-    """What has no JSON, or is too long for the service, is rejected alone; no tab misses anything."""
+    """A notification that has no JSON, or is too long for the service, is rejected alone; no tab misses anything."""
     tabs = [Tab(context, service, user, topics=["orders"], transports=transports).connected() for _ in range(2)]
     for tab in tabs:
         assert (

@@ -233,7 +233,7 @@ class TestRevocation:
             assert client.ask("subscribe", topic="x")["problem"]["code"] == "forbidden"
 
     def test_lock(self, secured: Service, user: str) -> None:
-        """A user who is disconnected with their tokens revoked cannot come back."""
+        """A user who is disconnected with their tokens revoked cannot reconnect."""
         token = secured.token(user, iat=time.time() - 10)
         url = f"http://127.0.0.1:{secured.port}"
         with secured.client(token=token) as client, NotifierClient(url, api_key=API_KEY) as backend:

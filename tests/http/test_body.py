@@ -153,7 +153,7 @@ def test_chunked_pace(seconds: float, is_in_time: bool, monkeypatch: pytest.Monk
 
 
 def test_slow_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has arrived of a slow body is not lost. The time in which it is worked on does not count."""
+    """The pieces of a slow body that have arrived are not lost. The time of work on them does not count."""
     sock = Sock(b"y" * 200, monkeypatch)
     found = b""
     with pytest.raises(RequestTimeout):

@@ -107,14 +107,14 @@ class TestKeys:
                 credentials_of(AuthSettings()).require_key(request_of(authorization=given), "publish")
 
     def test_token_is_no_key(self) -> None:
-        """A token of a user is no API key, and an API key is no token."""
+        """A user's token is not an API key, and an API key is not a token."""
         with pytest.raises(InvalidApiKey):
             CREDENTIALS.require_key(request_of(authorization=f"Bearer {token()}"), "publish")
         with pytest.raises(InvalidToken):
             CREDENTIALS.identity(request_of(authorization=f"Bearer {FULL.secret}"))
 
     def test_metrics_key(self) -> None:
-        """The key of the metrics reads them, and so does any API key. It is no API key, and no key is no key."""
+        """The metrics key and API keys read the metrics. The metrics key is not an API key; an empty key is invalid."""
         closed = credentials_of(replace(SETTINGS, metrics_key="secret-of-prometheus"), CREDENTIALS._verify)
         for credentials, given in [
             (closed, "secret-of-prometheus"),

@@ -253,7 +253,7 @@ class TestEntries:
         assert worker.run() == 0
 
     def test_history(self, worker: Worker) -> None:
-        """Entries that are no items may push one out of the log, which matters only if something may be unread."""
+        """Entries that are not items may trim one from the log, which matters only if something may be unread."""
         ada, bob = worker.attach("ada", is_welcome=False), worker.attach("bob")
         worker.set("ada", unread=2)
         worker.welcome(ada)
@@ -265,7 +265,7 @@ class TestEntries:
         assert (ada.unread, bob.unread, worker.asked) == ([1], [], ["ada"])
 
     def test_history_of_everybody(self, worker: Worker) -> None:
-        """Users without unread items are not served for entries that are no items."""
+        """Users without unread items are not served for entries that are not items."""
         worker.attach("ada")
         worker.receive("user:ada", HISTORY)
         worker.receive("all", HISTORY)

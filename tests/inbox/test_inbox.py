@@ -60,7 +60,7 @@ class TestActions:
             assert first.view.state.revision == second.view.state.revision
 
     def test_unknown(self, worker: Worker) -> None:
-        """Ids of other users, of entries that are no items, and invented ones are unknown; the others are changed."""
+        """Ids of other users, of entries that are not items, and invented ones are unknown; the others are changed."""
         foreign, history = worker.publish("bob"), worker.publish("alice", retain="history")
         before = worker.publish("#t")
         worker.members.add("t", ["alice"])

@@ -1,1 +1,1 @@
-"""What tests use and is no test: services, peers, proxies, browsers."""
+"""Helpers of tests that are not tests: services, peers, proxies, browsers."""

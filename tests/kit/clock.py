@@ -16,6 +16,6 @@ class Clock:
     monotonic = time
 
     def sleep(self, seconds: float) -> None:
-        """Let the time pass."""
+        """Advance the clock."""
         self.sleeps.append(seconds)
         self.now += seconds + self.late

@@ -1,4 +1,4 @@
-"""What the first program of a user does: publish, listen, read the inbox; with threads and with asyncio.
+"""The first program of a user: publish, listen, read the inbox; with threads and with asyncio.
 
     NOTIFIER_URL=... NOTIFIER_API_KEY=... NOTIFIER_TOKEN=... python -P first_steps.py USER
 

@@ -50,7 +50,7 @@ class Copy:
 
 
 class Model:
-    """What was published, and the actions in the order of their revisions."""
+    """The published notifications, with all actions applied in the order of their revisions."""
 
     ACTIONS = {"seen": "s", "read": "rs", "unread": "ra", "archive": "ars", "unarchive": "a"}
 

@@ -13,7 +13,7 @@ from tests.kit.service import DEADLINE
 
 
 def turn() -> None:
-    """Let the event loop look at all sockets and timers once."""
+    """Have the event loop check all sockets and timers once."""
     gevent.sleep(0.0001)
 
 
@@ -55,7 +55,7 @@ class Peer:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self.data = b""  # what has been received
+        self.data = b""  # the bytes that were received
         self.has_ended = False  # the service has closed, or ended its writing side
 
     def send(self, data: bytes) -> None:

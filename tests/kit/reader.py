@@ -67,7 +67,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 class Reader:
-    """Who reads. `ports` are the free ones for those of the documentation."""
+    """A reader of the documentation. `ports` maps the ports of the documentation to free ones."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "notifier"
@@ -97,7 +97,7 @@ class Reader:
         (self.folder / block.file).write_text(self.translated(block.text))
 
     def run(self, block: Block) -> str:
-        """Run a block of shell or Python, and return what it prints. What serves is left running."""
+        """Run a block of shell or Python, and return what it prints. A server is left running."""
         text = self.translated(block.text)
         if block.language == "python":
             return self.shell(f".venv/bin/python - <<'END_OF_BLOCK'\n{text}\nEND_OF_BLOCK\n")

@@ -219,7 +219,7 @@ class Service:
         found: dict[str, Client] = {}
         with contextlib.ExitStack() as stack, ThreadPoolExecutor(_AT_ONCE) as pool:
             for _ in range(50):
-                # Connections made one after the other may all reach the worker whose core is free.
+                # Connections made in sequence may all reach the worker whose core is free.
                 for client in pool.map(lambda _: self.client(user), range(_AT_ONCE)):
                     if found.setdefault(client.welcome["connection"].partition("-")[0], client) is client:
                         stack.enter_context(client)

@@ -48,7 +48,7 @@ def test_others(clock: Clock) -> None:
 
 
 def test_few(clock: Clock) -> None:
-    """Nothing is reported of names with few streams; what was reported is taken back."""
+    """Names with few streams are not reported; an earlier report is withdrawn."""
     limit, streams = holdings(clock, 80)
     streams["alice"] = 10
     limit.note("alice")
@@ -66,7 +66,7 @@ def test_few(clock: Clock) -> None:
 
 
 def test_failure(clock: Clock) -> None:
-    """What could not be reported is reported again."""
+    """A count that could not be reported is reported again."""
     limit, streams = holdings(clock, 2)
     streams["alice"] = 1
     limit.note("alice")

@@ -58,7 +58,7 @@ def test_due(clock: Clock) -> None:
 
 
 def test_failure(quotas: Quotas) -> None:
-    """What could not be settled counts on, and is settled with the next."""
+    """Usage that could not be settled still counts, and is settled with the next."""
     quotas.take("shop", Amounts(2))
     quotas.fail(quotas.take_due(10))
     quotas.take("shop", Amounts(1))
@@ -68,7 +68,7 @@ def test_failure(quotas: Quotas) -> None:
 
 
 def test_sweep(quotas: Quotas) -> None:
-    """What is settled is forgotten, unless a large part is used: that would have to be asked for again."""
+    """Settled usage is forgotten, unless it is a large part of the quota: it would have to be fetched again."""
     quotas.take("little", Amounts(1))
     quotas.take("much", Amounts(2))
     due = quotas.take_due(10)

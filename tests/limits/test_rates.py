@@ -39,7 +39,7 @@ def test_names(clock: Clock) -> None:
 
 
 def test_due(clock: Clock) -> None:
-    """What was granted is settled once it is an eighth of the burst; what was refused is not."""
+    """Granted requests are settled once they are an eighth of the burst; rejected requests are not."""
     limit = rates(clock, 8)
     limit.take("alice")
     assert limit.take_due(10) == []

@@ -48,7 +48,7 @@ def make(valkey: EmbeddedValkey) -> Iterator[Make]:
 
 
 def test_two_workers(make: Make) -> None:
-    """What one worker has granted is not there for the other, once both have settled."""
+    """Requests that one worker has granted are not available to the other, once both have settled."""
     store = make("two")
     one, two = Worker("one", store), Worker("two", store)
     one.rates.take("alice", 12)
@@ -114,7 +114,7 @@ def test_outage() -> None:
 
 
 def test_ledger(make: Make) -> None:
-    """The ledger pays debts back, starts each day anew, and forgets workers that have ended."""
+    """The ledger pays debts back, starts each day at zero, and forgets workers that have ended."""
     store = make("ledger")
     ledger = Ledger(store, "one")
     key = store.key("limit", "rate:alice")

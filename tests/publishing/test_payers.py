@@ -1,4 +1,4 @@
-"""Who is charged for publications, and when, on a real server."""
+"""Payers of publications, and when they are charged, on a real server."""
 
 from typing import Any
 from uuid import uuid4

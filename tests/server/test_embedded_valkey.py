@@ -72,13 +72,13 @@ def test_stop_and_start(valkey: EmbeddedValkey) -> None:
 
 
 def test_stop_twice(valkey: EmbeddedValkey) -> None:
-    """To stop a server that does not run is no error."""
+    """Stopping a server that does not run is not an error."""
     valkey.stop()
     valkey.stop()
 
 
 def test_stop_while_it_is_watched(valkey: EmbeddedValkey) -> None:
-    """Whoever watches a server does not take its stop for an end of its own."""
+    """The watcher of a server does not restart it after `stop`."""
     watch = threading.Thread(target=valkey.watch)
     watch.start()
     valkey.stop()
@@ -101,7 +101,7 @@ def test_stop_one_that_hangs(valkey: EmbeddedValkey) -> None:
 
 
 def test_never_started() -> None:
-    """To stop a server that was never started is no error."""
+    """Stopping a server that was never started is not an error."""
     with short_directory() as directory:
         EmbeddedValkey(directory).stop()
 
