@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from notifier.connections.echo import EchoConnection
-from notifier.connections.events import Ask, EventConnection
+from notifier.connections.sse import Ask, EventConnection
 from notifier.connections.strangers import Strangers
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.transport import Transport

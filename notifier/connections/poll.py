@@ -3,7 +3,7 @@
 import time
 from typing import ClassVar
 
-from notifier.connections.events import Ask, EventConnection
+from notifier.connections.sse import Ask, EventConnection
 from notifier.connections.transport import call_soon
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor

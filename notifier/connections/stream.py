@@ -1,4 +1,7 @@
-"""Stream connections: a protocol session on a WebSocket, and what the worker's other parts send on it."""
+"""Stream connections: a protocol session, and the frames that other parts of the worker send on it.
+
+A stream connection is a WebSocket; the subclasses in sse.py and poll.py replace what differs for plain requests.
+"""
 
 import time
 from collections.abc import Callable, Iterable

@@ -8,8 +8,8 @@ import pytest
 
 from notifier.connections import acceptor as module
 from notifier.connections.acceptor import Acceptor
-from notifier.connections.events import Ask, EventConnection
 from notifier.connections.poll import PollConnection
+from notifier.connections.sse import Ask, EventConnection
 from notifier.connections.states import ConnectionState, TransportState
 from notifier.connections.strangers import Strangers
 from notifier.connections.stream import StreamHooks

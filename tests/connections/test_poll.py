@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from notifier.connections.events import Ask
 from notifier.connections.poll import PollConnection
+from notifier.connections.sse import Ask
 from notifier.connections.states import ConnectionState, TransportState
 from notifier.connections.stream import StreamConnection
 from notifier.errors import Restarting

@@ -12,8 +12,8 @@ from flask import Blueprint, Response, request
 
 from notifier import __version__
 from notifier.connections.acceptor import Acceptor
-from notifier.connections.events import Ask, EventConnection
 from notifier.connections.poll import PollConnection
+from notifier.connections.sse import Ask, EventConnection
 from notifier.connections.transport import take_over
 from notifier.errors import (
     BrokerUnavailable,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from notifier.connections.events import Ask, EventConnection
+from notifier.connections.sse import Ask, EventConnection
 from notifier.connections.states import ConnectionState, TransportState
 from notifier.errors import Restarting
 from notifier.protocol import frames
