@@ -44,7 +44,7 @@ class MessageTooBig(Disconnect):
 
 
 class UnexpectedFault(Disconnect):
-    """The service failed unexpectedly; its log says why."""
+    """The service failed unexpectedly; its log has the cause."""
 
     close_code, reason = 1011, "internal error"
     remedy = "Reconnects."
@@ -58,7 +58,7 @@ class Restarting(Disconnect):
 
 
 class HeartbeatLost(Disconnect):
-    """The service received nothing from the client for a whole `NOTIFIER_HEARTBEAT`."""
+    """The service received nothing from the client for a whole interval of `NOTIFIER_HEARTBEAT`."""
 
     close_code, reason = 4000, "heartbeat lost"
     remedy = "Reconnects."
@@ -99,7 +99,7 @@ class Overloaded(Disconnect):
 
 
 class RateExceeded(Disconnect):
-    """The user sends more frames, has more streams, or is sent more from the log than a limit allows."""
+    """The user sends more frames, has more streams, or requests more replay than a limit allows."""
 
     close_code, reason = 4005, "rate limited"
     remedy = "Reconnects after a longer delay."

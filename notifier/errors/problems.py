@@ -77,7 +77,10 @@ class RequestTimeout(Problem):
     """The head or the body of the request did not arrive in time."""
 
     status, code, title = 408, "request_timeout", "The request is too slow."
-    remedy = "Send the request again, faster; if it is a publication, use the same `Idempotency-Key`."
+    remedy = (
+        "Send the request again, and check that the client and its proxies send the whole request without pauses; if it "
+        "is a publication, use the same `Idempotency-Key`."
+    )
 
 
 class IdempotencyInFlight(Problem):
@@ -91,14 +94,16 @@ class KeyRotating(Problem):
     """The API key already has two secrets: the older one is still accepted."""
 
     status, code, title = 409, "key_rotating", "The key is being rotated."
-    remedy = "Wait until `old_secret_until`, or rotate with an `overlap` of 0, which ends both."
+    remedy = (
+        "Wait until `old_secret_until`, or rotate with an `overlap` of 0, which invalidates both secrets immediately."
+    )
 
 
 class KeyChanged(Problem):
     """Another request changed the API key at the same time."""
 
     status, code, title = 409, "key_changed", "The key was changed by another request."
-    remedy = "Look at the key, and retry."
+    remedy = "Fetch the key to see its current state, then retry."
 
 
 class PreconditionFailed(Problem):
@@ -130,7 +135,7 @@ class UnsupportedMediaType(Problem):
 
 
 class MisdirectedRequest(Problem):
-    """The request names a host that is not one of `NOTIFIER_PUBLIC_URL`."""
+    """The host of the request is not in `NOTIFIER_PUBLIC_URL`."""
 
     status, code, title = 421, "misdirected_request", "The service has another name."
     remedy = "Use the public URL, and check that the proxy forwards `Host`."
@@ -186,7 +191,7 @@ class InvalidKeyRequest(Problem):
 
 
 class TooManyKeys(Problem):
-    """The service has as many API keys as it may have (`NOTIFIER_MAX_KEYS`)."""
+    """The service has reached the limit of API keys (`NOTIFIER_MAX_KEYS`)."""
 
     status, code, title = 422, "too_many_keys", "There are too many keys."
     remedy = "Revoke keys that nobody uses, or raise the limit."
@@ -228,14 +233,14 @@ class UpgradeRequired(Problem):
 
 
 class RateLimited(Problem):
-    """An address, a user or an API key uses more than the limit that `limit` names."""
+    """An address, a user or an API key has exceeded the limit named in `limit`."""
 
     status, code, title = 429, "rate_limited", "A limit was exceeded."
     remedy = "Retry after `retry_after` seconds, or raise the setting of the limit."
 
 
 class QuotaExceeded(Problem):
-    """A user or an API key has used up the quota of the day that `limit` names. Days are in UTC."""
+    """A user or an API key has used up the daily quota named in `limit`. Days are in UTC."""
 
     status, code, title = 429, "quota_exceeded", "A quota is used up."
     remedy = "Retry after `retry_after` seconds, when the next day begins, or raise the setting of the quota."

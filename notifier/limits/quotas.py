@@ -29,13 +29,14 @@ class Quotas:
     def __init__(self, limit: str, most: Amounts, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         self._most = most
+        self._has_any = any(most)
         self._clock = clock
         self._quantum = Amounts(*(max(quota // _SHARE, 1) for quota in most))
         self._usages: dict[str, DailyUsage] = {}
         self._due: dict[str, DailyUsage] = {}
 
     def __bool__(self) -> bool:
-        return any(self._most)
+        return self._has_any
 
     @property
     def has_topics(self) -> bool:

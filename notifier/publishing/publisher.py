@@ -222,9 +222,12 @@ def _answer(draft: _Draft, batch: list[Append], appended: list[Any]) -> Answer |
 
 def _count_topics(post: Post, batch: list[Append], appended: list[Any]) -> None:
     if post.payer is not None:
-        are_new = (isinstance(result, Appended) and result.is_new for result in appended)
-        topics = sum(is_new and item.channel.startswith("topic:") for is_new, item in zip(are_new, batch, strict=True))
-        post.payer.created_topics(topics)
+        topics = 0
+        for item, result in zip(batch, appended, strict=True):
+            if isinstance(result, Appended) and result.is_new and item.channel.startswith("topic:"):
+                topics += 1
+        if topics:
+            post.payer.created_topics(topics)
 
 
 def _receipt(item: Append, result: Appended) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from notifier.connections import echo, events, poll, stream, transport, websocket
+from notifier.connections import echo, poll, sse, stream, transport, websocket
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.transport import Transport
 from notifier.errors import InvalidToken, TokenExpired
@@ -50,7 +50,7 @@ def connect() -> Iterator[Connect]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return the clock that connections go by. It stops unless a test moves it on."""
     clock = Clock(1000.0)
-    for module in (echo, events, poll, stream, transport, websocket):
+    for module in (echo, sse, poll, stream, transport, websocket):
         if hasattr(module, "time"):
             monkeypatch.setattr(module, "time", clock)
     return clock
