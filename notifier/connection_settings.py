@@ -51,7 +51,7 @@ class ConnectionSettings:
 
     @property
     def http_limit(self) -> int:
-        """Most HTTP connections of one worker, at most a quarter of its files: they count beside the others."""
+        """Most HTTP connections of one worker, at most a quarter of its files. Streams are counted separately."""
         return max(min(4000, _files() // 4), 1)
 
 

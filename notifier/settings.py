@@ -145,7 +145,7 @@ class AuthSettings:
 
     @property
     def policy(self) -> Policy:
-        """What tokens that are signed with a secret must say."""
+        """The required claims of tokens that are signed with a secret."""
         claims = self.token_user_claim, self.token_topics_claim, self.token_publish_claim
         return Policy(self.token_issuer, self.token_audience, self.max_token_age, *claims)
 

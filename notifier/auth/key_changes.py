@@ -26,14 +26,14 @@ class Made(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """What identifies a request: the same `key` makes it a retry if `body` is the same. An empty key: it is none."""
+    """The identity of a request: one with the same `key` and `body` is a retry. One with an empty key never is."""
 
     key: str = ""
     body: bytes = b""
 
     @property
     def digest(self) -> str:
-        """What is stored of the request."""
+        """The digest that is stored for the request; empty without a key."""
         return hashlib.sha256(self.key.encode() + b" " + self.body).hexdigest() if self.key else ""
 
 
@@ -155,8 +155,8 @@ class KeyChanges:
         raise KeyChanged()
 
     def _learn(self) -> None:
-        """Let this worker know of a change at once."""
-        with contextlib.suppress(BrokerUnavailable):  # the change is made, and this worker learns of it soon
+        """Load a change into this worker at once."""
+        with contextlib.suppress(BrokerUnavailable):  # the change is stored, and this worker loads it soon
             self._keys.update()
 
 

@@ -10,7 +10,7 @@ _LIFETIME = 60_000  # ms that a worker's number of connections is remembered
 
 
 class Spent(NamedTuple):
-    """What a worker has granted of a rate, to a name."""
+    """The amount of a rate that a worker has granted to a name."""
 
     limit: str
     name: str
@@ -19,7 +19,7 @@ class Spent(NamedTuple):
 
 
 class Used(NamedTuple):
-    """What a worker has granted of daily quotas, to a name."""
+    """The amounts of daily quotas that a worker has granted to a name."""
 
     limit: str
     name: str

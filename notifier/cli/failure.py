@@ -22,7 +22,7 @@ SERVER_MODULES = (
     "werkzeug",
     "wsproto",
 )
-# What commands say instead of the client, whose arguments have other names than their options.
+# Error texts of commands. They replace the client's, whose arguments have other names than the options.
 _MISSING = {
     "api_key": "An API key is needed: give --api-key, or set NOTIFIER_API_KEY.",
     "token": "A user's token is needed: give --token, or set NOTIFIER_TOKEN. `notifier token` makes one.",

@@ -11,7 +11,7 @@ _TOGETHER = 1.0  # seconds: notifications emitted within this time share an ackn
 
 @dataclass
 class Acks:
-    """What was emitted to the caller and must be acknowledged."""
+    """The notifications that were emitted to the caller and must be acknowledged."""
 
     clock: Callable[[], float]
     _is_accepted: bool = field(default=False, init=False)

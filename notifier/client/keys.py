@@ -41,7 +41,7 @@ class NewKey(NamedTuple):
 
 
 class AuditEntry(NamedTuple):
-    """What was done, by which API key, from which address, and to what: docs/http-api.md has the actions."""
+    """An action, the API key and the address that it came from, and its target: docs/http-api.md has the actions."""
 
     id: str
     at: datetime

@@ -31,7 +31,7 @@ Receipt = UserReceipt | SharedReceipt
 
 
 class Explanation(NamedTuple):
-    """What would happen to a notification on a channel, and why: docs/http-api.md has the reasons.
+    """The expected outcome for a notification on a channel, and the reason: docs/http-api.md lists the reasons.
 
     For a topic, `members` has an explanation for each of its first members, by name, and `member_count` says how many
     members it has.

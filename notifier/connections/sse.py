@@ -15,7 +15,7 @@ from notifier.protocol.framing import EVENTS, Framing
 
 
 class Ask(NamedTuple):
-    """What a plain request asks for.
+    """The parameters of a plain request.
 
     `head` is the head of its answer, `joins` are topics with a `since` of their own, and `wait` is how many seconds a
     poll waits.

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 
 class TransportState(Enum):
-    """What becomes of bytes that are written to a transport."""
+    """The states of a transport. Each determines how written bytes are handled."""
 
     OPEN = "open"  # they go to the kernel at once
     BLOCKED = "blocked"  # they wait behind others, up to the limit: the peer does not read fast enough
@@ -21,7 +21,7 @@ class TransportState(Enum):
 
 
 class TransportTrigger(Enum):
-    """What changes the state of a transport."""
+    """The events that change the state of a transport."""
 
     BLOCK = "the kernel does not take everything"
     DRAIN = "the backlog is written"
@@ -39,7 +39,7 @@ class ConnectionState(Enum):
 
 
 class ConnectionTrigger(Enum):
-    """What changes the state of a connection."""
+    """The events that change the state of a connection."""
 
     CLOSE = "close(), or a close frame of the client"
     END = "the client is gone"

@@ -28,7 +28,7 @@ from notifier.protocol.websocket import Binary, Event, Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamHooks(Hooks):
-    """What a stream connection calls as well."""
+    """The additional callbacks of a stream connection."""
 
     received: Callable[["StreamConnection"], object] = lambda _: None  # counts a frame of a client with a valid token
     refused: Callable[["StreamConnection"], object] = lambda _: None  # notes that the token in the hello is not valid

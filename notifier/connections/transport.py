@@ -25,7 +25,7 @@ _HALF_CLOSED, _CLOSED = TransportState.HALF_CLOSED, TransportState.CLOSED
 
 
 class Owner(Protocol):
-    """What a transport calls when something happens. Called from the loop: must neither wait nor raise."""
+    """The callbacks of a transport. The loop runs them: they must neither wait nor raise."""
 
     def on_bytes(self, data: bytes) -> None:
         """Take bytes of the peer."""
@@ -234,6 +234,6 @@ def call_soon(function: Callable[..., None], *arguments: Any) -> None:
 def after_io(function: Callable[[], None]) -> None:
     """Call a function from the loop once it has looked at all sockets.
 
-    What `call_soon` calls may go on for five milliseconds before gevent looks at any socket.
+    Functions of `call_soon` may run for five milliseconds before gevent looks at any socket.
     """
     gevent.get_hub().loop.timer(0).start(function)

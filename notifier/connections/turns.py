@@ -10,7 +10,7 @@ from notifier.connections.transport import after_io
 class Turns:
     """Gives one client after the other a turn, and looks at all sockets in between.
 
-    However many clients flood a worker, together they cost others one turn's time at each step.
+    All clients that flood a worker together delay others by one turn at each step.
     """
 
     def __init__(self) -> None:

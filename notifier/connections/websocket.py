@@ -24,7 +24,7 @@ _OPEN, _CLOSING = ConnectionState.OPEN, ConnectionState.CLOSING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What a connection calls. All connections of a worker share one."""
+    """The callbacks of a connection. All connections of a worker share one instance."""
 
     schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
     opened: Callable[["Connection"], object] = lambda _: None  # notes a connection that was taken over

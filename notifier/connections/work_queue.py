@@ -29,7 +29,7 @@ class Taken(NamedTuple, Generic[Work]):
 
 
 class WorkQueue(Generic[Work]):
-    """The work of all users. What a user asked for is carried out in order, never by two threads at once."""
+    """The work of all users. The work of a user is carried out in order, never by two threads at once."""
 
     def __init__(self) -> None:
         self._users: dict[str, _Waiting[Work]] = {}  # those with work that is not done

@@ -14,7 +14,7 @@ from notifier.protocol.shared_reads import share
 from notifier.telemetry import metrics
 
 Positions = dict[str, Cursor]  # the last entry sent, by channel
-# What follows the positions, by channel, where there is anything. None: a read that was shared ends before the
+# The entries after the positions, by channel, where there are any. None: a read that was shared ends before the
 # position. A problem: the log cannot be read.
 Pages = dict[str, Page | Problem | None]
 
@@ -30,9 +30,9 @@ class History:
     def recall(self, connection: StreamConnection, positions: Positions) -> Pages | None:
         """Return what this worker has received; None: it may lack something, and all logs have to be read.
 
-        A worker that has lost its subscription without knowing lacks entries of one channel. What is sent of other
-        channels would then move the client's cursor past them. It also lacks the entries that it will leave out for a
-        connection that is ahead of it.
+        A worker that has lost its subscription without detecting it lacks entries of one channel. Entries of other
+        channels, if they were sent, would move the client's cursor past the missing ones. The worker also lacks the
+        entries that it will leave out for a connection that is ahead of it.
         """
         pages: Pages = {}
         now = int(time.time() * 1000)

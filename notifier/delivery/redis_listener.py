@@ -93,7 +93,7 @@ class Listener:
         for name in self._hub.forget_idle(time.time() - _LINGER):
             self._subscriber.unsubscribe(name)
 
-    # What the subscriber calls.
+    # The callbacks of the subscriber.
 
     def wanted_channels(self) -> list[str]:
         """Return all channels to subscribe to.

@@ -99,7 +99,7 @@ class _Reading:
             self._unreader.chunk = self._chunk
 
     def end(self) -> None:
-        """Let gunicorn read the next request."""
+        """Allow gunicorn to read the next request."""
         if self._unreader and not self._has_timed_out:
             del self._unreader.chunk
 

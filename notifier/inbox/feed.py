@@ -1,7 +1,7 @@
 """The feed: sends `state` frames, and updates the topic memberships and mutes of connections.
 
-A state is sent when the inbox of a user with connections here changes. What is known about an inbox is kept with the
-user's channel in the hub.
+A state is sent when the inbox of a user with connections here changes. The user's channel in the hub holds the
+worker's copy of the inbox's state.
 """
 
 import time
@@ -112,7 +112,7 @@ class InboxFeed:
         """Forget a connection that is closing."""
         self._mutes.forget(connection)
 
-    # What connections need before they are welcomed, or served from the log.
+    # The preparation of connections, before they are welcomed or served from the log.
 
     def prepare(self, connections: Iterable[StreamConnection]) -> None:
         """Set memberships and mutes of connections for which they are unknown, or may have changed.
@@ -142,8 +142,8 @@ class InboxFeed:
     def outdated(self, connections: Iterable[StreamConnection]) -> set[StreamConnection]:
         """Return the connections whose memberships or mutes are others now in Redis, and set those.
 
-        What a worker reads from Redis may be newer than what it has received: its subscription may be late, or dead
-        without an error. So this is asked after the logs were read.
+        State read from Redis may be newer than the updates that the worker has received: its subscription may be late,
+        or dead without an error. So call this after the logs were read.
 
         Raises:
             BrokerUnavailable

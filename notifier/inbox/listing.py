@@ -55,7 +55,7 @@ class InboxLists:
 
     def page(self, user: str, query: Query) -> Listing:
         """Return a page of a user's inbox."""
-        # Whatever is published from now on gets no earlier time than this one, in whichever order channels are read.
+        # Entries published from now on get no earlier time than this one, in whichever order channels are read.
         commands = [
             pack("TIME"),
             self._store.call("state", (self._base(user),)),

@@ -9,7 +9,7 @@ from notifier.protocol.inbox_state import InboxState
 
 
 class KnownInbox:
-    """What this worker knows about one user's inbox. The user's channel in the hub holds it.
+    """This worker's copy of the state of one user's inbox. The user's channel in the hub holds it.
 
     `state` is None while it is unknown. `version` changes whenever the state may have changed, `filters` whenever its
     topics or mutes may have. `revision` is that of the topics and mutes which connections have. `disconnected_at` is

@@ -21,7 +21,7 @@ _FAILURES_AT_ONCE = 60  # times what may fail in a second
 
 
 class AddressLimits:
-    """What addresses may use of this worker. Nothing is counted for an address that is None."""
+    """The limits of addresses in this worker. Nothing is counted for an address that is None."""
 
     def __init__(self, settings: LimitSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -10,7 +10,7 @@ from notifier.protocol.daily_usage import Amounts
 
 
 class KeyLimits:
-    """What API keys may use, by their ids."""
+    """The limits of API keys, by their ids."""
 
     def __init__(self, settings: LimitSettings) -> None:
         self.publications = Rates("key_publications", Rate.of(settings.key_publish_rate))

@@ -16,7 +16,7 @@ _AGE = 5.0  # and no longer than so many seconds
 
 
 class Due(NamedTuple):
-    """What has to be settled: what was granted to a name since the last settlement."""
+    """The amounts to settle: those granted to a name since the last settlement."""
 
     name: str
     usage: DailyUsage
@@ -66,7 +66,7 @@ class Quotas:
             raise self._refusal(usage, now, "topics")
 
     def has_used_topics(self, name: str) -> bool:
-        """Return whether no more topics may be created."""
+        """Return whether the quota of new topics is used up."""
         return bool(self._usage(name).exceeds(self._most, self._clock(), Amounts(topics=1)))
 
     def note_topics(self, name: str, number: int) -> None:

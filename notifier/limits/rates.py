@@ -17,7 +17,7 @@ _SHARE = 8  # a worker keeps to itself at most one part of so many of a burst
 
 
 class Due(NamedTuple):
-    """What has to be settled: what was granted to a name since the last settlement."""
+    """The amount to settle: that granted to a name since the last settlement."""
 
     name: Name
     allowance: Allowance

@@ -1,8 +1,8 @@
-"""The settlement: tells Redis what this worker has granted, and learns what all workers have.
+"""The settlement: adds this worker's granted amounts to the ledger in Redis, and fetches those of all workers.
 
 A worker grants at once what its own count allows, and settles in the background. So a limit costs no round trip, holds
 exactly in the long run, and is exceeded for a moment at most: by what each worker grants before it has settled. While
-Redis cannot be reached, each worker goes by its own count.
+Redis cannot be reached, each worker uses its own count.
 """
 
 import time

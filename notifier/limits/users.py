@@ -17,7 +17,7 @@ _REPLAY_SECONDS = 30  # what may be sent from the log at once: as much as in so 
 
 
 class UserLimits:
-    """What users may use. `publish_rate` is in publications per second; `count` returns a user's streams here."""
+    """The limits of users. `publish_rate` is in publications per second; `count` returns a user's streams here."""
 
     def __init__(self, settings: LimitSettings, publish_rate: float, count: Callable[[str], int]) -> None:
         self.frames = Rates("user_frames", Rate.of(settings.user_frame_rate, _FRAME_SECONDS))
@@ -62,5 +62,5 @@ class UserLimits:
             raise RateExceeded("too much is replayed for this user") from self.replay.refusal(wait)
 
     def payer(self, user: str) -> Payer:
-        """Return what counts the publications of a user, beside their rate."""
+        """Return the payer for the publications of a user. It does not count their rate."""
         return Payer(user, (), self.quotas)

@@ -1,6 +1,6 @@
 """Allowances: how often something may be done, by the generic cell rate algorithm in its form as a leaky bucket.
 
-What was used adds to a debt, which is paid back at the rate; more is allowed as long as the debt stays within the
+Used amounts add to a debt, which is paid back at the rate; more is allowed as long as the debt stays within the
 burst. Several workers may share an allowance: each counts what it grants at once, and settles later with a ledger that
 adds up the debts of all of them.
 """
@@ -23,9 +23,9 @@ class Rate(NamedTuple):
 
 
 class Allowance:
-    """What is left of a rate. `now` is in seconds, of a clock of this worker.
+    """The remaining amount of a rate. `now` is in seconds, of a clock of this worker.
 
-    `unsettled` is what was granted since the last settlement began.
+    `unsettled` is the amount granted since the last settlement began.
     """
 
     __slots__ = ("_debt", "_updated", "unsettled")

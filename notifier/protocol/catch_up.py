@@ -22,7 +22,7 @@ _MOST_CONFIRMATIONS = 200  # subscriptions that wait for their confirmation
 
 
 class Step(NamedTuple):
-    """What to send now, in order, each entry with its channel. `lost`: the channels that have lost entries.
+    """The entries to send now, in order, each with its channel. `lost`: the channels that have lost entries.
 
     `is_last` is whether the connection may go live afterwards.
     """

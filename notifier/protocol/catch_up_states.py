@@ -24,7 +24,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """What happens to a connection that is not live. The docstring of this module explains them."""
+    """The states of a connection that catches up. The docstring of this module explains them."""
 
     WAITING = "waiting"
     BEHIND = "behind"
@@ -36,7 +36,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What changes the state."""
+    """The events that change the state."""
 
     READ = "read"  # a read of the log begins; one that failed may begin again
     CHANGE = "change"  # a channel is added, removed or resumed: a read that is under way is void

@@ -21,9 +21,9 @@ class Amounts(NamedTuple):
 
 
 class DailyUsage:
-    """What was used today. `now` is in seconds, of a clock of this worker.
+    """The amounts that were used today. `now` is in seconds, of a clock of this worker.
 
-    `unsettled` is what was granted since the last settlement began, `since` when the first of it was granted.
+    `unsettled` are the amounts granted since the last settlement began, `since` is when the first was granted.
     """
 
     __slots__ = ("_ends", "_under_way", "_used", "since", "unsettled")
@@ -37,7 +37,7 @@ class DailyUsage:
 
     @property
     def is_known(self) -> bool:
-        """Whether a settlement has told what the other workers have used."""
+        """Whether a settlement has returned the usage of the other workers."""
         return self._ends != math.inf
 
     def exceeds(self, most: Amounts, now: float, amounts: Amounts) -> str:
@@ -77,5 +77,5 @@ class DailyUsage:
 
     def _all(self, now: float) -> Amounts:
         if now >= self._ends:
-            self._used, self._ends = Amounts(), math.inf  # the next settlement tells of the new day
+            self._used, self._ends = Amounts(), math.inf  # the next settlement returns the usage of the new day
         return self._used.plus(self._under_way).plus(self.unsettled)

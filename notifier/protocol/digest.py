@@ -86,7 +86,7 @@ class Digest:
         self._keys = bytearray()
         self._tails = bytearray()  # the last bytes of the keys, which are random: to find a key fast
         self._types = array("I")  # numbers of the types
-        # What only some items have, by their keys.
+        # The values that only some items have, by the keys of the items.
         self._copies: dict[bytes, int] = {}  # the ranks of items that are also in other channels
         self._expiries: dict[bytes, int] = {}
         self._seqs: dict[bytes, int] = {}  # of entries that the rank does not tell apart

@@ -12,7 +12,7 @@ from notifier.protocol.cursor import Cursor
 
 
 class Framing(Protocol):
-    """What a connection puts around its frames."""
+    """The bytes that a connection puts around its frames."""
 
     def frame(self, json: bytes, cursor: bytes = b"") -> bytes:
         """Return the bytes of a frame. A client that has received it may resume from `cursor`."""

@@ -20,7 +20,7 @@ class Issuer(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the tokens of the issuer have as `iss`."""
+        """The `iss` of the issuer's tokens."""
         return self.policy.issuer
 
 

@@ -1,4 +1,4 @@
-"""Key sets (JWKS, RFC 7517): the public keys of an issuer. What a set says is not trusted: it comes from a server.
+"""Key sets (JWKS, RFC 7517): the public keys of an issuer. A set is not trusted: it comes from a server.
 
 Each key is pinned to one algorithm, so that a token cannot choose how its signature is verified.
 """

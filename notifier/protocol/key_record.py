@@ -40,7 +40,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def api_key(self) -> ApiKey:
-        """What a request with the key may do."""
+        """The permissions of a request with the key."""
         return ApiKey(self.id, "", frozenset(self.scopes), self.topics, self.users, self.name)
 
     def encode(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Recent entries: what a worker has received lately. Clients that were offline briefly are served without Redis."""
+"""Recent entries: the latest that a worker received. Clients that were offline briefly are served without Redis."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EPHEMERAL, REMOVED, Entry, Page
 
 _LASTS = 60_000  # ms: no log removes entries younger than this because of their age
-_OVERHEAD = 400  # bytes of an entry beside its body
+_OVERHEAD = 400  # bytes of an entry apart from its body
 _REPLACES, _EXPIRES = b'"collapse_key":', b'"expires_at":'
 
 

@@ -43,7 +43,7 @@ _MOST_OF_STRANGERS = 8  # frames: a hello, and some pings
 
 
 class Rules(NamedTuple):
-    """What all sessions of a worker share. Times are in seconds.
+    """The rules that all sessions of a worker share. Times are in seconds.
 
     `verify` takes a token and a Unix time. If it raises `KeysPending`, so does the session, which has not changed: the
     frame must be repeated. `count_publication` and `count_action` raise `RateLimited` if a user has sent too many.

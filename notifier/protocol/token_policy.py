@@ -7,7 +7,7 @@ MAX_KID = 256  # characters: longer ids of keys are not read
 
 
 class Policy(NamedTuple):
-    """What the tokens of an issuer must say, and where.
+    """The required claims of an issuer's tokens, and the names of the claims.
 
     `issuer` is not checked if it is empty. Without an `audience`, tokens with an audience are rejected. `max_age` is in
     seconds. A name of a claim that begins with a slash is a JSON Pointer (RFC 6901) into nested claims.

@@ -22,7 +22,7 @@ _KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
 
 
 class Payer(Protocol):
-    """Who is charged for publications."""
+    """The API key or user that is charged for publications."""
 
     def charge(self, publication: Publication, size: int) -> Problem | None:
         """Count a publication of so many bytes, or return why it may not be published."""

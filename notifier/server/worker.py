@@ -96,7 +96,7 @@ class _Head(gevent.Timeout):  # type: ignore[misc]
         return has_expired
 
     def expire(self) -> None:
-        """Let the timeout expire early."""
+        """Expire the timeout early."""
         gevent.get_hub().loop.run_callback(self._end)
 
     def _end(self) -> None:

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Recording:
-    """What was requested. `published` are the notifications as they were posted, `recalled` are ids.
+    """The requests that were made. `published` are the notifications as they were posted, `recalled` are ids.
 
     `erased` and `disconnected` are users. `listen` yields the events that a test puts into `incoming`. Tokens are not
     read, so there is one inbox, with the notifications to all recipients.
