@@ -20,7 +20,7 @@ export interface Notification {
   sender?: string;
 }
 
-/** What a client may publish: a notification without the fields that the service adds. */
+/** A notification that a client publishes, without the fields that the service adds. */
 export interface Draft {
   type?: string;
   title?: string;

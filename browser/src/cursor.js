@@ -1,6 +1,6 @@
 /** Cursors are positions in time, `<milliseconds>-<sequence>`. */
 
-// What a resumed stream repeats, in milliseconds: entries of different channels may arrive out of order within it.
+// How many milliseconds a resumed stream repeats: entries of different channels may arrive out of order within them.
 const OVERLAP = 2_000;
 
 /** Whether a value that a page supplies is a cursor, as the service reads them. */

@@ -4,7 +4,7 @@ import { isBefore } from "./cursor.js";
 const NAME = /^(?!\.\.?$)[^\p{Cc}\p{Cf}\p{Cs}\p{Z}{}*]{1,128}$/u;
 
 /**
- * What the tabs of a group want: topics, and which tab runs callbacks that run once per browser.
+ * The interests of the tabs of a group: topics, and which tab runs callbacks that run once per browser.
  *
  * A subscription is {topic, since, exceeds}. It has a `since` only while the past of its topic has not been delivered. It
  * `exceeds` if the service rejected it because the connection had too many topics.
@@ -14,7 +14,7 @@ export function createInterests() {
   const subscriptions = new Map(); // topic -> the latest subscription to it
 
   /**
-   * Stores the complete list of what a tab wants. Returns the subscriptions to request: `since` is the cursor from which
+   * Stores the complete interests of a tab. Returns the subscriptions to request: `since` is the cursor from which
    * the tab needs topics that no other tab has.
    */
   function declare({ tab, topics, once }, since) {

@@ -29,9 +29,9 @@ export function createLink({ options, tokens, interests, position, limits, timer
   const { broadcast, welcomed, reopen, closed, failed } = stream;
   const requests = new Map(); // ref -> the subscription that it requested
   const published = new Map(); // ref of a publication that was not answered -> its length in bytes
-  // What the stream reads: {id, transport, isAlive, top, covered, inbox, comeBackIn}. `isAlive` after the first byte. `top`
-  // is the cursor at which it began, `covered` the topics that the position's cursor covers, known from the greeting on,
-  // `inbox` what frames said of it.
+  // The state that the stream reads: {id, transport, isAlive, top, covered, inbox, comeBackIn}. `isAlive` is true after
+  // the first byte. `top` is the cursor at which the connection began, `covered` are the topics that the position's
+  // cursor covers, known from the greeting on, and `inbox` has the merged fields of frames with `counts`.
   const link = {};
   let isOver;
   let handle; // of the transport: {send, close}

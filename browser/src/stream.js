@@ -27,8 +27,8 @@ const NUDGE_AFTER = 1_000; // for a leader that should have retried
  *
  * It calls `receive(message)` with the frames of the service, and with
  * - `stream` ({snapshot, connection, top, topics, newest, inbox}): the state. `topics` are those that `at` covers, `top`
- *   the cursor at which the connection began, `newest` the newest entry that it delivered, `inbox` what frames said of
- *   the inbox. The tab answers with what it wants, as the leader may be a new one.
+ *   the cursor at which the connection began, `newest` the newest entry that it delivered, `inbox` the merged
+ *   fields of frames with `counts`. The tab answers with its interests, as the leader may be a new one.
  * - `joined` ({topic, since, tabs}): the past of a topic has been delivered to the tabs that asked for it
  *
  * Each has `at`: the cursor up to which everything has been delivered. `past` of a notification is the cursor after which
