@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What maintainers need besides: see requirements-tools.in.
+# Tools that only maintainers need: see requirements-tools.in.
 TOOLS := .build/tools
 LICENSES := MIT;BSD;Apache;ISC;Python Software Foundation;PSF;MPL-2.0;Mozilla Public License 2.0;Zope Public;ZPL
 PIP := python -m pip install --quiet --disable-pip-version-check --require-hashes -r
@@ -33,7 +33,7 @@ test: $(VENV)/.dev
 	tests/peers
 	$(TESTS) --durations=10
 
-# What needs no browser and no gunicorn.
+# The tests that need no browser and no gunicorn.
 quick: $(VENV)/.dev
 	$(TESTS) --ignore=tests/e2e
 
@@ -55,7 +55,7 @@ bench: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	$(NAMED) $(BIN)/python -m chaos.run
 
-# What others notice while a service of one's own is attacked, on a machine that does nothing else.
+# Measures the delays of other clients while a service that it starts is attacked. Needs an idle machine.
 attacks: $(VENV)/.dev
 	$(NAMED) $(BIN)/python -m attacks.run
 

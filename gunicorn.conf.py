@@ -1,3 +1,3 @@
-"""What `gunicorn wsgi:app` reads when it is started in this folder."""
+"""The configuration of `gunicorn wsgi:app` when it is started in this folder."""
 
 from notifier.server.gunicorn_conf import *  # noqa: F403

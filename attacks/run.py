@@ -29,7 +29,7 @@ _SPAWN = get_context("spawn")  # threads run here, which a fork would copy in an
 
 
 class Result(NamedTuple):
-    """What others noticed of an attack, in seconds, and the memory of the worker in bytes."""
+    """The times of other clients during an attack, in seconds, and the memory of the worker in bytes."""
 
     name: str
     others: Others

@@ -31,7 +31,7 @@ STOP_SECONDS = 20
 
 
 class Contender:
-    """What the measures must know about a service: its paths, formats and command."""
+    """The properties of a service that the measures need: its paths, formats and command."""
 
     name = stream = publish = ready = ""
     headers = {}

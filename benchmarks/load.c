@@ -162,7 +162,7 @@ static void end_link(Link *link)
     link->rest_size = 0;
 }
 
-/* What a client says is short and rare, so a socket that does not take all of it at once is broken. */
+/* Messages of a client are short and rare, so a socket that does not take all of it at once is broken. */
 static int say(Link *link, const void *data, size_t size)
 {
     return send(link->fd, data, size, MSG_NOSIGNAL) == (ssize_t)size;
@@ -212,7 +212,7 @@ static ssize_t read_frame(const uint8_t *data, size_t size, Frame *frame)
     return size < head + frame->size ? 0 : (ssize_t)(head + frame->size);
 }
 
-/* Returns 0 if the connection is over. What comes in several WebSocket frames is not joined. */
+/* Returns 0 if the connection is over. Messages in several WebSocket frames are not joined. */
 static int take_frame(Link *link, const Frame *frame, uint64_t time)
 {
     if (frame->opcode == CLOSE) {

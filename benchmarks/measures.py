@@ -78,7 +78,7 @@ LINES = 500  # notifications in one request of a burst
 
 @dataclass
 class Bench:
-    """What a measure uses: the service, the amounts, and a directory for files."""
+    """The resources of a measure: the service, the amounts, and a directory for files."""
 
     service: Service
     scale: Scale

@@ -128,7 +128,7 @@ class Arena:
             *(violation for violations in inspected for violation in violations),
         ]
 
-    # What faults use.
+    # Methods for faults.
 
     def strike(self, fault: str, what: str = "") -> int:
         """Record a fault, and return how many of its kind there have been."""

@@ -52,7 +52,7 @@ def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
 
 
 class Outstanding:
-    """What a client has still to receive after the last publication."""
+    """The notifications that a client must still receive after the last publication."""
 
     def __init__(self, ledger: Ledger, witness: Witness) -> None:
         self.witness = witness

@@ -62,7 +62,7 @@ class LastState(NamedTuple):
 
 
 class Witness:
-    """What the oracle knows about a client. `entitled`: by channel, the cursor after which it must receive everything.
+    """The oracle's record of a client. `entitled`: by channel, the cursor after which it must receive everything.
 
     The user is always a member of the topics in `memberships`, and at some time of those in `joined`.
     """

@@ -6,7 +6,7 @@
 
     curl -X POST "http://127.0.0.1:5003/orders?user=alice&item=Lamp"
 
-Whatever fails in between, the notification is published later, and only once, because its row has an idempotency key.
+After any failure in between, the notification is published later, and only once: its row has an idempotency key.
 This also holds with several processes.
 """
 

@@ -13,7 +13,7 @@ FOUND = Path(__file__).parent.parent / ".fuzz"
 
 
 def main() -> None:
-    """Fuzz until libFuzzer ends the process. What the target fails on is written to `.fuzz/NAME/`."""
+    """Fuzz until libFuzzer ends the process. Inputs on which the target fails are written to `.fuzz/NAME/`."""
     name = sys.argv.pop(1)
 
     def run(data: bytes) -> None:

@@ -1,6 +1,7 @@
 """Fuzz all targets, one after the other: `python -m fuzz.run [--seconds N] [NAME ...]`. Needs atheris.
 
-What a target fails on is in `.fuzz/NAME/`. It becomes one of `FINDINGS` in seeds.py, with which the tests begin.
+Inputs on which a target fails are in `.fuzz/NAME/`. Each becomes one of `FINDINGS` in seeds.py, with which the tests
+begin.
 """
 
 import argparse
