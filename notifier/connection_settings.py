@@ -31,10 +31,10 @@ class ConnectionSettings:
         4194304, "bytes", "Memory of a worker for recent notifications, for clients that were offline briefly.", int, 0
     )
     send_buffer_bytes: int = setting(
-        65536, "bytes", "What the kernel may buffer for a connection (SO_SNDBUF).", int, 4096
+        65536, "bytes", "Send buffer of a connection in the kernel (SO_SNDBUF).", int, 4096
     )
     max_backlog_bytes: int = setting(
-        65536, "bytes", "What the worker buffers for a connection before it is served from the log.", int, 1024
+        65536, "bytes", "Most bytes buffered for a connection before it is served from the log.", int, 1024
     )
     lag_timeout: float = setting(60.0, "seconds", "How long a connection that does not read stays open.", float, 1)
     drain_timeout: float = setting(

@@ -111,11 +111,11 @@ class AuthSettings:
         identity.parse_secrets,
     )
     token_secrets_file: str = _setting("", "path", "File with such a list of secrets, instead of the variable.")
-    token_issuer: str = _setting("", "text", "What tokens signed with a secret must have as iss. Empty: anything.")
+    token_issuer: str = _setting("", "text", "Required iss of tokens signed with a secret. Empty: anything.")
     token_audience: tuple[str, ...] = _setting(
         (),
         "list",
-        "What tokens signed with a secret must have one of as aud. Empty: they must have no aud.",
+        "Accepted audiences of tokens signed with a secret. Empty: tokens with an aud are rejected.",
         variables.words,
     )
     token_user_claim: str = _setting("sub", "claim", "The claim that names the user.", variables.claim)

@@ -28,7 +28,7 @@ def keys() -> None:
 
 def _grants(command: F) -> F:
     """Add the options that say what a key may do."""
-    scope = click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may do.")
+    scope = click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="A scope of the key.")
     topic = click.option(
         "--topic", "topics", multiple=True, help="A topic, or a pattern such as project:*.  [default: all]"
     )
