@@ -78,8 +78,8 @@ class RequestTimeout(Problem):
 
     status, code, title = 408, "request_timeout", "The request is too slow."
     remedy = (
-        "Send the request again, and check that the client and its proxies send the whole request without pauses; if it "
-        "is a publication, use the same `Idempotency-Key`."
+        "Send the request again, and check that the client and its proxies send the whole request without pauses; if "
+        "it is a publication, use the same `Idempotency-Key`."
     )
 
 
