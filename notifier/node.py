@@ -78,12 +78,7 @@ class Node:
         self.limits = Limits(
             settings.publishing.max_notification_bytes, settings.publishing.max_users, settings.publishing.max_topics
         )
-        self.revocations = Revocations(RevocationList(self.store), settings.auth.max_token_age, self._close_revoked)
-        key_list = KeyList(settings.broker, settings.auth.max_keys, self.store)
-        self.api_keys = ApiKeys(settings.auth.api_keys, key_list)
-        self.key_changes = KeyChanges(key_list, self.api_keys)
-        self.audit_log = AuditLog(settings.auth.max_audit_entries, self.store)
-        self.tokens = Tokens(settings.auth, self.revocations)
+        self.access = _Access(settings, self.store, self._close_revoked)
         self.usage = UsageLimits(settings, self.store, self.name, self._count_streams)
         self.connections: set[Connection] = set()
         self._strangers = Strangers(settings.connections.connection_limit // SHARE)
@@ -102,19 +97,17 @@ class Node:
         self._timers = Timers(self._each_turn)
         self.acceptor = Acceptor(
             settings.connections,
-            _rules(settings, self.limits, self.tokens.verify, self.usage.users),
+            _rules(settings, self.limits, self.access.tokens.verify, self.usage.users),
             self._hooks(),
             settings.server.workers,
             self.connections,
             self._strangers,
-            lambda: bool(self._delivery.listener.birth.ms) and self.revocations.is_loaded,
+            lambda: bool(self._delivery.listener.birth.ms) and self.access.revocations.is_loaded,
         )
 
     def start(self) -> None:
         """Begin to listen, to replay and to keep time."""
-        self.revocations.start()
-        self.api_keys.start()
-        self.tokens.start()
+        self.access.start()
         self.usage.start()
         self._delivery.start()
         self._client_queue.start()
@@ -129,16 +122,13 @@ class Node:
     @property
     def is_ready(self) -> bool:
         """Whether this worker receives what is published, knows keys and revocations, and can publish."""
-        knows = self.revocations.is_loaded and self.api_keys.is_loaded
-        return self._delivery.listener.is_ready and knows and not self.acceptor.is_draining
+        return self._delivery.listener.is_ready and self.access.is_loaded and not self.acceptor.is_draining
 
     def drain(self) -> None:
         """Close every connection, and end. A second caller waits until the first is done."""
         self.acceptor.drain()
         self._delivery.listener.stop()
-        self.revocations.stop()
-        self.api_keys.stop()
-        self.tokens.stop()
+        self.access.stop()
         self.usage.stop()
         self.store.close()
 
@@ -186,7 +176,7 @@ class Node:
 
     def _close_if_revoked(self, connection: StreamConnection) -> bool:
         identity = connection.session.identity
-        if identity is None or not self.revocations.covers(identity):
+        if identity is None or not self.access.revocations.covers(identity):
             return False
         connection.close(TokenRevoked())
         return True
@@ -223,6 +213,36 @@ class Node:
         metrics.CONNECTIONS.set(len(self.connections))
         metrics.LAGGING.set(self._delivery.progress.lagging)
         self._delivery.listener.forget_idle()
+
+
+class _Access:
+    """The parts of a worker that decide who may use the service. `revoked` is called when tokens have been revoked."""
+
+    def __init__(self, settings: Settings, store: Store, revoked: Callable[[], None]) -> None:
+        auth = settings.auth
+        self.revocations = Revocations(RevocationList(store), auth.max_token_age, revoked)
+        key_list = KeyList(settings.broker, auth.max_keys, store)
+        self.api_keys = ApiKeys(auth.api_keys, key_list)
+        self.key_changes = KeyChanges(key_list, self.api_keys)
+        self.audit_log = AuditLog(auth.max_audit_entries, store)
+        self.tokens = Tokens(auth, self.revocations)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether all keys and revocations are known."""
+        return self.revocations.is_loaded and self.api_keys.is_loaded
+
+    def start(self) -> None:
+        """Begin to load keys, revocations and the keys of issuers."""
+        self.revocations.start()
+        self.api_keys.start()
+        self.tokens.start()
+
+    def stop(self) -> None:
+        """Stop loading."""
+        self.revocations.stop()
+        self.api_keys.stop()
+        self.tokens.stop()
 
 
 class _Delivery:

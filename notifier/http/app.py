@@ -1,6 +1,8 @@
 """The composition root: makes the parts and registers the routes. It does no I/O; the worker starts the node."""
 
-from flask import Flask
+from collections.abc import Iterator
+
+from flask import Blueprint, Flask
 
 from notifier.http import answers
 from notifier.http.auditor import Auditor
@@ -30,46 +32,19 @@ def create_app(settings: Settings) -> Flask:
     """Return the application. Its node, `app.extensions["notifier"]`, must be started by the worker."""
     app = Flask(__name__, static_folder="static", template_folder="templates")
     node = app.extensions["notifier"] = Node(settings.require_secrets())
-    usage = node.usage
-    credentials = Credentials(settings.auth, node.tokens.admit, node.api_keys.find, usage.requests)
-    auditor = Auditor(node.audit_log, usage.requests.client_of)
-    max_frame, max_ids = settings.connections.max_message_bytes, settings.inbox.max_inbox_ids
-    batches = Batches(node.publisher, node.limits, settings.publishing, usage.keys.payer)
-    has_echo = settings.connections.echo or settings.server.dev
-    notifications = NotificationViews(
-        credentials,
-        node.publisher,
-        batches,
-        node.explanation,
-        node.receipts,
-        node.log,
-        node.limits,
-        auditor,
-        usage.keys.payer,
-    )
+    access, usage = node.access, node.usage
+    credentials = Credentials(settings.auth, access.tokens.admit, access.api_keys.find, usage.requests)
+    auditor = Auditor(access.audit_log, usage.requests.client_of)
+    notifications = _notifications(settings, node, credentials, auditor)
     for blueprint in (
         notifications.blueprint(),
-        HealthViews(credentials, node.database, node.tokens, lambda: node.is_ready, settings).blueprint(),
+        HealthViews(credentials, node.database, access.tokens, lambda: node.is_ready, settings).blueprint(),
         TopicViews(credentials, node.members, settings.inbox, auditor).blueprint(),
         UserViews(credentials, node.users, auditor).blueprint(),
-        TokenViews(credentials, settings.auth, node.revocations, auditor).blueprint(),
-        KeyViews(credentials, node.key_changes, node.api_keys.of_settings, auditor).blueprint(),
-        AuditViews(credentials, node.audit_log).blueprint(),
-        InboxViews(
-            credentials,
-            node.inbox,
-            node.inbox_lists,
-            max_ids=max_ids,
-            max_mutes=max_frame,
-            count_action=usage.users.actions.take,
-        ).blueprint(),
-        WebSocketViews(
-            credentials, node.acceptor, settings.connections, usage.addresses, has_echo=has_echo
-        ).blueprint(),
-        StreamViews(credentials, node.acceptor, settings.connections, usage.addresses).blueprint(),
-        FrameViews(
-            credentials, node.publisher, usage.users, node.inbox, node.limits, max_frame=max_frame, max_ids=max_ids
-        ).blueprint(),
+        TokenViews(credentials, settings.auth, access.revocations, auditor).blueprint(),
+        KeyViews(credentials, access.key_changes, access.api_keys.of_settings, auditor).blueprint(),
+        AuditViews(credentials, access.audit_log).blueprint(),
+        *_client_routes(settings, node, credentials),
         create_pages(settings),
     ):
         app.register_blueprint(blueprint)
@@ -80,3 +55,31 @@ def create_app(settings: Settings) -> Flask:
     front = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name, hosts, usage.requests, pace)
     app.wsgi_app = front  # type: ignore[method-assign]
     return app
+
+
+def _notifications(settings: Settings, node: Node, credentials: Credentials, auditor: Auditor) -> NotificationViews:
+    payer = node.usage.keys.payer
+    batches = Batches(node.publisher, node.limits, settings.publishing, payer)
+    return NotificationViews(
+        credentials, node.publisher, batches, node.explanation, node.receipts, node.log, node.limits, auditor, payer
+    )
+
+
+def _client_routes(settings: Settings, node: Node, credentials: Credentials) -> Iterator[Blueprint]:
+    """Yield the routes that clients use with tokens."""
+    connections, addresses, users = settings.connections, node.usage.addresses, node.usage.users
+    max_frame, max_ids = connections.max_message_bytes, settings.inbox.max_inbox_ids
+    has_echo = connections.echo or settings.server.dev
+    yield InboxViews(
+        credentials,
+        node.inbox,
+        node.inbox_lists,
+        max_ids=max_ids,
+        max_mutes=max_frame,
+        count_action=users.actions.take,
+    ).blueprint()
+    yield WebSocketViews(credentials, node.acceptor, connections, addresses, has_echo=has_echo).blueprint()
+    yield StreamViews(credentials, node.acceptor, connections, addresses).blueprint()
+    yield FrameViews(
+        credentials, node.publisher, users, node.inbox, node.limits, max_frame=max_frame, max_ids=max_ids
+    ).blueprint()

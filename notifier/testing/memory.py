@@ -117,6 +117,15 @@ class Memory:
                 self.keys.note(audit.DISCONNECTED, user=user)
                 self.disconnected.append(user)
                 return {}
+            case "GET", "notifications", id:
+                return self._receipts(canonical_id(id))
+            case "POST", "notifications":
+                return {"recipients": self._explain(notifications.parse(body, Limits()))}
+        return self._ask_administrator(parts, body)
+
+    def _ask_administrator(self, parts: tuple[str, ...], body: bytes) -> dict[str, Any]:
+        """Answer requests about tokens, keys and the audit log."""
+        match parts:
             case "POST", "tokens":
                 return {"token": f"token-of-{read_object(body)['user']}"}
             case "POST", "tokens", "revoke":
@@ -133,10 +142,6 @@ class Memory:
                 return self.keys.revoke(id)
             case "GET", "audit":
                 return self.keys.audit_page()
-            case "GET", "notifications", id:
-                return self._receipts(canonical_id(id))
-            case "POST", "notifications":
-                return {"recipients": self._explain(notifications.parse(body, Limits()))}
         raise NotFound("A recording client does not support this request.")
 
     def _counts(self) -> dict[str, Any]:
