@@ -68,11 +68,7 @@ POLLS = 2_000  # connections that wait at the same time
 WARM_UP = 100  # connections before those that are measured
 SETTLE_SECONDS = 2  # until the worker has freed what handshakes need
 COMPLETE_SECONDS = 40  # at most, from the last publication of a burst to its last delivery
-OTHERS, STALLED, BEHIND = (
-    10,
-    100,
-    10_000,
-)  # connections that read, that do not, and what these miss
+OTHERS, STALLED, BEHIND = 10, 100, 10_000  # connections that read, that do not, and what these miss
 LINES = 500  # notifications in one request of a burst
 
 

@@ -83,14 +83,7 @@ class Node:
         self.connections: set[Connection] = set()
         self._strangers = Strangers(settings.connections.connection_limit // SHARE)
         self._delivery = _Delivery(
-            settings,
-            self.log,
-            self.database,
-            InboxStates(self.inbox.states, self.inbox.revisions),
-            digests,
-            self._clock,
-            self.name,
-            self.usage.users.count_replay,
+            settings, self.log, self.database, self.inbox, digests, self._clock, self.name, self.usage.users
         )
         self._client_queue = ClientQueue(self.publisher, self._delivery.fan_out.skip, self.usage.users.payer)
         self._actions = ActionQueue(self.inbox)
@@ -107,12 +100,8 @@ class Node:
 
     def start(self) -> None:
         """Begin to listen, to replay and to keep time."""
-        self.access.start()
-        self.usage.start()
-        self._delivery.start()
-        self._client_queue.start()
-        self._actions.start()
-        self._timers.start()
+        for part in (self.access, self.usage, self._delivery, self._client_queue, self._actions, self._timers):
+            part.start()
 
     @property
     def cursor(self) -> Cursor:
@@ -223,9 +212,10 @@ class _Access:
         self.revocations = Revocations(RevocationList(store), auth.max_token_age, revoked)
         key_list = KeyList(settings.broker, auth.max_keys, store)
         self.api_keys = ApiKeys(auth.api_keys, key_list)
-        self.key_changes = KeyChanges(key_list, self.api_keys)
+        self.key_changes = KeyChanges(key_list, self.api_keys.update)
         self.audit_log = AuditLog(auth.max_audit_entries, store)
         self.tokens = Tokens(auth, self.revocations)
+        self._loaded = (self.revocations, self.api_keys, self.tokens)
 
     @property
     def is_loaded(self) -> bool:
@@ -234,15 +224,13 @@ class _Access:
 
     def start(self) -> None:
         """Begin to load keys, revocations and the keys of issuers."""
-        self.revocations.start()
-        self.api_keys.start()
-        self.tokens.start()
+        for part in self._loaded:
+            part.start()
 
     def stop(self) -> None:
         """Stop loading."""
-        self.revocations.stop()
-        self.api_keys.stop()
-        self.tokens.stop()
+        for part in self._loaded:
+            part.stop()
 
 
 class _Delivery:
@@ -253,11 +241,11 @@ class _Delivery:
         settings: Settings,
         log: Log,
         database: Database,
-        states: InboxStates,
+        inbox: Inbox,
         digests: Digests,
         clock: Clock,
         name: str,
-        count_replay: Callable[[str, int], None],
+        users: UserLimits,
     ) -> None:
         limits = settings.connections
         hub = self.hub = Hub[StreamConnection]()
@@ -273,10 +261,10 @@ class _Delivery:
             birth=lambda: self.listener.birth,
             subscribe=lambda channel: self.listener.subscribe(channel),
         )
+        states = InboxStates(inbox.states, inbox.revisions)
         self.feed = InboxFeed(states, digests, hub, mutes, self.subscriptions)
-        self.replayer = Replayer(
-            self.progress, History(log, hub, recent), self.feed, mutes, clock, name, limits.heartbeat, count_replay
-        )
+        history, count = History(log, hub, recent), users.count_replay
+        self.replayer = Replayer(self.progress, history, self.feed, mutes, clock, name, limits.heartbeat, count)
         self.fan_out = FanOut(hub, self.progress, recent, mutes, self.feed.received)
         self.listener = Listener(
             settings.broker, log, database, hub, self.progress, recent, self.fan_out.send_all, self.feed, clock, name

@@ -5,12 +5,18 @@ from uuid import uuid4
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit import environment, processes
 from tests.kit.forks import close_servers
 from tests.kit.service import Service
 from tests.kit.valkey import connected, running_valkey
+
+# No deadline and no check of speed: a slow run on a busy machine is not an error of the code. No database: each run
+# searches independently.
+settings.register_profile("notifier", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("notifier")
 
 
 def pytest_configure() -> None:

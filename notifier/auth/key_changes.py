@@ -4,9 +4,9 @@ import contextlib
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
-from notifier.auth.api_keys import ApiKeys
 from notifier.broker.key_list import KeyList, Stored
 from notifier.errors import BrokerUnavailable, Forbidden, IdempotencyMismatch, KeyChanged, KeyRotating, NotFound
 from notifier.protocol import key_text
@@ -40,13 +40,15 @@ class Retry(NamedTuple):
 class KeyChanges:
     """The changes that one worker makes to managed keys. Every method may raise `BrokerUnavailable`.
 
+    `load` loads changes into this worker.
+
     A key with the scope `admin` makes and changes only keys whose topics and users it grants itself: with the secret of
     another key it could do more than it may.
     """
 
-    def __init__(self, stored: KeyList, keys: ApiKeys) -> None:
+    def __init__(self, stored: KeyList, load: Callable[[], None]) -> None:
         self._stored = stored
-        self._keys = keys
+        self._load = load
 
     def new_id(self, retry: Retry) -> str:
         """Return the id of a key to create. It is the same for a retry."""
@@ -157,7 +159,7 @@ class KeyChanges:
     def _learn(self) -> None:
         """Load a change into this worker at once."""
         with contextlib.suppress(BrokerUnavailable):  # the change is stored, and this worker loads it soon
-            self._keys.update()
+            self._load()
 
 
 def _new_text(id: str, is_test: bool) -> str:
