@@ -28,6 +28,11 @@ class LimitSettings:
     user_action_rate: float = setting(100.0, _PER_SECOND, "How many inbox actions a user may send.", float, 0.1)
     user_connections: int = setting(2000, "connections", "Most streams of a user, on all workers.", int, 1)
     user_requests: int = setting(100, "requests", "Most requests of a user at a time, per worker.", int, 1)
+    user_pending: int = setting(32, "requests", "Pending requests of a user at which its connections wait.", int, 1)
+    user_pending_bytes: int = setting(
+        262144, "bytes", "Bytes of a user's pending requests at which its connections wait.", int, 1024
+    )
+    pending_bytes: int = setting(33554432, "bytes", "Bytes of pending requests at which a worker is full.", int, 1024)
     user_replay_rate: int = setting(
         10485760, "bytes per second", "How much a user may be sent from the log; 30 times that at once.", int, 1024
     )

@@ -24,6 +24,7 @@ from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.timers import YIELD_EVERY, Timers
 from notifier.connections.turns import Turns
 from notifier.connections.websocket import Connection
+from notifier.connections.work_queue import Bounds
 from notifier.delivery.fanout import FanOut
 from notifier.delivery.history import History
 from notifier.delivery.progress import Progress
@@ -85,8 +86,9 @@ class Node:
         self._delivery = _Delivery(
             settings, self.log, self.database, self.inbox, digests, self._clock, self.name, self.usage.users
         )
-        self._client_queue = ClientQueue(self.publisher, self._delivery.fan_out.skip, self.usage.users.payer)
-        self._actions = ActionQueue(self.inbox)
+        bounds = Bounds(settings.limits.user_pending, settings.limits.user_pending_bytes, settings.limits.pending_bytes)
+        self._client_queue = ClientQueue(self.publisher, self._delivery.fan_out.skip, self.usage.users.payer, bounds)
+        self._actions = ActionQueue(self.inbox, bounds)
         self._timers = Timers(self._each_turn)
         self.acceptor = Acceptor(
             settings.connections,

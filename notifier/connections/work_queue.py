@@ -13,11 +13,20 @@ from notifier.connections.stream import StreamConnection
 from notifier.errors import Overloaded
 from notifier.telemetry import metrics
 
-MOST_OF_USER, MOST_BYTES_OF_USER = 32, 262_144  # what may wait for a user before connections are not read
-MOST_TAKEN_BYTES = 1_048_576  # what a thread takes at once, about
-MOST_BYTES = 33_554_432  # of all users; beyond that only users for whom nothing waits are served, up to twice as much
+_MOST_TAKEN_BYTES = 1_048_576  # what a thread takes at once, about
 
 Work = TypeVar("Work")
+
+
+class Bounds(NamedTuple):
+    """How much may wait: `requests` and `bytes` of one user, before connections are not read; `all_bytes` of a worker.
+
+    Beyond `all_bytes` only users for whom nothing waits are served, up to twice as much.
+    """
+
+    requests: int = 32
+    bytes: int = 262_144
+    all_bytes: int = 33_554_432
 
 
 class Taken(NamedTuple, Generic[Work]):
@@ -31,7 +40,8 @@ class Taken(NamedTuple, Generic[Work]):
 class WorkQueue(Generic[Work]):
     """The work of all users. The work of a user is carried out in order, never by two threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
         self._users: dict[str, _Waiting[Work]] = {}  # those with work that is not done
         self._turns: deque[str] = deque()  # those with work that may be taken
         self._size = 0  # bytes that are not done
@@ -46,11 +56,12 @@ class WorkQueue(Generic[Work]):
         identity = connection.session.identity
         assert identity is not None
         waiting = self._users.get(identity.user)
-        if self._size > MOST_BYTES and (waiting or self._size > 2 * MOST_BYTES):
+        most = self.bounds.all_bytes
+        if self._size > most and (waiting or self._size > 2 * most):
             metrics.OVERLOADS.inc()
             raise Overloaded("too much is waiting")
         if waiting is None:
-            waiting = self._users[identity.user] = _Waiting()
+            waiting = self._users[identity.user] = _Waiting(self.bounds)
             self._turns.append(identity.user)
         self._size += size
         waiting.add(Taken(connection, work, size))
@@ -65,7 +76,7 @@ class WorkQueue(Generic[Work]):
         self._filled.wait()
         taken: list[Taken[Work]] = []
         size = 0
-        while self._turns and len(taken) < most and size < MOST_TAKEN_BYTES:
+        while self._turns and len(taken) < most and size < _MOST_TAKEN_BYTES:
             part = self._users[self._turns.popleft()].take(each)
             size += sum(work.size for work in part)
             taken += part
@@ -94,9 +105,10 @@ class WorkQueue(Generic[Work]):
 class _Waiting(Generic[Work]):
     """The work of one user that is not done, and the connections that are not read until some of it is."""
 
-    __slots__ = ("_count", "_held", "_size", "queue")
+    __slots__ = ("_bounds", "_count", "_held", "_size", "queue")
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self.queue: deque[Taken[Work]] = deque()
         self._held: deque[StreamConnection] | None = None  # most users never have one
         self._count = self._size = 0  # also of work that was taken
@@ -105,7 +117,7 @@ class _Waiting(Generic[Work]):
         self.queue.append(work)
         self._count += 1
         self._size += work.size
-        if self._count >= MOST_OF_USER or self._size >= MOST_BYTES_OF_USER:
+        if self._count >= self._bounds.requests or self._size >= self._bounds.bytes:
             metrics.HELD.inc()
             self._held = self._held or deque()
             self._held.append(work.connection)

@@ -5,7 +5,7 @@ import logging
 import threading
 
 from notifier.connections.stream import StreamConnection
-from notifier.connections.work_queue import WorkQueue
+from notifier.connections.work_queue import Bounds, WorkQueue
 from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Problem
 from notifier.inbox.inbox import Inbox
 from notifier.loop import Loop
@@ -23,9 +23,9 @@ _SIZE_OF_ID = 100  # bytes of memory, about
 class ActionQueue:
     """Several threads, so that a slow action delays only its user, and one for acknowledgements."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, bounds: Bounds) -> None:
         self._inbox = inbox
-        self._queue: WorkQueue[Marking] = WorkQueue()
+        self._queue: WorkQueue[Marking] = WorkQueue(bounds)
         self._acks: dict[str, tuple[Cursor, Cursor | None]] = {}
         self._has_acks = threading.Event()
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from notifier.connections.stream import StreamConnection
-from notifier.connections.work_queue import MOST_OF_USER, Taken, WorkQueue
+from notifier.connections.work_queue import Bounds, Taken, WorkQueue
 from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Problem, UnexpectedFault
 from notifier.loop import Loop
 from notifier.protocol import frames
@@ -29,11 +29,17 @@ class ClientQueue:
     returns who is charged for the publications of a user.
     """
 
-    def __init__(self, publisher: Publisher, skip: Skip, payer: Callable[[str], Payer | None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        skip: Skip,
+        payer: Callable[[str], Payer | None],
+        bounds: Bounds,
+    ) -> None:
         self._publisher = publisher
         self._payer = payer
         self._skip = skip
-        self._queue: WorkQueue[Publishing] = WorkQueue()
+        self._queue: WorkQueue[Publishing] = WorkQueue(bounds)
         self._loop = Loop("client queue", self._run_batch)
 
     def start(self) -> None:
@@ -49,7 +55,7 @@ class ClientQueue:
         self._queue.put(connection, publishing, 2 * len(publishing.body))  # it is parsed, and kept for retries
 
     def _run_batch(self) -> None:
-        taken = self._queue.take(_BATCH, MOST_OF_USER)
+        taken = self._queue.take(_BATCH, self._queue.bounds.requests)
         try:
             for (connection, publishing, _), answer in zip(taken, self._answers(taken), strict=True):
                 _answer(connection, publishing, answer)

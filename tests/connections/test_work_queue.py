@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.connections import work_queue as module
-from notifier.connections.work_queue import MOST_BYTES, MOST_BYTES_OF_USER, MOST_OF_USER, WorkQueue
+from notifier.connections.work_queue import Bounds, WorkQueue
 from notifier.errors import Overloaded
 from tests.kit.recorded_connection import RecordedConnection
 
+BOUNDS = Bounds(8, 10_000, 100_000)
 Queue = Any  # a work queue whose connections are recorded
 
 
 @pytest.fixture
 def queue() -> Queue:
-    return WorkQueue()
+    return WorkQueue(BOUNDS)
 
 
 def drain(queue: Queue) -> Iterator[list[Any]]:
@@ -55,13 +56,13 @@ def test_most(queue: Queue) -> None:
     for number in range(100):
         queue.put(RecordedConnection(f"user-{number}"), number, 1)
     assert len(queue.take(10, 9)) == 10
-    big = WorkQueue[Any]()
+    big = WorkQueue[Any](Bounds())
     for number in range(100):
         big.put(RecordedConnection(f"user-{number}"), number, 100_000)  # type: ignore[arg-type]
     assert len(big.take(100, 9)) == 11
 
 
-@pytest.mark.parametrize(("count", "size"), [(MOST_OF_USER, 1), (2, MOST_BYTES_OF_USER // 2)])
+@pytest.mark.parametrize(("count", "size"), [(BOUNDS.requests, 1), (2, BOUNDS.bytes // 2)])
 def test_hold(queue: Queue, count: int, size: int) -> None:
     """The connection with which too much waits for a user is not read, until something is done."""
     phone, page, other = RecordedConnection("ada"), RecordedConnection("ada"), RecordedConnection("bob")
@@ -82,7 +83,7 @@ def test_released_one_by_one(queue: Queue) -> None:
     held = [sum(each.is_held for each in connections)]
     for _ in drain(queue):
         held.append(sum(each.is_held for each in connections))
-    assert held[0] == 200 - MOST_OF_USER + 1
+    assert held[0] == 200 - BOUNDS.requests + 1
     assert all(before - after <= 1 for before, after in zip(held, held[1:], strict=False))
     assert not any(each.is_held for each in connections)
 
@@ -91,10 +92,10 @@ def test_full(queue: Queue) -> None:
     """If too much waits, only users for whom nothing waits are served, up to twice as much."""
     metric = module.metrics.OVERLOADS._value  # type: ignore[attr-defined]
     before = metric.get()
-    queue.put(RecordedConnection("ada"), "x", MOST_BYTES + 1)
+    queue.put(RecordedConnection("ada"), "x", BOUNDS.all_bytes + 1)
     with pytest.raises(Overloaded):
         queue.put(RecordedConnection("ada"), "x", 1)
-    queue.put(RecordedConnection("bob"), "x", MOST_BYTES)
+    queue.put(RecordedConnection("bob"), "x", BOUNDS.all_bytes)
     with pytest.raises(Overloaded):
         queue.put(RecordedConnection("cy"), "x", 1)
     assert metric.get() == before + 2
@@ -106,7 +107,7 @@ def test_full(queue: Queue) -> None:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 100_000)), max_size=100), st.integers(1, 40))
 def test_everything_is_done_once(works: list[tuple[str, int]], each: int) -> None:
     """In any order of puts and takes, all work is done, in the order of each user, and none is left over."""
-    queue: Queue = WorkQueue()
+    queue: Queue = WorkQueue(Bounds())
     connections = {name: RecordedConnection(name) for name in "abc"}
     done: dict[str, list[int]] = {name: [] for name in "abc"}
     for number, (name, size) in enumerate(works):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from notifier.connections.work_queue import Bounds
 from notifier.errors import BrokerUnavailable, TooSlow
 from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.inbox import Change
@@ -48,7 +49,7 @@ class Queue:
     """An action queue without its threads."""
 
     def __init__(self, inbox: Inbox) -> None:
-        self._queue: Any = ActionQueue(inbox)  # type: ignore[arg-type]
+        self._queue: Any = ActionQueue(inbox, Bounds())  # type: ignore[arg-type]
 
     def put(self, connection: RecordedConnection, ref: str, id: str = "x", action: str = "read") -> None:
         self._queue.put(connection, Marking(ref, action, Target((id,))))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from notifier.connections.work_queue import Bounds
 from notifier.errors import BrokerUnavailable, IdempotencyMismatch, Problem, TooSlow
 from notifier.protocol.notification import Publication
 from notifier.protocol.publishing import Publishing
@@ -48,6 +49,11 @@ def publishing(ref: str, **others: Any) -> Publishing:
     return Publishing(ref, Publication(["topic:room"], b""), b"body", **others)
 
 
+def queue_of(publisher: Publisher, skip: Callable[..., None] = lambda *_: None) -> Any:
+    """Return a queue that charges nobody."""
+    return ClientQueue(publisher, skip, lambda _: None, Bounds())  # type: ignore[arg-type]
+
+
 def run(queue: Any) -> None:
     """Carry out one batch, without a thread."""
     queue._run_batch()
@@ -56,7 +62,7 @@ def run(queue: Any) -> None:
 def test_order() -> None:
     """Everything in the queue is published together, in order, and each connection receives its answer."""
     publisher, connection = Publisher(published), RecordedConnection()
-    queue: Any = ClientQueue(publisher, lambda *_: None)  # type: ignore[arg-type]
+    queue = queue_of(publisher)
     for ref in ("a", "b", "c"):
         queue.put(connection, publishing(ref, key=ref))
     run(queue)
@@ -72,7 +78,7 @@ def test_no_echo() -> None:
     """A connection that wants no echo is skipped, under the id with which its notification is published."""
     skipped: list[tuple[Any, ...]] = []
     publisher, connection = Publisher(published), RecordedConnection()
-    queue: Any = ClientQueue(publisher, lambda *call: skipped.append(call))  # type: ignore[arg-type]
+    queue = queue_of(publisher, lambda *call: skipped.append(call))
     queue.put(connection, publishing("a"))
     queue.put(connection, publishing("b", echo=False))
     run(queue)
@@ -91,7 +97,7 @@ def test_no_echo() -> None:
 def test_problems(answer: Callable[[Post], Answer], code: str) -> None:
     """A problem, an outage of Redis or a fault is answered with an error frame, and the queue works on."""
     connection = RecordedConnection()
-    queue: Any = ClientQueue(Publisher(answer), lambda *_: None)  # type: ignore[arg-type]
+    queue = queue_of(Publisher(answer))
     for ref in ("a", "b"):
         queue.put(connection, publishing(ref))
         run(queue)
@@ -104,7 +110,7 @@ def test_problems(answer: Callable[[Post], Answer], code: str) -> None:
 def test_closed_connection() -> None:
     """A connection that has closed in the meantime is not answered; its publication is published."""
     publisher, connection = Publisher(published), RecordedConnection(is_open=False)
-    queue: Any = ClientQueue(publisher, lambda *_: None)  # type: ignore[arg-type]
+    queue = queue_of(publisher)
     queue.put(connection, publishing("a"))
     run(queue)
     assert (len(publisher.batches), connection.frames) == (1, [])
@@ -113,7 +119,7 @@ def test_closed_connection() -> None:
 def test_slow_connection() -> None:
     """A connection that cannot take its answer is closed; others are answered."""
     slow, other = RecordedConnection(failure=TooSlow()), RecordedConnection()
-    queue: Any = ClientQueue(Publisher(published), lambda *_: None)  # type: ignore[arg-type]
+    queue = queue_of(Publisher(published))
     queue.put(slow, publishing("a"))
     queue.put(other, publishing("b"))
     run(queue)
@@ -124,7 +130,7 @@ def test_slow_connection() -> None:
 def test_users_share_a_batch() -> None:
     """A user who publishes much does not fill the batch, and is not read until it is published."""
     publisher, busy, other = Publisher(published), RecordedConnection(), RecordedConnection("bob")
-    queue: Any = ClientQueue(publisher, lambda *_: None)  # type: ignore[arg-type]
+    queue = queue_of(publisher)
     for number in range(40):
         queue.put(busy, publishing(str(number), key="busy"))
     queue.put(other, publishing("b", key="other"))
