@@ -19,6 +19,7 @@ from notifier.protocol.api_key import SCOPES
 from tests.kit.command import Command
 from tests.kit.middle import Middle, Reply
 from tests.kit.problems import assert_problem
+from tests.kit.processes import children
 from tests.kit.service import API_KEY, Answer, Service
 from tests.kit.waiting import eventually
 
@@ -409,9 +410,10 @@ def test_files(tmp_path: Path, user: str) -> None:
             eventually(lambda: publish(service, user, "another-key-of-the-file") == 201)
         eventually(lambda: publish(service, user, "another-key-of-the-file") == 201)
         keys.write_text("short:x\n")
+        workers = set(children(service.pid))
         os.kill(service.pid, signal.SIGHUP)
         eventually(lambda: "The settings stay as they were. NOTIFIER_API_KEYS_FILE" in service.log)
-        eventually(service.is_ready)
+        eventually(lambda: workers.isdisjoint(children(service.pid)) and service.is_ready())
         assert publish(service, user, "another-key-of-the-file") == 201
         token = service.sign({"sub": user, "exp": int(time.time()) + 60}, "the-secret-of-a-file-that-signs-tokens")
         assert service.client(token=token).welcome["user"] == user
