@@ -87,7 +87,7 @@ class Node:
             settings, self.log, self.database, self.inbox, digests, self._clock, self.name, self.usage.users
         )
         bounds = Bounds(settings.limits.user_pending, settings.limits.user_pending_bytes, settings.limits.pending_bytes)
-        self._client_queue = ClientQueue(self.publisher, self._delivery.fan_out.skip, self.usage.users.payer, bounds)
+        self._client_queue = ClientQueue(self.publisher, self._delivery.fan_out.skip, self.usage.payer_of_user, bounds)
         self._actions = ActionQueue(self.inbox, bounds)
         self._timers = Timers(self._each_turn)
         self.acceptor = Acceptor(

@@ -125,6 +125,9 @@ class AuthSettings:
     token_publish_claim: str = _setting(
         "publish", "claim", "The claim with those that they may publish to.", variables.claim
     )
+    token_tenant_claim: str = _setting(
+        "tenant", "claim", "The claim with the tenant that the token is confined to.", variables.claim
+    )
     max_token_age: int = _setting(
         MAX_AGE, "seconds", "Greatest lifetime of a token; revocations are stored for as long.", int, 60
     )
@@ -147,7 +150,8 @@ class AuthSettings:
     def policy(self) -> Policy:
         """The required claims of tokens that are signed with a secret."""
         claims = self.token_user_claim, self.token_topics_claim, self.token_publish_claim
-        return Policy(self.token_issuer, self.token_audience, self.max_token_age, *claims)
+        tenant_claim = self.token_tenant_claim
+        return Policy(self.token_issuer, self.token_audience, self.max_token_age, *claims, tenant_claim=tenant_claim)
 
 
 @dataclass(frozen=True)

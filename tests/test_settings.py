@@ -342,12 +342,14 @@ class TestSecrets:
 class TestTokens:
     def test_policy(self) -> None:
         """The claims that tokens of a secret must have come from the settings."""
-        assert AuthSettings().policy == Policy()
+        assert AuthSettings().policy == Policy(tenant_claim="tenant")
         given = {"token_issuer": "us", "token_audience": "a, b", "max_token_age": 60, "token_user_claim": "/x/y"}
-        settings = Settings.from_environ(variables(**given, token_topics_claim="t", token_publish_claim="p"))
-        assert settings.auth.policy == Policy("us", ("a", "b"), 60, "/x/y", "t", "p")
+        settings = Settings.from_environ(
+            variables(**given, token_topics_claim="t", token_publish_claim="p", token_tenant_claim="c")
+        )
+        assert settings.auth.policy == Policy("us", ("a", "b"), 60, "/x/y", "t", "p", tenant_claim="c")
 
-    @pytest.mark.parametrize("name", ["token_user_claim", "token_topics_claim", "token_publish_claim"])
+    @pytest.mark.parametrize("name", [f"token_{kind}_claim" for kind in ("user", "topics", "publish", "tenant")])
     def test_claims(self, name: str) -> None:
         """A claim has a name."""
         assert "must name a claim" in refusal(**{name: ""})

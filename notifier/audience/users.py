@@ -14,6 +14,7 @@ from notifier.inbox.listing import InboxLists, describe
 from notifier.inbox.mutes import mutes_of
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
+from notifier.protocol import tenant as tenants
 from notifier.protocol.entry import ERASED, HISTORY, REMOVED
 from notifier.protocol.inbox_query import ANY, MAX_LIMIT, Query
 
@@ -52,10 +53,10 @@ class Users:
         state = self._inbox.states([user])[0]
         history = [body for kind, body in self._log(channel) if kind == HISTORY]
         return {
-            "user": user,
+            "user": tenants.outward(user),
             "inbox": sorted(self._items(user), key=itemgetter("archived")),
             "history": [msgspec.Raw(body) for body in history],
-            "topics": sorted(state.topics),
+            "topics": sorted(map(tenants.outward, state.topics)),
             "mutes": mutes_of(state.mutes),
         }
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from notifier.broker.key_list import KeyList, Stored
 from notifier.errors import BrokerUnavailable, Forbidden, IdempotencyMismatch, KeyChanged, KeyRotating, NotFound
 from notifier.protocol import key_text
-from notifier.protocol.api_key import ApiKey
+from notifier.protocol.api_key import ANY, ApiKey
 from notifier.protocol.key_record import KeyRecord
 from notifier.protocol.key_request import KeyRequest
 
@@ -42,8 +42,9 @@ class KeyChanges:
 
     `load` loads changes into this worker.
 
-    A key with the scope `admin` makes and changes only keys whose topics and users it grants itself: with the secret of
-    another key it could do more than it may.
+    A key with the scope `admin` makes and changes only keys of its tenant whose topics and users it grants itself: with
+    the secret of another key it could do more than it may. An unlimited key of the default tenant is the operator's: it
+    makes and changes the keys of all tenants.
     """
 
     def __init__(self, stored: KeyList, load: Callable[[], None]) -> None:
@@ -61,8 +62,8 @@ class KeyChanges:
         Raises:
             Forbidden
         """
-        if not by.covers(request.topics, request.users):
-            raise Forbidden(f"The key {by.id} does not grant all of these topics and users.")
+        if not _covers(by, _tenant_of(by, request), request.topics, request.users):
+            raise Forbidden(f"The key {by.id} does not grant the tenant, or all of these topics and users.")
 
     def create(self, by: ApiKey, id: str, request: KeyRequest, retry: Retry) -> Made:
         """Create a key. If an answer was lost, a retry returns the same key with another secret.
@@ -84,6 +85,7 @@ class KeyChanges:
             expires=expires,
             is_test=request.is_test,
             request=retry.digest,
+            tenant=_tenant_of(by, request),
         )
         if self._stored.put(record):
             self._learn()
@@ -101,7 +103,7 @@ class KeyChanges:
             NotFound: also if `by` may not know of it.
         """
         found = self._stored.get(id)
-        if found is None or not by.covers(found.record.topics, found.record.users):
+        if found is None or not covers(by, found.record.api_key):
             raise NotFound("There is no such key.")
         return found
 
@@ -109,7 +111,7 @@ class KeyChanges:
         """Return keys after an id that `by` may change, and the id after which the next page begins."""
         found = self._stored.page(after, limit)
         follow = found[-1].record.id if len(found) == limit else None
-        return [each for each in found if by.covers(each.record.topics, each.record.users)], follow
+        return [each for each in found if covers(by, each.record.api_key)], follow
 
     def new_secret(self, found: Stored, overlap: int, retry: Retry) -> Made:
         """Return a key with a new secret, to be stored with `rotate`. This waits for nothing.
@@ -160,6 +162,22 @@ class KeyChanges:
         """Load a change into this worker at once."""
         with contextlib.suppress(BrokerUnavailable):  # the change is stored, and this worker loads it soon
             self._load()
+
+
+def covers(by: ApiKey, key: ApiKey) -> bool:
+    """Return whether one key may change another: it could do as much itself, or is the operator's."""
+    return _covers(by, key.tenant, key.topics, key.users)
+
+
+def _covers(by: ApiKey, tenant: str, topics: tuple[str, ...], users: tuple[str, ...]) -> bool:
+    if tenant == by.tenant:
+        return by.covers(topics, users)
+    return not by.tenant and by.covers(ANY, ANY)
+
+
+def _tenant_of(by: ApiKey, request: KeyRequest) -> str:
+    """Return the tenant of a key that is asked for: that of the key which asks for it, unless another is named."""
+    return by.tenant if request.tenant is None else request.tenant
 
 
 def _new_text(id: str, is_test: bool) -> str:

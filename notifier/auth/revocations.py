@@ -69,13 +69,13 @@ class Revocations:
         self._stored.add(f"user:{user}", issued_before, max(issued_before - time.time(), 0) + self._kept)
         self.update()
 
-    def revoke_id(self, id: str) -> None:
-        """Revoke the token with this `jti`.
+    def revoke_id(self, id: str, tenant: str = "") -> None:
+        """Revoke the token of a tenant with this `jti`.
 
         Raises:
             TooManyRevocations, BrokerUnavailable
         """
-        self._stored.add(f"id:{digest_of(id).hex()}", 0, self._kept)
+        self._stored.add(f"id:{digest_of(id, tenant).hex()}", 0, self._kept)
         self.update()
 
     def update(self) -> None:

@@ -9,28 +9,27 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 
 
 class AuditLog:
-    """The audit log of all workers. Every method but `command` may raise `BrokerUnavailable`."""
+    """The audit logs of all tenants. Every method but `command` may raise `BrokerUnavailable`."""
 
     def __init__(self, max_entries: int, store: Store) -> None:
         self._max_entries = max_entries
         self._store = store
 
-    def append(self, entry: bytes) -> None:
+    def append(self, entry: bytes, tenant: str = "") -> None:
         """Append an entry."""
-        self._store.tell([self.command(entry)])
+        self._store.tell([self.command(entry, tenant)])
 
-    def command(self, entry: bytes) -> bytes:
+    def command(self, entry: bytes, tenant: str = "") -> bytes:
         """Return the command that appends an entry, to be written together with others."""
-        return pack("XADD", self._key, "MAXLEN", "~", self._max_entries, "*", "entry", entry)
+        return pack("XADD", self._key(tenant), "MAXLEN", "~", self._max_entries, "*", "entry", entry)
 
-    def page(self, before: Cursor | None, limit: int) -> list[dict[str, Any]]:
+    def page(self, before: Cursor | None, limit: int, tenant: str = "") -> list[dict[str, Any]]:
         """Return up to `limit` entries before one, the newest first."""
         if before == BEGINNING:
             return []
         end = f"({before}" if before else "+"
-        found = self._store.ask("XREVRANGE", self._key, end, "-", "COUNT", limit)
+        found = self._store.ask("XREVRANGE", self._key(tenant), end, "-", "COUNT", limit)
         return [audit.document(id.decode(), fields[1]) for id, fields in found]
 
-    @property
-    def _key(self) -> str:
-        return self._store.of("audit", "log")
+    def _key(self, tenant: str) -> str:
+        return self._store.of(f"audit:{tenant}" if tenant else "audit", "log")

@@ -40,6 +40,7 @@ def _grants(command: F) -> F:
 @click.argument("name")
 @_grants
 @click.option("--for", "age", type=Duration(), help="How long it is valid.  [default: for ever]")
+@click.option("--tenant", help="The tenant that it is confined to.  [default: that of your own key]")
 @click.option("--test", is_flag=True, help="Begin the key with nk_test_, so that people can tell it from others.")
 @json_option
 @service_options
@@ -49,6 +50,7 @@ def create(
     topics: tuple[str, ...],
     users: tuple[str, ...],
     age: float | None,
+    tenant: str | None,
     test: bool,
     as_json: bool,
     url: str,
@@ -64,7 +66,13 @@ def create(
     expires_in = None if age is None else int(age)
     with publisher(url, api_key, deadline) as client:
         made = client.create_key(
-            name, scopes, topics=topics or None, users=users or None, expires_in=expires_in, test=test
+            name,
+            scopes,
+            topics=topics or None,
+            users=users or None,
+            expires_in=expires_in,
+            test=test,
+            tenant=tenant,
         )
     _print_new(made, as_json)
     say(f"The id of the key is {made.key.id}.")
@@ -110,19 +118,22 @@ def revoke(id: str, url: str, api_key: str | None, deadline: float) -> None:
 @keys.command()
 @click.argument("name")
 @_grants
-def new(name: str, scopes: tuple[str, ...], topics: tuple[str, ...], users: tuple[str, ...]) -> None:
+@click.option("--tenant", help="The tenant that it is confined to.")
+def new(
+    name: str, scopes: tuple[str, ...], topics: tuple[str, ...], users: tuple[str, ...], tenant: str | None
+) -> None:
     """Print a new entry for NOTIFIER_API_KEYS with the id NAME.
 
     Without options it is NAME:SECRET; separate several with commas. With options it is an object for the JSON list.
     The publisher sends only the secret. Nothing is stored: add the line to NOTIFIER_API_KEYS, or to its file.
     """
     secret = "nk_" + secrets.token_urlsafe(24)
-    chosen = {"scopes": list(scopes), "topics": list(topics), "users": list(users)}
-    entry = {"id": name, "secret": secret} | {field: names for field, names in chosen.items() if names}
-    restricted = bool(scopes or topics or users)
+    chosen = {"scopes": list(scopes), "topics": list(topics), "users": list(users), "tenant": tenant}
+    restrictions = {field: names for field, names in chosen.items() if names}
+    entry, restricted = {"id": name, "secret": secret} | restrictions, bool(restrictions)
     line = json.dumps(entry) if restricted else f"{name}:{secret}"
     read = _read(f"[{line}]" if restricted else line)
-    if [(key.id, key.secret) for key in read] != [(name, secret)]:
+    if [(key.id, key.secret, key.tenant) for key in read] != [(name, secret, tenant or "")]:
         raise Failure("A name has no colons and no commas, and does not begin with a bracket or a space.", USAGE)
     click.echo(line)
     say("Add this to NOTIFIER_API_KEYS of the service" + (", a JSON list." if restricted else "."))
@@ -137,7 +148,7 @@ def _document(key: Key) -> dict[str, Any]:
 
 
 def _line(key: Key) -> str:
-    words = [key.id, key.name or "-", _state(key)]
+    words = [key.id, key.name or "-", _state(key), *([f"tenant: {key.tenant}"] if key.tenant else [])]
     for kind, names in (("scopes", key.scopes), ("topics", key.topics), ("users", key.users)):
         words.append(f"{kind}: {', '.join(names) or 'none'}")
     words.append(f"last used: {time_text(key.last_used_at) or '-'}")

@@ -43,6 +43,7 @@ class KeyCalls:
         users: Names | None,
         expires_in: int | None,
         test: bool,
+        tenant: str | None,
         deadline: float | None,
     ) -> Steps[NewKey]:
         """Create a key."""
@@ -50,8 +51,9 @@ class KeyCalls:
         for field, patterns in (("topics", topics), ("users", users)):
             if patterns is not None:
                 asked[field] = names_of(patterns)
-        if expires_in is not None:
-            asked["expires_in"] = expires_in
+        for field, value in (("expires_in", expires_in), ("tenant", tenant)):
+            if value is not None:
+                asked[field] = value
         answer = yield from self._ask("POST", "/v1/keys", deadline, asked)
         return read_new_key(answer.json())
 
@@ -71,9 +73,10 @@ class KeyCalls:
         """Revoke a key."""
         yield from self._ask("DELETE", _path_of(id), deadline)
 
-    def audit(self, before: str | None, deadline: float | None) -> Steps[AuditPage]:
+    def audit(self, before: str | None, tenant: str | None, deadline: float | None) -> Steps[AuditPage]:
         """Return a page of the audit log: the entries before the id `before`, the newest first."""
-        request = Request("GET", f"/v1/audit?{query_of({'limit': _MOST, 'before': before})}", self.calls.headers())
+        query = query_of({"limit": _MOST, "before": before, "tenant": tenant})
+        request = Request("GET", f"/v1/audit?{query}", self.calls.headers())
         document = (yield from self.calls.ask(request, deadline, _AUDIT)).json()
         return AuditPage(tuple(map(read_entry, document["entries"])), document["next"])
 

@@ -10,13 +10,15 @@ from notifier.client.inbox import read_time
 class Key(NamedTuple):
     """An API key. `topics` and `users` are names or patterns; times are None if there is none.
 
-    Keys in the settings of the service have no `created_at`; they cannot be changed by requests.
+    `tenant` is None for the default one. Keys in the settings of the service have no `created_at`, and cannot be
+    changed by requests.
     `old_secret_until` is set during a rotation: until then the secret before is accepted, too. `last_used_at` is known
     to some minutes.
     """
 
     id: str
     name: str
+    tenant: str | None
     scopes: tuple[str, ...]
     topics: tuple[str, ...]
     users: tuple[str, ...]

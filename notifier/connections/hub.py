@@ -2,6 +2,7 @@
 
 from typing import Any, Generic, TypeVar
 
+from notifier.protocol.channel import is_everyone
 from notifier.protocol.log_position import LogPosition
 
 Member = TypeVar("Member")
@@ -30,6 +31,7 @@ class Hub(Generic[Member]):
     def __init__(self) -> None:
         self._channels: dict[str, Channel[Member]] = {}
         self._idle: dict[str, Channel[Member]] = {}
+        self._of_everyone: dict[str, Channel[Member]] = {}  # one for each tenant
 
     def __getitem__(self, name: str) -> Channel[Member]:
         return self._channels[name]
@@ -47,6 +49,10 @@ class Hub(Generic[Member]):
         channel = self._channels.get(name)
         return list(channel.connections) if channel else []
 
+    def everyone(self) -> list[Member]:
+        """Return all connections: each is in the channel of all users of its tenant."""
+        return [member for channel in self._of_everyone.values() for member in channel.connections]
+
     def count(self, name: str) -> int:
         """Return how many connections a channel has."""
         channel = self._channels.get(name)
@@ -58,6 +64,8 @@ class Hub(Generic[Member]):
         new = channel is None
         if channel is None:
             channel = self._channels[name] = Channel(name)
+            if is_everyone(name):
+                self._of_everyone[name] = channel
         self._idle.pop(name, None)
         channel.connections[member] = None
         return new
@@ -81,4 +89,5 @@ class Hub(Generic[Member]):
         names = [name for name, channel in self._idle.items() if channel.idle_since < left_before and channel.confirmed]
         for name in names:
             del self._idle[name], self._channels[name]
+            self._of_everyone.pop(name, None)
         return names

@@ -19,6 +19,7 @@ from notifier.errors import (
     TooSlow,
 )
 from notifier.protocol import channel, frames, websocket
+from notifier.protocol import tenant as tenants
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.session import Action, Reply, Session
@@ -87,7 +88,8 @@ class StreamConnection(Connection):
         topics = self.session.topics
         if self.memberships:
             topics = tuple(dict.fromkeys(topics + self.memberships))
-        return [channel.of_user(identity.user), channel.ALL, *map(channel.of_topic, topics)]
+        everyone = tenants.everyone_of(tenants.of(identity.user))
+        return [channel.of_user(identity.user), everyone, *map(channel.of_topic, topics)]
 
     def set_memberships(self, topics: Iterable[str]) -> tuple[str, ...]:
         """Note the topics that its user is a member of, and return those from before."""

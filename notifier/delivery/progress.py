@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from notifier.connections.hub import Hub
 from notifier.connections.stream import StreamConnection
-from notifier.protocol import channel as channels
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
@@ -35,12 +34,12 @@ class Progress:
         is_first = not self._complete.ms
         self._complete.observe(ms)
         if is_first:
-            self.serve_all(self._hub.members(channels.ALL))
+            self.serve_all(self._hub.everyone())
 
     @property
     def lagging(self) -> int:
         """How many connections are not live."""
-        return sum(1 for connection in self._hub.members(channels.ALL) if connection.catch_up)
+        return sum(1 for connection in self._hub.everyone() if connection.catch_up)
 
     def attach(self, connection: StreamConnection, replies: Iterable[bytes]) -> CatchUp:
         """Begin to serve a new connection; `replies` follow its welcome."""

@@ -15,7 +15,6 @@ from notifier.delivery.progress import Progress
 from notifier.errors import Disconnected, Problem
 from notifier.inbox.feed import InboxFeed
 from notifier.inbox.states import known
-from notifier.protocol import channel as channels
 from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
@@ -110,7 +109,7 @@ class Listener:
         metrics.DEAF.inc()
         self._is_subscribed = False
         self._recent.clear()
-        for connection in self._hub.members(channels.ALL):
+        for connection in self._hub.everyone():
             self._progress.fall_behind(connection)
         for channel in self._hub.channels():
             channel.lose_subscription()
@@ -202,6 +201,6 @@ class Listener:
         if not before.ms or before == self.birth:
             return
         logger.warning("Redis has lost its data: every client is notified")
-        for connection in self._hub.members(channels.ALL):
+        for connection in self._hub.everyone():
             self._progress.fall_behind(connection).lose(connection.channels)
             self._progress.serve(connection)

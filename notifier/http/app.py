@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _notifications(settings: Settings, node: Node, credentials: Credentials, auditor: Auditor) -> NotificationViews:
-    payer = node.usage.keys.payer
+    payer = node.usage.payer_of_key
     batches = Batches(node.publisher, node.limits, settings.publishing, payer)
     return NotificationViews(
         credentials, node.publisher, batches, node.explanation, node.receipts, node.log, node.limits, auditor, payer
@@ -81,5 +81,12 @@ def _client_routes(settings: Settings, node: Node, credentials: Credentials) -> 
     yield WebSocketViews(credentials, node.acceptor, connections, addresses, has_echo=has_echo).blueprint()
     yield StreamViews(credentials, node.acceptor, connections, addresses).blueprint()
     yield FrameViews(
-        credentials, node.publisher, users, node.inbox, node.limits, max_frame=max_frame, max_ids=max_ids
+        credentials,
+        node.publisher,
+        users,
+        node.usage.payer_of_user,
+        node.inbox,
+        node.limits,
+        max_frame=max_frame,
+        max_ids=max_ids,
     ).blueprint()

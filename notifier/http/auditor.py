@@ -29,7 +29,7 @@ class Auditor:
         Raises:
             BrokerUnavailable
         """
-        self._log.append(audit.encode(action, self._author(request, by), target))
+        self._log.append(audit.encode(action, self._author(request, by), target), by.tenant)
 
     def broadcast(self, request: Request, key: ApiKey) -> Callable[[str], bytes]:
         """Return a function that makes a command for Redis: it writes the entry of a publication with this id to all.
@@ -37,7 +37,7 @@ class Auditor:
         The publisher sends it together with the publication.
         """
         author = self._author(request, key)
-        return lambda id: self._log.command(audit.encode(audit.BROADCAST, author, {"notification": id}))
+        return lambda id: self._log.command(audit.encode(audit.BROADCAST, author, {"notification": id}), key.tenant)
 
     def _author(self, request: Request, key: ApiKey) -> Author:
         environ = request.environ

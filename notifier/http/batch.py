@@ -11,7 +11,8 @@ from notifier.errors import BodyTooLarge, BrokerUnavailable, InvalidApiKey, Malf
 from notifier.http import body
 from notifier.http.answers import encode
 from notifier.http.credentials import idempotency_key
-from notifier.protocol import channel, notification
+from notifier.protocol import notification
+from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Payer, Post, Publisher
@@ -44,7 +45,7 @@ class Batches:
         publisher: Publisher,
         limits: Limits,
         settings: PublishingSettings,
-        payer: Callable[[str], Payer | None] = lambda _: None,
+        payer: Callable[[ApiKey], Payer | None] = lambda _: None,
     ) -> None:
         self._publisher = publisher
         self._limits = limits
@@ -59,7 +60,8 @@ class Batches:
         `audit` is that of posts to all. `check` raises if the key has been revoked since the request began.
         """
         name = idempotency_key(request, key)
-        payer = self._payer(key.id)
+        payer = self._payer(key)
+        everyone = tenants.everyone_of(key.tenant)
         failure: Problem | None = None
         for batch in self._batches(request, key):
             posts = [
@@ -68,7 +70,7 @@ class Batches:
                     line.text,
                     f"{name}:{line.number}" if name else "",
                     payer=payer,
-                    audit=audit if channel.ALL in line.parsed.channels else None,
+                    audit=audit if everyone in line.parsed.channels else None,
                 )
                 for line in batch
                 if isinstance(line.parsed, Publication)
@@ -110,7 +112,7 @@ class Batches:
         if isinstance(text, Problem):
             return _Line(number, b"", text)
         try:
-            publication = notification.parse(text, self._limits)
+            publication = notification.parse(text, self._limits).scoped(key.tenant)
             key.require_grants(publication.channels, "publish")
         except MalformedJson as problem:
             has_cr = b"\r" in text

@@ -72,14 +72,14 @@ class Credentials:
         return self._find_key(given)
 
     def require_metrics_key(self, request: Request) -> None:
-        """Accept the key of the metrics, and any API key.
+        """Accept the key of the metrics, and any API key of the default tenant.
 
         Raises:
             InvalidApiKey, Forbidden
         """
         known = self._settings.metrics_key.encode()
         if not known or not hmac.compare_digest(known, _bearer(request).encode()):
-            self.require_key(request, *SCOPES)
+            self.require_key(request, *SCOPES).require_default_tenant()
 
     def identity(self, request: Request) -> Identity | None:
         """Return the user of a request; None: it has no token.

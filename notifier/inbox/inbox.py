@@ -49,8 +49,9 @@ class Inbox:
 
     def states(self, users: Iterable[str]) -> list[InboxState]:
         """Return the states of users' inboxes."""
-        commands = [self._store.call("state", (self._base(user),)) for user in users]
-        return [read_state(require(reply)) for reply in self._store.carry_out(commands)]
+        asked = list(users)
+        replies = self._store.carry_out([self._store.call("state", (self._base(user),)) for user in asked])
+        return [read_state(user, require(reply)) for user, reply in zip(asked, replies, strict=True)]
 
     def revisions(self, users: Iterable[str]) -> list[int]:
         """Return the revisions of users' inboxes."""
@@ -68,7 +69,7 @@ class Inbox:
         command = self._mark(user, action, target, items)
         changed, found, before, after = require(self._store.carry_out([command])[0])
         metrics.ACTIONS.inc()
-        state = read_state(after)
+        state = read_state(user, after)
         [view] = self._digests.views([state])
         if changed:
             earlier = read_marks(before)
@@ -114,7 +115,7 @@ class Inbox:
         if lifted:
             command = self._mark(user, "read", Target(), lifted)
             _, _, before, after = require(self._store.carry_out([command])[0])
-            self._receipts.count_action("read", lifted, read_marks(before), read_state(after).marks)
+            self._receipts.count_action("read", lifted, read_marks(before), read_state(user, after).marks)
         self.alter([Alteration(user, "mutes", dict.fromkeys(names, "now"), replace=True)])
 
     def _shared(self, ranges: Mapping[str, tuple[int, int]]) -> Iterator[Item]:

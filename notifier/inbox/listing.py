@@ -15,6 +15,7 @@ from notifier.broker.store import Store, require
 from notifier.inbox.digests import Digests
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
+from notifier.protocol import tenant as tenants
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.entry import MUTED
@@ -63,7 +64,7 @@ class InboxLists:
         ]
         time_of_redis, state, own = map(require, self._store.carry_out(commands))
         now = int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000
-        [view] = self._digests.views([read_state(state)])
+        [view] = self._digests.views([read_state(user, state)])
         batch = _merge(user, view, query, query.before, own)
         found = self._with_bodies(batch, query)
         while len(found) <= query.limit and len(batch) == _batch_size(query):
@@ -105,7 +106,7 @@ def describe(items: Iterable[Listed]) -> list[dict[str, Any]]:
     return [
         {
             "cursor": str(item.cursor),
-            "channel": item.channel,
+            "channel": tenants.public(item.channel),
             "notification": msgspec.Raw(item.body),
             **item.flags._asdict(),
         }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from notifier.protocol import cursor, notification
+from notifier.protocol import tenant as tenants
 from notifier.protocol.entry import MUTED, NOTIFICATION, Entry
 from notifier.protocol.inbox_state import InboxState
 
@@ -67,7 +68,7 @@ def mutes_of(names: Iterable[str]) -> dict[str, list[str]]:
     parts = sorted(name.split(":", 1) for name in names)
     return {
         "types": [name for kind, name in parts if kind == "type"],
-        "topics": [name for kind, name in parts if kind == "topic"],
+        "topics": [tenants.outward(name) for kind, name in parts if kind == "topic"],
     }
 
 

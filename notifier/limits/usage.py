@@ -7,9 +7,14 @@ from notifier.broker.store import Store
 from notifier.limits.addresses import AddressLimits
 from notifier.limits.api_keys import KeyLimits
 from notifier.limits.client_address import ClientAddresses
+from notifier.limits.payers import Payer, Payers
+from notifier.limits.quotas import Quotas
 from notifier.limits.requests import RequestLimits
 from notifier.limits.settlement import Settlement
 from notifier.limits.users import UserLimits
+from notifier.protocol import tenant as tenants
+from notifier.protocol.api_key import ApiKey
+from notifier.protocol.daily_usage import Amounts
 from notifier.settings import Settings
 
 
@@ -26,7 +31,28 @@ class UsageLimits:
         of_users = (users.frames, users.publications, users.actions, users.replay)
         rates = (addresses.handshakes, addresses.failures, *of_users, keys.publications, keys.recipients)
         holdings = (addresses.streams, users.streams)
-        self._settlement = Settlement(Ledger(store, worker), rates, (users.quotas, keys.quotas), holdings)
+        daily = Amounts(
+            limits.tenant_daily_publications,
+            limits.tenant_daily_recipients,
+            limits.tenant_daily_topics,
+            limits.tenant_daily_bytes,
+        )
+        self._tenants = Quotas("tenant_daily", daily)
+        quotas = users.quotas, keys.quotas, self._tenants
+        self._settlement = Settlement(Ledger(store, worker), rates, quotas, holdings)
+
+    def payer_of_key(self, key: ApiKey) -> Payer | Payers:
+        """Return what counts the publications of an API key."""
+        return self._with_tenant(self.keys.payer(key.id), key.tenant)
+
+    def payer_of_user(self, user: str) -> Payer | Payers:
+        """Return what counts the publications of a user, beside their rate."""
+        return self._with_tenant(self.users.payer(user), tenants.of(user))
+
+    def _with_tenant(self, payer: Payer, tenant: str) -> Payer | Payers:
+        if not tenant or not self._tenants:
+            return payer
+        return Payers(payer, Payer(tenant, (), self._tenants))
 
     def start(self) -> None:
         """Begin to settle with the other workers."""

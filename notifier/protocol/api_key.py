@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from notifier.errors import Forbidden
 from notifier.protocol import channel
+from notifier.protocol import tenant as tenants
 
 SCOPES = ("publish", "broadcast", "recall", "members", "users", "tokens", "admin")
 ANY = ("*",)
@@ -15,7 +16,7 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="notifier"'}  # of answers to req
 
 
 class ApiKey(NamedTuple):
-    """A key of a backend. `topics` and `users` are patterns, as in the grants of a token.
+    """A key of a backend. `topics` and `users` are patterns, as in the grants of a token, within the `tenant`.
 
     Managed keys have a `name`, and no `secret`: only its digest is known.
     """
@@ -26,6 +27,11 @@ class ApiKey(NamedTuple):
     topics: tuple[str, ...] = ANY
     users: tuple[str, ...] = ANY
     name: str = ""
+    tenant: str = ""
+
+    def scoped(self, name: str) -> str:
+        """Return a user or topic that the key names as the service uses it."""
+        return tenants.scoped(self.tenant, name)
 
     def require_scope(self, scopes: Iterable[str]) -> None:
         """Reject a key that has none of these scopes.
@@ -37,7 +43,7 @@ class ApiKey(NamedTuple):
             raise Forbidden(f"The key {self.id} has none of the scopes {', '.join(scopes)}.")
 
     def require_channels(self, channels: Iterable[str]) -> None:
-        """Reject a key that does not grant the topics and users among these channels.
+        """Reject a key that does not grant the topics and users among these channels of its tenant.
 
         Raises:
             Forbidden
@@ -47,12 +53,12 @@ class ApiKey(NamedTuple):
         for name in channels:
             topic = channel.topic_of(name)
             if topic is not None:
-                self._require("topic", self.topics, topic)
+                self._require("topic", self.topics, tenants.outward(topic))
             elif channel.is_user(name):
-                self.require_users([channel.user_of(name)])
+                self.require_users([tenants.outward(channel.user_of(name))])
 
     def require_users(self, names: Iterable[str]) -> None:
-        """Reject a key that does not grant these users, or these patterns of users.
+        """Reject a key that does not grant these users, or patterns of users, as the tenant knows them.
 
         Raises:
             Forbidden
@@ -78,6 +84,15 @@ class ApiKey(NamedTuple):
         if not self.covers(ANY, ANY):
             raise Forbidden(f"The key {self.id} does not grant all topics and users.")
 
+    def require_default_tenant(self) -> None:
+        """Reject a key that is confined to a tenant.
+
+        Raises:
+            Forbidden
+        """
+        if self.tenant:
+            raise Forbidden(f"The key {self.id} is confined to its tenant.")
+
     def require_grants(self, channels: Iterable[str], scope: str) -> None:
         """Reject a key that may not reach all of these channels. `all` needs the scope `broadcast` instead of `scope`.
 
@@ -86,14 +101,15 @@ class ApiKey(NamedTuple):
         """
         self.require_channels(channels)
         for name in channels:
-            needed = "broadcast" if name == channel.ALL else scope
+            is_everyone = channel.is_everyone(name)
+            needed = "broadcast" if is_everyone else scope
             if needed not in self.scopes:
                 raise Forbidden(f"The key {self.id} does not have the scope {needed}.")
-            if name == channel.ALL:
+            if is_everyone:
                 self.require_everyone()
 
     def grants_user(self, name: str) -> bool:
-        """Return whether the key grants a user."""
+        """Return whether the key grants a user, as the tenant knows the name."""
         return _matcher(self.users)(name)
 
     def covers(self, topics: Iterable[str], users: Iterable[str]) -> bool:
@@ -152,7 +168,9 @@ def _restricted_keys(text: str) -> tuple[ApiKey, ...]:
     try:
         return tuple(_restricted_key(**item) for item in json.loads(text))
     except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError('is not a JSON list of objects {"id", "secret", "scopes", "topics", "users"}') from error
+        raise ValueError(
+            'is not a JSON list of objects {"id", "secret", "scopes", "topics", "users", "tenant"}'
+        ) from error
 
 
 def _restricted_key(
@@ -161,6 +179,7 @@ def _restricted_key(
     scopes: list[str] | None = None,
     topics: list[str] | None = None,
     users: list[str] | None = None,
+    tenant: str = "",
 ) -> ApiKey:
     for names in (scopes, topics, users):
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
@@ -169,4 +188,6 @@ def _restricted_key(
     if chosen - frozenset(SCOPES):
         raise ValueError(f"has an unknown scope; the scopes are {', '.join(SCOPES)}")
     granted_topics, granted_users = (ANY if patterns is None else tuple(patterns) for patterns in (topics, users))
-    return ApiKey(str(id), str(secret), chosen, granted_topics, granted_users)
+    if tenant and (not isinstance(tenant, str) or tenants.fault_of(tenant)):
+        raise ValueError(f"has a tenant that is none. {tenants.fault_of(str(tenant))}")
+    return ApiKey(str(id), str(secret), chosen, granted_topics, granted_users, tenant=tenant)

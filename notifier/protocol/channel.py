@@ -21,6 +21,11 @@ def is_user(channel: str) -> bool:
     return channel.startswith("user:")
 
 
+def is_everyone(channel: str) -> bool:
+    """Return whether it is the channel of all users of a tenant."""
+    return channel.startswith(ALL)
+
+
 def user_of(channel: str) -> str:
     """Return the user of a user's channel."""
     return channel[5:]

@@ -8,6 +8,7 @@ import msgspec
 
 from notifier.errors import Disconnect, InvalidFrame, Problem, ProtocolViolation
 from notifier.protocol import cursor, json_shape
+from notifier.protocol import tenant as tenants
 from notifier.protocol.cursor import Cursor
 
 MAX_REF = 64  # characters
@@ -100,7 +101,7 @@ class Inbox(Protocol):
 
     @property
     def memberships(self) -> list[str]:
-        """Return the topics that the user is a member of."""
+        """Return the topics that the user is a member of, as the tenant knows them."""
 
 
 InboxFrame = Seen | Read | Unread | Archive | Unarchive
@@ -156,11 +157,11 @@ def welcome(
         {
             "type": "welcome",
             "connection": connection,
-            "user": user,
-            "topics": topics,
+            "user": tenants.outward(user),
+            "topics": list(map(tenants.outward, topics)),
             "cursor": str(cursor),
             "heartbeat": heartbeat,
-            "lost": lost,
+            "lost": list(map(tenants.public, lost)),
             "memberships": inbox.memberships,
             **inbox.summary,
         }
@@ -174,7 +175,7 @@ def notification(channel: str, id: bytes, body: bytes, replay: bool) -> bytes:
             b'{"type":"notification","cursor":"',
             id,
             b'","channel":',
-            _encode(channel),
+            _encode(tenants.public(channel)),
             b',"notification":',
             body,
             b',"replay":true}' if replay else b"}",
@@ -184,7 +185,8 @@ def notification(channel: str, id: bytes, body: bytes, replay: bool) -> bytes:
 
 def removed(channel: str, id: bytes, notification: bytes) -> bytes:
     """Return the frame that removes a notification."""
-    return _encode({"type": "removed", "cursor": id.decode(), "channel": channel, "id": notification.decode()})
+    removal = {"cursor": id.decode(), "channel": tenants.public(channel), "id": notification.decode()}
+    return _encode({"type": "removed"} | removal)
 
 
 def state(inbox: Inbox, changes: list[Any], *, memberships: bool) -> bytes:
@@ -202,14 +204,14 @@ def changed(ref: str | None, inbox: Inbox, changed: bool, unknown: list[str]) ->
     return _encode(_with_ref("ok", ref) | inbox.summary | {"changed": changed, "unknown": unknown})
 
 
-def lost(channels: list[str]) -> bytes:
+def lost(names: list[str]) -> bytes:
     """Return the frame that reports channels with entries that cannot be replayed any more."""
-    return _encode({"type": "lost", "channels": channels})
+    return _encode({"type": "lost", "channels": list(map(tenants.public, names))})
 
 
 def ok(ref: str | None, topics: tuple[str, ...]) -> bytes:
     """Return the answer to a frame that was carried out."""
-    return _encode(_with_ref("ok", ref) | {"topics": topics})
+    return _encode(_with_ref("ok", ref) | {"topics": list(map(tenants.outward, topics))})
 
 
 def published(ref: str | None, id: str, cursor: str) -> bytes:

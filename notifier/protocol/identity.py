@@ -11,6 +11,7 @@ from jwt.algorithms import HMACAlgorithm
 
 from notifier.errors import InvalidToken, TokenExpired
 from notifier.protocol import channel, jws
+from notifier.protocol import tenant as tenants
 from notifier.protocol.jws import SECRET_ALGORITHM
 from notifier.protocol.token_policy import Policy
 
@@ -29,6 +30,7 @@ _ABSENT: Any = object()  # what a claim is that the token does not have
 class Identity(NamedTuple):
     """A user and the grants of their token.
 
+    The name of the user begins with the tenant, see `notifier.protocol.tenant`; the grants are as the token has them.
     `expires` and `issued` are in Unix seconds; `issued` is 0 if the token does not say. `id` is a digest of the
     token's `jti`, empty if it has none.
     """
@@ -41,12 +43,16 @@ class Identity(NamedTuple):
     id: bytes = b""
 
     def may_read(self, topic: str) -> bool:
-        """Return whether the token grants the topic for reading."""
-        return channel.grants(self.topics, topic)
+        """Return whether the token grants a topic of the user's tenant for reading."""
+        return channel.grants(self.topics, tenants.outward(topic))
 
     def may_publish(self, topic: str) -> bool:
-        """Return whether the token grants the topic for publishing."""
-        return channel.grants(self.publish, topic)
+        """Return whether the token grants a topic of the user's tenant for publishing."""
+        return channel.grants(self.publish, tenants.outward(topic))
+
+    def scoped(self, topic: str) -> str:
+        """Return a topic that the user names as the service uses it."""
+        return tenants.scoped(tenants.of(self.user), topic)
 
 
 class KeysPending(Exception):
@@ -90,7 +96,10 @@ def read(claims: dict[str, Any], now: float, policy: Policy) -> Identity:
     if expires - (issued if "iat" in claims else now) > policy.max_age:
         raise InvalidToken(f"The token is valid for longer than NOTIFIER_MAX_TOKEN_AGE, {policy.max_age:g} seconds.")
     topics, publish = _grants(claims, policy.topics_claim), _grants(claims, policy.publish_claim)
-    return Identity(user, expires, topics, publish, issued, _digest_of(claims.get("jti")))
+    tenant = _tenant(claims, policy)
+    return Identity(
+        tenants.scoped(tenant, user), expires, topics, publish, issued, _digest_of(claims.get("jti"), tenant)
+    )
 
 
 def admit(identity: Identity, now: float) -> Identity:
@@ -117,6 +126,7 @@ def sign(
     *,
     issued: float | None = None,
     id: str | None = None,
+    tenant: str = "",
     policy: Policy = _ANY,
 ) -> str:
     """Return a token for a user that is valid until `expires`, as the policy requires it.
@@ -132,15 +142,17 @@ def sign(
         claims["iat"] = round(issued, 3)  # a fraction: a login right after a revocation is later than it
     if id is not None:
         claims["jti"] = id
+    if tenant:
+        _place(claims, policy.tenant_claim, tenant)
     _place(claims, policy.user_claim, user)
     _place(claims, policy.topics_claim, list(topics))
     _place(claims, policy.publish_claim, list(publish))
     return jwt.encode(claims, secret, algorithm=SECRET_ALGORITHM)
 
 
-def digest_of(id: str) -> bytes:
+def digest_of(id: str, tenant: str = "") -> bytes:
     """Return the digest of a `jti`. It is as long for each: issuers choose ids of any length."""
-    return hashlib.blake2b(id.encode(errors="surrogatepass"), digest_size=12).digest()
+    return hashlib.blake2b(id.encode(errors="surrogatepass"), digest_size=12, key=tenant.encode()).digest()
 
 
 def parse_secrets(text: str) -> tuple[str, ...]:
@@ -212,12 +224,26 @@ def _grants(claims: dict[str, Any], name: str) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def _digest_of(id: Any) -> bytes:
+def _tenant(claims: dict[str, Any], policy: Policy) -> str:
+    """Return the tenant that a token is confined to: that of its issuer, or for tokens of secrets, one that they name.
+
+    Raises:
+        InvalidToken
+    """
+    if policy.tenant or not policy.tenant_claim:
+        return policy.tenant
+    tenant = _find(claims, policy.tenant_claim, "")
+    if not isinstance(tenant, str) or (tenant and tenants.fault_of(tenant)):
+        raise InvalidToken(f"The claim {policy.tenant_claim} is not the name of a tenant.")
+    return tenant
+
+
+def _digest_of(id: Any, tenant: str) -> bytes:
     if id is None:
         return b""
     if not isinstance(id, str):
         raise InvalidToken("The claim jti is not text.")
-    return digest_of(id)
+    return digest_of(id, tenant)
 
 
 def _path(name: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from notifier.protocol import channel as channels
+from notifier.protocol import tenant as tenants
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item, key_of
 from notifier.protocol.inbox_state import Counts, Flags, InboxState
@@ -49,8 +50,8 @@ class InboxView:
 
     @property
     def memberships(self) -> list[str]:
-        """Return the topics that the user is a member of."""
-        return list(self.state.topics)
+        """Return the topics that the user is a member of, as the tenant knows them."""
+        return list(map(tenants.outward, self.state.topics))
 
     @property
     def expires(self) -> int:

@@ -8,6 +8,7 @@ import msgspec
 from notifier.errors import BadRequest
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
+from notifier.protocol import tenant as tenants
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_state import Flags
@@ -31,8 +32,10 @@ class Place(NamedTuple):
         """The sort key of a list, the highest first."""
         return self.cursor.rank, self.channel
 
-    def __str__(self) -> str:
-        return f"{self.cursor}~{self.channel}"
+    @property
+    def public(self) -> str:
+        """The place as text, with the channel as its tenant knows it."""
+        return f"{self.cursor}~{tenants.public(self.channel)}"
 
 
 class Query(NamedTuple):
@@ -49,6 +52,14 @@ class Query(NamedTuple):
     def needs_bodies(self) -> bool:
         """Whether notifications have to be read to decide if they are wanted."""
         return bool(self.types or self.severities)
+
+    def scoped(self, tenant: str) -> "Query":
+        """Return the query for an inbox of a tenant."""
+        if not tenant:
+            return self
+        before = self.before and self.before._replace(channel=tenants.scoped_channel(tenant, self.before.channel))
+        topics = frozenset(tenants.scoped(tenant, topic) for topic in self.topics)
+        return self._replace(before=before, topics=topics)
 
     def wants_channel(self, channel: str) -> bool:
         """Return whether items of a channel may be wanted."""

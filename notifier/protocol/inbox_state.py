@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
+from notifier.protocol import tenant as tenants
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 
@@ -79,7 +80,8 @@ class InboxState(NamedTuple):
     `unread`, `unseen`, `expires` (of the next item) and `ends` (when the whole log expires) concern the user's own
     channel only. `topics`: each topic with the entry after which the membership begins. `mutes`: each with the time
     when it began. `copies`: ids of notifications that are on the user's channel and on others. `disconnected_at`: when
-    the user was last disconnected.
+    the user was last disconnected. `everyone` is the channel of all
+    users of the tenant.
     """
 
     marks: Marks = Marks()
@@ -92,11 +94,12 @@ class InboxState(NamedTuple):
     copies: frozenset[str] = frozenset()
     disconnected_at: int = 0
     ends: int = 0
+    everyone: str = channels.ALL
 
     @property
     def sources(self) -> list[str]:
         """The shared channels whose items are in this inbox."""
-        return [channels.ALL, *map(channels.of_topic, self.topics)]
+        return [self.everyone, *map(channels.of_topic, self.topics)]
 
     def mutes_item(self, item: Item) -> bool:
         """Return whether an item was muted when it arrived."""
@@ -114,10 +117,11 @@ class InboxState(NamedTuple):
 NOTHING = InboxState()
 
 
-def read_state(reply: list[Any]) -> InboxState:
-    """Return the state from the reply of the `state` script."""
+def read_state(user: str, reply: list[Any]) -> InboxState:
+    """Return the state of a user's inbox from the reply of the `state` script."""
+    everyone = tenants.everyone_of(tenants.of(user))
     if not reply:
-        return NOTHING
+        return NOTHING._replace(everyone=everyone)
     seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, copies, disconnected_at, ends = (
         reply
     )
@@ -133,6 +137,7 @@ def read_state(reply: list[Any]) -> InboxState:
         frozenset(id.decode() for id in copies),
         int(disconnected_at),
         max(ends, 0),
+        everyone,
     )
 
 

@@ -31,6 +31,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     old_until: int = 0
     revoked: int = 0
     request: str = ""
+    tenant: str = ""
 
     @property
     def forgotten_at(self) -> int:
@@ -41,7 +42,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def api_key(self) -> ApiKey:
         """The permissions of a request with the key."""
-        return ApiKey(self.id, "", frozenset(self.scopes), self.topics, self.users, self.name)
+        return ApiKey(self.id, "", frozenset(self.scopes), self.topics, self.users, self.name, self.tenant)
 
     def encode(self) -> bytes:
         """Return the record as it is stored."""
@@ -75,6 +76,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return {
             "id": self.id,
             "name": self.name,
+            "tenant": self.tenant or None,
             "scopes": list(self.scopes),
             "topics": list(self.topics),
             "users": list(self.users),
@@ -92,7 +94,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 def of_settings(key: ApiKey) -> KeyRecord:
     """Return the record of a key that is in the settings, as far as there is one."""
     scopes = tuple(scope for scope in SCOPES if scope in key.scopes)
-    return KeyRecord(key.id, key.name, scopes, key.topics, key.users, 0, "settings", "")
+    return KeyRecord(key.id, key.name, scopes, key.topics, key.users, 0, "settings", "", tenant=key.tenant)
 
 
 def decode(text: bytes) -> KeyRecord:

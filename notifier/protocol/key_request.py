@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from notifier.errors import Fault, InvalidKeyRequest
 from notifier.protocol import channel
+from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import ANY, SCOPES
 from notifier.protocol.inbox_request import read_object, unknown_fields
 
@@ -12,12 +13,12 @@ MAX_PATTERNS = 100
 MAX_NAME = 128  # characters
 MAX_AGE = 10 * 365 * 86400  # seconds
 MAX_OVERLAP, DEFAULT_OVERLAP = 30 * 86400, 86400  # seconds
-_FIELDS = ("name", "scopes", "topics", "users", "expires_in", "test")
+_FIELDS = ("name", "tenant", "scopes", "topics", "users", "expires_in", "test")
 _MOST_FAULTS = 50
 
 
 class KeyRequest(NamedTuple):
-    """A request for a key. `expires_in` is in seconds; None: never."""
+    """A request for a key. `expires_in` is in seconds; None: never. `tenant` is None if the request names none."""
 
     name: str
     scopes: tuple[str, ...]
@@ -25,6 +26,7 @@ class KeyRequest(NamedTuple):
     users: tuple[str, ...] = ANY
     expires_in: int | None = None
     is_test: bool = False
+    tenant: str | None = None
 
 
 def read_key_request(body: bytes) -> KeyRequest:
@@ -43,9 +45,13 @@ def read_key_request(body: bytes) -> KeyRequest:
     is_test = fields.get("test", False)
     if not isinstance(is_test, bool):
         faults.append(Fault("/test", "wrong_type", "Expected true or false."))
+    tenant = fields.get("tenant")
+    fault = tenants.fault_of(tenant) if isinstance(tenant, str) else "Expected the name of a tenant."
+    if tenant is not None and fault:
+        faults.append(Fault("/tenant", "invalid_name", fault))
     if faults:
         raise InvalidKeyRequest(faults=faults[:_MOST_FAULTS])
-    return KeyRequest(name, scopes, topics, users, age, is_test)
+    return KeyRequest(name, scopes, topics, users, age, is_test, tenant)
 
 
 def read_rotation(body: bytes) -> int:

@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from notifier.errors import BodyTooLarge, Fault, InvalidNotification, MalformedJson
 from notifier.protocol import channel, json_shape, json_text, notification_id
+from notifier.protocol import tenant as tenants
 from notifier.protocol.notification_fields import SENT, FieldReader, decode_object
 
 
@@ -37,6 +38,12 @@ class Publication(NamedTuple):
     ttl: int | None = None
     collapse_key: str = ""
     type: str = ""
+
+    def scoped(self, tenant: str) -> "Publication":
+        """Return the publication to the recipients of a tenant."""
+        if not tenant:
+            return self
+        return self._replace(channels=[tenants.scoped_channel(tenant, name) for name in self.channels])
 
     def encode(self, id: str, created: float) -> bytes:
         """Return the JSON that recipients receive, for an id and a time of creation in Unix seconds.

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from notifier.errors import Forbidden, InvalidFrame, InvalidIdempotencyKey, Problem
 from notifier.protocol import channel, notification
+from notifier.protocol import tenant as tenants
 from notifier.protocol.frames import Publish
 from notifier.protocol.identity import Identity
 from notifier.protocol.notification import Limits, Publication
@@ -38,7 +39,9 @@ def read(frame: Publish, identity: Identity, limits: Limits) -> Publishing:
             raise InvalidFrame(f"topic: {fault}")
         if not identity.may_publish(frame.topic):
             raise Forbidden(f"The token does not grant publishing to the topic {frame.topic}.", topic=frame.topic)
-        publication = notification.parse_to_topic(frame.topic, bytes(frame.notification), identity.user, limits)
+        publication = notification.parse_to_topic(
+            identity.scoped(frame.topic), bytes(frame.notification), tenants.outward(identity.user), limits
+        )
         given = frame.idempotency_key
         # A user is not the API key with the same name: the quoted id of a key never begins with @.
         key = "" if given is None else "@" + idempotency_key(identity.user, given)

@@ -207,10 +207,11 @@ class Session:
         if len(asked) > self._rules.max_topics:
             raise ProtocolViolation(f"at most {self._rules.max_topics} topics")
         # Only granted names: some Python versions never free interned strings.
-        self.topics = tuple(sys.intern(topic) for topic in asked if may_read(identity, topic))
+        granted = {topic: sys.intern(identity.scoped(topic)) for topic in asked if may_read(identity, topic)}
+        self.topics = tuple(granted.values())
         self.state = State.ATTACHING
         self._due = now + self._rules.attach_timeout
-        refused = (subscribing.refusal(topic) for topic in asked if topic not in self.topics)
+        refused = (subscribing.refusal(topic) for topic in asked if topic not in granted)
         return Attach(since, self.topics, tuple(refused))
 
     def _subscribe(self, frame: Subscribe) -> Action:
@@ -223,9 +224,11 @@ class Session:
         return join
 
     def _unsubscribe(self, frame: Unsubscribe) -> Action:
-        left = (frame.topic,) if frame.topic in self.topics else ()
-        self.topics = tuple(topic for topic in self.topics if topic != frame.topic)
-        return Leave(frame.ref, left)
+        assert self.identity is not None
+        left = self.identity.scoped(frame.topic)
+        is_subscribed = left in self.topics
+        self.topics = tuple(topic for topic in self.topics if topic != left)
+        return Leave(frame.ref, (left,) if is_subscribed else ())
 
     def _auth(self, frame: Auth, now: float) -> Action:
         try:
@@ -236,7 +239,7 @@ class Session:
         if self.identity and identity.user != self.identity.user:
             raise Forbidden("The token belongs to another user.", ref=frame.ref)
         self._adopt(identity, now)
-        left = tuple(topic for topic in self.topics if not may_read(identity, topic))
+        left = tuple(topic for topic in self.topics if not identity.may_read(topic))
         self.topics = tuple(topic for topic in self.topics if topic not in left)
         return Leave(frame.ref, left)
 

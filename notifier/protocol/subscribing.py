@@ -46,11 +46,11 @@ def read(frame: Subscribe, identity: Identity) -> Join:
         raise InvalidFrame(f"topic: {fault}", ref=frame.ref)
     if not identity.may_read(frame.topic):
         raise refusal(frame.topic, frame.ref)
-    return Join(frame.ref, frame.topic, frames.decode_cursor(frame.since, frame.ref))
+    return Join(frame.ref, identity.scoped(frame.topic), frames.decode_cursor(frame.since, frame.ref))
 
 
 def may_read(identity: Identity, topic: str) -> bool:
-    """Return whether a text is the name of a topic that the token grants for reading."""
+    """Return whether a text is the name of a topic of the user's tenant that the token grants for reading."""
     return identity.may_read(topic) and not channel.fault_of_topic(topic)
 
 

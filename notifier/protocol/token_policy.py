@@ -10,7 +10,8 @@ class Policy(NamedTuple):
     """The required claims of an issuer's tokens, and the names of the claims.
 
     `issuer` is not checked if it is empty. Without an `audience`, tokens with an audience are rejected. `max_age` is in
-    seconds. A name of a claim that begins with a slash is a JSON Pointer (RFC 6901) into nested claims.
+    seconds. Tokens are confined to the `tenant`; if it is empty and there is a `tenant_claim`, they name it. A name of
+    a claim that begins with a slash is a JSON Pointer (RFC 6901) into nested claims.
     """
 
     issuer: str = ""
@@ -20,3 +21,5 @@ class Policy(NamedTuple):
     topics_claim: str = "topics"
     publish_claim: str = "publish"
     audience_claim: str = "aud"
+    tenant: str = ""
+    tenant_claim: str = ""

@@ -8,6 +8,7 @@ from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.inbox.inbox import Inbox
 from notifier.protocol import channel as channels
+from notifier.protocol import tenant as tenants
 from notifier.protocol.inbox_state import InboxState
 from notifier.protocol.notification import Publication
 
@@ -49,7 +50,7 @@ class Explanation:
         members = []
         for user, state in zip(users, self._inbox.states(users), strict=True):
             own = channels.of_user(user)
-            members.append({"user": user} | _outcome(publication, name, online[own], state))
+            members.append({"user": tenants.outward(user)} | _outcome(publication, name, online[own], state))
         return {"member_count": self._members.count([topic])[0], "members": members}
 
     def _online(self, names: Sequence[str]) -> dict[str, bool]:
@@ -67,7 +68,7 @@ def _outcome(publication: Publication, channel: str, online: bool, state: InboxS
     muted = _muted(publication, channel, state)
     reason = muted or ("connected" if online else "offline" if stored else "not_kept_and_offline")
     return {
-        "channel": channel,
+        "channel": tenants.public(channel),
         "online": online,
         "stored": stored,
         "inbox": inbox,

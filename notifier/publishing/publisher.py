@@ -13,6 +13,7 @@ from notifier.broker.log import Append, Appended, Log
 from notifier.errors import BrokerUnavailable, IdempotencyInFlight, IdempotencyMismatch, Problem
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
+from notifier.protocol import tenant as tenants
 from notifier.protocol.clock import Clock
 from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION
 from notifier.protocol.notification import Publication
@@ -231,7 +232,7 @@ def _count_topics(post: Post, batch: list[Append], appended: list[Any]) -> None:
 
 
 def _receipt(item: Append, result: Appended) -> dict[str, Any]:
-    receipt = {"channel": item.channel, "cursor": result.cursor, "online": result.online}
+    receipt = {"channel": tenants.public(item.channel), "cursor": result.cursor, "online": result.online}
     return receipt | {"suppressed": "muted_type"} if result.muted else receipt
 
 

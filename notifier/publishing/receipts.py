@@ -6,6 +6,7 @@ from typing import Any
 from notifier.broker.store import Store, require
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
+from notifier.protocol import tenant as tenants
 
 
 class Receipts:
@@ -32,7 +33,7 @@ def _receipt(channel: str, entry: bytes, kind: bytes, delivered: bytes, read: by
     """Return a receipt: times on a user's channel, counts of users on a topic or `all`."""
     stored = notification.rfc3339(cursor.parse(entry).ms / 1000)
     marks = {"delivered": delivered, "read": read, "archived": archived}
-    receipt = {"channel": channel, "stored_at": stored}
+    receipt = {"channel": tenants.public(channel), "stored_at": stored}
     if channels.is_user(channel):
         return receipt | {f"{name}_at": _time(ms) for name, ms in marks.items()}
     return receipt | {name: int(count or 0) for name, count in marks.items()}

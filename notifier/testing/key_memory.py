@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+import msgspec
+
 from notifier.errors import KeyRotating, NotFound
 from notifier.protocol import audit, key_text
 from notifier.protocol.audit import Author
@@ -41,6 +43,7 @@ class KeyMemory:
         expires = now + 1000 * asked.expires_in if asked.expires_in else 0
         rights = (asked.scopes, asked.topics, asked.users)
         record = KeyRecord(id, asked.name, *rights, now, _AUTHOR.key, "", expires=expires, is_test=asked.is_test)
+        record = msgspec.structs.replace(record, tenant=asked.tenant or "")
         return self._made(record)
 
     def rotate(self, id: str, body: bytes) -> dict[str, Any]:

@@ -160,6 +160,25 @@ class TestOthers:
                 worker.changes.find(ACME, id)
         assert worker.changes.find(ACME, made.record.id)
 
+    def test_tenants(self, make: Make) -> None:
+        """A key of a tenant makes and knows keys of it only; an unlimited one of the default tenant those of all."""
+        worker = make()
+        own, beta = ROOT._replace(tenant="acme"), ROOT._replace(tenant="beta")
+        made = worker.create(by=own)
+        assert (made.record.tenant, worker.keys.find(made.text).tenant) == ("acme", "acme")
+        assert worker.create(SHOP._replace(tenant="beta")).record.tenant == "beta"
+        assert worker.create(SHOP._replace(tenant="acme"), own).record.tenant == "acme"
+        for by, request in [(own, SHOP._replace(tenant="beta")), (ACME, SHOP._replace(tenant="beta", topics=()))]:
+            with pytest.raises(Forbidden):
+                worker.create(request, by)
+        for by in (beta, ACME):
+            with pytest.raises(NotFound):
+                worker.changes.find(by, made.record.id)
+        for by in (own, ROOT):
+            assert worker.changes.find(by, made.record.id)
+        assert {each.record.tenant for each in worker.changes.page(own, "", 10)[0]} == {"acme"}
+        assert {each.record.tenant for each in worker.changes.page(ROOT, "", 10)[0]} == {"acme", "beta"}
+
     def test_pages(self, make: Make) -> None:
         """All keys are listed, page by page, also if some pages have none that may be shown."""
         worker = make()

@@ -57,6 +57,18 @@ def test_limit(store: Store) -> None:
     assert kept == [f"user-{number}" for number in range(999, 999 - len(kept), -1)]
 
 
+def test_tenants(store: Store) -> None:
+    """Each tenant has a log of its own."""
+    log = AuditLog(1000, store)
+    for number, tenant in enumerate(("", "acme", "beta")):
+        log.append(entry(number), tenant)
+    assert [users(log), *([each["target"]["user"] for each in log.page(None, 9, t)] for t in ("acme", "beta"))] == [
+        ["user-0"],
+        ["user-1"],
+        ["user-2"],
+    ]
+
+
 def test_outage() -> None:
     """An entry that cannot be written is an error."""
     log = AuditLog(100, Store(BrokerSettings(redis_url=f"redis://127.0.0.1:{free_port()}")))

@@ -16,6 +16,7 @@ TIME = datetime(2026, 11, 21, 8, tzinfo=UTC)
 KEY: dict[str, Any] = {
     "id": "key-1",
     "name": "Shop",
+    "tenant": None,
     "scopes": ["publish"],
     "topics": ["*"],
     "users": [],
@@ -29,7 +30,7 @@ KEY: dict[str, Any] = {
     "last_used_at": AT,
     "later": "unknown",
 }
-READ = Key("key-1", "Shop", ("publish",), ("*",), (), False, TIME, "root", last_used_at=TIME)
+READ = Key("key-1", "Shop", None, ("publish",), ("*",), (), False, TIME, "root", last_used_at=TIME)
 
 
 def keys(api_key: str | None = "the-key") -> KeyCalls:
@@ -39,7 +40,7 @@ def keys(api_key: str | None = "the-key") -> KeyCalls:
 
 def test_create() -> None:
     """Arguments that are not given are not sent; each attempt has the same idempotency key."""
-    play = Play(keys().create("Shop", "publish", None, None, None, False, None))
+    play = Play(keys().create("Shop", "publish", None, None, None, False, None, None))
     first = play.step.request
     assert (first.method, first.path) == ("POST", "/v1/keys")
     assert json.loads(first.body) == {"name": "Shop", "scopes": ["publish"], "test": False}
@@ -53,7 +54,7 @@ def test_create() -> None:
 
 def test_create_with_all() -> None:
     """Everything can be asked for; one name is a list of one, and an empty list stays one."""
-    play = Play(keys().create("Shop", ["publish", "recall"], "orders", (), 60, True, None))
+    play = Play(keys().create("Shop", ["publish", "recall"], "orders", (), 60, True, "acme", None))
     assert json.loads(play.step.request.body) == {
         "name": "Shop",
         "scopes": ["publish", "recall"],
@@ -61,6 +62,7 @@ def test_create_with_all() -> None:
         "users": [],
         "expires_in": 60,
         "test": True,
+        "tenant": "acme",
     }
 
 
@@ -96,7 +98,7 @@ def test_revoke() -> None:
 
 def test_audit() -> None:
     """Entries come in pages, the newest first."""
-    play = Play(keys().audit("5-0", None))
+    play = Play(keys().audit("5-0", None, None))
     assert play.step.request.path == "/v1/audit?limit=1000&before=5-0"
     entry = {"id": "4-0", "at": AT, "action": "user.erased", "key": {"id": "key-1", "name": "Shop"}}
     entry |= {"address": "192.0.2.7", "request_id": "r-1", "target": {"user": "alice"}, "later": 1}
@@ -109,9 +111,9 @@ def test_audit() -> None:
 @pytest.mark.parametrize(
     ("steps", "part"),
     [
-        (keys().create("Shop", "publish", None, None, None, False, None), "API keys"),
+        (keys().create("Shop", "publish", None, None, None, False, None, None), "API keys"),
         (keys().page("key-1", None), "API keys"),
-        (keys().audit(None, None), "audit log"),
+        (keys().audit(None, None, None), "audit log"),
     ],
 )
 def test_older_service(steps: Any, part: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from notifier.errors import QuotaExceeded
-from notifier.limits.payers import Payer
+from notifier.limits.payers import Payer, Payers
 from notifier.limits.quotas import Quotas
 from notifier.protocol.daily_usage import Amounts
 from notifier.protocol.notification import Limits, parse
@@ -102,3 +102,18 @@ def test_none(clock: Clock) -> None:
     payer.created_topics(5)
     assert payer.charge(parse(b'{"to": {"all": true}, "title": "x"}', Limits()), 10**9) is None
     assert quotas.take_due(10) == []
+
+
+def test_payers(quotas: Quotas, clock: Clock) -> None:
+    """A key pays, and so does its tenant; one that refuses is enough."""
+    of_tenant = Quotas("tenant_daily", Amounts(publications=1, topics=1), clock)
+    payers = Payers(Payer("shop", (), quotas), Payer("acme", (), of_tenant))
+    note = parse(b'{"to": {"users": ["a"], "topics": ["t"]}, "title": "x"}', Limits())
+    assert payers.charge(note, 10) is None
+    refusal = payers.charge(note, 10)
+    assert isinstance(refusal, QuotaExceeded) and refusal.fields["limit"] == "tenant_daily_publications"
+    assert payers.may_create_topics and payers.refusal_of_topics(1) is None
+    assert isinstance(payers.refusal_of_topics(2), QuotaExceeded)
+    payers.created_topics(1)
+    assert not payers.may_create_topics
+    assert [due.granted.topics for each in (quotas, of_tenant) for due in each.take_due(10)] == [1, 1]

@@ -43,12 +43,14 @@ def test_restricted() -> None:
         {"id": "ops", "secret": OTHER_KEY},
         {"id": "none", "secret": KEY, "scopes": [], "topics": [], "users": []},
         {"id": "acme", "secret": KEY, "users": ["acme:*"]},
+        {"id": "staging", "secret": KEY, "tenant": "staging"},
     ]
     assert parse(f" {json.dumps(items)} ") == (
         ApiKey("shop", KEY, frozenset({"publish"}), ("orders", "project:*")),
         ApiKey("ops", OTHER_KEY),
         ApiKey("none", KEY, frozenset(), (), ()),
         ApiKey("acme", KEY, users=("acme:*",)),
+        ApiKey("staging", KEY, tenant="staging"),
     )
 
 
@@ -94,6 +96,9 @@ def test_wrong(text: str) -> None:
         {"topics": 5},
         {"users": "alice"},
         {"users": [1]},
+        {"tenant": "Acme"},
+        {"tenant": 5},
+        {"tenant": ["acme"]},
     ],
 )
 def test_wrong_restriction(fields: dict[str, Any]) -> None:
@@ -163,6 +168,20 @@ def test_users_by_name() -> None:
 def test_same_as_grants_of_tokens(patterns: list[str], name: str) -> None:
     """A key grants what a token with the same patterns would."""
     assert ApiKey("shop", KEY, users=tuple(patterns)).grants_user(name) == rules.grants(tuple(patterns), name)
+
+
+def test_tenant() -> None:
+    """The patterns of a key are for the names of its tenant."""
+    key = ApiKey("shop", KEY, topics=("orders",), users=("alice", "b*"), tenant="acme")
+    assert key.scoped("alice") == "acme\x1falice"
+    key.require_grants(["user:acme\x1falice", "user:acme\x1fbob", "topic:acme\x1forders"], "publish")
+    for channel in ("user:acme\x1fcarol", "topic:acme\x1fother", "all:acme\x1f"):
+        with pytest.raises(Forbidden) as caught:
+            key.require_grants([channel], "publish")
+        assert "\x1f" not in str(caught.value)
+    with pytest.raises(Forbidden, match="confined to its tenant"):
+        key.require_default_tenant()
+    ApiKey("shop", KEY).require_default_tenant()
 
 
 def test_everyone() -> None:

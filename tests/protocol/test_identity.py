@@ -472,3 +472,52 @@ def test_random_claims(claims: dict[str, Any]) -> None:
     else:
         assert who.expires > NOW
         assert all(isinstance(topic, str) for topic in who.topics + who.publish)
+
+
+class TestTenants:
+    @pytest.mark.parametrize(
+        ("policy", "claim", "user"),
+        [
+            (Policy(), "acme", "alice"),
+            (Policy(tenant_claim="tenant"), "acme", "acme\x1falice"),
+            (Policy(tenant_claim="tenant"), "", "alice"),
+            (Policy(tenant_claim="tenant"), None, "alice"),
+            (Policy(tenant="beta", tenant_claim="tenant"), "acme", "beta\x1falice"),
+            (Policy(tenant="beta"), None, "beta\x1falice"),
+        ],
+    )
+    def test_tenant(self, policy: Policy, claim: str | None, user: str) -> None:
+        """An issuer is confined to its tenant, whatever its tokens say; those of a secret may name one."""
+        claims = {} if claim is None else {"tenant": claim}
+        who = identity.verify(token(**claims), SECRETS, NOW, policy)
+        assert who.user == user
+
+    @pytest.mark.parametrize("claim", ["Acme", "a b", "acme\x1f", 5, ["acme"], {"a": 1}, True])
+    def test_wrong_tenant(self, claim: object) -> None:
+        """A tenant that cannot be is not ignored."""
+        with pytest.raises(InvalidToken, match="tenant"):
+            identity.verify(token(tenant=claim), SECRETS, NOW, Policy(tenant_claim="tenant"))
+
+    def test_grants(self) -> None:
+        """The grants are for topics of the tenant."""
+        claims = {"tenant": "acme", "topics": ["orders", "project:*"], "publish": ["*"]}
+        who = identity.verify(token(**claims), SECRETS, NOW, Policy(tenant_claim="tenant"))
+        assert who.scoped("orders") == "acme\x1forders"
+        assert who.may_read("acme\x1forders") and who.may_read("acme\x1fproject:7")
+        assert not who.may_read("acme\x1fother")
+        assert who.may_publish("acme\x1fanything")
+
+    def test_ids(self) -> None:
+        """The same jti in two tenants is that of two tokens, also if it contains the separator."""
+        ids = {
+            identity.verify(token(jti=jti, tenant=tenant), SECRETS, NOW, Policy(tenant_claim="tenant")).id
+            for jti, tenant in [("x", ""), ("x", "acme"), ("x", "beta"), ("acme\x1fx", "")]
+        }
+        assert len(ids) == 4
+
+    def test_signed(self) -> None:
+        """A token that is made for a tenant is confined to it."""
+        policy = Policy(tenant_claim="/our/tenant")
+        text = identity.sign("alice", NEW, NOW + 60, tenant="acme", policy=policy)
+        assert identity.verify(text, SECRETS, NOW, policy).user == "acme\x1falice"
+        assert identity.verify(text, SECRETS, NOW, Policy()).user == "alice"

@@ -167,6 +167,7 @@ STANDINGS = st.builds(
     topics=st.dictionaries(st.sampled_from(["a", "b"]), PLACES.map(lambda ms: Cursor(ms, 0))),
     mutes=st.one_of(st.just({}), st.dictionaries(st.sampled_from(["type:t", "type:u", "topic:a", "topic:b"]), PLACES)),
     copies=st.frozensets(st.sampled_from([id_of(f"n{number}") for number in range(8)])),
+    everyone=st.just("all"),
 )
 
 

@@ -85,11 +85,11 @@ def test_actions() -> None:
 
 def test_read_state() -> None:
     """A state is read from the reply of the script; an empty reply is the empty state."""
-    assert read_state([]) == NOTHING
+    assert read_state("alice", []) == NOTHING
     reply = [b"1", b"2", b"3", b"4", 5, 6, b"7", [b"r 1-0 topic:a b", b"r 2-0 all", b"r 3-0 all"]]
     reply += [[b"orders", b"9-1"], [b"type:a:b", b"8"], [b"id"], b"10", 11]
     exceptions = {("r", "topic:a b"): frozenset([2048]), ("r", "all"): frozenset([4096, 6144])}
-    assert read_state(reply) == InboxState(
+    assert read_state("alice", reply) == InboxState(
         Marks(1, 2, 3, exceptions),
         4,
         5,
@@ -101,5 +101,5 @@ def test_read_state() -> None:
         10,
         11,
     )
-    assert read_state([*reply[:-1], -1]).ends == 0
+    assert read_state("alice", [*reply[:-1], -1]).ends == 0
     assert read_marks([b"1", b"2", b"3", []]) == Marks(1, 2, 3)

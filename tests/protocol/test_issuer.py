@@ -30,6 +30,12 @@ def test_all() -> None:
     assert parse(json.dumps([ENTRY | {"audience": "a"}]))[0].policy.audience == ("a",)
 
 
+def test_tenant() -> None:
+    """An issuer may be confined to a tenant."""
+    assert parse(json.dumps([ENTRY]))[0].policy.tenant == ""
+    assert parse(json.dumps([ENTRY | {"tenant": "acme"}]))[0].policy.tenant == "acme"
+
+
 def test_fixed_keys() -> None:
     """The keys may be in the setting."""
     key = SigningKey("ES256")
@@ -48,6 +54,8 @@ def test_this_machine(host: str) -> None:
     "entry, said",
     [
         ({"issuer": NAME}, "either jwks_url or jwks"),
+        (ENTRY | {"tenant": "A b"}, "a tenant for https://issuer.example/ that is none"),
+        (ENTRY | {"tenant": 5}, "JSON list"),
         (ENTRY | {"jwks": {"keys": []}}, "either jwks_url or jwks"),
         ({"issuer": NAME, "jwks": {"keys": []}}, "cannot be used: the key set has no usable key"),
         ({"issuer": NAME, "jwks": "x"}, "cannot be used: it is not a key set"),

@@ -62,6 +62,7 @@ def test_document() -> None:
     assert shown == {
         "id": "id",
         "name": "Shop",
+        "tenant": None,
         "scopes": ["publish"],
         "topics": ["orders"],
         "users": ["acme:*"],

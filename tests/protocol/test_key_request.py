@@ -31,9 +31,10 @@ def test_all() -> None:
         "users": ["acme:*", "*", "a b"[0]],
         "expires_in": 60,
         "test": True,
+        "tenant": "acme",
     }
     assert read_key_request(json.dumps(asked).encode()) == KeyRequest(
-        "Shop", ("publish", "admin"), ("orders", "project:*"), ("acme:*", "*", "a"), 60, True
+        "Shop", ("publish", "admin"), ("orders", "project:*"), ("acme:*", "*", "a"), 60, True, "acme"
     )
 
 
@@ -67,6 +68,9 @@ def test_nothing_granted() -> None:
         (LEAST | {"expires_in": True}, ["/expires_in"]),
         (LEAST | {"expires_in": "60"}, ["/expires_in"]),
         (LEAST | {"test": "yes"}, ["/test"]),
+        (LEAST | {"tenant": "A b"}, ["/tenant"]),
+        (LEAST | {"tenant": ""}, ["/tenant"]),
+        (LEAST | {"tenant": 5}, ["/tenant"]),
         (LEAST | {"secret": "mine", "user": "a"}, ["/secret", "/user"]),
     ],
 )

@@ -28,10 +28,11 @@ class AsyncOperator:
         users: Names | None = None,
         expires_in: int | None = None,
         test: bool = False,
+        tenant: str | None = None,
         deadline: float | None = None,
     ) -> NewKey:
         """See `Operator.create_key`."""
-        return await self._run(self._keys.create(name, scopes, topics, users, expires_in, test, deadline))
+        return await self._run(self._keys.create(name, scopes, topics, users, expires_in, test, tenant, deadline))
 
     async def api_keys(self, *, deadline: float | None = None) -> AsyncIterator[Key]:
         """See `Operator.api_keys`."""
@@ -52,11 +53,11 @@ class AsyncOperator:
         """See `Operator.revoke_key`."""
         await self._run(self._keys.revoke(id, deadline))
 
-    async def audit(self, *, deadline: float | None = None) -> AsyncIterator[AuditEntry]:
+    async def audit(self, *, tenant: str | None = None, deadline: float | None = None) -> AsyncIterator[AuditEntry]:
         """See `Operator.audit`."""
         before = None
         while True:
-            page = await self._run(self._keys.audit(before, deadline))
+            page = await self._run(self._keys.audit(before, tenant, deadline))
             for entry in page.entries:
                 yield entry
             before = page.next

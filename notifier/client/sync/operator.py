@@ -28,13 +28,15 @@ class Operator:
         users: Names | None = None,
         expires_in: int | None = None,
         test: bool = False,
+        tenant: str | None = None,
         deadline: float | None = None,
     ) -> NewKey:
         """Create an API key. It reaches the topics and users of these names and patterns, by default all.
 
         `expires_in` is in seconds; by default the key does not expire. `test` only changes the beginning of its text.
+        The key is confined to the `tenant`, by default that of the client's own key.
         """
-        return self._run(self._keys.create(name, scopes, topics, users, expires_in, test, deadline))
+        return self._run(self._keys.create(name, scopes, topics, users, expires_in, test, tenant, deadline))
 
     def api_keys(self, *, deadline: float | None = None) -> Iterator[Key]:
         """Yield all keys: those in the settings of the service first. The deadline applies to each page of them."""
@@ -54,11 +56,14 @@ class Operator:
         """Revoke a key. All workers reject it within a second."""
         self._run(self._keys.revoke(id, deadline))
 
-    def audit(self, *, deadline: float | None = None) -> Iterator[AuditEntry]:
-        """Yield the entries of the audit log, the newest first. The deadline applies to each page of them."""
+    def audit(self, *, tenant: str | None = None, deadline: float | None = None) -> Iterator[AuditEntry]:
+        """Yield the entries of the audit log of a tenant, by default that of the client's own key, the newest first.
+
+        The deadline applies to each page of them.
+        """
         before = None
         while True:
-            page = self._run(self._keys.audit(before, deadline))
+            page = self._run(self._keys.audit(before, tenant, deadline))
             yield from page.entries
             before = page.next
             if before is None:

@@ -25,9 +25,16 @@ class AuditViews:
         return blueprint
 
     def list(self) -> Response:
-        """Return a page of the audit log, the newest entries first. Its key must grant all topics and users."""
+        """Return a page of the audit log, the newest entries first. Its key must grant all topics and users.
+
+        It is that of the key's tenant; a key of the default tenant may name another one.
+        """
         request = flask.request
-        self._credentials.require_key(request, "admin").require_unlimited()
+        key = self._credentials.require_key(request, "admin")
+        key.require_unlimited()
+        tenant = request.args.get("tenant", key.tenant)
+        if tenant != key.tenant:
+            key.require_default_tenant()
         limit = read_limit(request.args.get("limit", "100"), audit.MAX_LIMIT)
-        found = self._log.page(audit.read_before(request.args.get("before", "")), limit)
+        found = self._log.page(audit.read_before(request.args.get("before", "")), limit, tenant)
         return json_answer({"entries": found, "next": found[-1]["id"] if len(found) == limit else None})

@@ -1,5 +1,7 @@
 """`POST /v1/stream`: one frame of a client whose transport cannot send frames on the stream itself."""
 
+from collections.abc import Callable
+
 from flask import Blueprint, request
 from werkzeug import Response
 
@@ -17,7 +19,7 @@ from notifier.protocol.json_text import utf8_of
 from notifier.protocol.notification import Limits
 from notifier.protocol.publishing import read as read_publishing
 from notifier.publishing.client_queue import confirmation
-from notifier.publishing.publisher import Post, Publisher
+from notifier.publishing.publisher import Payer, Post, Publisher
 
 
 class FrameViews:
@@ -28,6 +30,7 @@ class FrameViews:
         credentials: Credentials,
         publisher: Publisher,
         users: UserLimits,
+        payer: Callable[[str], Payer | None],
         inbox: Inbox,
         limits: Limits,
         *,
@@ -37,6 +40,7 @@ class FrameViews:
         self._credentials = credentials
         self._publisher = publisher
         self._users = users
+        self._payer = payer
         self._inbox = inbox
         self._limits = limits
         self._max_frame = max_frame  # bytes
@@ -77,7 +81,7 @@ class FrameViews:
     def _publish(self, frame: Publish, who: Identity) -> Response:
         publishing = read_publishing(frame, who, self._limits)
         self._users.publications.take(who.user)
-        payer = self._users.payer(who.user)
+        payer = self._payer(who.user)
         [answer] = self._publisher.publish([Post(publishing.publication, publishing.body, publishing.key, payer=payer)])
         if isinstance(answer, Problem):
             raise answer

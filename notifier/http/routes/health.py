@@ -46,8 +46,10 @@ class HealthViews:
 
     def status(self) -> Response:
         """Return the configuration of this worker and of its Redis."""
-        self._credentials.require_key(request, *SCOPES)
-        settings = self._settings
+        key = self._credentials.require_key(request, *SCOPES)
+        settings, issuers = self._settings, self._tokens.key_sets
+        if key.tenant:
+            issuers = [keys for keys in issuers if keys.issuer.policy.tenant == key.tenant]
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return json_answer(
             {
@@ -57,9 +59,7 @@ class HealthViews:
                 "max_connections": settings.connections.connection_limit,
                 "cookie": settings.auth.cookie,
                 "heartbeat": settings.connections.heartbeat,
-                "issuers": [
-                    {"issuer": keys.issuer.name, "keys": keys.keys, "age": keys.age} for keys in self._tokens.key_sets
-                ],
+                "issuers": [{"issuer": keys.issuer.name, "keys": keys.keys, "age": keys.age} for keys in issuers],
                 "redis": self._redis(),
             }
         )

@@ -12,6 +12,7 @@ from notifier.http.credentials import Credentials
 from notifier.inbox.inbox import Inbox
 from notifier.inbox.listing import InboxLists, describe
 from notifier.inbox.mutes import mutes_of
+from notifier.protocol import tenant as tenants
 from notifier.protocol.inbox_query import read_query
 from notifier.protocol.inbox_request import read_mutes, read_target
 from notifier.protocol.inbox_state import ACTIONS
@@ -61,12 +62,13 @@ class InboxViews:
 
     def list(self) -> Response:
         """Return a page of the inbox."""
-        listing = self._lists.page(self._user(), read_query(request.args.items(multi=True)))
+        user = self._user()
+        listing = self._lists.page(user, read_query(request.args.items(multi=True)).scoped(tenants.of(user)))
         return tagged_answer(
             request,
             {
                 "items": describe(listing.items),
-                "next": None if listing.next is None else str(listing.next),
+                "next": None if listing.next is None else listing.next.public,
                 **listing.view.summary,
             },
             {"cursor": str(listing.cursor)},
@@ -93,7 +95,8 @@ class InboxViews:
         user = self._user()
         mutes = read_mutes(body.read(request, self._max_mutes))
         self._count_action(user)
-        self._inbox.set_mutes(user, *mutes)
+        types, topics = mutes
+        self._inbox.set_mutes(user, types, [tenants.scoped(tenants.of(user), topic) for topic in topics])
         return self.mutes()
 
     def _user(self) -> str:

@@ -5,7 +5,7 @@ import time
 from flask import Blueprint, request
 from werkzeug import Response
 
-from notifier.auth.key_changes import KeyChanges, Made, Retry
+from notifier.auth.key_changes import KeyChanges, Made, Retry, covers
 from notifier.http import body
 from notifier.http.answers import json_answer
 from notifier.http.auditor import Auditor
@@ -45,7 +45,7 @@ class KeyViews:
         after, limit = request.args.get("after", ""), read_limit(request.args.get("limit", "100"), _MOST_LISTED)
         found, follow = self._changes.page(by, after, limit)
         keys = [each.record.document(_now(), each.used) for each in found]
-        shown = [] if after else [_shown(key) for key in self._of_settings if by.covers(key.topics, key.users)]
+        shown = [] if after else [_shown(key) for key in self._of_settings if covers(by, key)]
         return json_answer({"keys": shown + keys, "next": follow})
 
     def create(self) -> Response:
@@ -55,7 +55,8 @@ class KeyViews:
         self._changes.require_covered(by, asked)
         retry = Retry(idempotency_key(request, by), text)
         id = self._changes.new_id(retry)
-        rights = {"scopes": asked.scopes, "topics": audit.names(asked.topics), "users": audit.names(asked.users)}
+        rights: dict[str, object] = {"tenant": asked.tenant} if asked.tenant else {}
+        rights |= {"scopes": asked.scopes, "topics": audit.names(asked.topics), "users": audit.names(asked.users)}
         self._auditor.write(request, by, audit.KEY_CREATED, key=id, name=asked.name, **rights)
         return _answer(self._changes.create(by, id, asked, retry), 201)
 

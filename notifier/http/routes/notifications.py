@@ -13,7 +13,8 @@ from notifier.http.answers import JSON, NDJSON, json_answer
 from notifier.http.auditor import Auditor
 from notifier.http.batch import Batches
 from notifier.http.credentials import Credentials, idempotency_key
-from notifier.protocol import audit, channel, notification
+from notifier.protocol import audit, notification
+from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import SCOPES, ApiKey
 from notifier.protocol.notification import Limits, Publication
 from notifier.protocol.notification_id import canonical_id
@@ -37,7 +38,7 @@ class NotificationViews:
         log: Log,
         limits: Limits,
         auditor: Auditor,
-        payer: Callable[[str], Payer | None] = lambda _: None,
+        payer: Callable[[ApiKey], Payer | None] = lambda _: None,
     ) -> None:
         self._credentials = credentials
         self._publisher = publisher
@@ -78,23 +79,25 @@ class NotificationViews:
         """Return the channels and the receipts of a notification."""
         key = self._credentials.require_key(flask.request, *SCOPES)
         id = canonical_id(id)
-        found = self._channels_of(id)
+        found = self._channels_of(id, key)
         key.require_channels(found)
-        return json_answer({"id": id, "channels": found, "receipts": self._receipts.of(id, found)})
+        return json_answer(
+            {"id": id, "channels": list(map(tenants.public, found)), "receipts": self._receipts.of(id, found)}
+        )
 
     def recall(self, id: str) -> Response:
         """Recall a notification: open tabs remove it, clients that are offline never receive it."""
         key = self._credentials.require_key(flask.request, "recall")
         id = canonical_id(id)
-        key.require_grants(self._channels_of(id), "recall")
+        key.require_grants(self._channels_of(id, key), "recall")
         self._auditor.write(flask.request, key, audit.RECALLED, notification=id)
         self._log.recall(id, notification.time_of(id) or 0)
         return Response(status=204)
 
     def _publish_one(self, request: Request, key: ApiKey) -> Response:
         publication, text = self._read(request, key)
-        post = Post(publication, text, idempotency_key(request, key), payer=self._payer(key.id))
-        if channel.ALL in publication.channels:
+        post = Post(publication, text, idempotency_key(request, key), payer=self._payer(key))
+        if tenants.everyone_of(key.tenant) in publication.channels:
             post = post._replace(audit=self._auditor.broadcast(request, key))
         [answer] = self._publisher.publish([post])
         if isinstance(answer, Problem):
@@ -114,17 +117,23 @@ class NotificationViews:
         if request.args.get("dry_run") != "explain" or len(request.args) > 1:
             raise BadRequest("The only query parameter is dry_run=explain.")
         publication, _ = self._read(request, key)
-        return json_answer({"recipients": self._explanation.of(publication, key.grants_user)})
+        return json_answer({"recipients": self._explanation.of(publication, _shows(key))})
 
     def _read(self, request: Request, key: ApiKey) -> tuple[Publication, bytes]:
         """Return the publication in the body of a request, and the body. The key must grant its channels."""
         text = body.read(request, self._limits.size)
-        publication = notification.parse(text, self._limits)
+        publication = notification.parse(text, self._limits).scoped(key.tenant)
         key.require_grants(publication.channels, "publish")
         return publication, text
 
-    def _channels_of(self, id: str) -> list[str]:
+    def _channels_of(self, id: str, key: ApiKey) -> list[str]:
+        """Return the channels of a notification of the key's tenant."""
         found = self._log.find(id) if notification.time_of(id) is not None else None
-        if found is None:
+        if found is None or any(tenants.of_channel(name) != key.tenant for name in found):
             raise NotFound("There is no such notification, or it is no longer stored.")
         return found
+
+
+def _shows(key: ApiKey) -> Callable[[str], bool]:
+    """Return whether a key may see that a user is a member."""
+    return lambda user: key.grants_user(tenants.outward(user))

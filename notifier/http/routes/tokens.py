@@ -56,6 +56,7 @@ class TokenViews:
             asked.publish,
             issued=now,
             id=id,
+            tenant=key.tenant,
             policy=settings.policy,
         )
         answer = json_answer({"token": token, "user": asked.user, "expires": expires, "jti": id})
@@ -70,10 +71,10 @@ class TokenViews:
         if asked.id:
             key.require_everyone()  # nobody knows whose token it is
             self._auditor.write(request, key, audit.TOKENS_REVOKED, jti=asked.id)
-            self._revocations.revoke_id(asked.id)
+            self._revocations.revoke_id(asked.id, key.tenant)
             return json_answer({"jti": asked.id})
         key.require_users([asked.user])
         target = {"user": asked.user, "issued_before": asked.issued_before}
         self._auditor.write(request, key, audit.TOKENS_REVOKED, **target)
-        self._revocations.revoke_user(asked.user, asked.issued_before)
+        self._revocations.revoke_user(key.scoped(asked.user), asked.issued_before)
         return json_answer(target)

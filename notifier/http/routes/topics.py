@@ -15,6 +15,7 @@ from notifier.http.credentials import Credentials
 from notifier.http.names import require_topic, require_user, routes_with_names
 from notifier.protocol import audit
 from notifier.protocol import channel as channels
+from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.inbox_query import read_limit
 from notifier.protocol.inbox_request import read_object, unknown_fields
@@ -47,21 +48,23 @@ class TopicViews:
         """Return members of a topic that the key grants, in the order of their names."""
         key = self._check(topic)
         limit = read_limit(request.args.get("limit", "100"), _MOST_LISTED)
-        found = self._members.page(topic, request.args.get("after", ""), limit)
-        granted = [user for user in found if key.grants_user(user)]
-        return json_answer({"members": granted, "next": found[-1] if len(found) == limit else None})
+        after = request.args.get("after")
+        found = self._members.page(key.scoped(topic), key.scoped(after) if after else "", limit)
+        names = list(map(tenants.outward, found))
+        granted = list(filter(key.grants_user, names))
+        return json_answer({"members": granted, "next": names[-1] if len(names) == limit else None})
 
     def add_member(self, topic: str, user: str) -> Response:
         """Make a user a member."""
-        self._admit_one(topic, user, "add")
-        if self._members.add(topic, [user]).refused:
+        key = self._admit_one(topic, user, "add")
+        if self._members.add(key.scoped(topic), [key.scoped(user)]).refused:
             raise TooManyMemberships(f"A user is a member of at most {self._settings.max_memberships} topics.")
         return Response(status=204)
 
     def remove_member(self, topic: str, user: str) -> Response:
         """Remove a member."""
-        self._admit_one(topic, user, "remove")
-        self._members.remove(topic, [user])
+        key = self._admit_one(topic, user, "remove")
+        self._members.remove(key.scoped(topic), [key.scoped(user)])
         return Response(status=204)
 
     def change_members(self, topic: str) -> Response:
@@ -76,9 +79,10 @@ class TopicViews:
         if faults:
             raise InvalidMembers(faults=faults[:_MOST_FAULTS])
         self._admit(key, topic, **lists)
-        removed = self._members.remove(topic, lists["remove"])
-        added, refused = self._members.add(topic, lists["add"])
-        return json_answer({"added": added, "removed": removed, "refused": refused})
+        scoped = {name: list(map(key.scoped, users)) for name, users in lists.items()}
+        removed = self._members.remove(key.scoped(topic), scoped["remove"])
+        added, refused = self._members.add(key.scoped(topic), scoped["add"])
+        return json_answer({"added": added, "removed": removed, "refused": list(map(tenants.outward, refused))})
 
     def _check(self, topic: str) -> ApiKey:
         key = self._credentials.require_key(request, "members")
@@ -86,10 +90,11 @@ class TopicViews:
         require_topic(topic)
         return key
 
-    def _admit_one(self, topic: str, user: str, change: str) -> None:
+    def _admit_one(self, topic: str, user: str, change: str) -> ApiKey:
         key = self._check(topic)
         require_user(user)
         self._admit(key, topic, **{change: [user]})
+        return key
 
     def _admit(self, key: ApiKey, topic: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
         """Reject a change of users that the key does not grant; write the audit log otherwise."""

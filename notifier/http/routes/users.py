@@ -29,24 +29,26 @@ class UserViews:
 
     def export(self, user: str) -> Response:
         """Return everything that is stored about a user."""
-        self._admit(user, audit.EXPORTED)
-        return json_answer(self._users.export(user))
+        return json_answer(self._users.export(self._admit(user, audit.EXPORTED)))
 
     def erase(self, user: str) -> Response:
         """Remove everything that is stored about a user."""
-        self._admit(user, audit.ERASED)
-        self._users.erase(user)
+        self._users.erase(self._admit(user, audit.ERASED))
         return Response(status=204)
 
     def disconnect(self, user: str) -> Response:
         """Close all connections of a user."""
-        self._admit(user, audit.DISCONNECTED)
-        self._users.disconnect(user)
+        self._users.disconnect(self._admit(user, audit.DISCONNECTED))
         return Response(status=202)
 
-    def _admit(self, user: str, action: str) -> None:
-        """Reject a request whose key does not allow it; write the audit log otherwise."""
+    def _admit(self, user: str, action: str) -> str:
+        """Return the user of the key's tenant, and write the audit log.
+
+        Raises:
+            Forbidden, BadRequest
+        """
         key = self._credentials.require_key(request, "users")
         require_user(user)
         key.require_users([user])
         self._auditor.write(request, key, action, user=user)
+        return key.scoped(user)
