@@ -80,8 +80,7 @@ class InboxState(NamedTuple):
     `unread`, `unseen`, `expires` (of the next item) and `ends` (when the whole log expires) concern the user's own
     channel only. `topics`: each topic with the entry after which the membership begins. `mutes`: each with the time
     when it began. `copies`: ids of notifications that are on the user's channel and on others. `disconnected_at`: when
-    the user was last disconnected. `everyone` is the channel of all
-    users of the tenant.
+    the user was last disconnected. `everyone` is the channel of all users of the tenant.
     """
 
     marks: Marks = Marks()
@@ -121,7 +120,7 @@ def read_state(user: str, reply: list[Any]) -> InboxState:
     """Return the state of a user's inbox from the reply of the `state` script."""
     everyone = tenants.everyone_of(tenants.of(user))
     if not reply:
-        return NOTHING._replace(everyone=everyone)
+        return NOTHING if everyone == channels.ALL else NOTHING._replace(everyone=everyone)
     seen, read, archived, revision, unread, unseen, expires, shared, topics, mutes, copies, disconnected_at, ends = (
         reply
     )

@@ -103,3 +103,9 @@ def test_read_state() -> None:
     )
     assert read_state("alice", [*reply[:-1], -1]).ends == 0
     assert read_marks([b"1", b"2", b"3", []]) == Marks(1, 2, 3)
+
+
+def test_nothing() -> None:
+    """Users without an inbox share one state, except for those of a tenant."""
+    assert read_state("alice", []) is NOTHING
+    assert read_state("acme\x1falice", []) == NOTHING._replace(everyone="all:acme\x1f")
