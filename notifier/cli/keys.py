@@ -129,7 +129,7 @@ def new(
     """
     secret = "nk_" + secrets.token_urlsafe(24)
     chosen = {"scopes": list(scopes), "topics": list(topics), "users": list(users), "tenant": tenant}
-    restrictions = {field: names for field, names in chosen.items() if names}
+    restrictions = {field: names for field, names in chosen.items() if names not in ([], None)}
     entry, restricted = {"id": name, "secret": secret} | restrictions, bool(restrictions)
     line = json.dumps(entry) if restricted else f"{name}:{secret}"
     read = _read(f"[{line}]" if restricted else line)

@@ -179,7 +179,7 @@ def _restricted_key(
     scopes: list[str] | None = None,
     topics: list[str] | None = None,
     users: list[str] | None = None,
-    tenant: str = "",
+    tenant: str | None = None,
 ) -> ApiKey:
     for names in (scopes, topics, users):
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
@@ -188,6 +188,6 @@ def _restricted_key(
     if chosen - frozenset(SCOPES):
         raise ValueError(f"has an unknown scope; the scopes are {', '.join(SCOPES)}")
     granted_topics, granted_users = (ANY if patterns is None else tuple(patterns) for patterns in (topics, users))
-    if tenant and (not isinstance(tenant, str) or tenants.fault_of(tenant)):
-        raise ValueError(f"has a tenant that is none. {tenants.fault_of(str(tenant))}")
-    return ApiKey(str(id), str(secret), chosen, granted_topics, granted_users, tenant=tenant)
+    if tenant is not None and (not isinstance(tenant, str) or tenants.fault_of(tenant)):
+        raise ValueError(f"has a tenant that is none. {tenants.RULE}")
+    return ApiKey(str(id), str(secret), chosen, granted_topics, granted_users, tenant=tenant or "")

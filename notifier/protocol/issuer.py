@@ -39,7 +39,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     audience: str | list[str] = msgspec.field(default_factory=list)
     algorithms: list[str] = msgspec.field(default_factory=list)
     claims: _Claims = msgspec.field(default_factory=_Claims)
-    tenant: str = ""
+    tenant: str | None = None
 
 
 def parse(text: str) -> tuple[Issuer, ...]:
@@ -71,7 +71,7 @@ def _issuer(entry: _Entry) -> Issuer:
     unknown = set(entry.algorithms) - set(jwk.ALGORITHMS)
     if unknown:
         raise ValueError(f"has unknown algorithms for {name}; known are {', '.join(jwk.ALGORITHMS)}")
-    if entry.tenant and (fault := tenants.fault_of(entry.tenant)):
+    if entry.tenant is not None and (fault := tenants.fault_of(entry.tenant)):
         raise ValueError(f"has a tenant for {name} that is none. {fault.rstrip('.')}")
     policy = Policy(
         issuer=name,
@@ -80,7 +80,7 @@ def _issuer(entry: _Entry) -> Issuer:
         topics_claim=claims.topics,
         publish_claim=claims.publish,
         audience_claim=claims.audience,
-        tenant=entry.tenant,
+        tenant=entry.tenant or "",
     )
     url = "" if entry.jwks_url is None else _checked_url(name, entry.jwks_url)
     return Issuer(policy, url, _fixed_keys(name, entry), tuple(entry.algorithms))

@@ -10,14 +10,13 @@ from notifier.protocol import channel as channels
 
 SEPARATOR = "\x1f"  # a control character: no name may contain it
 MAX_TENANT = 32  # characters
+RULE = f"The name of a tenant has 1 to {MAX_TENANT} characters: a-z, 0-9 and -, which is not the first."
 _FORM = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 
 
 def fault_of(tenant: str) -> str | None:
     """Return what is wrong with the name of a tenant, or None. The default tenant has no name."""
-    if len(tenant) <= MAX_TENANT and _FORM.match(tenant):
-        return None
-    return f"The name of a tenant has 1 to {MAX_TENANT} characters: a-z, 0-9 and -, which is not the first."
+    return None if len(tenant) <= MAX_TENANT and _FORM.match(tenant) else RULE
 
 
 def scoped(tenant: str, name: str) -> str:

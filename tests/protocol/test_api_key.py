@@ -44,6 +44,7 @@ def test_restricted() -> None:
         {"id": "none", "secret": KEY, "scopes": [], "topics": [], "users": []},
         {"id": "acme", "secret": KEY, "users": ["acme:*"]},
         {"id": "staging", "secret": KEY, "tenant": "staging"},
+        {"id": "default", "secret": KEY, "tenant": None},
     ]
     assert parse(f" {json.dumps(items)} ") == (
         ApiKey("shop", KEY, frozenset({"publish"}), ("orders", "project:*")),
@@ -51,6 +52,7 @@ def test_restricted() -> None:
         ApiKey("none", KEY, frozenset(), (), ()),
         ApiKey("acme", KEY, users=("acme:*",)),
         ApiKey("staging", KEY, tenant="staging"),
+        ApiKey("default", KEY),
     )
 
 
@@ -98,6 +100,10 @@ def test_wrong(text: str) -> None:
         {"users": [1]},
         {"tenant": "Acme"},
         {"tenant": 5},
+        {"tenant": 0},
+        {"tenant": False},
+        {"tenant": []},
+        {"tenant": ""},
         {"tenant": ["acme"]},
     ],
 )

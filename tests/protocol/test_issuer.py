@@ -33,6 +33,7 @@ def test_all() -> None:
 def test_tenant() -> None:
     """An issuer may be confined to a tenant."""
     assert parse(json.dumps([ENTRY]))[0].policy.tenant == ""
+    assert parse(json.dumps([ENTRY | {"tenant": None}]))[0].policy.tenant == ""
     assert parse(json.dumps([ENTRY | {"tenant": "acme"}]))[0].policy.tenant == "acme"
 
 
@@ -55,6 +56,7 @@ def test_this_machine(host: str) -> None:
     [
         ({"issuer": NAME}, "either jwks_url or jwks"),
         (ENTRY | {"tenant": "A b"}, "a tenant for https://issuer.example/ that is none"),
+        (ENTRY | {"tenant": ""}, "a tenant for https://issuer.example/ that is none"),
         (ENTRY | {"tenant": 5}, "JSON list"),
         (ENTRY | {"jwks": {"keys": []}}, "either jwks_url or jwks"),
         ({"issuer": NAME, "jwks": {"keys": []}}, "cannot be used: the key set has no usable key"),
