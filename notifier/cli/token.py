@@ -26,9 +26,9 @@ _VARIABLES = ("NOTIFIER_TOKEN_", "NOTIFIER_MAX_TOKEN_AGE")
     help="A topic to subscribe to, or a pattern such as project:*.",
 )
 @click.option("--publish", "publish", multiple=True, help="A topic to publish to, or a pattern.")
-@click.option("--tenant", default="", help="The tenant that it is confined to.")
+@click.option("--tenant", help="The tenant that it is confined to.")
 @click.option("--for", "age", type=Duration(), default="1h", show_default=True, help="How long it is valid.")
-def token(user: str, topics: tuple[str, ...], publish: tuple[str, ...], tenant: str, age: float) -> None:
+def token(user: str, topics: tuple[str, ...], publish: tuple[str, ...], tenant: str | None, age: float) -> None:
     """Print a token for USER.
 
     It is signed with the first secret of NOTIFIER_TOKEN_SECRETS, or with that of development mode in ./.notifier, and

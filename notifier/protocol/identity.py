@@ -126,12 +126,13 @@ def sign(
     *,
     issued: float | None = None,
     id: str | None = None,
-    tenant: str = "",
+    tenant: str | None = None,
     policy: Policy = _ANY,
 ) -> str:
     """Return a token for a user that is valid until `expires`, as the policy requires it.
 
     `issued` is now, in Unix seconds like `expires`. A token without it is covered by every revocation of its user.
+    Without a `tenant`, the token is for the default one.
     """
     claims: dict[str, Any] = {"exp": int(expires)}
     if policy.issuer:
@@ -142,11 +143,11 @@ def sign(
         claims["iat"] = round(issued, 3)  # a fraction: a login right after a revocation is later than it
     if id is not None:
         claims["jti"] = id
-    if tenant:
-        _place(claims, policy.tenant_claim, tenant)
     _place(claims, policy.user_claim, user)
     _place(claims, policy.topics_claim, list(topics))
     _place(claims, policy.publish_claim, list(publish))
+    if tenant is not None:
+        _place(claims, policy.tenant_claim, tenant)  # last: no other claim replaces it, whatever the settings are
     return jwt.encode(claims, secret, algorithm=SECRET_ALGORITHM)
 
 
@@ -232,8 +233,10 @@ def _tenant(claims: dict[str, Any], policy: Policy) -> str:
     """
     if policy.tenant or not policy.tenant_claim:
         return policy.tenant
-    tenant = _find(claims, policy.tenant_claim, "")
-    if not isinstance(tenant, str) or (tenant and tenants.fault_of(tenant)):
+    tenant: Any = _find(claims, policy.tenant_claim, _ABSENT)
+    if tenant is _ABSENT:
+        return ""
+    if not isinstance(tenant, str) or tenants.fault_of(tenant):
         raise InvalidToken(f"The claim {policy.tenant_claim} is not the name of a tenant.")
     return tenant
 

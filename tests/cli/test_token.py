@@ -15,3 +15,11 @@ def test_length(run: Run, monkeypatch: pytest.MonkeyPatch, length: int, code: in
     ended = run("token", "alice", *topics)
     assert ended.code == code
     assert ("too long" in ended.words) == bool(code)
+
+
+@pytest.mark.parametrize(("tenant", "code"), [("acme", 0), ("", 2), ("A b", 2)])
+def test_tenant(run: Run, monkeypatch: pytest.MonkeyPatch, tenant: str, code: int) -> None:
+    """A tenant that cannot be makes no token of the default one."""
+    monkeypatch.setenv("NOTIFIER_TOKEN_SECRETS", SECRET)
+    ended = run("token", "alice", "--tenant", tenant)
+    assert (ended.code, bool(ended.out)) == (code, not code)

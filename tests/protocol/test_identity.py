@@ -1,6 +1,7 @@
 """Tokens: the user and the grants in them, and which are rejected."""
 
 import base64
+import contextlib
 import hmac
 import json
 import math
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from notifier.errors import InvalidToken, Problem, TokenExpired
 from notifier.protocol import identity
+from notifier.protocol import tenant as tenants
 from notifier.protocol.identity import LEEWAY, MAX_GRANTS, Identity, digest_of
 from notifier.protocol.token_policy import MAX_AGE, Policy
 
@@ -480,7 +482,6 @@ class TestTenants:
         [
             (Policy(), "acme", "alice"),
             (Policy(tenant_claim="tenant"), "acme", "acme\x1falice"),
-            (Policy(tenant_claim="tenant"), "", "alice"),
             (Policy(tenant_claim="tenant"), None, "alice"),
             (Policy(tenant="beta", tenant_claim="tenant"), "acme", "beta\x1falice"),
             (Policy(tenant="beta"), None, "beta\x1falice"),
@@ -492,7 +493,7 @@ class TestTenants:
         who = identity.verify(token(**claims), SECRETS, NOW, policy)
         assert who.user == user
 
-    @pytest.mark.parametrize("claim", ["Acme", "a b", "acme\x1f", 5, ["acme"], {"a": 1}, True])
+    @pytest.mark.parametrize("claim", ["", None, "Acme", "a b", "acme\x1f", 5, ["acme"], {"a": 1}, True])
     def test_wrong_tenant(self, claim: object) -> None:
         """A tenant that cannot be is not ignored."""
         with pytest.raises(InvalidToken, match="tenant"):
@@ -510,8 +511,8 @@ class TestTenants:
     def test_ids(self) -> None:
         """The same jti in two tenants is that of two tokens, also if it contains the separator."""
         ids = {
-            identity.verify(token(jti=jti, tenant=tenant), SECRETS, NOW, Policy(tenant_claim="tenant")).id
-            for jti, tenant in [("x", ""), ("x", "acme"), ("x", "beta"), ("acme\x1fx", "")]
+            identity.verify(token(jti=jti, **claims), SECRETS, NOW, Policy(tenant_claim="tenant")).id
+            for jti, claims in [("x", {}), ("x", {"tenant": "acme"}), ("x", {"tenant": "beta"}), ("acme\x1fx", {})]
         }
         assert len(ids) == 4
 
@@ -521,3 +522,11 @@ class TestTenants:
         text = identity.sign("alice", NEW, NOW + 60, tenant="acme", policy=policy)
         assert identity.verify(text, SECRETS, NOW, policy).user == "acme\x1falice"
         assert identity.verify(text, SECRETS, NOW, Policy()).user == "alice"
+
+    @pytest.mark.parametrize("claim", ["sub", "exp", "topics", "/sub/tenant", "/app/tenant"])
+    def test_signed_in_the_tenant(self, claim: str) -> None:
+        """Claims that replace each other never lead out of the tenant, whatever the name of the user is."""
+        policy = Policy(tenant_claim=claim, user_claim="/app" if claim.startswith("/app") else "sub")
+        with contextlib.suppress(InvalidToken, TypeError):
+            text = identity.sign("beta", NEW, NOW + 60, tenant="acme", policy=policy)
+            assert tenants.of(identity.verify(text, SECRETS, NOW, policy).user) == "acme"

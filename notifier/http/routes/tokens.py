@@ -56,7 +56,7 @@ class TokenViews:
             asked.publish,
             issued=now,
             id=id,
-            tenant=key.tenant,
+            tenant=key.tenant or None,
             policy=settings.policy,
         )
         answer = json_answer({"token": token, "user": asked.user, "expires": expires, "jti": id})
