@@ -16,6 +16,7 @@ from notifier.protocol.key_request import KeyRequest
 
 _RETRIED = 600_000  # ms after which a request is no retry
 _TRIES = 5
+_READ = 100  # least number of keys that are read at once: most of them may belong to others
 
 
 class Made(NamedTuple):
@@ -108,10 +109,16 @@ class KeyChanges:
         return found
 
     def page(self, by: ApiKey, after: str, limit: int) -> tuple[list[Stored], str | None]:
-        """Return keys after an id that `by` may change, and the id after which the next page begins."""
-        found = self._stored.page(after, limit)
-        follow = found[-1].record.id if len(found) == limit else None
-        return [each for each in found if covers(by, each.record.api_key)], follow
+        """Return keys after an id that `by` may change, and the id after which the next page begins: one of theirs."""
+        shown: list[Stored] = []
+        size = max(limit, _READ)
+        while len(shown) <= limit:
+            found = self._stored.page(after, size)
+            shown += [each for each in found if covers(by, each.record.api_key)]
+            if len(found) < size:
+                break
+            after = found[-1].record.id
+        return shown[:limit], shown[limit - 1].record.id if len(shown) > limit else None
 
     def new_secret(self, found: Stored, overlap: int, retry: Retry) -> Made:
         """Return a key with a new secret, to be stored with `rotate`. This waits for nothing.

@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from notifier.auth.key_changes import Retry
+from notifier.auth.api_keys import ApiKeys
+from notifier.auth.key_changes import KeyChanges, Retry
+from notifier.broker.key_list import KeyList, Stored
 from notifier.errors import Forbidden, IdempotencyMismatch, KeyChanged, KeyRotating, NotFound
+from notifier.protocol.key_record import KeyRecord
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.auth.conftest import ACME, ROOT, SHOP, KeyWorker
 from tests.kit.valkey import connected
@@ -193,3 +196,31 @@ class TestOthers:
                 found += [each.record.id for each in page]
             assert len(found) == expected
             assert set(made) <= set(found)
+
+
+class Listed(KeyList):
+    """Some records, without a server."""
+
+    def __init__(self, records: list[KeyRecord]) -> None:
+        self._found = [Stored(record, b"") for record in records]
+
+    def page(self, after: str, limit: int) -> list[Stored]:
+        return [each for each in self._found if each.record.id > after][:limit]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 1000])
+def test_ids_of_others(limit: int) -> None:
+    """A page never ends with a key that may not be shown: its id would be known then."""
+    records = [
+        KeyRecord(f"{number:04}", "", (), ("*",), ("*",), 1, "", "", tenant="acme" if number % 300 == 7 else "")
+        for number in range(1000)
+    ]
+    stored = Listed(records)
+    changes, by = KeyChanges(stored, ApiKeys((), stored)), ROOT._replace(tenant="acme")
+    found: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page, after = changes.page(by, after, limit)
+        found += [each.record.id for each in page]
+        assert after is None or after == found[-1]
+    assert found == ["0007", "0307", "0607", "0907"]
