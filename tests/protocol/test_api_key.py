@@ -185,6 +185,12 @@ def test_tenant() -> None:
         with pytest.raises(Forbidden) as caught:
             key.require_grants([channel], "publish")
         assert "\x1f" not in str(caught.value)
+    loud = ApiKey("loud", KEY, frozenset({"broadcast"}), tenant="acme")
+    loud.require_grants(["all:acme\x1f"], "publish")
+    with pytest.raises(Forbidden, match="scope publish"):
+        loud.require_grants(["user:acme\x1falice"], "publish")
+    with pytest.raises(Forbidden, match="scope broadcast"):
+        loud._replace(scopes=frozenset({"publish"})).require_grants(["all:acme\x1f"], "publish")
     with pytest.raises(Forbidden, match="confined to its tenant"):
         key.require_default_tenant()
     ApiKey("shop", KEY).require_default_tenant()
