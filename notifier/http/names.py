@@ -1,4 +1,4 @@
-"""Names of users and topics in paths, and paths and queries that are not UTF-8."""
+"""Names of users, topics and tenants in requests, and paths and queries that are not UTF-8."""
 
 import functools
 import re
@@ -10,6 +10,7 @@ from werkzeug.routing import PathConverter
 
 from notifier.errors import BadRequest, NotFound
 from notifier.protocol import channel as channels
+from notifier.protocol import tenant as tenants
 
 _PLACE = re.compile(r"<name:(\w+)>")
 
@@ -63,6 +64,17 @@ def require_topic(name: str) -> None:
     fault = channels.fault_of_topic(name)
     if fault:
         raise BadRequest(f"topic: {fault}")
+
+
+def require_tenant(name: str) -> None:
+    """Reject what cannot be the name of a tenant.
+
+    Raises:
+        BadRequest
+    """
+    fault = tenants.fault_of(name)
+    if fault:
+        raise BadRequest(f"tenant: {fault}")
 
 
 def _require_utf8(part: str, text: bytes) -> None:

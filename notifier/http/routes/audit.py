@@ -7,6 +7,7 @@ from werkzeug import Response
 from notifier.broker.audit_log import AuditLog
 from notifier.http.answers import json_answer
 from notifier.http.credentials import Credentials
+from notifier.http.names import require_tenant
 from notifier.protocol import audit
 from notifier.protocol.inbox_query import read_limit
 
@@ -35,6 +36,7 @@ class AuditViews:
         tenant = request.args.get("tenant", key.tenant)
         if tenant != key.tenant:
             key.require_default_tenant()
+            require_tenant(tenant)
         limit = read_limit(request.args.get("limit", "100"), audit.MAX_LIMIT)
         found = self._log.page(audit.read_before(request.args.get("before", "")), limit, tenant)
         return json_answer({"entries": found, "next": found[-1]["id"] if len(found) == limit else None})
