@@ -214,7 +214,7 @@ class _Access:
         self.revocations = Revocations(RevocationList(store), auth.max_token_age, revoked)
         key_list = KeyList(settings.broker, auth.max_keys, store)
         self.api_keys = ApiKeys(auth.api_keys, key_list)
-        self.key_changes = KeyChanges(key_list, self.api_keys.update)
+        self.key_changes = KeyChanges(key_list, self.api_keys, auth.max_tenant_keys)
         self.audit_log = AuditLog(auth.max_audit_entries, store)
         self.tokens = Tokens(auth, self.revocations)
         self._loaded = (self.revocations, self.api_keys, self.tokens)

@@ -105,6 +105,11 @@ class ApiKeys:
             self._version = version
         self.is_loaded = True
 
+    def count(self, tenant: str) -> int:
+        """Return how many managed keys of a tenant have not ended."""
+        now = time.time()
+        return sum(known.key.tenant == tenant and not known.has_ended(now) for known in self._known.values())
+
     def sweep(self, now: float) -> None:
         """Forget what has ended long before `now`, in Unix seconds."""
         ended = [id for id, known in self._known.items() if 0 < known.record.forgotten_at < 1000 * now]

@@ -4,11 +4,19 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
+from notifier.auth.api_keys import ApiKeys
 from notifier.broker.key_list import KeyList, Stored
-from notifier.errors import BrokerUnavailable, Forbidden, IdempotencyMismatch, KeyChanged, KeyRotating, NotFound
+from notifier.errors import (
+    BrokerUnavailable,
+    Forbidden,
+    IdempotencyMismatch,
+    KeyChanged,
+    KeyRotating,
+    NotFound,
+    TooManyKeys,
+)
 from notifier.protocol import key_text
 from notifier.protocol.api_key import ANY, ApiKey
 from notifier.protocol.key_record import KeyRecord
@@ -41,16 +49,16 @@ class Retry(NamedTuple):
 class KeyChanges:
     """The changes that one worker makes to managed keys. Every method may raise `BrokerUnavailable`.
 
-    `load` loads changes into this worker.
-
     A key with the scope `admin` makes and changes only keys of its tenant whose topics and users it grants itself: with
     the secret of another key it could do more than it may. An unlimited key of the default tenant is the operator's: it
-    makes and changes the keys of all tenants.
+    makes and changes the keys of all tenants. A tenant has at most `max_of_tenant` keys, about: workers that make some
+    at the same time do not know of each other's.
     """
 
-    def __init__(self, stored: KeyList, load: Callable[[], None]) -> None:
+    def __init__(self, stored: KeyList, keys: ApiKeys, max_of_tenant: int) -> None:
         self._stored = stored
-        self._load = load
+        self._keys = keys
+        self._max_of_tenant = max_of_tenant
 
     def new_id(self, retry: Retry) -> str:
         """Return the id of a key to create. It is the same for a retry."""
@@ -88,6 +96,7 @@ class KeyChanges:
             request=retry.digest,
             tenant=_tenant_of(by, request),
         )
+        self._require_room(record)
         if self._stored.put(record):
             self._learn()
             return Made(record, text)
@@ -165,10 +174,16 @@ class KeyChanges:
             found = again
         raise KeyChanged()
 
+    def _require_room(self, record: KeyRecord) -> None:
+        """Reject a new key of a tenant that has too many: it would take the room of others."""
+        most = self._max_of_tenant
+        if record.tenant and self._keys.count(record.tenant) >= most and self._stored.get(record.id) is None:
+            raise TooManyKeys(f"A tenant has at most {most} keys.")
+
     def _learn(self) -> None:
         """Load a change into this worker at once."""
         with contextlib.suppress(BrokerUnavailable):  # the change is stored, and this worker loads it soon
-            self._load()
+            self._keys.update()
 
 
 def covers(by: ApiKey, key: ApiKey) -> bool:

@@ -191,7 +191,7 @@ class InvalidKeyRequest(Problem):
 
 
 class TooManyKeys(Problem):
-    """The service has reached the limit of API keys (`NOTIFIER_MAX_KEYS`)."""
+    """The service or a tenant has reached its limit of API keys (`NOTIFIER_MAX_KEYS`, `NOTIFIER_MAX_TENANT_KEYS`)."""
 
     status, code, title = 422, "too_many_keys", "There are too many keys."
     remedy = "Revoke keys that nobody uses, or raise the limit."

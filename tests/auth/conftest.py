@@ -29,7 +29,7 @@ class KeyWorker:
         self.store = Store(settings)
         self.list = KeyList(settings, 100, self.store)
         self.keys = ApiKeys([ROOT, ACME], self.list)
-        self.changes = KeyChanges(self.list, self.keys.update)
+        self.changes = KeyChanges(self.list, self.keys, 100)
 
     def create(self, request: KeyRequest = SHOP, by: ApiKey = ROOT, retry: Retry = _NO_RETRY) -> Made:
         """Create a key."""

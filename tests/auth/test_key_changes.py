@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from notifier.auth.api_keys import ApiKeys
-from notifier.auth.key_changes import KeyChanges, Retry
+from notifier.auth.key_changes import KeyChanges, Made, Retry
 from notifier.broker.key_list import KeyList, Stored
-from notifier.errors import Forbidden, IdempotencyMismatch, KeyChanged, KeyRotating, NotFound
+from notifier.errors import Forbidden, IdempotencyMismatch, KeyChanged, KeyRotating, NotFound, TooManyKeys
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.key_record import KeyRecord
+from notifier.protocol.key_request import KeyRequest
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.auth.conftest import ACME, ROOT, SHOP, KeyWorker
 from tests.kit.valkey import connected
@@ -201,11 +203,28 @@ class TestOthers:
 class Listed(KeyList):
     """Some records, without a server."""
 
-    def __init__(self, records: list[KeyRecord]) -> None:
-        self._found = [Stored(record, b"") for record in records]
+    def __init__(self, *records: KeyRecord) -> None:
+        self._found = {record.id: Stored(record, record.encode()) for record in records}
 
     def page(self, after: str, limit: int) -> list[Stored]:
-        return [each for each in self._found if each.record.id > after][:limit]
+        return [each for id, each in self._found.items() if id > after][:limit]
+
+    def get(self, id: str) -> Stored | None:
+        return self._found.get(id)
+
+    def put(self, record: KeyRecord, before: bytes = b"") -> bool:
+        known = self._found.get(record.id)
+        if before != (known.text if known else b""):
+            return False
+        self._found[record.id] = Stored(record, record.encode())
+        return True
+
+    def since(self, version: int) -> tuple[int, list[KeyRecord]]:
+        return version + 1, [each.record for each in self._found.values()]
+
+
+def changes_of(stored: Listed) -> KeyChanges:
+    return KeyChanges(stored, ApiKeys((), stored), 2)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 1000])
@@ -215,8 +234,7 @@ def test_ids_of_others(limit: int) -> None:
         KeyRecord(f"{number:04}", "", (), ("*",), ("*",), 1, "", "", tenant="acme" if number % 300 == 7 else "")
         for number in range(1000)
     ]
-    stored = Listed(records)
-    changes, by = KeyChanges(stored, ApiKeys((), stored)), ROOT._replace(tenant="acme")
+    changes, by = changes_of(Listed(*records)), ROOT._replace(tenant="acme")
     found: list[str] = []
     after: str | None = ""
     while after is not None:
@@ -224,3 +242,22 @@ def test_ids_of_others(limit: int) -> None:
         found += [each.record.id for each in page]
         assert after is None or after == found[-1]
     assert found == ["0007", "0307", "0607", "0907"]
+
+
+def test_keys_of_a_tenant() -> None:
+    """A tenant does not take the room of others. Keys that have ended do not count; a retry is no further key."""
+    changes, acme, beta = changes_of(Listed()), ROOT._replace(tenant="acme"), ROOT._replace(tenant="beta")
+
+    def create(by: ApiKey, retry: Retry | None = None, request: KeyRequest = SHOP) -> Made:
+        retry = retry or Retry()
+        return changes.create(by, changes.new_id(retry), request, retry)
+
+    retry = Retry("acme:1", b"{}")
+    first, _ = create(acme, retry), create(acme)
+    assert create(acme, retry).record.id == first.record.id
+    for by, request in [(acme, SHOP), (ROOT, SHOP._replace(tenant="acme"))]:
+        with pytest.raises(TooManyKeys, match="at most 2"):
+            create(by, request=request)
+    assert all(create(by) for by in (beta, ROOT, ROOT, ROOT))
+    changes.revoke(changes.find(acme, first.record.id))
+    assert create(acme)
