@@ -12,6 +12,7 @@ from typing import Any
 from notifier.broker.revocation_list import RevocationList, Revoked
 from notifier.errors import BrokerUnavailable, InvalidToken
 from notifier.loop import Loop
+from notifier.protocol import tenant as tenants
 from notifier.protocol.identity import LEEWAY, Identity, digest_of
 
 _INTERVAL = 0.5  # seconds
@@ -66,7 +67,8 @@ class Revocations:
         Raises:
             TooManyRevocations, BrokerUnavailable
         """
-        self._stored.add(f"user:{user}", issued_before, max(issued_before - time.time(), 0) + self._kept)
+        kept = max(issued_before - time.time(), 0) + self._kept
+        self._stored.add(f"user:{user}", issued_before, kept, tenants.of(user))
         self.update()
 
     def revoke_id(self, id: str, tenant: str = "") -> None:
@@ -75,7 +77,7 @@ class Revocations:
         Raises:
             TooManyRevocations, BrokerUnavailable
         """
-        self._stored.add(f"id:{digest_of(id, tenant).hex()}", 0, self._kept)
+        self._stored.add(f"id:{digest_of(id, tenant).hex()}", 0, self._kept, tenant)
         self.update()
 
     def update(self) -> None:

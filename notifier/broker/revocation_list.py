@@ -8,6 +8,7 @@ from notifier.broker.store import Store, require
 from notifier.errors import TooManyRevocations
 
 MAX_REVOCATIONS = 100_000
+MAX_OF_TENANT = 10_000  # of a named one: no tenant takes the room of all others
 _PAGE = 1000  # revocations of one answer
 
 
@@ -25,16 +26,17 @@ class RevocationList:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def add(self, name: str, before: float, kept: float) -> None:
-        """Add a revocation, or extend it. `before` is in Unix seconds, `kept` is for how many seconds.
+    def add(self, name: str, before: float, kept: float, tenant: str = "") -> None:
+        """Add a revocation of a tenant, or extend it. `before` is in Unix seconds, `kept` is for how many seconds.
 
         Raises:
             TooManyRevocations
         """
-        arguments = (name, int(1000 * before), int(1000 * kept), MAX_REVOCATIONS)
+        arguments = (name, int(1000 * before), int(1000 * kept), MAX_REVOCATIONS, tenant, MAX_OF_TENANT)
         [reply] = self._store.carry_out([self._store.call("revoke", (self._store.sharded("tokens"),), arguments)])
         if isinstance(reply, redis.ResponseError) and str(reply).startswith("FULL"):
-            raise TooManyRevocations(f"At most {MAX_REVOCATIONS} revocations are stored.")
+            most = f"{MAX_REVOCATIONS} revocations" + (f", and {MAX_OF_TENANT} of a tenant" if tenant else "")
+            raise TooManyRevocations(f"At most {most} are stored.")
         require(reply)
 
     def since(self, version: int) -> tuple[int, list[Revoked]]:

@@ -148,6 +148,25 @@ def test_full(make: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch) -> No
         worker.revocations.revoke_user("d", now)
 
 
+def test_full_tenant(make: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant does not take the room of others, by users or by ids; its expired revocations make room."""
+    monkeypatch.setattr(revocation_list, "MAX_OF_TENANT", 2)
+    worker, now = make(), time.time()
+    worker.list.add("user:acme\x1fz", now, 0.01, "acme")
+    time.sleep(0.02)
+    for _ in range(2):
+        worker.revocations.revoke_user("acme\x1fa", now)
+        worker.revocations.revoke_id("1", "acme")
+    with pytest.raises(TooManyRevocations, match="2 of a tenant"):
+        worker.revocations.revoke_user("acme\x1fb", now)
+    with pytest.raises(TooManyRevocations):
+        worker.revocations.revoke_id("2", "acme")
+    for tenant in ("beta", ""):
+        for id in ("1", "2"):
+            worker.revocations.revoke_id(id, tenant)
+    worker.revocations.revoke_user("c", now)
+
+
 def test_lost_database(make: Callable[[], Worker], valkey: EmbeddedValkey, user: str) -> None:
     """If Redis loses its data, workers keep what they know, and learn what is new."""
     worker, other = make(), make()
