@@ -12,6 +12,7 @@ from notifier.delivery.encoding import Writes
 from notifier.delivery.progress import Progress
 from notifier.inbox.mutes import Mutes
 from notifier.protocol import notification
+from notifier.protocol import tenant as tenants
 from notifier.protocol.entry import Entry
 from notifier.protocol.recent import Recent
 from notifier.telemetry import metrics
@@ -89,7 +90,7 @@ class FanOut:
         """Update the worker's position. If entries were missed, serve all connections of the channel from the log."""
         if channel.follow(entries) and channel.confirmed:
             metrics.GAPS.inc()
-            logger.warning("Channel %s had a gap; it is served from the log", channel.name)
+            logger.warning("Channel %s had a gap; it is served from the log", tenants.visible(channel.name))
             for connection in channel.connections:
                 self._progress.fall_behind(connection)
                 self._progress.serve(connection)

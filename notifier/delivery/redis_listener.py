@@ -16,6 +16,7 @@ from notifier.errors import Disconnected, Problem
 from notifier.inbox.feed import InboxFeed
 from notifier.inbox.states import known
 from notifier.protocol import cursor
+from notifier.protocol import tenant as tenants
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import DISCONNECT, ERASED, STATE, Entry
@@ -145,7 +146,7 @@ class Listener:
                 entry = Entry(*message.split(b" ", 3))
                 ms = cursor.parse(entry.id).ms
             except (TypeError, ValueError):
-                logger.warning("Something that is no entry was published to %s", name)
+                logger.warning("Something that is no entry was published to %s", tenants.visible(name))
                 continue
             if entry.kind in (STATE, DISCONNECT):
                 # Entries before it are sent under the memberships and mutes of then, and those after it under the new.

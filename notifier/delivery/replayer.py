@@ -18,6 +18,7 @@ from notifier.inbox.feed import InboxFeed
 from notifier.inbox.mutes import Mutes
 from notifier.loop import Loop
 from notifier.protocol import frames
+from notifier.protocol import tenant as tenants
 from notifier.protocol.catch_up import CatchUp, Step
 from notifier.protocol.clock import Clock
 from notifier.protocol.entry import Page
@@ -184,7 +185,7 @@ def _readable(pages: Pages) -> dict[str, Page]:
     """
     readable = {name: page for name, page in pages.items() if isinstance(page, Page)}
     if len(readable) < len(pages):
-        logger.error("The log of %s cannot be read", ", ".join(pages.keys() - readable.keys()))
+        logger.error("The log of %s cannot be read", ", ".join(map(tenants.visible, pages.keys() - readable.keys())))
         raise Overloaded("a log cannot be read")
     return readable
 

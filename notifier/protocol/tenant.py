@@ -62,3 +62,8 @@ def public(channel: str) -> str:
     kind, _, name = channel.partition(":")
     name = name.partition(SEPARATOR)[2]
     return f"{kind}:{name}" if name else kind
+
+
+def visible(channel: str) -> str:
+    """Return a channel for a log line: nobody would see the separator there."""
+    return channel.replace(SEPARATOR, "|")

@@ -45,6 +45,12 @@ def test_channels(tenant: str, name: str) -> None:
     assert tenants.scoped_channel(tenant, channels.ALL) == tenants.everyone_of(tenant)
 
 
+def test_visible() -> None:
+    """A log line shows the tenant of a channel."""
+    names = ["user:alice", tenants.scoped_channel("acme", "user:alice"), tenants.everyone_of("acme")]
+    assert list(map(tenants.visible, names)) == ["user:alice", "user:acme|alice", "all:acme|"]
+
+
 def test_no_name_reaches_another_tenant() -> None:
     """The separator is in no name that anybody may send."""
     assert channels.fault_of_name(tenants.scoped("acme", "alice"))
