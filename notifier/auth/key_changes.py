@@ -18,7 +18,7 @@ from notifier.errors import (
     TooManyKeys,
 )
 from notifier.protocol import key_text
-from notifier.protocol.api_key import ANY, ApiKey
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.key_record import KeyRecord
 from notifier.protocol.key_request import KeyRequest
 
@@ -192,9 +192,7 @@ def covers(by: ApiKey, key: ApiKey) -> bool:
 
 
 def _covers(by: ApiKey, tenant: str, topics: tuple[str, ...], users: tuple[str, ...]) -> bool:
-    if tenant == by.tenant:
-        return by.covers(topics, users)
-    return not by.tenant and by.covers(ANY, ANY)
+    return by.governs(tenant) and by.covers(topics, users)
 
 
 def _tenant_of(by: ApiKey, request: KeyRequest) -> str:

@@ -84,6 +84,10 @@ class ApiKey(NamedTuple):
         if not self.covers(ANY, ANY):
             raise Forbidden(f"The key {self.id} does not grant all topics and users.")
 
+    def governs(self, tenant: str) -> bool:
+        """Return whether the key may know what belongs to a tenant: it is its own, or the key is the operator's."""
+        return tenant == self.tenant or (not self.tenant and self.covers(ANY, ANY))
+
     def require_default_tenant(self) -> None:
         """Reject a key that is confined to a tenant.
 

@@ -196,6 +196,13 @@ def test_tenant() -> None:
     ApiKey("shop", KEY).require_default_tenant()
 
 
+def test_governs() -> None:
+    """A key knows of its tenant; an unlimited one of the default tenant knows of all."""
+    root, limited, acme = (ApiKey("a", KEY), ApiKey("b", KEY, users=("x",)), ApiKey("c", KEY, tenant="acme"))
+    for key, known in ((root, ["", "acme", "beta"]), (limited, [""]), (acme, ["acme"])):
+        assert [tenant for tenant in ("", "acme", "beta") if key.governs(tenant)] == known
+
+
 def test_everyone() -> None:
     """A key that is limited to some users does not reach everyone, whatever its scopes."""
     ApiKey("shop", KEY, users=("a*", "*")).require_everyone()

@@ -47,9 +47,8 @@ class HealthViews:
     def status(self) -> Response:
         """Return the configuration of this worker and of its Redis."""
         key = self._credentials.require_key(request, *SCOPES)
-        settings, issuers = self._settings, self._tokens.key_sets
-        if key.tenant:
-            issuers = [keys for keys in issuers if keys.issuer.policy.tenant == key.tenant]
+        settings = self._settings
+        issuers = [keys for keys in self._tokens.key_sets if key.governs(keys.issuer.policy.tenant)]
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return json_answer(
             {
