@@ -144,8 +144,8 @@ export function createStream(options, receive) {
     if (attempt !== link) return;
     if (leads) return link.dial(choice.current());
     drop();
-    const { user } = tokens;
-    const scope = shared && (name ?? user) && JSON.stringify([GROUP, url, name, user]);
+    const { user, issuer } = tokens;
+    const scope = shared && (name ?? user) && JSON.stringify([GROUP, url, name, user, issuer]);
     group = joinGroup(scope, id, lead, receiveFromGroup);
   }
 

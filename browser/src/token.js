@@ -19,12 +19,13 @@ export function createTokens(getToken) {
     if (typeof renewed !== "string" || /[^!-~]/.test(renewed)) throw new Error("getToken returned no token");
     const owner = userOf(renewed);
     if (tokens.user && tokens.user !== owner) throw new RefusedToken("another user's token");
-    [tokens.current, tokens.user] = [renewed, owner];
+    [tokens.current, tokens.user, tokens.issuer] = [renewed, owner, claimsOf(renewed).iss];
   }
 
   const tokens = {
     current: undefined,
     user: undefined,
+    issuer: undefined, // which may be another tenant's
     /** Calls getToken, once for all that wait for a new token. */
     renew() {
       const mine = (renewal ??= renew().finally(() => {
@@ -58,8 +59,10 @@ export function expiresSoon(token) {
   return claimsOf(token).exp * 1000 < Date.now() + EXPIRES_SOON;
 }
 
+/** In each tenant, the same `sub` is another user. */
 function userOf(token) {
-  return claimsOf(token).sub;
+  const { sub, tenant } = claimsOf(token);
+  return sub && tenant ? `${tenant} ${sub}` : sub;
 }
 
 function claimsOf(token) {

@@ -45,6 +45,8 @@ test("every tab is called back, once", async (t) => {
 
 for (const [what, options, other] of [
   ["users", {}, { getToken: async () => tokenOf("bob") }],
+  ["tenants", {}, { getToken: async () => tokenOf("alice", { tenant: "acme" }) }],
+  ["issuers", {}, { getToken: async () => tokenOf("alice", { iss: "https://acme.example" }) }],
   ["services", {}, { url: "ws://127.0.0.1/other/v1/stream" }],
   ["names", {}, { name: "other" }],
   ["tabs that do not want to share", {}, { shared: false }],
@@ -567,13 +569,15 @@ test("a leader whose getToken never answers lets another tab try", async (t) => 
   assert.equal(second.notifier.connection, "c2");
 });
 
-test("a token of another user ends this tab's part, and mixes nothing", async (t) => {
-  const { service, first, second } = await expired(t, [tokenOf("alice"), tokenOf("bob")]);
-  assert.equal(first.notifier.state, "closed");
-  assert.match(first.of("error")[0][0].message, /another user/);
-  await service.accept();
-  assert.equal(second.notifier.state, "connected");
-});
+for (const other of [tokenOf("bob"), tokenOf("alice", { tenant: "acme" })]) {
+  test("a token of another user ends this tab's part, and mixes nothing", async (t) => {
+    const { service, first, second } = await expired(t, [tokenOf("alice"), other]);
+    assert.equal(first.notifier.state, "closed");
+    assert.match(first.of("error")[0][0].message, /another user/);
+    await service.accept();
+    assert.equal(second.notifier.state, "connected");
+  });
+}
 
 test("a service that wants us to stay away keeps all tabs away", async (t) => {
   const { tick, browser, service, tabs } = await start(t, 3);
