@@ -72,7 +72,7 @@ def received(client: Client) -> dict[str, Any]:
 
 
 def test_streams(tenants: list[Tenant], user: str) -> None:
-    """What is published in a tenant reaches its own users only: by user, by topic, and to all."""
+    """A notification of a tenant reaches only its own users: by user, by topic, and to all."""
     topic = f"topic-{user}"
     clients = [tenant.connect(user, (topic,)) for tenant in tenants]
     for client in clients:
