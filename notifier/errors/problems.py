@@ -240,7 +240,7 @@ class RateLimited(Problem):
 
 
 class QuotaExceeded(Problem):
-    """A user or an API key has used up the daily quota named in `limit`. Days are in UTC."""
+    """A user, an API key or a tenant has used up the daily quota named in `limit`. Days are in UTC."""
 
     status, code, title = 429, "quota_exceeded", "A quota is used up."
     remedy = "Retry after `retry_after` seconds, when the next day begins, or raise the setting of the quota."
