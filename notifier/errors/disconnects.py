@@ -99,7 +99,7 @@ class Overloaded(Disconnect):
 
 
 class RateExceeded(Disconnect):
-    """The user sends more frames, has more streams, or requests more replay than a limit allows."""
+    """The user sends more frames, has more streams, or requests the replay of more data than a limit allows."""
 
     close_code, reason = 4005, "rate limited"
     remedy = "Reconnects after a longer delay."

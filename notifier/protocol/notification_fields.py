@@ -114,7 +114,7 @@ class FieldReader:
 
     def _data(self, raw: Raw) -> bytes:
         if not json_shape.fits_doubles(bytes(raw)):
-            detail = f"Numbers have at most {json_shape.MAX_DIGITS} digits and fit a double. Use a string."
+            detail = f"Numbers have at most {json_shape.MAX_DIGITS} digits and fit in a double. Use a string."
             self.fault("number_out_of_range", detail, "data")
         return _on_one_line(raw)
 
