@@ -103,7 +103,7 @@ class KeyChanged(Problem):
     """Another request changed the API key at the same time."""
 
     status, code, title = 409, "key_changed", "The key was changed by another request."
-    remedy = "Fetch the key to see its current state, then retry."
+    remedy = "List the keys to see its current state, then retry."
 
 
 class PreconditionFailed(Problem):
@@ -236,14 +236,14 @@ class RateLimited(Problem):
     """An address, a user or an API key has exceeded the limit named in `limit`."""
 
     status, code, title = 429, "rate_limited", "A limit was exceeded."
-    remedy = "Retry after `retry_after` seconds, or raise the setting of the limit."
+    remedy = "Retry after `retry_after` seconds, or raise the limit in the settings."
 
 
 class QuotaExceeded(Problem):
     """A user, an API key or a tenant has used up the daily quota named in `limit`. Days are in UTC."""
 
     status, code, title = 429, "quota_exceeded", "A quota is used up."
-    remedy = "Retry after `retry_after` seconds, when the next day begins, or raise the setting of the quota."
+    remedy = "Retry after `retry_after` seconds (when the next day begins), or raise the quota in the settings."
 
 
 class HeadTooLarge(Problem):
