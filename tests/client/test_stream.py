@@ -180,7 +180,7 @@ class TestReceiving:
             notification("n-1", "1001-0").replace('"title": "n-1"', '"data": ' + 5000 * "9"),
             notification("n-1", "1001-0").replace('"title": "n-1"', '"data": -' + 4301 * "9"),
             notification("n-1", "1001-0").replace('"title": "n-1"', '"data": ' + 100_000 * "["),
-            notification("n-1", "1001-0").replace('"title": "n-1"', '"data": ' + 2000 * "[" + 2000 * "]"),
+            notification("n-1", "1001-0").replace('"title": "n-1"', '"data": ' + 50_000 * "[" + 50_000 * "]"),
             notification("n-1", "yesterday"),
             '{"type":"notification"}',
             '{"type":"notification","cursor":5,"channel":"all","notification":{"id":"x"}}',

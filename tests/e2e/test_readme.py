@@ -154,7 +154,7 @@ def test_production(reader: Reader) -> None:
     def check_token(_: str) -> None:
         code = next(block.text for block in PRODUCTION if "def token_of" in block.text)
         token = reader.run(Block("", "python", f"{code}\nprint(token_of('alice'))", "", "")).strip()
-        key = reader.shell('echo "${NOTIFIER_API_KEYS#shop:}"').strip()
+        key = reader.shell('echo "${NOTIFIER_API_KEYS#*:}"').strip()
         with (
             NotifierClient(reader.url(), api_key=key) as notifier,
             notifier.listen(["orders", "project:alice:1"], token=token) as stream,
