@@ -6,6 +6,7 @@ import redis
 
 from notifier.broker.store import Store, require
 from notifier.errors import TooManyRevocations
+from notifier.settings import BrokerSettings
 
 MAX_REVOCATIONS = 100_000
 MAX_OF_TENANT = 10_000  # of a named one: no tenant takes the room of all others
@@ -23,17 +24,21 @@ class Revoked(NamedTuple):
 class RevocationList:
     """The revocations of all workers. Every method may raise `BrokerUnavailable`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, settings: BrokerSettings, store: Store) -> None:
+        self._settings = settings
         self._store = store
 
     def add(self, name: str, before: float, kept: float, tenant: str = "") -> None:
         """Add a revocation of a tenant, or extend it. `before` is in Unix seconds, `kept` is for how many seconds.
 
+        With `min_replicas`, a revocation that too few replicas have may be lost, and is not acknowledged.
+
         Raises:
             TooManyRevocations
         """
         arguments = (name, int(1000 * before), int(1000 * kept), MAX_REVOCATIONS, tenant, MAX_OF_TENANT)
-        [reply] = self._store.carry_out([self._store.call("revoke", (self._store.sharded("tokens"),), arguments)])
+        command = self._store.call("revoke", (self._store.sharded("tokens"),), arguments)
+        [reply] = self._store.carry_out([command], self._settings.min_replicas)
         if isinstance(reply, redis.ResponseError) and str(reply).startswith("FULL"):
             most = f"{MAX_REVOCATIONS} revocations" + (f", and {MAX_OF_TENANT} of a tenant" if tenant else "")
             raise TooManyRevocations(f"At most {most} are stored.")

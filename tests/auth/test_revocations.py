@@ -25,8 +25,9 @@ class Worker:
 
     def __init__(self, url: str, prefix: str) -> None:
         self.changes = 0
-        self.store = Store(BrokerSettings(redis_url=url, redis_prefix=prefix, redis_timeout=2))
-        self.list = RevocationList(self.store)
+        settings = BrokerSettings(redis_url=url, redis_prefix=prefix, redis_timeout=2)
+        self.store = Store(settings)
+        self.list = RevocationList(settings, self.store)
         self.revocations = Revocations(self.list, MAX_AGE, self._count)
 
     def _count(self) -> None:

@@ -25,8 +25,9 @@ def prefix(user: str) -> str:
 
 @pytest.fixture
 def revoked(valkey: EmbeddedValkey, prefix: str) -> Iterator[RevocationList]:
-    store = Store(BrokerSettings(redis_url=valkey.url, redis_prefix=prefix))
-    yield RevocationList(store)
+    settings = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix)
+    store = Store(settings)
+    yield RevocationList(settings, store)
     store.close()
 
 
@@ -96,9 +97,19 @@ def test_room(revoked: RevocationList, monkeypatch: pytest.MonkeyPatch, valkey: 
         assert (client.hlen(f"{key}revoked"), client.zcard(f"{key}until"), client.zcard(f"{key}order")) == (2, 2, 2)
 
 
+def test_replicas(valkey: EmbeddedValkey, prefix: str) -> None:
+    """A revocation that too few replicas have is not acknowledged."""
+    settings = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, redis_timeout=0.2, min_replicas=1)
+    store = Store(settings)
+    with pytest.raises(BrokerUnavailable):
+        RevocationList(settings, store).add("user:a", NOW, 100)
+    store.close()
+
+
 def test_outage() -> None:
     """Without Redis nothing can be revoked."""
-    revoked = RevocationList(Store(BrokerSettings(redis_url=f"redis://127.0.0.1:{free_port()}")))
+    settings = BrokerSettings(redis_url=f"redis://127.0.0.1:{free_port()}")
+    revoked = RevocationList(settings, Store(settings))
     with pytest.raises(BrokerUnavailable):
         revoked.add("user:a", NOW, 100)
     with pytest.raises(BrokerUnavailable):
