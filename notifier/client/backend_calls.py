@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from notifier.client.answer import JSON, Request
 from notifier.client.calls import NOTIFICATIONS, Calls, Steps, query_of, quoted
-from notifier.client.checks import checked_topic, checked_user
-from notifier.client.inbox_calls import Names, names_of
+from notifier.client.checks import Names, checked_topic, checked_user, names_of
 from notifier.client.notification import encode
 from notifier.client.receipts import Explanation, Receipt, read_explanation, read_receipt
 

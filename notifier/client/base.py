@@ -8,11 +8,12 @@ import httpx
 from notifier.client.answer import Answer
 from notifier.client.backend_calls import BackendCalls
 from notifier.client.calls import Calls, Exchange
+from notifier.client.checks import Names, names_of
 from notifier.client.configuration import MAX_ANSWER, Configuration, failure, require_token
 from notifier.client.errors import Unreachable
 from notifier.client.events import Position
 from notifier.client.inbox import Counts
-from notifier.client.inbox_calls import InboxCalls, Names, names_of
+from notifier.client.inbox_calls import InboxCalls
 from notifier.client.key_calls import KeyCalls
 from notifier.client.steps import Close, Connect, FetchToken, Receive, Send, Step, Wait
 from notifier.client.stream import Listener

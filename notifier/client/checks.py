@@ -1,11 +1,19 @@
-"""Checks of arguments before a request is sent. They raise the problems that the service would answer with."""
+"""Arguments before a request is sent. Checks raise the problems that the service would answer with."""
 
 import uuid
+from collections.abc import Iterable
 
 from notifier.client.errors import ProblemError
 from notifier.protocol import channel as channels
 
+Names = str | Iterable[str]  # one name, or several
+
 _MAX_KEY = 255  # characters of an idempotency key
+
+
+def names_of(names: Names) -> list[str]:
+    """Return one name or several as a list."""
+    return [names] if isinstance(names, str) else list(names)
 
 
 def checked_user(name: str) -> str:

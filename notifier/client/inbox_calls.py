@@ -1,11 +1,11 @@
 """The calls of an inbox, without I/O, as in `notifier.client.calls`."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypedDict
 
 from notifier.client.answer import JSON, Request
 from notifier.client.calls import Calls, Steps, query_of
+from notifier.client.checks import Names, names_of
 from notifier.client.inbox import (
     Action,
     Counts,
@@ -23,7 +23,6 @@ from notifier.client.notification import encode
 MOST_LISTED = 100  # items of a page
 _INBOX = "/v1/inbox"
 _PART = "inbox"  # older services do not have it
-Names = str | Iterable[str]  # one name, or several
 
 
 class Filters(TypedDict, total=False):
@@ -88,8 +87,3 @@ class InboxCalls:
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
-
-
-def names_of(names: Names) -> list[str]:
-    """Return one name or several as a list."""
-    return [names] if isinstance(names, str) else list(names)

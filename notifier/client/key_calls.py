@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from notifier.client.answer import JSON, Answer, Request
 from notifier.client.calls import Calls, Steps, query_of, quoted
-from notifier.client.checks import new_key
-from notifier.client.inbox_calls import Names, names_of
+from notifier.client.checks import Names, names_of, new_key
 from notifier.client.keys import AuditEntry, Key, NewKey, read_entry, read_key, read_new_key
 from notifier.client.notification import encode
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from notifier.client.answer import Answer
 from notifier.client.errors import Unreachable
-from notifier.client.steps import Closed
+from notifier.client.outcomes import Closed
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
 _OVERLOADED = 3  # failures after which the pause is long enough for a full service

@@ -1,4 +1,4 @@
-"""The steps of a stream, which `Listener` yields and a client carries out, and their outcomes."""
+"""The steps of a stream, which `Listener` yields and a client carries out. Their outcomes are in `outcomes`."""
 
 from collections.abc import Generator
 from typing import Any, NamedTuple
@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from notifier.client.events import Event
 
 SUBPROTOCOL = "notifier.v1"
-HEARTBEAT_LOST = 4000
 
 
 class FetchToken(NamedTuple):
@@ -48,20 +47,5 @@ class Emit(NamedTuple):
     event: Event
 
 
-class Opened(NamedTuple):
-    """A WebSocket is open. `subprotocol` is what the service has chosen."""
-
-    subprotocol: str | None
-
-
-class Closed(NamedTuple):
-    """A connection has ended. The code is 1006 if there was no close frame."""
-
-    code: int
-    reason: str = ""
-
-
 Step = FetchToken | Connect | Send | Receive | Close | Wait | Emit
 Steps = Generator[Step, Any, None]
-SILENCE = Closed(HEARTBEAT_LOST, "no message in time")
-BROKEN = Closed(1006, "the connection broke")

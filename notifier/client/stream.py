@@ -18,23 +18,10 @@ from notifier.client.answer import Answer
 from notifier.client.errors import NotifierError, NotNotifier, ProblemError, StreamClosed, Unreachable
 from notifier.client.events import Lost, Position, Received, Removed, State
 from notifier.client.inbox import ACTIONS, Counts, read_change, read_counts
+from notifier.client.outcomes import SILENCE, Closed, Opened
 from notifier.client.progress import Progress
 from notifier.client.reconnects import Ended, Pauses, error_of, reason
-from notifier.client.steps import (
-    SILENCE,
-    SUBPROTOCOL,
-    Close,
-    Closed,
-    Connect,
-    Emit,
-    FetchToken,
-    Opened,
-    Receive,
-    Send,
-    Step,
-    Steps,
-    Wait,
-)
+from notifier.client.steps import SUBPROTOCOL, Close, Connect, Emit, FetchToken, Receive, Send, Step, Steps, Wait
 
 logger = logging.getLogger("notifier.client")
 

@@ -15,7 +15,7 @@ from typing import Self
 import httpx
 
 from notifier.client import Inbox, NotifierClient, Stream
-from notifier.client.inbox_calls import Names, names_of
+from notifier.client.checks import Names, names_of
 from notifier.protocol import identity
 
 _PATIENCE = 60.0  # seconds

@@ -18,20 +18,8 @@ from notifier.client.errors import (
 )
 from notifier.client.events import Lost, Position, Received, Removed, State
 from notifier.client.inbox import Change, Counts
-from notifier.client.steps import (
-    BROKEN,
-    SILENCE,
-    SUBPROTOCOL,
-    Close,
-    Closed,
-    Connect,
-    Emit,
-    FetchToken,
-    Opened,
-    Receive,
-    Send,
-    Wait,
-)
+from notifier.client.outcomes import BROKEN, SILENCE, Closed, Opened
+from notifier.client.steps import SUBPROTOCOL, Close, Connect, Emit, FetchToken, Receive, Send, Wait
 from notifier.client.stream import Listener
 from tests.kit.play import Clock, Play, html, problem, refused, reply
 
@@ -283,7 +271,7 @@ class TestInbox:
     """How the inbox stands."""
 
     def test_welcome(self) -> None:
-        """The welcome says how it stands; a list that is shown is to be loaded."""
+        """The welcome has the counts; a list that is shown must be loaded."""
         asked = listener(inbox=True)
         play = opened(asked)
         assert asked.counts is None
@@ -678,8 +666,8 @@ class TestComingBack:
         with pytest.raises(Unreachable, match="Connection refused. Check the URL"):
             play.answer()
 
-    def test_sought_for_ever(self) -> None:
-        """A stream that was there once is sought for ever."""
+    def test_reconnects_indefinitely(self) -> None:
+        """After the first connection it reconnects indefinitely, whatever the deadline."""
         clock = Clock()
         play = welcomed(listener(clock=clock, deadline=1.0))
         ended(play, BROKEN)

@@ -14,10 +14,9 @@ from notifier.client.aio.stream import AsyncStream
 from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading
 from notifier.client.calls import Exchange, Outcome, Steps
-from notifier.client.checks import key_or_new
+from notifier.client.checks import Names, key_or_new
 from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Position
-from notifier.client.inbox_calls import Names
 from notifier.client.notification import Batch, Batcher, Notification
 
 T = TypeVar("T")

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Protocol, TypeVar, Unpack
 
 from notifier.client.calls import Steps
+from notifier.client.checks import Names
 from notifier.client.inbox import Counts, Item, Marked, Mutes, Page
-from notifier.client.inbox_calls import MOST_LISTED, Filters, InboxCalls, Names
+from notifier.client.inbox_calls import MOST_LISTED, Filters, InboxCalls
 
 T = TypeVar("T")
 

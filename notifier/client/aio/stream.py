@@ -14,7 +14,8 @@ from notifier.client.base import StreamBase
 from notifier.client.configuration import failure, require_token
 from notifier.client.errors import Unreachable
 from notifier.client.events import Event
-from notifier.client.steps import BROKEN, SILENCE, Closed, Emit, Opened, Step
+from notifier.client.outcomes import BROKEN, SILENCE, Closed, Opened
+from notifier.client.steps import Emit, Step
 
 
 class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):

@@ -5,7 +5,7 @@ from typing import Any, TypeVar, Unpack
 
 from notifier.client.backend_calls import BackendCalls, MembersChanged
 from notifier.client.calls import Steps
-from notifier.client.inbox_calls import Names
+from notifier.client.checks import Names
 from notifier.client.notification import Notification
 from notifier.client.receipts import Explanation, Receipt
 

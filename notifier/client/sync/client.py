@@ -9,10 +9,9 @@ import httpx
 from notifier.client.answer import Accepted, Answer, Published
 from notifier.client.base import ClientBase, Reading
 from notifier.client.calls import Exchange, Steps, carry_out
-from notifier.client.checks import key_or_new
+from notifier.client.checks import Names, key_or_new
 from notifier.client.errors import ProblemError, Unreachable
 from notifier.client.events import Position
-from notifier.client.inbox_calls import Names
 from notifier.client.notification import Batch, Batcher, Notification
 from notifier.client.sync.backend import Backend
 from notifier.client.sync.inbox import Inbox

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from notifier.client.calls import Steps
-from notifier.client.inbox_calls import Names
+from notifier.client.checks import Names
 from notifier.client.key_calls import KeyCalls
 from notifier.client.keys import AuditEntry, Key, NewKey
 
