@@ -5,7 +5,9 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 _STARTS = re.compile(
-    r"^(?:from tests.kit.\w+ import .*\b(?:Service|Chromium)\b|def test_.*\b(?:service|browser):)", re.M
+    r"^(?:from tests.kit.\w+ import .*\b(?:Service|Chromium)\b"
+    r"|\s*(?:async )?def \w+\(.*\b(?:service: Service|browser: Browser|page: Page)\b)",
+    re.M,
 )
 
 
