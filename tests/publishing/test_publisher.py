@@ -1,4 +1,4 @@
-"""Payers of publications, and when they are charged, on a real server."""
+"""The publisher on a real server: payers of publications, and when they are charged."""
 
 from typing import Any
 from uuid import uuid4
