@@ -54,8 +54,8 @@ class Acceptor:
         """Check that one more connection can be accepted.
 
         Raises:
-            BrokerUnavailable: Redis has not been reached yet, so a cursor of this database cannot be told from one of
-                another database, and a token that has been revoked not from another one.
+            BrokerUnavailable: Redis has not been reached yet, so cursors of another database and revoked
+                tokens cannot be detected.
             TooManyConnections: the limit is reached.
         """
         if not self._has_reached_redis():

@@ -222,7 +222,7 @@ class Connection:
         if not self._move(ConnectionTrigger.CLOSE):
             return
         self._decoder = None
-        self.transport.resume()  # it may have been paused: the client's half of the handshake is to be read
+        self.transport.resume()  # it may have been paused: the client's half of the handshake must be read
         self._stop()
         if self.transport.write(frame):
             self.transport.finish()

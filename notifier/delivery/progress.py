@@ -116,6 +116,6 @@ class Progress:
         )
 
     def is_subscribed(self, connection: StreamConnection) -> bool:
-        """Return whether this worker receives everything that a connection is to be sent."""
+        """Return whether this worker receives everything that a connection must be sent."""
         found = (self._hub.get(name) for name in connection.channels)
         return self.reached is not None and all(channel is not None and channel.confirmed for channel in found)

@@ -37,7 +37,7 @@ class Mutes(Generic[Member]):
         self._states.pop(connection, None)
 
     def apply(self, connection: Member, entries: list[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
-        """Return entries, with their channels, as one connection is to be sent them."""
+        """Return entries, with their channels, as one connection must be sent them."""
         state = self._states.get(connection)
         if state is None:
             return entries
@@ -46,7 +46,7 @@ class Mutes(Generic[Member]):
     def apply_to_all(
         self, connections: Mapping[Member, None], name: str, entries: list[Entry]
     ) -> dict[Member, list[Entry]]:
-        """Return the connections that have muted some of a channel's entries, and what each is to be sent instead."""
+        """Return the connections that have muted some of a channel's entries, and what each must be sent instead."""
         states = self._states
         if not states:
             return {}

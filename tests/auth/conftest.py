@@ -57,7 +57,7 @@ class KeyWorker:
             return False
         return True
 
-    def cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Cut the worker off from Redis."""
 
         def away(*_: Any) -> Any:

@@ -25,7 +25,7 @@ class TestFind:
         """A key is found by its text, without a request to Redis, and grants what was asked for."""
         worker = make()
         made = worker.create(KeyRequest("Shop", ("publish", "recall"), ("orders",), ("acme:*",)))
-        worker.cut_off(monkeypatch)
+        worker.lose_redis(monkeypatch)
         id, scopes = made.record.id, frozenset({"publish", "recall"})
         assert worker.keys.find(made.text) == ApiKey(id, "", scopes, ("orders",), ("acme:*",), "Shop")
         assert key_text.id_of(made.text) == id
@@ -62,7 +62,7 @@ class TestFind:
         """A mistyped key is rejected without a request to Redis, and the answer says what is wrong."""
         worker = make()
         made = worker.create()
-        worker.cut_off(monkeypatch)
+        worker.lose_redis(monkeypatch)
         with pytest.raises(InvalidApiKey, match="mistyped"):
             worker.keys.find(made.text[:-1] + ("x" if made.text[-1] != "x" else "y"))
 
@@ -78,7 +78,7 @@ class TestFind:
         """A worker that starts without Redis does not reject managed keys: it does not know yet."""
         made = make().create()
         worker = make()
-        worker.cut_off(monkeypatch)
+        worker.lose_redis(monkeypatch)
         assert not worker.keys.is_loaded
         with pytest.raises(BrokerUnavailable):
             worker.keys.find(made.text)
@@ -88,7 +88,7 @@ class TestFind:
         worker = make()
         made, revoked = worker.create(), worker.create()
         worker.revoke(revoked)
-        worker.cut_off(monkeypatch)
+        worker.lose_redis(monkeypatch)
         with pytest.raises(BrokerUnavailable):
             worker.keys.update()
         assert worker.keys.is_loaded
@@ -169,7 +169,7 @@ class TestWorkers:
         worker = make()
         worker.keys.find(worker.create().text)
         with monkeypatch.context() as patch:
-            worker.cut_off(patch)
+            worker.lose_redis(patch)
             with pytest.raises(BrokerUnavailable):
                 worker.keys.note_used()
         worker.keys.note_used()

@@ -99,11 +99,11 @@ def test_keys_are_bound_to_their_issuer() -> None:
     ):
         with pytest.raises(InvalidToken):
             TOKENS.verify(token, NOW)
-    twins = SigningKey(kid="same"), SigningKey(kid="same")
-    both = tokens_of(fixed(ONE, twins[0]), fixed(TWO, twins[1]))
+    pair = SigningKey(kid="same"), SigningKey(kid="same")
+    both = tokens_of(fixed(ONE, pair[0]), fixed(TWO, pair[1]))
     for _ in range(2):
         for signer, name, is_valid in [(0, ONE, True), (1, TWO, True), (0, TWO, False), (1, ONE, False)]:
-            token = twins[signer].sign(claims(name))
+            token = pair[signer].sign(claims(name))
             if is_valid:
                 assert both.verify(token, NOW)
             else:
@@ -303,7 +303,7 @@ class TestServer:
         end.set()
 
     def test_broken_server(self, server: KeyServer, begin: Callable[..., Tokens]) -> None:
-        """Without keys no token is rejected for good, except those of other issuers."""
+        """Without keys no token is rejected permanently, except those of other issuers."""
         server.status = 500
         tokens = begin(fixed(TWO, FOREIGN))
         eventually(lambda: server.requests)

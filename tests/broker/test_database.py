@@ -16,7 +16,7 @@ DAY = 86400 * 1000  # ms
 
 class TestDatabase:
     def test_birth(self, make: Make) -> None:
-        """The birth of a database is when it was first used, for everybody and for good."""
+        """The birth of a database is when it was first used, permanently and for all workers."""
         before = now()
         birth = make(redis_prefix="birth").database.birth()
         assert Cursor(before, 0) <= birth <= Cursor(now(), 0)

@@ -89,7 +89,7 @@ def test_other_host(path: str) -> None:
 
 class TestIds:
     def test_numbers(self) -> None:
-        """Requests are numbered, whoever answers them."""
+        """Every request has a number, also if Flask does not answer it."""
         application = Application()
         for method in ("POST", "GET", "POST"):
             application.answer(method=method)

@@ -93,7 +93,7 @@ class Reader:
         return f"http://127.0.0.1:{self.ports[port]}"
 
     def save(self, block: Block) -> None:
-        """Write the file that a block is to be saved as."""
+        """Write the file that a block must be saved as."""
         (self.folder / block.file).write_text(self.translated(block.text))
 
     def run(self, block: Block) -> str:

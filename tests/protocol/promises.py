@@ -100,7 +100,7 @@ class Promises:
         self._start.pop(name, None)
 
     def begin_read(self, channels: Iterable[str]) -> None:
-        """Note what is to be sent before anything later: all that the worker has received and a log has."""
+        """Note what must be sent before anything later: all that the worker has received and a log has."""
         self._in_hand = {
             (name, entry.id)
             for name in channels

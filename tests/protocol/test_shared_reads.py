@@ -34,7 +34,7 @@ def test_share() -> None:
 
 
 def test_alone() -> None:
-    """A read that is to be alone answers itself, and may still answer others."""
+    """A read that must not be shared answers itself, and may still answer others."""
     first, second = (A, Cursor(7, 0)), (A, Cursor(9, 0))
     assert share([first, second], [second]) == {first: first, second: second}
     assert share([first, second], [first]) == {first: first, second: first}
