@@ -73,10 +73,10 @@ class Acceptor:
         `identity` is known if the request had a token; `early` are bytes that came with the handshake. `address` is
         what the connection counts for.
         """
-        connection = self._create(StreamConnection, transport, identity)
+        connection = self._create(StreamConnection, transport, identity, address)
         if identity is None:
             self._strangers.admit(connection)
-        self._open(connection, lambda: connection.start(early), address)
+        self._open(connection, lambda: connection.start(early))
 
     def open_plain(
         self,
@@ -87,15 +87,20 @@ class Acceptor:
         address: int | None = None,
     ) -> None:
         """Take over a stream of Server-Sent Events, or a long poll."""
-        connection = self._create(kind, transport, identity)
-        self._open(connection, lambda: connection.begin(ask), address)
+        connection = self._create(kind, transport, identity, address)
+        self._open(connection, lambda: connection.begin(ask))
 
     def open_echo(self, transport: Transport, early: bytes, address: int | None = None) -> None:
         """Take over a WebSocket of the echo."""
-        limit, heartbeat = self._settings.max_message_bytes, self._settings.heartbeat
-        connection = EchoConnection(transport, self._hooks, max_message=limit, heartbeat=heartbeat)
+        connection = EchoConnection(
+            transport,
+            self._hooks,
+            max_message=self._settings.max_message_bytes,
+            heartbeat=self._settings.heartbeat,
+            address=address,
+        )
         self._strangers.admit(connection)
-        self._open(connection, lambda: connection.start(early), address)
+        self._open(connection, lambda: connection.start(early))
 
     def drain(self) -> None:
         """Close every connection, at a pace, and wait for the closing handshakes.
@@ -108,7 +113,7 @@ class Acceptor:
                 self._close_all()
                 self._await_clients()
 
-    def _create(self, kind: type[S], transport: Transport, identity: Identity | None) -> S:
+    def _create(self, kind: type[S], transport: Transport, identity: Identity | None, address: int | None) -> S:
         return kind(
             transport,
             self._hooks,
@@ -116,11 +121,11 @@ class Acceptor:
             number=next(self._numbers),
             max_message=self._settings.max_message_bytes,
             lag_timeout=self._settings.lag_timeout,
+            address=address,
         )
 
-    def _open(self, connection: Connection, begin: Callable[[], None], address: int | None) -> None:
+    def _open(self, connection: Connection, begin: Callable[[], None]) -> None:
         self._connections.add(connection)
-        connection.address = address
         self._hooks.opened(connection)
         try:
             begin()

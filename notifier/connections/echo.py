@@ -14,8 +14,10 @@ class EchoConnection(Connection):
 
     __slots__ = ("_heartbeat", "_is_active", "_ping_at")
 
-    def __init__(self, transport: Transport, hooks: Hooks, *, max_message: int, heartbeat: float) -> None:
-        super().__init__(transport, hooks, max_message)
+    def __init__(
+        self, transport: Transport, hooks: Hooks, *, max_message: int, heartbeat: float, address: int | None = None
+    ) -> None:
+        super().__init__(transport, hooks, max_message, address)
         self._heartbeat = heartbeat
         self._ping_at = time.time() + heartbeat
         self._is_active = True

@@ -64,8 +64,9 @@ class StreamConnection(Connection):
         number: int,
         max_message: int,
         lag_timeout: float,
+        address: int | None = None,
     ) -> None:
-        super().__init__(transport, hooks, max_message)
+        super().__init__(transport, hooks, max_message, address)
         self.session = session
         self.number = number
         self.catch_up: CatchUp | None = None

@@ -39,10 +39,10 @@ class Connection:
 
     __slots__ = ("_decoder", "_hooks", "_max_message", "_tick_at", "address", "state", "transport")
 
-    def __init__(self, transport: Transport, hooks: Hooks, max_message: int) -> None:
+    def __init__(self, transport: Transport, hooks: Hooks, max_message: int, address: int | None = None) -> None:
         self.state = _OPEN
         self.transport = transport
-        self.address: int | None = None  # of the client, if it is counted
+        self.address = address  # of the client, if it is counted
         self._hooks = hooks
         self._max_message = max_message
         self._decoder: Decoder | None = None
