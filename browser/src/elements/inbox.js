@@ -1,9 +1,10 @@
 import { whenOlder } from "./ages.js";
 import { idOf } from "./arrivals.js";
 import { NotifierElement, make, setText } from "./element.js";
+import { INBOX } from "./inbox-styles.js";
 import { freshen, makeAction, makeBody, makeSeverity, makeTime, makeTitle } from "./item.js";
 import { createList } from "./list.js";
-import { COMMON, INBOX } from "./styles.js";
+import { COMMON } from "./styles.js";
 
 const NONE = { all: "noneAll", unread: "noneUnread", archived: "noneArchived" };
 // The text for each state of the stream in which no notifications arrive.
