@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.errors import (
     InvalidResponseHeader,
     InvalidResponseHeaderName,
@@ -20,6 +21,7 @@ from gunicorn.http.wsgi import Response
 
 from notifier import __version__
 from notifier.errors import BadRequest, HeadTooLarge, InternalError, Problem, RequestTimeout, UrlTooLong
+from notifier.server.bodies import FairReader, discard_rest
 
 MAX_LINE = 8190  # bytes, gunicorn's maximum: plain requests for the stream name all their topics there
 MAX_FIELDS = 64
@@ -43,6 +45,12 @@ class BoundedRequest(Request):  # type: ignore[misc]
     def max_buffer_headers(self, computed: int) -> None:
         """Ignore what gunicorn computes from its settings."""
 
+    def set_body_reader(self) -> None:
+        """Read a body in chunks so that others have their turn."""
+        super().set_body_reader()
+        if isinstance(self.body.reader, ChunkedReader):
+            self.body = Body(FairReader(self, self.unreader))
+
     def parse(self, unreader: Any) -> Any:
         """Read the head."""
         rest = super().parse(unreader)
@@ -56,8 +64,9 @@ class BoundedRequest(Request):  # type: ignore[misc]
 
 
 def limit_heads() -> None:
-    """Make gunicorn read requests with a limit for the whole head."""
+    """Make gunicorn read requests with a limit for the whole head, and discard unread bodies a piece at a time."""
     RequestParser.mesg_class = BoundedRequest
+    RequestParser.finish_body = discard_rest
 
 
 def harden_answers() -> None:

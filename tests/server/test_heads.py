@@ -31,6 +31,7 @@ def limits() -> Iterator[Config]:
     config.set("limit_request_field_size", heads.MAX_FIELD)
     yield config
     RequestParser.mesg_class = Request
+    del RequestParser.finish_body
 
 
 def read(config: Config, *headers: bytes, end: bytes = b"\r\n") -> Request:

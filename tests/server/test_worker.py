@@ -1,6 +1,12 @@
-"""gunicorn's worker: connections that come while it ends."""
+"""gunicorn's worker: connections that come while it ends, and turns between connections."""
 
 import socket
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import gevent.socket
+from gunicorn.config import Config
 
 from notifier.server.worker import Worker
 
@@ -14,3 +20,37 @@ def test_listener_that_has_closed() -> None:
     with peer:
         worker.handle(listener, client, ("127.0.0.1", 1))
         assert peer.recv(1) == b""
+
+
+class Application:
+    """An application that counts its requests."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        requests = SimpleNamespace(enter_peer=lambda peer: lambda: None)
+        self.extensions = {"notifier": SimpleNamespace(usage=SimpleNamespace(requests=requests))}
+
+    def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+        self.requests += 1
+        start_response("204 No Content", [])
+        return []
+
+
+def test_many_requests_at_once() -> None:
+    """A client that sends many requests without waiting for answers takes turns with others."""
+    application, worker = Application(), Worker.__new__(Worker)
+    worker.cfg, worker.wsgi, worker._heads = Config(), application, set()
+    worker.cfg.set("keepalive", 20)
+    worker.alive, worker.nr, worker.max_requests = True, 0, 1000
+    worker.log = SimpleNamespace(access=lambda *_: None, debug=lambda *_: None)
+    client, peer = gevent.socket.socketpair()
+    with gevent.socket.socket() as listener, peer:
+        peer.sendall(50 * b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        peer.shutdown(socket.SHUT_WR)
+        serving = gevent.spawn(worker.handle, listener, client, ("127.0.0.1", 1))
+        most = 0
+        while not serving.ready():
+            before = application.requests
+            gevent.sleep(0)
+            most = max(most, application.requests - before)
+    assert (application.requests, most) == (50, 1)

@@ -1,0 +1,65 @@
+"""Bodies as gunicorn reads them: turns of others, and what follows a body that nobody has read."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.http.errors import InvalidChunkSize
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+
+from notifier.server import bodies
+from notifier.server.heads import limit_heads
+
+GET, POST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+LONG = {
+    "announced": b"Content-Length: 3000000\r\n\r\n" + 3_000_000 * b"x",
+    "chunks": CHUNKED + 3000 * b"1\r\nx\r\n" + b"0\r\n\r\n",
+}
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The turns that others have had, while gunicorn reads bodies as in the service."""
+    taken: list[float] = []
+    monkeypatch.setattr(bodies, "time", SimpleNamespace(sleep=taken.append))
+    limit_heads()
+    yield taken
+    RequestParser.mesg_class = Request
+    del RequestParser.finish_body
+
+
+def requests_of(data: bytes) -> RequestParser:
+    """Return the requests of a connection on which all of this has arrived."""
+    return RequestParser(Config(), iter([data]), ("127.0.0.1", 1))
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_unread(kind: str, turns: list[float]) -> None:
+    """A body that the application has not read is discarded, with turns of others in between."""
+    requests = requests_of(POST + LONG[kind] + GET)
+    assert [next(requests).method, next(requests).method] == ["POST", "GET"]
+    assert len(turns) > 40
+
+
+def test_tiny_chunks(turns: list[float]) -> None:
+    """While an application reads tiny chunks, others have their turn."""
+    requests = requests_of(POST + LONG["chunks"] + GET)
+    assert next(requests).body.read() == 3000 * b"x"
+    assert len(turns) > 40
+    assert next(requests).method == "GET"
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest.mark.parametrize("rest", [b"0x5\r\nhello\r\n" + GET, b""])
+def test_malformed(rest: bytes, is_read: bool, turns: list[float]) -> None:
+    """After a body that cannot be read there is no other request, and no second answer."""
+    requests = requests_of(POST + CHUNKED + b"1\r\nx\r\n" + rest)
+    request = next(requests)
+    if is_read:
+        with pytest.raises((InvalidChunkSize, OSError)):
+            request.body.read()
+    with pytest.raises(StopIteration):
+        next(requests)
