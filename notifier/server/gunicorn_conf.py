@@ -19,7 +19,7 @@ from notifier.server.address import bound_writes, require_free
 from notifier.server.data_directory import DirectoryError
 from notifier.server.development import API_KEY_FILE, provide_secrets, store_address
 from notifier.server.embedded_valkey import EmbeddedError, EmbeddedValkey
-from notifier.server.heads import MAX_FIELD, MAX_FIELDS, MAX_LINE, harden_answers, limit_heads
+from notifier.server.heads import FORWARDER_HEADERS, MAX_FIELD, MAX_FIELDS, MAX_LINE, harden_answers, limit_heads
 from notifier.settings import SettingError, Settings
 
 try:
@@ -43,6 +43,7 @@ worker_class = "notifier.server.worker.Worker"
 worker_connections = settings.connections.http_limit  # without those that were handed over
 keepalive = settings.limits.head_timeout  # also the timeout for the head of a request
 limit_request_line, limit_request_fields, limit_request_field_size = MAX_LINE, MAX_FIELDS, MAX_FIELD
+forwarder_headers = FORWARDER_HEADERS
 limit_heads()
 harden_answers()
 timeout = 60

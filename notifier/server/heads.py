@@ -12,6 +12,7 @@ from gunicorn.http.errors import (
     InvalidResponseHeaderName,
     LimitRequestHeaders,
     LimitRequestLine,
+    NoMoreData,
     ParseException,
     UnsupportedTransferCoding,
 )
@@ -27,6 +28,9 @@ MAX_LINE = 8190  # bytes, gunicorn's maximum: plain requests for the stream name
 MAX_FIELDS = 64
 MAX_FIELD = 16384  # bytes of a header: a token with 100 topics of 60 characters has 9,000
 MAX_HEAD = 65536  # bytes of all headers
+# By default gunicorn takes SCRIPT_NAME from clients of a proxy on this machine: /x/v1/keys would be the path /v1/keys,
+# which the proxy does not know.
+FORWARDER_HEADERS = ""
 _SERVER, _NO_SNIFFING = "Server: ", "X-Content-Type-Options: nosniff\r\n"
 
 
@@ -59,7 +63,10 @@ class BoundedRequest(Request):  # type: ignore[misc]
 
     def read_into(self, unreader: Any, buf: bytearray, stop: bool = False) -> None:
         """Read some bytes of the head."""
-        super().read_into(unreader, buf, stop)
+        try:
+            super().read_into(unreader, buf, stop)
+        except NoMoreData:
+            raise NoMoreData() from None  # gunicorn's has what came before, with its secrets, and goes to the log
         _has_begun.set(True)
 
 

@@ -12,6 +12,7 @@ from gunicorn.http.errors import (
     InvalidResponseHeader,
     LimitRequestHeaders,
     LimitRequestLine,
+    NoMoreData,
     UnsupportedTransferCoding,
 )
 from gunicorn.http.message import Request
@@ -29,6 +30,7 @@ def limits() -> Iterator[Config]:
     config = Config()
     config.set("limit_request_fields", heads.MAX_FIELDS)
     config.set("limit_request_field_size", heads.MAX_FIELD)
+    config.set("forwarder_headers", heads.FORWARDER_HEADERS)
     yield config
     RequestParser.mesg_class = Request
     del RequestParser.finish_body
@@ -61,6 +63,20 @@ def test_too_large(limits: Config, headers: list[bytes], end: bytes) -> None:
     """A head is limited in each header, in their number and as a whole, before it is complete."""
     with pytest.raises(LimitRequestHeaders):
         read(limits, *headers, end=end)
+
+
+def test_headers_of_proxies(limits: Config) -> None:
+    """No client says below which path the application is, also not through a proxy on this machine."""
+    request = read(limits, b"SCRIPT_NAME: /x", b"PATH_INFO: /metrics", b"X-A: b")
+    assert [name for name, _ in request.headers] == ["HOST", "X-A"]
+
+
+def test_cut_off_head(limits: Config) -> None:
+    """The error for a head that is cut off, which gunicorn logs, does not quote it."""
+    pieces = [b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer", b" nk_secret\r\n"]
+    with pytest.raises(NoMoreData) as caught:
+        next(RequestParser(limits, iter(pieces), ("127.0.0.1", 1)))
+    assert "nk_secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
