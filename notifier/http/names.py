@@ -16,10 +16,14 @@ _PLACE = re.compile(r"<name:(\w+)>")
 
 
 class _Name(PathConverter):
-    """A name may contain slashes, and begin with one."""
+    """A name may contain slashes, and begin with one.
+
+    A line break is part of a name here, and rejected with it: a name that ended there would be looked for at each of a
+    thousand places in a long path.
+    """
 
     part_isolating = False
-    regex = ".+?"
+    regex = "(?s:.+?)"
     weight = PathConverter.weight
 
 

@@ -16,6 +16,8 @@ Hop = Address | None  # None: the peer of a Unix socket
 UNIX = "unix"
 UNIX_UNIT = -1  # what is counted together if nothing is known beyond a Unix socket
 _IPV6_UNIT = 64  # bits of a network that one customer has: an address of it costs nothing
+_MOST_HOPS = 32  # that are read: each takes some microseconds, and a head has room for ten thousand
+_LONGEST_FORWARDED = 2048  # characters
 _TOKEN = r"[\w!#$%&'*+.^`|~:/\[\]-]+"
 _PAIR = re.compile(rf'\s*({_TOKEN})=({_TOKEN}|"(?:[^"\\]|\\.)*")\s*(;|,|\Z)', re.ASCII)
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\w+)?", re.ASCII)
@@ -60,8 +62,8 @@ def read_peer(text: str) -> Hop:
 def client_of(peer: Hop, forwarded: str | None, x_forwarded_for: str | None, proxies: Proxies) -> Hop:
     """Return the address of the client that a request comes from; None: it is not known beyond a Unix socket.
 
-    If a header cannot be read, it is the last proxy that is known. If both headers are there, one of them may have
-    passed a proxy that sets the other one only: if they differ, it is the peer.
+    If a header cannot be read, or has more hops than any chain of proxies, it is the last proxy that is known. If both
+    headers are there, one of them may have passed a proxy that sets the other one only: if they differ, it is the peer.
     """
     if not proxies.trusts(peer):
         return peer
@@ -69,7 +71,7 @@ def client_of(peer: Hop, forwarded: str | None, x_forwarded_for: str | None, pro
         _last_untrusted(peer, hops, proxies)
         for hops in (
             None if forwarded is None else _hops_of(forwarded),
-            None if x_forwarded_for is None else map(_address, map(str.strip, reversed(x_forwarded_for.split(",")))),
+            None if x_forwarded_for is None else map(_address, _last_words(x_forwarded_for)),
         )
         if hops is not None
     ]
@@ -109,8 +111,15 @@ def _last_untrusted(peer: Hop, hops: Iterable[Hop], proxies: Proxies) -> Hop:
     return known
 
 
+def _last_words(x_forwarded_for: str) -> list[str]:
+    """Return the hops of `X-Forwarded-For` from the right, as text."""
+    return [word.strip() for word in x_forwarded_for.rsplit(",", _MOST_HOPS)[: -_MOST_HOPS - 1 : -1]]
+
+
 def _hops_of(forwarded: str) -> list[Hop]:
     """Return the hops of `Forwarded` from the right. A header that cannot be read has one that is not known."""
+    if len(forwarded) > _LONGEST_FORWARDED:
+        return [None]
     hops: list[Hop] = []
     given: Hop = None
     position, end = 0, ","

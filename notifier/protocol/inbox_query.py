@@ -90,6 +90,7 @@ def read_query(items: Iterable[tuple[str, str]]) -> Query:
         BadRequest
     """
     query = Query()
+    chosen: dict[str, set[str]] = {"type": set(), "topic": set(), "severity": set()}
     for name, value in items:
         match name:
             case "status":
@@ -98,13 +99,12 @@ def read_query(items: Iterable[tuple[str, str]]) -> Query:
                 query = query._replace(limit=read_limit(value, MAX_LIMIT))
             case "before":
                 query = query._replace(before=_place(value))
-            case "type":
-                query = query._replace(types=query.types | {value})
-            case "topic":
-                query = query._replace(topics=query.topics | {value})
             case "severity":
-                query = query._replace(severities=query.severities | {_one_of(name, value, SEVERITIES)})
-    return query
+                chosen[name].add(_one_of(name, value, SEVERITIES))
+            case "type" | "topic":
+                chosen[name].add(value)
+    types, topics, severities = map(frozenset, chosen.values())
+    return query._replace(types=types, topics=topics, severities=severities)
 
 
 def read_limit(text: str, most: int) -> int:

@@ -1,5 +1,6 @@
 """Names in paths: names with slashes, and names that are rejected."""
 
+import time
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -104,6 +105,14 @@ def test_absolute_path(client: Client) -> None:
     uri = "http://example.org/below/topics/a%2Fmembers/members/bob?x=/"
     path = {"PATH_INFO": "/topics/a/members/members/bob", "SCRIPT_NAME": "/below"}
     assert client.get("/", environ_overrides=path | {"RAW_URI": uri}).json == ["a/members", "bob"]
+
+
+@pytest.mark.parametrize(("topic", "status"), [("", 404), ("/a", 400)])
+def test_line_breaks(client: Client, topic: str, status: int) -> None:
+    """The time does not grow with the square of the length of a path, whatever is in it."""
+    began = time.process_time()
+    assert client.get(f"/topics{topic}" + "/members/" * 40_000 + "%0Aa").status_code == status
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("path", ["/topics", "//topics/a/members", "/topics//", "/static//x"])

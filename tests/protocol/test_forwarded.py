@@ -88,6 +88,15 @@ def test_both(header: str | None, xff: str | None, found: str) -> None:
     assert client(header=header, xff=xff) == found
 
 
+def test_too_many_hops() -> None:
+    """Only some hops are read, and a header that is longer than any chain of proxies counts as malformed."""
+    hops = ["10.0.0.2"] * 40
+    assert client(xff=", ".join([CLIENT, *hops[:31]])) == CLIENT
+    assert client(xff=", ".join([CLIENT, *hops])) == "10.0.0.2"
+    assert client(header=", ".join(f"for={hop}" for hop in [CLIENT, *hops])) == CLIENT
+    assert client(header=", ".join(f"for={hop}" for hop in [CLIENT, *hops * 4])) == PROXY
+
+
 @pytest.mark.parametrize("peer", [CLIENT, "192.0.2.2", "::ffff:192.0.2.2", "", "garbage"])
 def test_not_trusted(peer: str) -> None:
     """Other peers may send what they want."""

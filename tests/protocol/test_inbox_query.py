@@ -1,5 +1,7 @@
 """Queries of the inbox: which are accepted, which are rejected, and which items match."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,12 @@ class TestQuery:
         """A wrong parameter is rejected, and the error names it."""
         with pytest.raises(BadRequest, match=item[0]):
             read_query([item])
+
+    def test_many(self) -> None:
+        """The time does not grow with the square of the number of types: a URL has room for a thousand."""
+        began = time.process_time()
+        query = read_query(("type", str(number)) for number in range(20_000))
+        assert len(query.types) == 20_000 and time.process_time() - began < 1
 
     def test_limits(self) -> None:
         """A page has 1 to 100 items."""
