@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,19 @@ def test_hostile_text_is_read_once(text: str) -> None:
     json_shape.is_deep(b"[" * 10 + text.encode(), 9_999_999)
     json_shape.is_deep(text.encode(), 1)
     json_shape.text_of(text, "ref")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" + "[]," * 20_000 + "[]]", "[" + "1," * 30_000 + "[]" + ",[]" * 70 + ",1e100]", "[" + "1e100," * 10_000 + "1]"],
+)
+def test_many_tokens(text: str) -> None:
+    """A notification of 64 KB is read in some milliseconds: meanwhile a worker does nothing else."""
+    began = time.process_time()
+    for _ in range(10):
+        assert not json_shape.is_deep(text.encode(), 64) and json_shape.fits_doubles(text.encode())
+        assert json_shape.text_of(text, "ref") is None
+    assert (time.process_time() - began) / 10 < 0.015
 
 
 def test_text_of() -> None:
