@@ -9,6 +9,8 @@ from werkzeug import Request
 from notifier.errors import BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType
 
 PACE = "notifier.pace"  # the key in the environ of how fast a body must arrive
+CONFIRM = "notifier.confirm"  # that of a function that raises if the credentials of the request are no longer valid
+_SOON = 0.5  # seconds: workers learn of a revocation within this time, and are not asked again sooner
 _READ = 65536  # bytes at a time
 
 
@@ -30,6 +32,7 @@ def read(request: Request, limit: int) -> bytes:
         IncompleteBody: it was cut off.
         RequestTimeout: it arrives too slowly.
         UnsupportedMediaType: it is compressed.
+        InvalidApiKey, InvalidToken, TokenExpired: the credentials were valid when the body began to arrive.
     """
     announced = _announced(request, limit)
     reading = _Reading(request)
@@ -41,6 +44,8 @@ def read(request: Request, limit: int) -> bytes:
             reading.require_end(announced, len(body))
     finally:
         reading.end()
+    if reading.is_late and (confirm := request.environ.get(CONFIRM)):
+        confirm()
     return body
 
 
@@ -97,6 +102,11 @@ class _Reading:
         self._unreader: Any = reader and getattr(reader, "req", reader).unreader  # of a chunked body: by its request
         if self._unreader:
             self._unreader.chunk = self._chunk
+
+    @property
+    def is_late(self) -> bool:
+        """Whether so much time has passed that something else may have happened."""
+        return time.monotonic() - self._began > _SOON
 
     def end(self) -> None:
         """Allow gunicorn to read the next request."""

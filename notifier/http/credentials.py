@@ -3,10 +3,12 @@
 import hmac
 import re
 from collections.abc import Callable
+from functools import partial
 
 from werkzeug import Request
 
 from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken
+from notifier.http.body import CONFIRM
 from notifier.limits.requests import RequestLimits
 from notifier.protocol.api_key import CHALLENGE, SCOPES, ApiKey
 from notifier.protocol.identity import Identity
@@ -21,6 +23,9 @@ _EXPOSED = {"Access-Control-Expose-Headers": "ETag, RateLimit, RateLimit-Policy,
 
 class Credentials:
     """Checks the API keys of backends, and the tokens of users, which are in a header or in the cookie.
+
+    They are checked again after a body that took long: otherwise a request that was begun in time, with a body that is
+    held back, would outlast the revocation of its key by minutes.
 
     `verify` returns the identity of a token and `find_key` the API key with a text, or they raise; both may wait.
     `limits` counts requests and failures.
@@ -69,6 +74,7 @@ class Credentials:
         given = _bearer(request)
         if not given:
             raise InvalidApiKey("Send Authorization: Bearer <api key>.", headers=CHALLENGE)
+        request.environ[CONFIRM] = partial(self._find_key, given)
         return self._find_key(given)
 
     def require_metrics_key(self, request: Request) -> None:
@@ -129,6 +135,7 @@ class Credentials:
     def _admit(self, request: Request, token: str) -> Identity:
         """Return the user of a token, for whom the request counts."""
         limits = self._limits
+        request.environ[CONFIRM] = partial(self._verify, token)
         if limits is None:
             return self._verify(token)
         limits.require_credentials(request.environ)

@@ -152,6 +152,16 @@ def test_chunked_pace(seconds: float, is_in_time: bool, monkeypatch: pytest.Monk
         assert unreader.read() == b""
 
 
+@pytest.mark.parametrize(("length", "is_asked"), [(0, False), (1, True), (99, True)])
+def test_confirmation(length: int, is_asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials are checked again after a body that took a second or more."""
+    asked: list[bool] = []
+    request = slow(Sock(b"x" * 200, monkeypatch), body.PATIENT, length)
+    request.environ[body.CONFIRM] = lambda: asked.append(True)
+    assert body.read(request, LIMIT) == b"x" * length
+    assert asked == [True] * is_asked
+
+
 def test_slow_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pieces of a slow body that have arrived are not lost. The time of work on them does not count."""
     sock = Sock(b"y" * 200, monkeypatch)

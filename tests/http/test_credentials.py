@@ -1,14 +1,17 @@
 """Credentials: API keys, tokens in each place, and which pages may use the cookie or read an answer."""
 
+import io
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from werkzeug import Request
 
 from notifier.errors import Forbidden, ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken, TokenExpired
-from notifier.http.credentials import idempotency_key
+from notifier.http import body
+from notifier.http.credentials import Credentials, idempotency_key
 from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.settings import AuthSettings
@@ -316,6 +319,47 @@ class TestCookies:
         for text in (token(), token(seconds=-10), "x"):
             with pytest.raises(ForeignOrigin):
                 CREDENTIALS.identity(with_cookie(f"session={text}", origin="https://elsewhere.example"))
+
+
+class HeldBack(io.BytesIO):
+    """A body that arrives when `now` is so many seconds later."""
+
+    def __init__(self, now: list[float], seconds: float) -> None:
+        super().__init__(b"{}")
+        self._now, self._seconds = now, seconds
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._now[0] += self._seconds
+        self._seconds = 0
+        return super().read(size)
+
+
+@pytest.mark.parametrize("scope", ["admin", None])
+@pytest.mark.parametrize(
+    ("seconds", "is_revoked", "is_rejected"), [(60, False, False), (60, True, True), (0.1, True, False)]
+)
+def test_revoked_during_the_body(
+    scope: str | None, seconds: float, is_revoked: bool, is_rejected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key, or a token, that is revoked while the body of its request is held back is rejected."""
+    now: list[float] = [0.0]
+    revoked: list[str] = []
+    monkeypatch.setattr(body, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def find(text: str) -> Any:
+        if text in revoked:
+            raise InvalidApiKey()
+        return FULL
+
+    credentials = Credentials(SETTINGS, find, find)
+    request = request_of(HeldBack(now, seconds), authorization="Bearer secret")
+    _ = credentials.require_key(request, scope) if scope else credentials.require_identity(request)
+    revoked += ["secret"] * is_revoked
+    if is_rejected:
+        with pytest.raises(InvalidApiKey):
+            body.read(request, 100)
+    else:
+        assert body.read(request, 100) == b"{}"
 
 
 class TestSharing:
