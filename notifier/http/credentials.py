@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from werkzeug import Request
+from werkzeug.sansio.http import parse_cookie
 
 from notifier.errors import ForeignOrigin, InvalidApiKey, InvalidIdempotencyKey, InvalidToken
 from notifier.http.body import CONFIRM
@@ -42,6 +43,7 @@ class Credentials:
         self._find_key = find_key
         self._limits = limits
         self._settings = settings
+        self._cookie = re.compile(rf"(?:^|;)\s*({re.escape(settings.cookie)}\s*=[^;]*)")
 
     def require_key(self, request: Request, *scopes: str) -> ApiKey:
         """Return the API key of a request. The key must have one of the scopes.
@@ -100,7 +102,7 @@ class Credentials:
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._admit(request, token.strip())
-        cookie = request.cookies.get(self._settings.cookie) if "Cookie" in headers else None
+        cookie = self._cookie_of(headers["Cookie"]) if "Cookie" in headers else None
         if cookie is None:
             return None
         if not self._is_own_page(request):
@@ -146,6 +148,14 @@ class Credentials:
             raise
         limits.enter_user(request.environ, who.user)
         return who
+
+    def _cookie_of(self, header: str) -> str | None:
+        """Return the cookie with the token; None: there is none. Others are not read: there may be thousands."""
+        found = self._cookie.search(header)
+        if not found:
+            return None
+        # No token has an escape, and thousands of them take long to read.
+        return found[1] if "\\" in found[1] else parse_cookie(found[1]).get(self._settings.cookie)
 
     def _is_own_page(self, request: Request) -> bool:
         """Return whether the request comes from a page that may use the cookie.
