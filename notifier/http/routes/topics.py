@@ -49,10 +49,8 @@ class TopicViews:
         key = self._check(topic)
         limit = read_limit(request.args.get("limit", "100"), _MOST_LISTED)
         after = request.args.get("after")
-        found = self._members.page(key.scoped(topic), key.scoped(after) if after else "", limit)
-        names = list(map(tenants.outward, found))
-        granted = list(filter(key.grants_user, names))
-        return json_answer({"members": granted, "next": names[-1] if len(names) == limit else None})
+        members = self._granted(key, topic, key.scoped(after) if after else "", limit)
+        return json_answer({"members": members, "next": members[-1] if len(members) == limit else None})
 
     def add_member(self, topic: str, user: str) -> Response:
         """Make a user a member."""
@@ -83,6 +81,18 @@ class TopicViews:
         removed = self._members.remove(key.scoped(topic), scoped["remove"])
         added, refused = self._members.add(key.scoped(topic), scoped["add"])
         return json_answer({"added": added, "removed": removed, "refused": list(map(tenants.outward, refused))})
+
+    def _granted(self, key: ApiKey, topic: str, after: str, most: int) -> list[str]:
+        """Return up to so many members after a name that the key grants: no other one is named, also not as an end."""
+        granted: list[str] = []
+        size = most
+        while len(granted) < most:
+            found = self._members.page(key.scoped(topic), after, size)
+            granted += filter(key.grants_user, map(tenants.outward, found))
+            if len(found) < size:
+                break
+            after, size = found[-1], _MOST_LISTED
+        return granted[:most]
 
     def _check(self, topic: str) -> ApiKey:
         key = self._credentials.require_key(request, "members")
