@@ -23,6 +23,7 @@ from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_query import Place, Query
 from notifier.protocol.inbox_state import Flags, read_state
 
+PAGE_BYTES = 1 << 20  # of notifications: ten times that of a page of usual ones
 _BATCH = 100  # smallest number of items whose bodies are read at once
 
 
@@ -72,7 +73,7 @@ class InboxLists:
             [own] = map(require, self._store.carry_out([self._own(user, query, before)]))
             batch = _merge(user, view, query, before, own)
             found += self._with_bodies(batch, query)
-        items, more = found[: query.limit], found[query.limit :]
+        items, more = split(found, query.limit)
         following = Place(items[-1].cursor, items[-1].channel) if more else None
         reached = [item.cursor for item in items if item.cursor.ms < now]
         return Listing(items, following, view, max([Cursor(now - 1, 0), *reached]))
@@ -99,6 +100,19 @@ class InboxLists:
 
     def _base(self, user: str) -> str:
         return self._store.sharded(channels.of_user(user))
+
+
+def split(found: list[Listed], limit: int) -> tuple[list[Listed], list[Listed]]:
+    """Return the items of a page and the rest. Notifications that are very long make a page shorter.
+
+    An answer is in memory until its client has read it, and a user may have a hundred of them at a time.
+    """
+    size = 0
+    for number, item in enumerate(found[:limit]):
+        size += len(item.body)
+        if size > PAGE_BYTES and number:
+            return found[:number], found[number:]
+    return found[:limit], found[limit:]
 
 
 def describe(items: Iterable[Listed]) -> list[dict[str, Any]]:

@@ -2,8 +2,13 @@
 
 import threading
 
+import pytest
+
+from notifier.inbox.listing import PAGE_BYTES, Listed, split
 from notifier.protocol import notification
+from notifier.protocol.cursor import Cursor
 from notifier.protocol.inbox_query import Query
+from notifier.protocol.inbox_state import Flags
 from tests.kit.waiting import DEADLINE
 from tests.kit.worker import FUTURE, Make, Worker
 
@@ -23,6 +28,27 @@ def test_ties(worker: Worker) -> None:
         assert worker.items("alice", limit=limit) == whole
     cursors = [item.cursor for item in whole]
     assert len({place.ms for place in cursors}) < len(cursors), "no two items share a millisecond"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit", "number"),
+    [
+        ([100] * 30, 20, 20),
+        ([100] * 30, 100, 30),
+        ([], 20, 0),
+        ([65_536] * 30, 100, 16),
+        ([65_536] * 30, 5, 5),
+        ([PAGE_BYTES + 1] * 3, 20, 1),
+        ([100, PAGE_BYTES, 100], 20, 1),
+    ],
+)
+def test_long_notifications(sizes: list[int], limit: int, number: int) -> None:
+    """A page has at most a megabyte of notifications, but at least one of them."""
+    found = [
+        Listed(Cursor(ms, 0), "all", bytes(size), Flags(seen=False, read=False, archived=False))
+        for ms, size in enumerate(sizes)
+    ]
+    assert split(found, limit) == (found[:number], found[number:])
 
 
 def test_statuses(worker: Worker) -> None:
