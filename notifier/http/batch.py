@@ -90,12 +90,14 @@ class Batches:
     def _batches(self, request: Request, key: ApiKey) -> Iterator[list[_Line]]:
         """Yield the lines, as many at a time as are published together."""
         batch: list[_Line] = []
-        weight = 0
+        weight = read = 0
         for number, text in enumerate(self._lines(request), 1):
             if number > self._settings.max_batch_lines:
                 batch.append(_Line(number, b"", BodyTooLarge(f"At most {self._settings.max_batch_lines} lines.")))
                 break
-            if not number % _BATCH:
+            read += 1 if isinstance(text, Problem) else 1 + len(text) // _BATCH
+            if read >= _BATCH:  # lines, or 64 KB: also lines that are not published take time
+                read = 0
                 time.sleep(0)
             if not text:
                 continue

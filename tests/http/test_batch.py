@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from notifier.errors import BrokerUnavailable, IdempotencyInFlight, InvalidApiKey, InvalidIdempotencyKey, Problem
-from notifier.http import body
+from notifier.http import batch, body
 from notifier.http.batch import Batches
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits
@@ -68,6 +69,16 @@ def answers(
     limits = Limits(size=settings.max_notification_bytes)
     batches = Batches(publisher or Publisher(), limits, settings)  # type: ignore[arg-type]
     return [json.loads(answer) for answer in batches.publish(request_of(data, **options), key, str.encode, check)]
+
+
+@pytest.mark.parametrize(("data", "turns"), [(b"\n" * 1024, 4), ((b"x" * 60_000 + b"\n") * 20, 10), (b"x\n" * 20, 0)])
+def test_turns(data: bytes, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have their turn while lines are read of which none is published."""
+    taken: list[float] = []
+    monkeypatch.setattr(batch, "time", SimpleNamespace(sleep=taken.append))
+    answers(data, settings=PublishingSettings())
+    published = 1 if data.strip() else 0
+    assert len(taken) - published >= turns and len(taken) <= 2 * turns + published
 
 
 def outcomes(data: Any, **options: Any) -> list[tuple[int, int]]:
