@@ -52,7 +52,8 @@ class BoundedRequest(Request):  # type: ignore[misc]
     def set_body_reader(self) -> None:
         """Read a body in chunks so that others have their turn."""
         super().set_body_reader()
-        if isinstance(self.body.reader, ChunkedReader):
+        body = vars(self)["body"]
+        if isinstance(body.reader, ChunkedReader):
             self.body = Body(FairReader(self, self.unreader))
 
     def parse(self, unreader: Any) -> Any:
