@@ -1,37 +1,50 @@
 """The shape of JSON that is passed on unread: how deep it is nested, and which numbers it has.
 
 A notification's `data` goes to clients in many languages as the bytes that came. All of them must be able to read it,
-so it is limited to what all of them can: 64 levels, and numbers that fit a double (RFC 8259 sections 6 and 9).
+so it is limited to what all of them can: 64 levels, and numbers that fit in a double (RFC 8259 sections 6 and 9).
+
+The event loop reads the JSON of clients that may be hostile, so the time for each character has to be short, and the
+same for all texts: no step here runs Python for each token, and none reads a part of the text again.
 """
 
+import itertools
 import math
 import re
-from itertools import accumulate, islice
 
 MAX_DEPTH = 64  # levels of arrays and objects
 MAX_DIGITS = 308  # of a number; the greatest double has 309
 
-# A number that is too long or too large has one of these. Strings may have them, too: then tokens are read.
-_SUSPICIOUS = re.compile(rb"[0-9]{200}|[eE][+-]?[0-9]{3}")
+_LONG = 200  # digits, of which a number may be too long
+_SHORTEST = len("1e309")  # number that is too large
 # The last quote of a string is optional, so that text without one is read once and not from each of its quotes.
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_NUMBER = re.compile(rb"[0-9][0-9.eE+-]{4,}")  # shorter ones fit
+_TEXT_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _MOST_TOKENS = 4096  # that are read one by one: a millisecond
-_TEXT_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_COLON = re.compile(r"\s*:")
+_LARGE_EXPONENT = re.compile(rb"[eE][+-]?[0-9]{3}")
+
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and -1, as signed bytes
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ZEROS = bytes.maketrans(b"0123456789", b"0" * 10)
+_OF_NUMBERS = b"0123456789.eE+-"
+_NUMBERS = bytes(byte if byte in _OF_NUMBERS else 32 for byte in range(256))  # 32 is a space
+_DIGITS = b"0123456789"
 
 
 def fits_doubles(json: bytes) -> bool:
     """Return whether all numbers of valid JSON are finite doubles of at most 308 digits."""
-    return not _SUSPICIOUS.search(json) or all(map(_fits_a_double, _NUMBER.findall(_STRING.sub(b" ", json))))
+    # A number that is too long or too large has one of these. Strings may have them, too: then numbers are read.
+    if b"0" * _LONG not in json.translate(_ZEROS) and not _LARGE_EXPONENT.search(json):
+        return True
+    words = _without_strings(json, b" ").translate(_NUMBERS).split()
+    return all(map(_fits_a_double, (word for word in words if len(word) >= _LONG or _has_large_exponent(word))))
 
 
 def is_deep(json: bytes, most: int) -> bool:
     """Return whether JSON has more levels of arrays and objects than `most`. It need not be valid."""
     if json.count(b"[") + json.count(b"{") <= most:
         return False
-    # Not token by token: 64 KB may have as many brackets, and all connections wait meanwhile.
-    steps = _STRING.sub(b"", json).translate(_STEPS, _NO_BRACKETS)
-    return max(accumulate(memoryview(steps).cast("b")), default=0) > most
+    steps = _without_strings(json, b"").translate(_STEPS, _NO_BRACKETS)
+    return max(itertools.accumulate(memoryview(steps).cast("b")), default=0) > most
 
 
 def text_of(json: str, name: str) -> str | None:
@@ -41,7 +54,8 @@ def text_of(json: str, name: str) -> str | None:
     """
     depth = 0
     is_value = False
-    for token in islice(_TEXT_TOKEN.finditer(json), _MOST_TOKENS):
+    key = f'"{name}"'
+    for token in itertools.islice(_TEXT_TOKEN.finditer(json), _MOST_TOKENS):
         word = token[0]
         if word[0] != '"':
             depth += 1 if word in "[{" else -1
@@ -49,17 +63,22 @@ def text_of(json: str, name: str) -> str | None:
         elif is_value:
             return word
         else:
-            is_value = depth == 1 and word == f'"{name}"' and json[token.end() :].lstrip().startswith(":")
+            is_value = depth == 1 and word == key and _COLON.match(json, token.end()) is not None
     return None
 
 
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # the latter is -1
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+def _without_strings(json: bytes, instead: bytes) -> bytes:
+    """Return what is between the strings. Where it is no JSON, that is right up to the first fault."""
+    if b"\\" in json:
+        json = json.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return instead.join(json.split(b'"')[::2])
+
+
+def _has_large_exponent(word: bytes) -> bool:
+    """Return whether a number may have an exponent of three digits; of `true` and `false` only the e is left."""
+    return len(word) >= _SHORTEST and (b"e" in word or b"E" in word)
 
 
 def _fits_a_double(number: bytes) -> bool:
-    has_digits_left = len(number) <= MAX_DIGITS or sum(map(number.count, _DIGITS)) <= MAX_DIGITS
-    return has_digits_left and math.isfinite(float(number))
-
-
-_DIGITS = [b"%d" % digit for digit in range(10)]
+    digits = len(number) if len(number) <= MAX_DIGITS else len(number) - len(number.translate(None, _DIGITS))
+    return digits <= MAX_DIGITS and math.isfinite(float(number))

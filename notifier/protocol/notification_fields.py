@@ -39,7 +39,9 @@ class FieldReader:
         self._max_topics = max_topics
 
     def read(self, name: str, raw: Raw) -> Any:
-        """Return the value of a field."""
+        """Return the value of a field; none is read once there are too many faults."""
+        if self._is_full:
+            return None
         if name in MAX_TEXT:
             return self._text(name, raw)
         match name:
@@ -57,8 +59,13 @@ class FieldReader:
 
     def fault(self, code: str, detail: str, *path: str | int) -> None:
         """Record a fault of the field at `path`."""
-        if len(self.faults) < _MOST_FAULTS:
+        if not self._is_full:
             self.faults.append(Fault(pointer(*path), code, detail))
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether further faults are not reported: to look for them would only take time."""
+        return len(self.faults) >= _MOST_FAULTS
 
     def _channels(self, raw: Raw) -> list[str]:
         to: dict[str, Raw] | None = self._decode(decode_object, raw, "an object", "to")
@@ -67,6 +74,8 @@ class FieldReader:
         faults = len(self.faults)
         channels: list[str] = []
         for kind, value in to.items():
+            if self._is_full:
+                break
             match kind:
                 case "users":
                     users = self._names(kind, value, self._max_users, channel.fault_of_name)
@@ -90,6 +99,8 @@ class FieldReader:
             return []
         names = []
         for index, item in enumerate(items):
+            if self._is_full:
+                break
             name: str | None = self._decode(_decode_text, item, "a string", "to", kind, index)
             if name is not None:
                 fault = fault_of(name)

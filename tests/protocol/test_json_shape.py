@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -102,3 +103,37 @@ def test_text_of() -> None:
     assert json_shape.text_of(f'{{"a":{deep}}}', "ref") is None
     assert json_shape.text_of('{"ref":["no"]}', "ref") is None
     assert json_shape.text_of('["ref",{"ref":"no"}]', "ref") is None
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Return the processor time that something takes, the least of some tries."""
+    taken = []
+    for _ in range(5):
+        begin = time.thread_time()
+        run()
+        taken.append(time.thread_time() - begin)
+    return min(taken)
+
+
+LISTS, STRINGS = b"[" + b"[]," * 20_000 + b"1]", b"[" + b'"",' * 20_000 + b"[" * 70 + b"]" * 71
+ALMOST_LONG, LONG = b"[" + (b"1" * 199 + b",") * 300 + b"1]", b"[" + b"1" * 201 + b",1" * 30_000 + b"]"
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (lambda text: json_shape.is_deep(text, 64), LISTS),
+        (lambda text: json_shape.is_deep(text, 80), STRINGS),
+        (json_shape.fits_doubles, ALMOST_LONG),
+        (json_shape.fits_doubles, LONG),
+    ],
+)
+def test_cost(check: Callable[[bytes], object], text: bytes) -> None:
+    """A client cannot hold up a worker with a message: a check takes not much longer than to decode the JSON."""
+    assert seconds(lambda: check(text)) < 15 * seconds(lambda: json.loads(text))
+
+
+def test_cost_of_a_ref() -> None:
+    """No part of a frame is read again for each of its strings: four times as much takes about four times as long."""
+    once, often = ("{" + '"ref" ' * count for count in (10_000, 40_000))
+    assert seconds(lambda: json_shape.text_of(often, "ref")) < 10 * seconds(lambda: json_shape.text_of(once, "ref"))
