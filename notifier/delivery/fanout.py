@@ -66,6 +66,7 @@ class FanOut:
         self._follow(channel, entries)
         self._recent.receive(channel.name, entries, seen)
         writes, chosen = Writes(channel.name, entries), self._choose(channel, entries)
+        chosen_writes = _ChosenWrites(channel.name)
         connections = list(channel.connections)
         members = channel.connections
         metrics.DELIVERIES.inc(len(entries) * len(connections))
@@ -78,7 +79,7 @@ class FanOut:
                 if start and connection not in members:
                     continue  # it has left meanwhile
                 if connection in chosen:
-                    self._send_chosen(connection, channel, chosen[connection])
+                    self._send_chosen(connection, channel, chosen[connection], chosen_writes)
                 elif connection.catch_up is not None:
                     connection.catch_up.receive(channel.name, entries)
                 else:
@@ -109,14 +110,18 @@ class FanOut:
         return chosen
 
     def _send_chosen(
-        self, connection: StreamConnection, channel: Channel[StreamConnection], entries: list[Entry]
+        self,
+        connection: StreamConnection,
+        channel: Channel[StreamConnection],
+        entries: list[Entry],
+        writes: "_ChosenWrites",
     ) -> None:
         if not entries:
             return
         if connection.catch_up is not None:
             connection.catch_up.receive(channel.name, entries)
         else:
-            self._write(connection, channel, Writes(channel.name, entries)[connection.framing])
+            self._write(connection, channel, writes.of(entries)[connection.framing])
 
     def _write(
         self, connection: StreamConnection, channel: Channel[StreamConnection], writes: list[tuple[bytes, bytes]]
@@ -128,6 +133,20 @@ class FanOut:
                 self._progress.fall_behind(connection).advance(channel.name, position)
                 return
             taken = last
+
+
+class _ChosenWrites:
+    """The frames of lists of entries that are chosen for some connections. Many connections may have the same list."""
+
+    def __init__(self, channel: str) -> None:
+        self._channel = channel
+        self._writes: dict[int, tuple[list[Entry], Writes]] = {}  # with the list, so that its identity is no other's
+
+    def of(self, entries: list[Entry]) -> Writes:
+        found = self._writes.get(id(entries))
+        if found is None:
+            found = self._writes[id(entries)] = (entries, Writes(self._channel, entries))
+        return found[1]
 
 
 def _is_among(connections: list[StreamConnection], count: int, connection: StreamConnection) -> bool:

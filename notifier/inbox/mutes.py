@@ -55,10 +55,11 @@ class Mutes(Generic[Member]):
         if not muting:
             return {}
         typed = [_Typed(entry, *_facts(entry)) for entry in entries]  # parsed once, however many have muted something
+        choice = _Choice(name, typed)
         found = {}
         for connection in muting:
-            sent = [_as_sent(states[connection], name, each) for each in typed]
-            if sent != entries:  # else it shares the frames of others
+            sent = choice.of(states[connection])
+            if sent is not None:  # else it shares the frames of others
                 found[connection] = sent
         return found
 
@@ -83,6 +84,39 @@ class _Typed(NamedTuple):
     entry: Entry
     type: str
     ms: int
+
+
+class _Choice:
+    """Which of a channel's entries are sent under some mutes.
+
+    Most mutes concern none of them, and most others began before all of them. Users with the same ones of those are
+    sent the same list, so the time that a batch takes does not grow with the entries for each connection.
+    """
+
+    def __init__(self, channel: str, typed: list[_Typed]) -> None:
+        self._channel = channel
+        self._typed = typed
+        muted = [each for each in typed if each.entry.kind == NOTIFICATION]
+        self._first = min((each.ms for each in muted), default=0)
+        self._names = {f"type:{each.type}" for each in muted} | ({channel} if muted else set())
+        self._found: dict[frozenset[str], list[Entry] | None] = {}
+
+    def of(self, state: InboxState) -> list[Entry] | None:
+        """Return what is sent; None: everything."""
+        mutes = state.mutes
+        if self._names.isdisjoint(mutes):
+            return None
+        names = frozenset(self._names.intersection(mutes))
+        if any(mutes[name] > self._first for name in names):
+            return self._choose(state)  # a mute began meanwhile
+        if names not in self._found:
+            self._found[names] = self._choose(state)
+        return self._found[names]
+
+    def _choose(self, state: InboxState) -> list[Entry] | None:
+        sent = [_as_sent(state, self._channel, each) for each in self._typed]
+        is_less = any(one is not each.entry for one, each in zip(sent, self._typed, strict=True))
+        return sent if is_less else None
 
 
 def _facts(entry: Entry) -> tuple[str, int]:

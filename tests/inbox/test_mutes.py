@@ -60,6 +60,22 @@ def test_all_connections_of_a_channel(mutes: Mutes[str]) -> None:
     assert mutes.apply_to_all({"ada": None}, "all", [first]) == mutes.apply_to_all({}, "all", [first]) == {}
 
 
+def test_a_batch(mutes: Mutes[str]) -> None:
+    """Connections with the same mutes are sent the same list, those that have muted something else all of the batch."""
+    batch = [entry(SINCE + ms, "ab"[ms % 2]) for ms in range(10)]
+    connections: dict[str, None] = dict.fromkeys(["ada", "bob", "cy", "di"])
+    muting(mutes, "ada", types="a")
+    muting(mutes, "bob", types="ac", topics="u")
+    muting(mutes, "cy", types="c", topics="u")
+    late = NOTHING._replace(mutes={"type:a": SINCE + 5})
+    mutes.update("di", late)
+    found = mutes.apply_to_all(connections, "topic:t", batch)
+    assert found.keys() == {"ada", "bob", "di"}
+    assert found["ada"] is found["bob"]
+    assert [each.kind == MUTED for each in found["ada"]] == [True, False] * 5
+    assert [each.kind == MUTED for each in found["di"]] == [False] * 6 + [True, False] * 2
+
+
 def test_update_and_forget(mutes: Mutes[str]) -> None:
     """The last state of a connection counts; without mutes, or after the connection has closed, nothing is muted."""
     muted = [("all", entry(SINCE, "a"))]
