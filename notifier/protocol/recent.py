@@ -1,5 +1,7 @@
 """Recent entries: the latest that a worker received. Clients that were offline briefly are served without Redis."""
 
+import itertools
+from bisect import bisect_right
 from collections import deque
 
 from notifier.protocol import cursor
@@ -8,6 +10,7 @@ from notifier.protocol.entry import EPHEMERAL, REMOVED, Entry, Page
 
 _LASTS = 60_000  # ms: no log removes entries younger than this because of their age
 _OVERHEAD = 400  # bytes of an entry apart from its body
+_PAGE = 200  # entries at once: a client that is far behind a busy channel must not hold up others
 _REPLACES, _EXPIRES = b'"collapse_key":', b'"expires_at":'
 
 
@@ -46,6 +49,8 @@ class Recent:
     def page(self, channel: str, position: Cursor, last: bytes, now: int) -> Page | None:
         """Return what the log of a channel has after a position and up to `last`, or None if only the log can tell.
 
+        If it is much, the page is not complete.
+
         `now` is in Unix ms.
         """
         run = self._runs.get(channel)
@@ -53,7 +58,9 @@ class Recent:
             return None
         if position < cursor.parse(run.start) or position < cursor.parse(run.seen):
             return None
-        return Page([entry for entry in run.entries if cursor.parse(entry.id) > position], True, BEGINNING)
+        first = bisect_right(run.entries, position, key=lambda entry: cursor.parse(entry.id))
+        page = itertools.islice(run.entries, first, first + _PAGE)
+        return Page(list(page), first + _PAGE >= len(run.entries), BEGINNING)
 
     def forget(self, channel: str) -> None:
         """Forget a channel."""

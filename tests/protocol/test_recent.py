@@ -160,3 +160,19 @@ class TestReach:
         assert recent.page("user:a", Cursor(0, 0), log.logged, NOW) is None
         recent.receive("user:a", [log.publish()], b"0-0")
         assert recent.page("user:a", Cursor(1, 0), log.logged, NOW)
+
+
+def test_far_behind() -> None:
+    """Who is far behind is served in pages, so that one reader takes little time at once."""
+    recent = Recent(PLENTY)
+    ids = [b"%d-0" % ms for ms in range(1, 502)]
+    all_of_them = [Entry(id, before, NOTIFICATION, b"{}") for before, id in zip([b"0-0", *ids], ids, strict=False)]
+    recent.receive("all", all_of_them, b"0-0")
+    position, read = BEGINNING, list[bytes]()
+    while page := recent.page("all", position, ids[-1], NOW):
+        assert 0 < len(page.entries) <= 200
+        read += [entry.id for entry in page.entries]
+        position = cursor.parse(read[-1])
+        if page.complete:
+            break
+    assert read == ids
