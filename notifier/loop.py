@@ -4,11 +4,26 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from notifier.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
+
+_TURN = 0.001  # seconds of work until other threads have their turn
+
+Each = TypeVar("Each")
+
+
+def in_turns(items: Iterable[Each]) -> Iterator[Each]:
+    """Yield items, and give other threads their turn each millisecond: so many items may be handled as there are."""
+    begin = time.monotonic()
+    for item in items:
+        yield item
+        if time.monotonic() - begin > _TURN:
+            time.sleep(0)
+            begin = time.monotonic()
 
 
 class Loop:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from notifier.errors import BrokerUnavailable
-from notifier.loop import Loop
+from notifier.loop import Loop, in_turns
 
 DEADLINE = 10
 
@@ -90,3 +90,20 @@ def test_stop(pauses: list[tuple[float, float]], caplog: pytest.LogCaptureFixtur
     run(ValueError())
     assert not pauses
     assert not caplog.records
+
+
+def test_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who goes through many items lets others run each millisecond."""
+    now, turns = 0.0, 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal turns
+        turns += 1
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "sleep", sleep)
+    seen = []
+    for item in in_turns(range(10)):
+        seen.append(item)
+        now += 0.0004
+    assert (seen, turns) == (list(range(10)), 3)

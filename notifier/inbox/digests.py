@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from notifier.broker.store import Store, require
+from notifier.loop import in_turns
 from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Row
@@ -32,7 +33,7 @@ class Digests:
         """Return the views of inboxes; each of their channels is read once."""
         states = list(states)
         digests = self.of(dict.fromkeys(name for state in states for name in state.sources))
-        return [InboxView(state, digests) for state in states]
+        return [InboxView(state, digests, in_turns) for state in states]
 
     def of(self, names: Iterable[str]) -> dict[str, Digest]:
         """Return digests of channels, with all that was published before the call."""

@@ -13,6 +13,7 @@ from notifier.inbox.alteration import Alteration
 from notifier.inbox.digests import Digests
 from notifier.inbox.mutes import names_of
 from notifier.inbox.receipt_counts import ReceiptCounts
+from notifier.loop import in_turns
 from notifier.protocol import channel as channels
 from notifier.protocol import notification
 from notifier.protocol.clock import Clock
@@ -51,7 +52,7 @@ class Inbox:
         """Return the states of users' inboxes."""
         asked = list(users)
         replies = self._store.carry_out([self._store.call("state", (self._base(user),)) for user in asked])
-        return [read_state(user, require(reply)) for user, reply in zip(asked, replies, strict=True)]
+        return [read_state(user, require(reply), in_turns) for user, reply in zip(asked, replies, strict=True)]
 
     def revisions(self, users: Iterable[str]) -> list[int]:
         """Return the revisions of users' inboxes."""
@@ -69,10 +70,10 @@ class Inbox:
         command = self._mark(user, action, target, items)
         changed, found, before, after = require(self._store.carry_out([command])[0])
         metrics.ACTIONS.inc()
-        state = read_state(user, after)
+        state = read_state(user, after, in_turns)
         [view] = self._digests.views([state])
         if changed:
-            earlier = read_marks(before)
+            earlier = read_marks(before, in_turns)
             if target.up_to is not None:
                 items = [*view.everywhere(target.up_to.rank, earlier.same_until(state.marks))]
             self._receipts.count_action(action, items, earlier, state.marks)
@@ -115,7 +116,8 @@ class Inbox:
         if lifted:
             command = self._mark(user, "read", Target(), lifted)
             _, _, before, after = require(self._store.carry_out([command])[0])
-            self._receipts.count_action("read", lifted, read_marks(before), read_state(user, after).marks)
+            marks = read_marks(before, in_turns), read_state(user, after, in_turns).marks
+            self._receipts.count_action("read", lifted, *marks)
         self.alter([Alteration(user, "mutes", dict.fromkeys(names, "now"), replace=True)])
 
     def _shared(self, ranges: Mapping[str, tuple[int, int]]) -> Iterator[Item]:
@@ -136,7 +138,7 @@ class Inbox:
 
     def _mark(self, user: str, action: str, target: Target, items: list[Item]) -> bytes:
         times = [notification.time_of(id) or 0 for id in target.ids]
-        pairs = [part for item in items for part in (item.id, f"{item.entry} {item.channel}")]
+        pairs = [part for item in in_turns(items) for part in (item.id, f"{item.entry} {item.channel}")]
         flags, on = ACTIONS[action]
         words = (action, flags, int(on), str(target.up_to or ""), min(times, default=0), self.lifetime, len(target.ids))
         return self._store.call("mark", (self._base(user),), (*words, *target.ids, *pairs))

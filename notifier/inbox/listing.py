@@ -13,6 +13,7 @@ import msgspec
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.inbox.digests import Digests
+from notifier.loop import in_turns
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
 from notifier.protocol import tenant as tenants
@@ -65,7 +66,7 @@ class InboxLists:
         ]
         time_of_redis, state, own = map(require, self._store.carry_out(commands))
         now = int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000
-        [view] = self._digests.views([read_state(user, state)])
+        [view] = self._digests.views([read_state(user, state, in_turns)])
         batch = _merge(user, view, query, query.before, own)
         found = self._with_bodies(batch, query)
         while len(found) <= query.limit and len(batch) == _batch_size(query):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store
 from notifier.errors import BrokerUnavailable
+from notifier.loop import in_turns
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_state import ACTIONS, Marks
 
@@ -29,7 +30,7 @@ class ReceiptCounts:
         """Count what an action has changed about items of shared channels, by a user's marks before and after it."""
         flags = [flag for flag in _COUNTED if flag in ACTIONS[action].flags]
         changes: dict[tuple[str, str], int] = {}
-        for item in items:
+        for item in in_turns(items):
             for flag in flags:
                 change = after.has(flag, item) - before.has(flag, item)
                 if change:
@@ -49,7 +50,7 @@ class ReceiptCounts:
     def _add(self, changes: Mapping[tuple[str, str], int]) -> None:
         commands = [
             pack("HINCRBY", self._store.of(channel, "receipts"), field, change)
-            for (channel, field), change in changes.items()
+            for (channel, field), change in in_turns(changes.items())
         ]
         for channel in {channel for channel, _ in changes}:
             commands.append(pack("PEXPIRE", self._store.of(channel, "receipts"), self._lifetime))

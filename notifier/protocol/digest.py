@@ -75,10 +75,12 @@ class Digest:
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
+        self._removals = 0  # how often items were removed: the places of others have changed then
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, and begin again with the first entry of the log."""
+        self._removals += 1
         self.last = BEGINNING
         self.ends = 0
         # The columns: one place per item, in the order of the log.
@@ -151,12 +153,26 @@ class Digest:
         return self._copies.keys()
 
     def between(self, after: int, up_to: int) -> Iterator[Item]:
-        """Yield the items with ranks above `after`, up to and including `up_to`."""
-        return map(self._item, range(bisect_right(self._ranks, after), bisect_right(self._ranks, up_to)))
+        """Yield the items with ranks above `after`, up to and including `up_to`. The digest may change meanwhile."""
+        place = bisect_right(self._ranks, after)
+        while place < len(self._ranks) and self._ranks[place] <= up_to:
+            item, removals = self._item(place), self._removals
+            yield item
+            if removals != self._removals:
+                found = self._place(item.key, item.rank)
+                place = found if found >= 0 else bisect_left(self._ranks, item.rank) - 1
+            place += 1
 
     def newest(self, after: int, up_to: int) -> Iterator[Item]:
         """Yield the same items as `between`, the newest first."""
-        return map(self._item, reversed(range(bisect_right(self._ranks, after), bisect_right(self._ranks, up_to))))
+        place = bisect_right(self._ranks, up_to) - 1
+        while place >= 0 and self._ranks[place] > after:
+            item, removals = self._item(place), self._removals
+            yield item
+            if removals != self._removals:
+                found = self._place(item.key, item.rank)
+                place = found if found >= 0 else bisect_left(self._ranks, item.rank)
+            place -= 1
 
     def copy(self, key: bytes) -> Item | None:
         """Return the item with this key, if it is among the `copies`."""
@@ -248,6 +264,7 @@ class Digest:
 
     def _forget(self, places: range) -> None:
         """Remove the items at these places."""
+        self._removals += 1
         ends = slice(places.start * _KEY, places.stop * _KEY)
         keys = bytes(self._keys[ends])
         del self._keys[ends]

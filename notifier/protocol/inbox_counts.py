@@ -2,7 +2,7 @@
 
 import functools
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from notifier.protocol import channel as channels
@@ -16,10 +16,17 @@ _MOMENT = Cursor(60_000, 0).rank  # the channels of one publication are appended
 
 
 class InboxView:
-    """A state together with the digests of its shared channels."""
+    """A state together with the digests of its shared channels.
 
-    def __init__(self, state: InboxState, digests: Mapping[str, Digest]) -> None:
+    An inbox may have a hundred thousand items. Where they are looked at one by one, that happens through `turns`, which
+    yields the same and may give other threads their turn meanwhile.
+    """
+
+    def __init__(
+        self, state: InboxState, digests: Mapping[str, Digest], turns: Callable[[Iterable[Any]], Iterator[Any]] = iter
+    ) -> None:
         self.state = state
+        self._turns = turns
         self._digests = {name: digests[name] for name in state.sources if name in digests}
         self._counts: Counts | None = None
 
@@ -91,11 +98,11 @@ class InboxView:
         Actions apply to all copies of a notification: if the user leaves one topic, the copy of another remains.
         """
         for name, digest in self._digests.items():
-            yield from digest.between(max(after, self._joined(name)), 1 << 62 if up_to is None else up_to)
+            yield from self._turns(digest.between(max(after, self._joined(name)), 1 << 62 if up_to is None else up_to))
 
     def unmuted_by(self, mutes: Mapping[str, int]) -> list[Item]:
         """Return the items that are not counted now, but would be if these were the only mutes."""
-        lifted = InboxView(self.state._replace(mutes=mutes), self._digests)
+        lifted = InboxView(self.state._replace(mutes=mutes), self._digests, self._turns)
         return self.find(lifted._unmuted() - self._unmuted())
 
     def _unmuted(self) -> set[str]:
@@ -114,7 +121,7 @@ class InboxView:
         """Yield the items of shared channels up to a rank, the newest first, each notification once."""
         up_to = 1 << 62 if before is None else before
         parts = (digest.newest(self._joined(name), up_to) for name, digest in self._digests.items())
-        for item in heapq.merge(*parts, key=lambda item: (item.rank, item.channel), reverse=True):
+        for item in self._turns(heapq.merge(*parts, key=lambda item: (item.rank, item.channel), reverse=True)):
             if not (item.is_copy and self._is_elsewhere(item)):
                 yield item
 
@@ -123,7 +130,7 @@ class InboxView:
         wanted = [key for key in map(key_of, dict.fromkeys(ids)) if key]
         return [
             item
-            for name, digest in self._digests.items()
+            for name, digest in self._turns(self._digests.items())
             for item in digest.find(wanted)
             if item.rank > self._joined(name)
         ]
@@ -136,7 +143,7 @@ class InboxView:
         """Return how many items of a channel count because they lack a flag."""
         joined = self._joined(name)
         count = self._count_unmuted(digest, max(mark, joined))
-        for rank in self.state.marks.exceptions.get((flag, name), ()):
+        for rank in self._turns(self.state.marks.exceptions.get((flag, name), ())):
             if rank > joined:
                 found = self._unmuted_at(digest, rank)
                 count += found if rank <= mark else -found
@@ -145,15 +152,24 @@ class InboxView:
     @functools.cached_property
     def _elsewhere(self) -> dict[str, list[Item]]:
         """The items of each shared channel that are listed by another channel instead."""
-        seen, twice = {key_of(id) for id in self.state.copies}, set[bytes]()
-        for digest in self._digests.values():
+        own = {key_of(id) for id in self.state.copies}
+        seen, twice = set(own), set[bytes]()
+        for digest in self._turns(self._digests.values()):
             twice |= digest.copies & seen
             seen |= digest.copies
-        found = {name: map(digest.copy, digest.copies & twice) for name, digest in self._digests.items()}
-        return {
-            name: [each for each in copies if each and each.rank > self._joined(name) and self._is_elsewhere(each)]
-            for name, copies in found.items()
-        }
+        copies: dict[bytes, list[Item]] = {}
+        for name, digest in self._digests.items():
+            joined = self._joined(name)
+            for key in self._turns(digest.copies & twice):
+                if (item := digest.copy(key)) and item.rank > joined:
+                    copies.setdefault(key, []).append(item)
+        found: dict[str, list[Item]] = {}
+        for key, items in self._turns(copies.items()):
+            listed = None if key in own else min(items, key=self.state.mutes_item)
+            for item in items:
+                if item is not listed:
+                    found.setdefault(item.channel, []).append(item)
+        return found
 
     def _unmuted_at(self, digest: Digest, rank: int) -> int:
         """Return how many items of a rank are not muted."""

@@ -4,7 +4,7 @@ A mark is a rank: all items up to it have the flag, later ones do not, except fo
 notification to everybody adds nothing to the keys of any user until the user acts on that one item.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from notifier.protocol import channel as channels
@@ -50,6 +50,7 @@ class Counts(NamedTuple):
     unseen: int = 0
 
 
+Turns = Callable[[Iterable[bytes]], Iterator[bytes]]
 Exceptions = Mapping[tuple[str, str], frozenset[int]]  # (first letter of the flag, channel) -> ranks
 
 
@@ -116,8 +117,8 @@ class InboxState(NamedTuple):
 NOTHING = InboxState()
 
 
-def read_state(user: str, reply: list[Any]) -> InboxState:
-    """Return the state of a user's inbox from the reply of the `state` script."""
+def read_state(user: str, reply: list[Any], turns: Turns = iter) -> InboxState:
+    """Return the state of a user's inbox from the reply of the `state` script; see `InboxView` about `turns`."""
     everyone = tenants.everyone_of(tenants.of(user))
     if not reply:
         return NOTHING if everyone == channels.ALL else NOTHING._replace(everyone=everyone)
@@ -125,7 +126,7 @@ def read_state(user: str, reply: list[Any]) -> InboxState:
         reply
     )
     return InboxState(
-        read_marks([seen, read, archived, shared]),
+        read_marks([seen, read, archived, shared], turns),
         int(revision),
         int(unread),
         int(unseen),
@@ -140,10 +141,10 @@ def read_state(user: str, reply: list[Any]) -> InboxState:
     )
 
 
-def read_marks(reply: list[Any]) -> Marks:
+def read_marks(reply: list[Any], turns: Turns = iter) -> Marks:
     """Return marks from the reply of a script."""
     seen, read, archived, shared = reply
-    return Marks(int(seen), int(read), int(archived), _exceptions(shared))
+    return Marks(int(seen), int(read), int(archived), _exceptions(turns(shared)))
 
 
 def _exceptions(members: Iterable[bytes]) -> Exceptions:

@@ -169,3 +169,19 @@ def test_reset() -> None:
     subject.reset()
     assert (places(subject), subject.copies, subject.next_expiry, subject.behind(-1)) == ([], set(), 0, 0)
     assert subject.last == cursor.BEGINNING
+
+
+def test_changes_while_it_is_read() -> None:
+    """Items that come and go while a reader goes through a digest neither hide others nor bring any twice."""
+    for newest in (False, True):
+        for removed in range(10):
+            digest = Digest("topic:t")
+            keys = [f"{number:08x}-0000-7000-8000-000000000000" for number in range(10)]
+            rows = [Row(b"%d-0" % (n + 1), b"i", key.encode(), b"", b"", b"", b"") for n, key in enumerate(keys)]
+            digest.follow(b"1-0", rows)
+            reader = digest.newest(-1, 1 << 60) if newest else digest.between(-1, 1 << 60)
+            seen = [next(reader).id for _ in range(5)]
+            digest.follow(b"1-0", [Row(b"11-0", b"r", keys[removed].encode(), b"", b"", b"", b"")])
+            seen += [item.id for item in reader]
+            wanted = keys[::-1] if newest else keys
+            assert seen == [key for key in wanted if key != keys[removed] or key in wanted[:5]]

@@ -1,5 +1,6 @@
 """Inbox views: counts and flags, compared with a model that looks at every item."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -270,3 +271,28 @@ def test_ranks_tell_places_apart() -> None:
     ranks = [cursor.parse(entry(4_000_000_000_000, seq)).rank for seq in range(2048)]
     assert ranks == sorted(set(ranks))
     assert float(ranks[-1]) == ranks[-1] and cursor.parse("4000000000001-0").rank > ranks[-1]
+
+
+def test_turns() -> None:
+    """Whatever looks at items one by one gives others their turn meanwhile."""
+    steps = 0
+
+    def turns(items: Iterable[Any]) -> Iterator[Any]:
+        nonlocal steps
+        for item in items:
+            steps += 1
+            yield item
+
+    rows = [row(ms, copy="1") for ms in range(1, 101)]
+    digests = {f"topic:{name}": digest(f"topic:{name}", *rows) for name in "ab"}
+    exceptions = {("r", "topic:a"): frozenset(ranked(ms) for ms in range(1, 51))}
+    state = member(marks=Marks(exceptions=exceptions), mutes={"type:x": 1})
+    for look in (
+        lambda: list(InboxView(state, digests, turns).newest(None)),
+        lambda: list(InboxView(state, digests, turns).everywhere()),
+        lambda: InboxView(state, digests, turns).unmuted_by({}),
+        lambda: InboxView(state, digests, turns).counts,
+    ):
+        steps = 0
+        look()
+        assert steps >= 200
