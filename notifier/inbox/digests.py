@@ -16,6 +16,7 @@ from notifier.protocol.inbox_state import InboxState
 
 _PAGE = 500  # entries of a log that are read at once
 _MOST_ITEMS = 200_000  # in all digests together, about 35 bytes each, and 100 more of those that expire or have copies
+_OWN_SIZE = 10  # items that a digest counts for, apart from its own: topics that are empty stay no longer than others
 
 
 class Digests:
@@ -84,7 +85,7 @@ class Digests:
         return bool(complete)
 
     def _drop(self) -> None:
-        size = sum(len(digest) for digest in self._digests.values())
+        size = sum(_OWN_SIZE + len(digest) for digest in self._digests.values())
         while size > _MOST_ITEMS and len(self._digests) > 1:
             _, digest = self._digests.popitem(last=False)
-            size -= len(digest)
+            size -= _OWN_SIZE + len(digest)
