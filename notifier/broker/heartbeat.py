@@ -78,6 +78,12 @@ class Heartbeat:
             # This loop must survive: without it a dead subscription is not detected.
             logger.exception("The heartbeat failed")
 
+    def _reconnect(self) -> None:
+        try:
+            self._on_silence()
+        except Exception:
+            logger.exception("A dead subscription cannot be closed")  # the next silence tries again
+
     def _run(self) -> None:
         while True:
             # Not beyond the deadline: a look with the next heartbeat would be late.
@@ -87,4 +93,4 @@ class Heartbeat:
                 logger.warning("No heartbeat arrived for %s seconds: reconnecting", self._settings.broker_deadline)
                 metrics.SILENCES.inc()
                 self._received_at = time.monotonic()
-                self._on_silence()
+                self._reconnect()

@@ -125,6 +125,10 @@ class Subscriber:
                 self._send("SSUBSCRIBE", asked, connect)
             except BrokerUnavailable:
                 continue  # the listening thread sees the same error and reconnects
+            except Exception:
+                # This loop must survive, too: without it nobody is subscribed to anything new.
+                logger.exception("The subscriber failed to subscribe")
+                self._connection.close()
 
     def _send(self, command: str, channels: list[str], connect: int) -> None:
         """Send a command on the connection that it is meant for; on a later one it would be out of order."""
