@@ -90,7 +90,7 @@ def read_query(items: Iterable[tuple[str, str]]) -> Query:
         BadRequest
     """
     query = Query()
-    chosen: dict[str, set[str]] = {"type": set(), "topic": set(), "severity": set()}
+    types, topics, severities = set[str](), set[str](), set[str]()
     for name, value in items:
         match name:
             case "status":
@@ -99,12 +99,13 @@ def read_query(items: Iterable[tuple[str, str]]) -> Query:
                 query = query._replace(limit=read_limit(value, MAX_LIMIT))
             case "before":
                 query = query._replace(before=_place(value))
+            case "type":
+                types.add(value)
+            case "topic":
+                topics.add(value)
             case "severity":
-                chosen[name].add(_one_of(name, value, SEVERITIES))
-            case "type" | "topic":
-                chosen[name].add(value)
-    types, topics, severities = map(frozenset, chosen.values())
-    return query._replace(types=types, topics=topics, severities=severities)
+                severities.add(_one_of(name, value, SEVERITIES))
+    return query._replace(types=frozenset(types), topics=frozenset(topics), severities=frozenset(severities))
 
 
 def read_limit(text: str, most: int) -> int:
