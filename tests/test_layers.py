@@ -83,6 +83,7 @@ PURE = {
     "hashlib",
     "ipaddress",
     "heapq",
+    "itertools",
     "json",
     "math",
     "jwt",
