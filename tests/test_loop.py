@@ -93,7 +93,7 @@ def test_stop(pauses: list[tuple[float, float]], caplog: pytest.LogCaptureFixtur
 
 
 def test_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who goes through many items lets others run each millisecond."""
+    """A thread that goes through many items gives others their turn each millisecond."""
     now, turns = 0.0, 0
 
     def sleep(seconds: float) -> None:

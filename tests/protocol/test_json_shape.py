@@ -2,8 +2,6 @@
 
 import json
 import math
-import time
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -88,12 +86,10 @@ def test_hostile_text_is_read_once(text: str) -> None:
     ["[" + "[]," * 20_000 + "[]]", "[" + "1," * 30_000 + "[]" + ",[]" * 70 + ",1e100]", "[" + "1e100," * 10_000 + "1]"],
 )
 def test_many_tokens(text: str) -> None:
-    """A notification of 64 KB is read in some milliseconds: meanwhile a worker does nothing else."""
-    began = time.process_time()
-    for _ in range(10):
-        assert not json_shape.is_deep(text.encode(), 64) and json_shape.fits_doubles(text.encode())
-        assert json_shape.text_of(text, "ref") is None
-    assert (time.process_time() - began) / 10 < 0.015
+    """JSON with tens of thousands of brackets or numbers is neither deep nor too large."""
+    assert not json_shape.is_deep(text.encode(), 64)
+    assert json_shape.fits_doubles(text.encode())
+    assert json_shape.text_of(text, "ref") is None
 
 
 def test_text_of() -> None:
@@ -103,34 +99,6 @@ def test_text_of() -> None:
     assert json_shape.text_of(f'{{"a":{deep}}}', "ref") is None
     assert json_shape.text_of('{"ref":["no"]}', "ref") is None
     assert json_shape.text_of('["ref",{"ref":"no"}]', "ref") is None
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Return the processor time that something takes, the least of some tries."""
-    taken = []
-    for _ in range(5):
-        begin = time.thread_time()
-        run()
-        taken.append(time.thread_time() - begin)
-    return min(taken)
-
-
-LISTS, STRINGS = b"[" + b"[]," * 20_000 + b"1]", b"[" + b'"",' * 20_000 + b"[" * 70 + b"]" * 71
-ALMOST_LONG, LONG = b"[" + (b"1" * 199 + b",") * 300 + b"1]", b"[" + b"1" * 201 + b",1" * 30_000 + b"]"
-
-
-@pytest.mark.parametrize(
-    ("check", "text"),
-    [
-        (lambda text: json_shape.is_deep(text, 64), LISTS),
-        (lambda text: json_shape.is_deep(text, 80), STRINGS),
-        (json_shape.fits_doubles, ALMOST_LONG),
-        (json_shape.fits_doubles, LONG),
-    ],
-)
-def test_cost(check: Callable[[bytes], object], text: bytes) -> None:
-    """A client cannot hold up a worker with a message: a check takes not much longer than to decode the JSON."""
-    assert seconds(lambda: check(text)) < 15 * seconds(lambda: json.loads(text))
 
 
 def test_cost_of_a_ref() -> None:

@@ -163,7 +163,7 @@ class TestReach:
 
 
 def test_far_behind() -> None:
-    """Who is far behind is served in pages, so that one reader takes little time at once."""
+    """A reader that is far behind is served in pages, so that it takes little time at once."""
     recent = Recent(PLENTY)
     ids = [b"%d-0" % ms for ms in range(1, 502)]
     all_of_them = [Entry(id, before, NOTIFICATION, b"{}") for before, id in zip([b"0-0", *ids], ids, strict=False)]
