@@ -9,7 +9,6 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_query import Place, Query, read_query
 from notifier.protocol.inbox_state import Flags
-from tests.protocol.test_json_shape import seconds
 
 ID = "019a0000-0000-7000-8000-000000000000"
 
@@ -91,9 +90,3 @@ class TestQuery:
         assert not Query(types=frozenset("y")).wants_body(body)
         assert not Query(severities=frozenset(["info"])).wants_body(body)
         assert not Query(types=frozenset("x")).wants_body(b'{"id":"x","severity":"info"}')
-
-
-def test_cost() -> None:
-    """Four times as many names take about four times as long to read."""
-    few, many = ([("type", f"{number}") for number in range(count)] for count in (2_000, 8_000))
-    assert seconds(lambda: read_query(many)) < 10 * seconds(lambda: read_query(few))
