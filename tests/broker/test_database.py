@@ -30,7 +30,7 @@ class TestDatabase:
         assert before <= clock.ms <= now()
 
     def test_beat(self, make: Make, topic: str, listen: Callable[[str], Listener]) -> None:
-        """A heartbeat says who lives and what time it is."""
+        """A heartbeat contains the name of the node and the time."""
         clock = Clock()
         listener = listen(topic)
         before = now()

@@ -25,7 +25,7 @@ class TestClaim:
         assert keys.claim([(key, "print", "other", 2.5)])[0].outcome == "running"
 
     def test_answered(self, keys: IdempotencyKeys, key: str) -> None:
-        """After the first request its answer is given again, as it was."""
+        """A repeated request gets the answer of the first one, byte for byte."""
         keys.claim([(key, "print", "id", 1.5)])
         keys.answer([(key, b'{"id":"\xc3\xa9"}\n')])
         for _ in range(2):

@@ -53,7 +53,7 @@ def test_empty(make: Make) -> None:
 
 
 def test_changes(make: Make) -> None:
-    """A record is stored if nobody has changed it in the meantime."""
+    """A record is stored only if it has not changed since it was read."""
     keys = make()
     assert keys.put(record("a"))
     assert not keys.put(record("a")), "it is not new"
@@ -102,7 +102,7 @@ def test_pages(make: Make) -> None:
 
 
 def test_room(make: Make, valkey: EmbeddedValkey, prefix: str) -> None:
-    """There is room for so many keys. One that has ended makes room, and leaves nothing behind."""
+    """The number of keys is limited. A key that has ended makes room, and leaves no data."""
     keys = make(max_keys=3)
     for id in ("a", "b", "c"):
         keys.put(record(id))

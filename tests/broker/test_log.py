@@ -44,7 +44,7 @@ class TestIds:
         assert append(log, user).ms == append(log, topic).ms == ahead
 
     def test_never_back(self, make: Make, user: str) -> None:
-        """After an id of the future the next ones follow it, whoever appends and whatever kind it is of."""
+        """All ids after an id of the future are higher, for every worker and every kind of entry."""
         clock = Clock()
         clock.observe(now() + DAY)
         cursors = [append(make(clock).log, user)]
@@ -53,7 +53,7 @@ class TestIds:
         assert cursors == sorted(set(cursors))
 
     def test_ends(self, make: Make, log: Log, user: str, topic: str) -> None:
-        """The last entry of each log is known, and where there is none, that too."""
+        """The last entry of each log is returned; an empty log ends at the beginning."""
         last = [append(log, user) for _ in range(3)][-1]
         append(log, user, kind=EPHEMERAL)
         assert make().log.log_ends([topic, user]) == [(BEGINNING, BEGINNING), (last, BEGINNING)]
@@ -64,13 +64,13 @@ class TestIds:
         assert make().log.log_ends([user]) == [(cursors[2], cursors[0])]
 
     def test_no_ends(self, log: Log) -> None:
-        """Nobody asks for nothing."""
+        """Without channels no ends are returned."""
         assert log.log_ends([]) == []
 
 
 class TestAppend:
     def test_as_it_came(self, log: Log, user: str) -> None:
-        """A body is kept byte for byte, with its kind."""
+        """A body is stored byte for byte, with its kind."""
         body = b'{"id":"x","title":"caf\\u00e9 \xc3\xa9  \x7f"}'
         for kind in (NOTIFICATION, HISTORY, REMOVED):
             append(log, user, body, kind)
@@ -92,7 +92,7 @@ class TestAppend:
         assert log.append([], []) == []
 
     def test_push(self, log: Log, user: str, listen: Callable[[str], Listener]) -> None:
-        """Workers hear the id, the id of the log's entry before, the kind and the body."""
+        """Workers receive the id, the id of the log's previous entry, the kind and the body."""
         first = append(log, user, b"{ 1 }")
         listener = listen(user)
         second, third = append(log, user, b"{ 2 }", HISTORY), append(log, user, b"x", REMOVED)
@@ -101,14 +101,14 @@ class TestAppend:
         ]
 
     def test_first_push(self, log: Log, user: str, listen: Callable[[str], Listener]) -> None:
-        """Before the first entry of a channel is nothing."""
+        """The first entry of a channel has 0-0 as the previous id."""
         listener = listen(user)
         assert listener.receive(0) == []
         first = append(log, user)
         assert listener.receive(1) == [b"%b 0-0 i {}" % str(first).encode()]
 
     def test_online(self, log: Log, user: str, topic: str, listen: Callable[[str], Listener]) -> None:
-        """It is said whether a worker hears the channel."""
+        """The result of an append states whether a worker is subscribed to the channel."""
         listen(user)
         [results] = log.append([[Append(user, NOTIFICATION, b"{}"), Append(topic, NOTIFICATION, b"{}")]], [])
         assert [result.online for result in results] == [True, False]
@@ -168,7 +168,7 @@ class TestDedupeKeys:
 
 class TestBounds:
     def test_number(self, make: Make, user: str) -> None:
-        """A log has so many entries; the highest that fell out is its floor."""
+        """A log has a maximum number of entries; the last trimmed entry is its floor."""
         log = make(max_history=3).log
         cursors = [append(log, user) for _ in range(3)]
         assert read(log, user).floor == BEGINNING
@@ -177,14 +177,14 @@ class TestBounds:
         assert ids(read(log, user)) == cursors[2:]
 
     def test_smaller_number(self, make: Make, user: str) -> None:
-        """Where fewer entries are kept than before, all that are too many fall out."""
+        """If the limit is lower than before, all entries above it are trimmed."""
         cursors = [append(make().log, user) for _ in range(10)]
         last = append(make(max_history=2).log, user)
         assert ids(read(make().log, user)) == [cursors[-1], last]
         assert read(make().log, user).floor == cursors[-2]
 
     def test_age(self, make: Make, topic: str, listen: Callable[[str], Listener]) -> None:
-        """Entries that are too old are trimmed by the next append; subscribers receive the new entries all the same."""
+        """Entries that are too old are trimmed by the next append; subscribers still receive all new entries."""
         log = make(topic_history_age=AGE, max_history=10**6).log
         listener = listen(topic)
         cursors: list[Cursor] = []
@@ -231,14 +231,14 @@ class TestBounds:
         assert read(log, user).floor == kept
 
     def test_floor_among_expired(self, make: Make, user: str) -> None:
-        """Of several that fall out at once, the highest that still counted is the floor."""
+        """If several entries are trimmed at once, the last one that had not expired is the floor."""
         cursors = [append(make().log, user, expires=expires) for expires in (0, now() - 1, 0, now() - 1)]
         append(make(max_history=1).log, user)
         assert read(make().log, user).floor == cursors[2]
 
 
 class TestRegression:
-    """A log that has less than was seen of it: a replica took over that did not have it all."""
+    """A log that lacks entries that were seen: an incomplete replica has been promoted."""
 
     def lose_the_end(self, make: Make, client: redis.Redis, user: str) -> tuple[Cursor, Cursor]:
         """Append two entries and lose the second; return both."""
@@ -257,14 +257,14 @@ class TestRegression:
         assert read(make().log, user).floor == lost
 
     def test_gone_on(self, make: Make, client: redis.Redis, user: str) -> None:
-        """It is noted, and once, though others were appended before anybody looked."""
+        """A loss is recorded once, even if other entries were appended before it was detected."""
         kept, lost = self.lose_the_end(make, client, user)
         last = append(make().log, user)
         assert [make().log.note_regression([(user, lost)]) for _ in range(2)] == [1, 0]
         assert make().log.log_ends([user]) == [(last, lost)]
 
     def test_nothing_lost(self, log: Log, user: str) -> None:
-        """A log that ends where it was seen to end, or behind, has lost nothing."""
+        """A log that ends at or after the last entry that was seen has lost nothing."""
         cursors = [append(log, user) for _ in range(2)]
         assert log.note_regression([(user, each) for each in cursors]) == 0
         assert read(log, user).floor == BEGINNING
@@ -297,7 +297,7 @@ class TestRegression:
 
     @pytest.mark.parametrize("key", ["", "k"])
     def test_lost_where_nobody_listened(self, make: Make, client: redis.Redis, user: str, topic: str, key: str) -> None:
-        """A worker knows what it has appended lately, also where nobody was subscribed, and finds out what is lost."""
+        """A worker detects the loss of entries that it has appended itself, even without subscribers."""
         log = make().log
         kept, other = append(log, user), append(log, topic)
         lost = append(log, user, dedupe_key=key)
@@ -310,7 +310,7 @@ class TestRegression:
         assert make().log.log_ends([user, topic]) == [(kept, lost), (other, BEGINNING)]
 
     def test_all_lost(self, log: Log, client: redis.Redis, user: str) -> None:
-        """A channel of which nothing is left has lost what was seen, and does not remember it for ever."""
+        """A channel without entries has lost those that were seen; the record of the loss expires."""
         seen = Cursor(now() - 5, 0)
         log.note_regression([(user, seen)])
         assert read(log, user).floor >= seen
@@ -344,7 +344,7 @@ class TestCollapse:
         assert ids(read(log, user))[0] == first
 
     def test_fell_out(self, make: Make, client: redis.Redis, user: str) -> None:
-        """A key whose entry fell out is forgotten, and may be used again."""
+        """A key whose entry was trimmed is forgotten, and may be used again."""
         log = make(max_history=1).log
         append(log, user, collapse_key="k")
         append(log, user)
@@ -353,7 +353,7 @@ class TestCollapse:
         assert bodies(log, user) == [b"new"]
 
     def test_replaced_later(self, make: Make, client: redis.Redis, user: str) -> None:
-        """When an entry falls out whose key a later one has, the later one keeps it."""
+        """If an entry is trimmed whose key a later entry has, the later entry keeps the key."""
         log = make(max_history=2).log
         append(log, user, collapse_key="k")
         append(log, user, collapse_key="k")
@@ -375,7 +375,7 @@ class TestRead:
         assert ids(read(log, user, cursors[2])) == []
 
     def test_pages(self, log: Log, user: str) -> None:
-        """A long log is read in pages; the last one says that it is the last."""
+        """A long log is read in pages; only the last page is complete."""
         for _ in range(2):
             log.append([[Append(user, NOTIFICATION, b"{}") for _ in range(PAGE)]], [])
         append(log, user)
@@ -405,14 +405,14 @@ class TestRead:
         assert [ids(page)[:1] for page in pages] == [[first]] * 300 + [[]]
 
     def test_full_page(self, log: Log, user: str) -> None:
-        """Behind a full page there may be more, also where there is none."""
+        """A full page is not complete, even if no entry follows it."""
         log.append([[Append(user, NOTIFICATION, b"{}") for _ in range(PAGE)]], [])
         page = read(log, user)
         assert not page.complete
         assert read(log, user, ids(page)[-1]).complete
 
     def test_page_of_the_dead(self, log: Log, user: str) -> None:
-        """A page of which everything has outlived its ttl still leads to what is behind it."""
+        """A page whose entries have all expired still leads to the entries after it."""
         log.append([[Append(user, NOTIFICATION, b"{}", expires=1) for _ in range(PAGE)]], [])
         last = append(log, user)
         catch_up, found = CatchUp({user: BEGINNING}, 0), []
@@ -443,7 +443,7 @@ class TestRead:
         assert client.pttl(f"{sharded(user)}:meta") >= log.remembers(user) > 7 * DAY
 
     def test_expired_log(self, log: Log, client: redis.Redis, user: str) -> None:
-        """A log that has expired as a whole has lost all that it had."""
+        """A log that has expired as a whole has lost all of its entries."""
         last = [append(log, user) for _ in range(2)][-1]
         client.delete(f"{sharded(user)}:log")  # as its age does
         assert read(log, user) == Page([], True, last)
@@ -473,7 +473,7 @@ class TestRead:
 
 class TestRecall:
     def test_recall(self, log: Log, user: str, topic: str, listen: Callable[[str], Listener]) -> None:
-        """A recalled notification leaves every log that it went to, and every worker hears of it."""
+        """A recalled notification is removed from all of its logs, and every subscribed worker is notified."""
         id = publish(log, user, topic)
         other = publish(log, user)
         listeners = [listen(channel) for channel in (user, topic)]
@@ -490,14 +490,14 @@ class TestRecall:
         assert read(log, user).floor == BEGINNING
 
     def test_find(self, log: Log, user: str, topic: str) -> None:
-        """Where a notification went is known until it is recalled."""
+        """The channels of a notification are known until it is recalled."""
         id = publish(log, user, topic)
         assert log.find(id) == [user, topic]
         log.recall(id, 0)
         assert log.find(id) is None
 
     def test_twice(self, log: Log, user: str) -> None:
-        """To recall once more changes nothing."""
+        """A second recall changes nothing."""
         id = publish(log, user)
         log.recall(id, 0)
         entries = read(log, user).entries
@@ -510,7 +510,7 @@ class TestRecall:
         assert log.recall(new_id(), 0) == []
 
     def test_gone_already(self, make: Make, user: str) -> None:
-        """A notification that has fallen out is recalled all the same: somebody may show it."""
+        """A trimmed notification can still be recalled, because a client may show it."""
         log = make(max_history=1).log
         id = publish(log, user)
         append(log, user)
@@ -550,7 +550,7 @@ class TestRecall:
             log.append([batch], [], [pack("LPUSH", key, "x")])
 
     def test_record_outlives_the_longest_log(self, make: Make, client: redis.Redis, user: str, topic: str) -> None:
-        """Where a notification went is known as long as one of its channels may have it."""
+        """The channels of a notification are known as long as one of them may have it."""
         log = make(topic_history_age=100, user_history_age=200).log
         id = publish(log, topic, user)
         [key] = client.scan_iter(f"*{id}*")

@@ -57,7 +57,7 @@ class TestRedisConnection:
         assert greeted == [[b"hello"]] * 2
 
     def test_no_server(self, valkey: EmbeddedValkey) -> None:
-        """Without a server the broker is unavailable, and the problem says when to retry."""
+        """Without a server the broker is unavailable, and the problem has a Retry-After header."""
         with pytest.raises(BrokerUnavailable) as caught:
             RedisConnection(f"{valkey.url}.not", TIMEOUT).exchange(echo("a"))
         assert int(caught.value.headers["Retry-After"]) > 0

@@ -83,7 +83,7 @@ def test_other_database(revoked: RevocationList) -> None:
 
 
 def test_room(revoked: RevocationList, monkeypatch: pytest.MonkeyPatch, valkey: EmbeddedValkey, prefix: str) -> None:
-    """There is room for so many names. Those that have expired make room, and leave nothing behind."""
+    """The number of names is limited. Expired names make room, and leave no data."""
     monkeypatch.setattr(revocation_list, "MAX_REVOCATIONS", 2)
     revoked.add("user:a", NOW, -1)
     revoked.add("user:b", NOW, 100)

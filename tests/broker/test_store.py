@@ -46,7 +46,7 @@ CALLS: dict[str, Callable[[Broker, str], object]] = {
 class TestFaults:
     @pytest.mark.parametrize("call", CALLS)
     def test_errors_of_redis(self, make: Make, client: redis.Redis, call: str) -> None:
-        """An error of Redis is the broker out of reach, whatever was asked."""
+        """Every call raises BrokerUnavailable on an error of Redis."""
         broker, name = make(redis_prefix=f"broken-{call}"), str(uuid4())
         for key in (f"notification:{name}", f"idempotency:{name}", "birth:", f"user:{name}"):
             for suffix in ("", ":meta", ":log"):
@@ -76,7 +76,7 @@ class TestFaults:
 
     @pytest.mark.parametrize("call", [*CALLS, "append", "beat", "read", "log_ends"])
     def test_out_of_reach(self, valkey: EmbeddedValkey, call: str) -> None:
-        """A broker that cannot be reached says so, whatever was asked."""
+        """Every call raises BrokerUnavailable if Redis cannot be reached."""
         settings = BrokerSettings(redis_url=f"{valkey.url}.not")
         broker = broker_of(settings, Clock())
         calls = CALLS | {

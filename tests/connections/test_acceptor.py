@@ -154,7 +154,7 @@ class TestRoom:
         assert transport.is_open
 
     def test_full_while_draining(self, connect: Connect, clock: Clock) -> None:
-        """A worker that drains refuses nobody: it closes the connection like all others."""
+        """A draining worker rejects no connection for lack of room: it closes all connections anyway."""
         worker = Worker(max_connections=2)
         held(worker, clock, 2)
         worker.acceptor.drain()
@@ -188,7 +188,7 @@ class TestOpening:
 
     @pytest.mark.parametrize("kind", [EventConnection, PollConnection])
     def test_plain(self, connect: Connect, kind: type[EventConnection]) -> None:
-        """A plain request is answered with its head, and says hello at once."""
+        """A plain request is answered with its head, and its hello is processed immediately."""
         worker = Worker()
         transport, peer = connect()
         worker.acceptor.open_plain(kind, transport, ALICE, Ask(b"HEAD", Hello(), wait=10))

@@ -1,4 +1,4 @@
-"""The hub: who hears what, and what is known of each channel."""
+"""The hub: the members of each channel, and the state of its subscription."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def hub() -> Hub[str]:
 
 class TestMembers:
     def test_join(self, hub: Hub[str]) -> None:
-        """The first who joins makes the channel, the others find it; they are kept in order."""
+        """The first connection that joins creates the channel, and members are kept in the order of joining."""
         assert hub.join("all", "b") is True
         channel = hub["all"]
         assert hub.join("all", "a") is False
@@ -27,7 +27,7 @@ class TestMembers:
         assert hub.members("all") == ["a"]
 
     def test_unknown(self, hub: Hub[str]) -> None:
-        """A channel that nobody hears is none."""
+        """A channel without members does not exist."""
         assert hub.get("all") is None
         assert hub.channels() == []
         with pytest.raises(KeyError):
@@ -43,7 +43,7 @@ class TestMembers:
         assert hub.members("topic:a") == ["a", "b"]
 
     def test_leave_what_was_not_joined(self, hub: Hub[str]) -> None:
-        """To leave what one does not hear changes nothing."""
+        """Leaving a channel that was not joined changes nothing."""
         hub.join("all", "a")
         hub.leave("all", "b", 1.0)
         hub.leave("topic:a", "a", 1.0)
@@ -51,7 +51,7 @@ class TestMembers:
         assert hub.members("all") == ["a"]
 
     def test_nobody(self, hub: Hub[str]) -> None:
-        """Nobody hears a channel that is not there."""
+        """A channel that does not exist has no members."""
         assert hub.members("all") == []
 
     def test_channels_may_change_meanwhile(self, hub: Hub[str]) -> None:
@@ -87,14 +87,14 @@ class TestIdle:
         assert hub["topic:a"] is channel
 
     def test_left_again(self, hub: Hub[str]) -> None:
-        """The time counts from the last who left."""
+        """A channel is idle from when its last member left."""
         self.leave(hub, "topic:a", 10.0)
         self.leave(hub, "topic:a", 20.0)
         assert hub.forget_idle(15.0) == []
         assert hub.forget_idle(25.0) == ["topic:a"]
 
     def test_somebody_stays(self, hub: Hub[str]) -> None:
-        """A channel that somebody hears is not idle."""
+        """A channel that still has a member is not idle."""
         hub.join("topic:a", "b")
         channel = hub["topic:a"]
         self.leave(hub, "topic:a", 10.0)
@@ -111,7 +111,7 @@ class TestIdle:
 
 
 def test_leave_what_one_is_ahead_on(hub: Hub[str]) -> None:
-    """A connection that leaves a channel takes its own position along."""
+    """If a connection leaves a channel, its position in that channel is removed."""
     hub.join("all", "a")
     hub["all"].run_ahead("a", Cursor(7, 0), Cursor(7, 0))
     hub.leave("all", "a", 0)

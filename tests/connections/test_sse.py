@@ -127,7 +127,7 @@ class TestEnd:
         assert len(calls.actions) == 8
 
     def test_slow_client(self, live: Open, clock: Clock) -> None:
-        """One that reads nothing for the lag timeout is closed all the same."""
+        """A client that reads nothing for the lag timeout is closed nevertheless."""
         connection, _ = live(buffer=4096)
         connection.deliver(b"x" * 500_000)
         pass_time(connection, clock, 60 + 15)

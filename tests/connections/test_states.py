@@ -1,4 +1,4 @@
-"""The tables of states: what they say, and that nothing else changes a state."""
+"""The tables of states: their transitions, and that nothing else changes a state."""
 
 import itertools
 from collections.abc import Mapping

@@ -147,7 +147,7 @@ class TestWelcome:
         assert (received(peer), catch_up.take_deferred()) == ([], [OK])
 
     def test_too_many_answers(self, open_: Open) -> None:
-        """A client that asks and asks before its welcome is closed."""
+        """A client with too many pending replies before its welcome is closed."""
         connection, _ = open_()
         connection.on_bytes(HELLO)
         fall_behind(connection)
@@ -304,7 +304,7 @@ class TestTime:
         assert received(peer) == [4003]
 
     def test_welcome_timeout(self, open_: Open, clock: Clock) -> None:
-        """Where Redis is out of reach, nobody is welcomed: 4004 after ten seconds."""
+        """While Redis cannot be reached, no connection is welcomed: 4004 after ten seconds."""
         connection, peer = open_()
         connection.on_bytes(HELLO)
         pass_time(connection, clock, 10)
@@ -379,14 +379,14 @@ class TestEnd:
 
     @pytest.mark.parametrize("disconnect, expected", [(Disconnected(), True), (Restarting(), False)])
     def test_disconnected(self, live: Open, disconnect: Any, expected: bool) -> None:
-        """A connection that the API disconnects says so to what would run its actions later."""
+        """A connection that the API disconnects is marked, so that its pending actions are not run."""
         connection, _ = live()
         assert not connection.is_disconnected
         connection.close(disconnect)
         assert connection.is_disconnected is expected
 
     def test_disconnected_while_closing(self, live: Open, calls: Calls) -> None:
-        """Also where it is closing for another reason."""
+        """A connection that is closing for another reason is marked, too."""
         connection, peer = live()
         connection.close(Restarting())
         connection.close(Disconnected())
@@ -404,7 +404,7 @@ class TestEnd:
         assert calls.names == ["stop", "closed"]
 
     def test_frames_after_the_end(self, live: Open, calls: Calls) -> None:
-        """A client that has gone may still be sent something: it is dropped."""
+        """Data that is sent to a client that has disconnected is dropped."""
         connection, peer = live()
         peer.close()
         until(lambda: connection.state is ConnectionState.ENDED)

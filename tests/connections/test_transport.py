@@ -1,4 +1,4 @@
-"""Transports on socket pairs: what goes out, what waits, and how both sides end."""
+"""Transports on socket pairs: what is sent, what is queued, and how both sides end."""
 
 import contextlib
 import os
@@ -56,7 +56,7 @@ def blocked(connect: Connect, owner: Owner, **options: Any) -> tuple[Transport, 
 
 
 def fill_kernel(transport: Transport) -> int:
-    """Write until the kernel takes no more, and return how many bytes it took. The transport does not notice."""
+    """Write until the kernel's buffer is full, and return the number of bytes. The transport does not notice."""
     count = 0
     with contextlib.suppress(BlockingIOError):
         while True:

@@ -118,7 +118,7 @@ class TestTurns:
         assert connection._decoder is None
 
     def test_reading_is_paused(self, open_: Open) -> None:
-        """While frames wait for their turn, no more are read; then reading goes on."""
+        """While frames wait for their turn, reading is paused; then it resumes."""
         connection, peer = open_()
         paused: list[bool] = []
         connection.on_message = lambda: paused.append(connection._decoder.is_waiting)  # type: ignore[union-attr]
@@ -207,7 +207,7 @@ class TestPending:
     """A message that needs keys which are being fetched."""
 
     def test_repeated(self, open_: Open) -> None:
-        """The message is handled again when there are keys, before the ones behind it; meanwhile nothing is read."""
+        """The message is handled again once the keys are fetched, before later ones; until then nothing is read."""
         connection, peer = open_()
         calls: list[Callable[[], object]] = []
         connection.pending = [KeysPending(calls.append), KeysPending(calls.append)]

@@ -44,7 +44,7 @@ def body(title: str) -> bytes:
 
 
 class Line:
-    """A transport that keeps what it is to write, and blocks when it has no more room for a write."""
+    """A transport that records what is written, and blocks when it has no room for another write."""
 
     is_open = True
     blocked_since = 0.0
@@ -241,7 +241,7 @@ class Delivery:
         self._number = 0
 
     def connect(self, topics: tuple[str, ...] = (), since: int | None = None) -> tuple[StreamConnection, Line]:
-        """Return a connection of a new user that has said hello, and its line."""
+        """Return a connection of a new user that has sent its hello, and its line."""
         self._number += 1
         user = f"user-{self._number}"
         unused: Any = None
@@ -264,7 +264,7 @@ class Delivery:
         return connection, line
 
     def confirm(self) -> None:
-        """Confirm all subscriptions that the worker was to ask for, and let a heartbeat arrive."""
+        """Confirm all subscriptions that the worker has requested, and deliver a heartbeat."""
         names, self.asked[:] = list(self.asked), []
         self.listener.subscribed(names)
         self.listener.received([("nodes", b"worker %d" % NOW)])
@@ -310,6 +310,6 @@ class Delivery:
 
 @pytest.fixture
 def delivery(monkeypatch: pytest.MonkeyPatch) -> Delivery:
-    # Entries are served from memory only while they are young: the clock stands still.
+    # Entries are served from memory only while they are young: the clock is frozen.
     monkeypatch.setattr("notifier.delivery.history.time", SimpleNamespace(time=lambda: NOW / 1000))
     return Delivery()

@@ -28,7 +28,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 @pytest.mark.parametrize("kind", [NOTIFICATION, HISTORY, EPHEMERAL])
 @pytest.mark.parametrize("replay", [False, True])
 def test_entry(kind: bytes, replay: bool) -> None:
-    """A published entry is a notification frame that says whether it is replayed."""
+    """A published entry is a notification frame, which is marked if it is replayed."""
     frame = encode_entry(WEBSOCKET, "all", entry(5, kind=kind), replay)
     assert b'"type":"notification","cursor":"5-0","channel":"all"' in frame
     assert (b'"replay":true' in frame) == replay
@@ -60,7 +60,7 @@ class TestWrites:
 
 class TestEncoder:
     def test_chunks(self) -> None:
-        """A replay goes out in chunks, each with the entries that are in it."""
+        """A replay is sent in chunks, each returned with its entries."""
         entries = [("all", entry(ms, 6000, b"")) for ms in (5, 6, 7)] + [("topic:a", entry(8, 50_000, b""))]
         chunks = list(Encoder().chunks(WEBSOCKET, entries))
         assert [items for _, items in chunks] == [entries[:2], entries[2:3], entries[3:]]

@@ -19,7 +19,7 @@ def entries(*titles: str) -> list[Entry]:
 
 
 def test_everybody(delivery: Delivery) -> None:
-    """All live connections of the channel get all entries in order, and nobody else does."""
+    """All live connections of the channel receive all entries in order, and other connections receive none."""
     lines = [delivery.live(("news",))[1] for _ in range(3)]
     _, other = delivery.live()
     delivery.fan_out.send_all({"topic:news": entries("A", "B"), "topic:unknown": entries("C")})
@@ -125,7 +125,7 @@ def test_a_replay_that_ends_in_a_pause(delivery: Delivery) -> None:
 
 
 def test_a_connection_that_subscribes_in_a_pause(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that was written to, and catches up on another channel meanwhile, is not sent the entry again."""
+    """A connection that begins to catch up on another channel during a fan-out is not sent the entry again."""
     connections = [delivery.live() for _ in range(YIELD_EVERY + 1)]
     (first, line), (_, late) = connections[0], connections[-1]
 
@@ -174,7 +174,7 @@ def test_what_was_published_before_its_channel_was_confirmed(delivery: Delivery)
 
 
 def test_another_server(delivery: Delivery) -> None:
-    """After a failover ids may be lower than what a connection was sent: those entries are news all the same."""
+    """After a failover ids may be lower than what a connection was sent: those entries are still sent."""
     connection, line = delivery.live()
     delivery.publish("all", 9, "A")
     delivery.hub["all"].run_ahead(connection, at(9), at(0))

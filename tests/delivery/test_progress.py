@@ -44,7 +44,7 @@ def test_hold(delivery: Delivery) -> None:
 
 
 def test_after_a_hold(delivery: Delivery) -> None:
-    """A connection that was held is sent the entries that arrived meanwhile, without a read of the log."""
+    """A connection that was held is sent the entries that arrived during the hold, without a read of the log."""
     connection, line = delivery.live()
     delivery.publish("all", 1, "A")
     delivery.progress.hold(connection)

@@ -72,7 +72,7 @@ class TestMessages:
         assert delivery.feed.calls == []
 
     def test_disconnect(self, delivery: Delivery) -> None:
-        """All connections of the user are closed, once, and nobody else's."""
+        """A disconnect closes all connections of its user, once, and no others."""
         (connection, _), (other, _) = delivery.live(), delivery.live()
         own = connection.channels[0]
         command = (own, message(1, None, DISCONNECT, b"%d api" % NOW))
@@ -158,7 +158,7 @@ class TestSubscription:
         assert delivery.progress.is_subscribed(connection)
 
     def test_nothing_before_the_first_heartbeat(self, delivery: Delivery) -> None:
-        """The worker beats as soon as it is subscribed, and serves nobody before that has arrived."""
+        """The worker sends a heartbeat once it is subscribed, and serves no connection before that has arrived."""
         connection, _ = delivery.connect()
         delivery.listener.subscribed(delivery.listener.wanted_channels())
         assert delivery.database.beats == 1

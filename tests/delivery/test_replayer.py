@@ -70,7 +70,7 @@ class TestWelcome:
 
 class TestPages:
     def test_many_pages(self, delivery: Delivery) -> None:
-        """A log that is longer than a page is read until it has no more."""
+        """A log that is longer than a page is read to its end."""
         delivery.logs.page = 2
         for ms, title in enumerate("ABCDE", 1):
             delivery.logs.append("all", ms, title)
@@ -105,7 +105,7 @@ class TestPages:
         assert line.titles == "ABC"
 
     def test_a_channel_that_comes_meanwhile(self, delivery: Delivery) -> None:
-        """A read is void if the connection subscribes to a topic meanwhile: both channels are sent in order."""
+        """A read is void if the connection subscribes to a topic during it: both channels are sent in order."""
         delivery.logs.append("all", 2, "B")
         delivery.logs.append("topic:news", 1, "A")
         connection, line = delivery.connect(since=0)

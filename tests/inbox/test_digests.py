@@ -32,7 +32,7 @@ class TestLeaving:
         assert worker.counts("alice") == (3, 3)
 
     def test_the_whole_log(self, worker: Worker, client: redis.Redis) -> None:
-        """A log that has expired because nobody published to it has no items."""
+        """A log that has expired for lack of publications has no items."""
         worker.publish("all")
         worker.publish("#t")
         worker.members.add("t", ["alice"])

@@ -49,7 +49,7 @@ class Connection:
 
 
 class Logs:
-    """Stands for the digests: the items of shared channels."""
+    """A fake of the digests: the items of shared channels."""
 
     def __init__(self) -> None:
         self.digests: dict[str, Digest] = {}
@@ -128,7 +128,7 @@ class Worker:
         self.states[user] = self.states.get(user, NOTHING)._replace(**fields)
 
     def receive(self, name: str, kind: bytes = NOTIFICATION, ms: int = 1000) -> None:
-        """Take an entry of a channel that has been published."""
+        """Receive a published entry of a channel."""
         if self.hub.get(name):
             self.feed.received(self.hub[name], [Entry(b"%d-0" % ms, b"", kind, b"{}")])
 
@@ -208,7 +208,7 @@ class TestWhatIsSent:
         assert worker.asked == [f"user-{number}" for number in range(5)]  # for their welcome only
 
     def test_a_request(self, worker: Worker) -> None:
-        """A connection that could not be sent a state is sent one, though nothing has changed since."""
+        """A connection that could not be sent a state is sent one later, even if nothing has changed since."""
         device = worker.attach("ada")
         worker.feed.request_state(device)
         stranger: Any = Connection(None)
@@ -300,7 +300,7 @@ class TestOrder:
         assert (ada.unread, bob.unread) == ([1], [1])
 
     def test_an_outage_loses_nothing(self, worker: Worker) -> None:
-        """While Redis cannot be reached changes are kept, together with those that come meanwhile."""
+        """Changes during a Redis outage are kept, and sent together after it."""
         ada, bob = worker.attach("ada"), worker.attach("bob")
         first, second = READ | {"ids": ["1"]}, READ | {"ids": ["2"]}
         worker.fails = True
@@ -319,7 +319,7 @@ class TestOrder:
         assert (ada.unread, bob.unread) == ([1], [1])
 
     def test_one_user_who_cannot_be_served(self, worker: Worker) -> None:
-        """A failure with one user does not keep others of the same round from their state."""
+        """A failure with one user does not prevent the states of other users in the same round."""
         devices = {user: worker.attach(user) for user in ("ada", "bob", "cy")}
         views = worker.logs.views
 
@@ -357,7 +357,7 @@ class TestWhatIsKnown:
         assert device.unread == [1, 2]
 
     def test_a_subscription_lost_while_redis_is_asked(self, worker: Worker) -> None:
-        """The state is read again after a subscription was lost, though no message says that it has changed."""
+        """The state is read again after a subscription was lost, even if no message reports a change."""
         device = worker.attach("ada")
 
         def lose() -> None:
@@ -531,7 +531,7 @@ class TestFilters:
         assert worker.feed.outdated([ada, bob]) == set()
 
     def test_a_late_reply(self, worker: Worker) -> None:
-        """A reply that a later change has outdated prepares nobody."""
+        """A reply that a later change has outdated prepares no connection."""
         ada = worker.attach("ada")
         worker.feed.changed(worker.channel("ada"), b'{"action":"topics","revision":2}')
         worker.meanwhile = lambda: worker.feed.changed(worker.channel("ada"), b'{"action":"topics","revision":3}')
@@ -555,7 +555,7 @@ class TestExpiries:
         return now
 
     def tick(self, worker: Worker, clock: list[int], ms: int) -> None:
-        """Advance the time, and let the feed look at its expiries."""
+        """Advance the time, and make the feed check its expiries."""
         clock[0] = ms
         worker.act("somebody")
         worker.step()

@@ -148,7 +148,7 @@ class TestActions:
 
 class TestMutes:
     def test_type(self, worker: Worker) -> None:
-        """Items of a muted type are stored and listed as muted, and not counted; the publisher's answer says so."""
+        """Items of a muted type are stored and listed as muted, and not counted; the publisher's answer has this."""
         worker.publish("alice", type="a")
         worker.inbox.set_mutes("alice", ["a"], [])
         answer = worker.answer("alice", "bob", type="a")
@@ -160,7 +160,7 @@ class TestMutes:
         assert len(worker.ids("alice", status="unread")) == 1
 
     def test_topic(self, worker: Worker, client: redis.Redis) -> None:
-        """Items of a muted topic are not counted, whatever their type; earlier items stay as they were."""
+        """Items of a muted topic are not counted, whatever their type; earlier items stay unchanged."""
         worker.members.add("t", ["alice"])
         before = worker.publish("#t")
         next_millisecond(client)
@@ -207,7 +207,7 @@ class TestMutes:
         assert worker.inbox.view("alice").state.revision == second.revision
 
     def test_history(self, worker: Worker) -> None:
-        """Notifications for the history only are muted for nobody."""
+        """Mutes do not apply to notifications for the history only."""
         worker.inbox.set_mutes("alice", ["a"], [])
         assert "suppressed" not in worker.answer("alice", type="a", retain="history")["channels"][0]
 

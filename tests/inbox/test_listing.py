@@ -87,7 +87,7 @@ def test_few_of_many(worker: Worker) -> None:
 
 
 def test_recalled_between_pages(worker: Worker) -> None:
-    """A page continues where the previous one ended, whatever was recalled or published meanwhile."""
+    """A page continues where the previous one ended, whatever was recalled or published in between."""
     for number in range(10):
         worker.publish("alice" if number % 2 else "all")
     ids = worker.ids("alice")[::-1]

@@ -89,7 +89,7 @@ def test_update_and_forget(mutes: Mutes[str]) -> None:
 
 
 def test_names() -> None:
-    """Names tell types from topics, whatever characters they have; lists of them are sorted."""
+    """Names distinguish types from topics, whatever characters they have; lists of them are sorted."""
     names = names_of(["b:c", "a", "type:x"], ["topic", "a"])
     assert len(set(names)) == 5
     assert mutes_of(dict.fromkeys(names, SINCE)) == {"types": ["a", "b:c", "type:x"], "topics": ["a", "topic"]}

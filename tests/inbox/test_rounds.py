@@ -104,7 +104,7 @@ class TestManyChanges:
         assert rounds.next().changes == {"ada": [FIRST]}
 
     def test_put_back(self, rounds: Rounds) -> None:
-        """Changes that are put back count with those that came since."""
+        """Changes that are put back count together with those that were added since."""
         rounds.put_back(Round({"ada": [FIRST] * 150}, set(), True))
         rounds.put_back(Round({"ada": [FIRST] * 150}, set(), True))
         assert rounds.next().changes == {"ada": []}
@@ -151,7 +151,7 @@ class TestExpiries:
             rounds.expect("ada", expiry)
 
     def test_memory(self, rounds: Rounds, clock: Clock) -> None:
-        """Expiries that no longer count are removed, also if a user has the same one again and again."""
+        """Expiries that no longer count are removed, also if a user has the same one many times."""
         for number in range(5000):
             rounds.expect("ada", clock.now + 10_000 + number)
             rounds.expect("bob", clock.now + 10_000)
@@ -191,7 +191,7 @@ class TestWaiting:
         assert [users(each) for each in served] == [["bob"]]
 
     def test_rest(self, rounds: Rounds) -> None:
-        """After a round that was not urgent the thread rests, until somebody is urgent."""
+        """After a round that was not urgent the thread rests until a user is urgent."""
         later = Round({}, set(), False)
         begin = time.monotonic()
         rounds.rest(later, 0.01)

@@ -31,7 +31,7 @@ class TestSent:
         assert all(inbox.differs(each) for each in others)
 
     def test_revision(self) -> None:
-        """It is known whether the revision is the one that was sent before."""
+        """`note_sent` returns whether the revision differs from the one sent before."""
         inbox = KnownInbox()
         assert inbox.note_sent(view(1, 1, 4)) is True
         assert inbox.note_sent(view(2, 2, 4)) is False
@@ -150,7 +150,7 @@ class TestLearn:
         assert known(ada).has_filters
 
     def test_refresh(self, states: InboxStates, redis: Redis, ada: Channel[str]) -> None:
-        """Redis is asked for a state that is known, if somebody has to be sure."""
+        """A known state is read from Redis again if the caller requires a refresh."""
         redis.states["ada"] = state(1)
         states.learn([ada])
         redis.states["ada"] = state(2)
