@@ -60,7 +60,7 @@ class Promises:
         self.named_lost: dict[str, Cursor] = {}
         self.confirmed: dict[str, Cursor] = {}  # where each log ended when its subscription was confirmed
         self.overtaken: set[Key] = set()  # may be sent twice: the log had it, and later ids had been received
-        self._start: dict[str, Cursor] = {}  # after which entry a channel is due
+        self._start: dict[str, Cursor] = {}  # after which entry a channel must be sent
         self._asked = dict.fromkeys(logs, BEGINNING)  # after which entry the client is missing a channel
         self._in_flight: set[Key] = set()  # not received, or being fanned out, when its channel began
         self._in_hand: set[Key] = set()  # must be sent before anything later is

@@ -81,7 +81,7 @@ def test_the_wait_is_enough(rate: float, more: int) -> None:
 
 
 def test_amounts() -> None:
-    """Amounts count as what they are. One that is larger than the burst has to wait until there is no debt."""
+    """An amount counts in full. An amount that is larger than the burst has to wait until there is no debt."""
     allowance, limit = Allowance(0.0), Rate(10, 20)
     assert allowance.take(limit, 0.0, 15) == 0.0
     assert allowance.take(limit, 0.0, 10) == 0.5

@@ -37,7 +37,7 @@ def test_secret_that_cannot_be_sent(secret: str) -> None:
 
 
 def test_restricted() -> None:
-    """A JSON list says what each key may do; a field that is left out allows everything."""
+    """A JSON list defines what each key may do; a field that is left out allows everything."""
     items = [
         {"id": "shop", "secret": KEY, "scopes": ["publish"], "topics": ["orders", "project:*"]},
         {"id": "ops", "secret": OTHER_KEY},

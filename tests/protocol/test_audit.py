@@ -13,7 +13,7 @@ AUTHOR = Author("key-1", "Shop", "192.0.2.7", "w-1")
 
 
 def test_entry() -> None:
-    """An entry says who did what, when and from where."""
+    """An entry contains the action and its target, author, time and address."""
     entry = audit.encode(audit.ERASED, AUTHOR, {"user": "alice"})
     assert audit.document("1800000000000-3", entry) == {
         "id": "1800000000000-3",

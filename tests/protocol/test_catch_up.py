@@ -66,7 +66,7 @@ class TestTake:
         assert step.is_last
 
     def test_prefix(self) -> None:
-        """Behind the end of an incomplete page nothing goes out, and the rest is read again."""
+        """Nothing after the end of an incomplete page is sent, and the rest is read again."""
         catch_up = reading({A: BEGINNING, B: BEGINNING, C: BEGINNING})
         catch_up.receive(C, [entry(4)])
         step = catch_up.take({A: page(1, 5, complete=False), B: page(2, 3, 6, complete=False), C: page(9)})
@@ -98,7 +98,7 @@ class TestLiveEntries:
     """Entries that are received while the log is read."""
 
     def test_aside_waits(self) -> None:
-        """Live entries that were put aside go out with the end of the log, without those that the log had."""
+        """Live entries that were put aside are sent with the end of the log, without those that the log had."""
         catch_up = reading({A: BEGINNING, B: BEGINNING})
         catch_up.receive(A, [entry(2), entry(4, 2)])
         assert serve(catch_up, a=page(1, 2, complete=False), b=page(3)) == [1, 2]
@@ -158,7 +158,7 @@ class TestLiveEntries:
 
 class TestChannels:
     def test_remove(self) -> None:
-        """Of a channel that was removed nothing goes out, nor is it named as lost."""
+        """Entries of a removed channel are not sent, and the channel is not named as lost."""
         catch_up = reading({A: BEGINNING, B: BEGINNING})
         catch_up.lose([A, B])
         catch_up.receive(B, [entry(1), entry(2, 1)])
@@ -172,7 +172,7 @@ class TestChannels:
         assert catch_up.positions.keys() == {A}
 
     def test_what_it_has_or_lacks(self) -> None:
-        """To add a channel that is there, or remove one that is not, changes nothing."""
+        """Adding a channel that was added already, or removing one that was not, changes nothing."""
         catch_up = reading({A: Cursor(5, 0)})
         catch_up.add(A)
         catch_up.remove(B)

@@ -1,4 +1,4 @@
-"""Catching up: what a connection missed, joined with what is published meanwhile."""
+"""Catching up: what a connection missed, merged with what is published during the replay."""
 
 from random import Random, randrange
 

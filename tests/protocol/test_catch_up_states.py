@@ -56,7 +56,7 @@ def test_the_table_is_the_documentation() -> None:
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", Event)
 def test_every_transition(state: State, event: Event) -> None:
-    """Each verb leads where the table says; a verb that is not in the table raises, and changes nothing."""
+    """Each verb leads to the state in the table; a verb that is not in the table raises, and changes nothing."""
     catch_up = catch_up_in(state)
     before = contents(catch_up)
     expected = TRANSITIONS[state].get(event)

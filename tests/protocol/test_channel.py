@@ -1,4 +1,4 @@
-"""Channels: their names and who may hear them."""
+"""Channels: their names and who may subscribe to them."""
 
 from collections.abc import Callable
 
@@ -71,5 +71,5 @@ def test_topic_of() -> None:
     ],
 )
 def test_grants(patterns: tuple[str, ...], topic: str, granted: bool) -> None:
-    """A pattern grants the topic of its name, or with a star at its end all that begin so; a star elsewhere is none."""
+    """A pattern grants the topic of its name or, with a final star, all with that prefix; other stars are literal."""
     assert channel.grants(patterns, topic) is granted

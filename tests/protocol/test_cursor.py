@@ -77,7 +77,7 @@ def test_earlier() -> None:
 
 
 def test_no_earlier() -> None:
-    """Without a distance the cursor stays what it is: entries of its millisecond that come before it stay before it."""
+    """Without a distance the cursor is unchanged: earlier entries of its millisecond stay before it."""
     assert Cursor(5000, 7).earlier(0) == Cursor(5000, 7)
 
 

@@ -36,7 +36,7 @@ def places(subject: Digest) -> list[str]:
 
 
 def test_items() -> None:
-    """Notifications for the inbox are items with all their fields; those for the history are none."""
+    """Notifications for the inbox are items with all their fields; those for the history are not items."""
     subject = digest(row(1, "a", type="x", copy="1", expires=50), row(2, kind=b"h"), row(3, "b", seq=7))
     first, second = subject.between(-1, 1 << 62)
     assert (first.channel, first.entry, first.id, first.expires, first.type, first.is_copy) == (
@@ -77,7 +77,7 @@ def test_collapse() -> None:
 
 
 def test_trimmed() -> None:
-    """Entries that have left the log are no items; without a log there are none."""
+    """Entries that were trimmed from the log are not items; without a log there are no items."""
     subject = digest(*(row(ms) for ms in range(1, 9)))
     subject.follow(entry(4), [])
     assert places(subject) == ["4-0", "5-0", "6-0", "7-0", "8-0"]
@@ -146,7 +146,7 @@ def test_keys_across_items() -> None:
 
 
 def test_many_entries_of_a_millisecond() -> None:
-    """Entries that ranks do not tell apart keep their own cursors, and leave the log one by one."""
+    """Entries with equal ranks keep their own cursors, and are trimmed one by one."""
     subject = digest(*(row(1, seq=seq) for seq in range(2045, 2050)))
     assert places(subject) == ["1-2045", "1-2046", "1-2047", "1-2048", "1-2049"]
     subject.follow(entry(1, 2048), [])

@@ -59,7 +59,7 @@ def test_x_forwarded_for(xff: str, found: str) -> None:
         (f'for="{CLIENT[:-1]}\\{CLIENT[-1]}"', CLIENT),
         (f"for={CLIENT}, for=unknown", PROXY),
         (f"for={CLIENT}, for=_hidden, for=10.3.3.3", "10.3.3.3"),
-        (f"for={CLIENT}, proto=https", PROXY),  # a proxy that does not say for whom
+        (f"for={CLIENT}, proto=https", PROXY),  # a proxy that names no client
         (f'for="x, for={CLIENT}', PROXY),  # a quote that does not end
         ('for="x, for="[2001:db8::1]"', PROXY),
         (f"for={CLIENT},", PROXY),
@@ -69,7 +69,7 @@ def test_x_forwarded_for(xff: str, found: str) -> None:
     ],
 )
 def test_forwarded(header: str, found: str) -> None:
-    """RFC 7239, likewise."""
+    """The header of RFC 7239 is read by the same rules."""
     assert client(header=header) == found
 
 
@@ -104,7 +104,7 @@ def test_not_trusted(peer: str) -> None:
 
 
 def test_unix() -> None:
-    """The peer of a Unix socket is trusted if the setting says so."""
+    """The peer of a Unix socket is trusted if the setting contains `unix`."""
     assert client("", xff=CLIENT) == "unix"
     assert client("", xff=CLIENT, proxies=parse("unix")) == CLIENT
     assert client("", xff="x", proxies=parse("unix")) == "unix"

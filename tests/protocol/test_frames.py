@@ -180,7 +180,7 @@ class TestDecode:
         assert decode(type="auth", token="t", ref="é" * MAX_REF).ref == "é" * MAX_REF
 
     def test_since(self) -> None:
-        """A cursor is read from its text; none is none."""
+        """A cursor is read from its text; without a text there is no cursor."""
         assert frames.decode_cursor(TEXT) == CURSOR
         assert frames.decode_cursor(None) is None
 
@@ -260,7 +260,7 @@ class TestEncode:
         assert frame == state | {"changes": [read, topics], "memberships": ["b", "a"]}
 
     def test_changed(self) -> None:
-        """The answer to an action says how the inbox stands then, and which ids are not in it."""
+        """The answer to an action has the counts after it, and the ids that are not in the inbox."""
         view = InboxView(NOTHING._replace(revision=3, unseen=1, expires=1_700_000_000_500), {})
         assert json.loads(frames.changed("r", view, True, ["x"])) == {
             "type": "ok",
@@ -282,7 +282,7 @@ class TestEncode:
         )
 
     def test_replay(self) -> None:
-        """A frame that comes from the log says so."""
+        """A frame that is replayed from the log is marked."""
         frame = json.loads(frames.notification("all", b"1-0", b'{"id":"x"}', replay=True))
         assert frame.pop("replay") is True
         assert frame == {"type": "notification", "cursor": "1-0", "channel": "all", "notification": {"id": "x"}}
@@ -301,7 +301,7 @@ class TestEncode:
         assert frame == {"type": "removed", "cursor": "1-0", "channel": "user:alice", "id": "019aa2bd"}
 
     def test_lost(self) -> None:
-        """Channels of which something is gone are named."""
+        """The channels that have lost entries are named."""
         assert json.loads(frames.lost(["all", "topic:a"])) == {"type": "lost", "channels": ["all", "topic:a"]}
 
     def test_ok(self) -> None:
@@ -319,7 +319,7 @@ class TestEncode:
         assert "ref" not in json.loads(frames.published(None, "an-id", TEXT))
 
     def test_close(self) -> None:
-        """A close says what a close code would."""
+        """A close frame contains the code and the reason of a close."""
         close = json.loads(frames.close(TokenRefused("no token")))
         assert close == {"type": "close", "code": 4001, "reason": "no token"}
 
@@ -350,7 +350,7 @@ class TestEncode:
         assert json.loads(frames.error(Forbidden(ref="")))["ref"] == ""
 
     def test_small_frames(self) -> None:
-        """Ping, expiring and drain are what the protocol says; a ping has a cursor where all before it was sent."""
+        """Ping, expiring and drain are as in the protocol; a ping has a cursor if all entries before it were sent."""
         assert json.loads(frames.ping(None)) == {"type": "ping"}
         assert json.loads(frames.ping(CURSOR)) == {"type": "ping", "cursor": TEXT}
         assert json.loads(frames.expiring(60)) == {"type": "expiring", "in": 60}

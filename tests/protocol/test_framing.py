@@ -32,9 +32,9 @@ def on_one_line(value: object) -> bytes:
 
 class TestWebSocket:
     @given(OBJECTS)
-    @example({"a": "x" * 116})  # 125 bytes, the most that the first length can say
+    @example({"a": "x" * 116})  # 125 bytes, the limit of the 7-bit length
     @example({"a": "x" * 117})
-    @example({"a": "x" * 65_526})  # 65,535 bytes, the most that the second length can say
+    @example({"a": "x" * 65_526})  # 65,535 bytes, the limit of the 16-bit length
     @example({"a": "x" * 65_527})
     def test_messages(self, value: dict[str, Any]) -> None:
         """A frame is one text message."""
@@ -45,7 +45,7 @@ class TestWebSocket:
         assert json.loads("".join(part.payload for part in parts)) == value
 
     def test_ping(self) -> None:
-        """A ping is a frame of its own, with what it knows."""
+        """A ping is a frame of its own, with its cursor if it has one."""
         assert json.loads(WEBSOCKET.ping(Cursor(7, 1))[2:]) == {"type": "ping", "cursor": "7-1"}
         assert json.loads(WEBSOCKET.ping(None)[2:]) == {"type": "ping"}
 
@@ -95,7 +95,7 @@ class TestEvents:
         assert reader.retry == 1500
 
     def test_farewell(self) -> None:
-        """A farewell is an event that says why."""
+        """A farewell is an event with the code and the reason."""
         [event] = Parser().feed(EVENTS.farewell(Restarting()))
         assert json.loads(event.data) == {"type": "close", "code": 1012, "reason": "service restarts"}
 
@@ -112,6 +112,6 @@ class TestPoll:
         assert end == json.loads(frames.ping(cursor))
 
     def test_drain_and_farewell(self) -> None:
-        """An answer that is cut short is JSON, too, and says why."""
+        """An answer that is cut short is also JSON, and ends with the reason."""
         answer = json.loads(POLL.BEGINNING + POLL.drain(20) + POLL.farewell(Restarting()))
         assert [frame["type"] for frame in answer["frames"]] == ["ping", "drain", "close"]

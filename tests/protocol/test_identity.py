@@ -36,7 +36,7 @@ def unsigned(header: bytes, claims: dict[str, Any] | bytes = b"{}", signature: b
 
 
 def raw_header(header: dict[str, Any]) -> str:
-    """Return a token that is rightly signed, whatever its header says."""
+    """Return a token with a valid signature, whatever its header contains."""
     signed = unsigned(json.dumps(header).encode(), CLAIMS).rpartition(".")[0]
     mac = hmac.digest(NEW.encode(), signed.encode(), "sha256")
     return f"{signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
@@ -47,7 +47,7 @@ def verify(text: str, now: float = NOW) -> Identity:
 
 
 def test_round_trip() -> None:
-    """A signed token names its user and grants what it says."""
+    """A signed token has its user and its grants."""
     text = identity.sign("alice", NEW, NOW + 60, ("orders", "project:*"), ("typing",))
     assert verify(text) == Identity("alice", NOW + 60, ("orders", "project:*"), ("typing",))
 
@@ -140,7 +140,7 @@ def test_no_token(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "nk_an_api_key", "a.b.c", "\ud800.e30.e30"])
 def test_words_for_no_token(text: str) -> None:
-    """The error for text that is not a token says so."""
+    """The error for text that is not a token names that reason."""
     with pytest.raises(InvalidToken, match="This is not a JWT"):
         verify(text)
 
@@ -162,7 +162,7 @@ def test_claims_are_no_object(claims: bytes) -> None:
 
 @pytest.mark.parametrize("claim", ["sub", "exp"])
 def test_missing_claim(claim: str) -> None:
-    """A token says whose it is and when it expires."""
+    """A token must have a user and an expiry."""
     claims = {name: value for name, value in CLAIMS.items() if name != claim}
     with pytest.raises(InvalidToken, match=claim):
         verify(jwt.encode(claims, NEW, algorithm="HS256"))
@@ -264,7 +264,7 @@ class TestPolicy:
 
     @pytest.mark.parametrize("aud", ["notifier", [], "", None, ["x"]])
     def test_no_audience(self, aud: object) -> None:
-        """If no audience is set, a token with any audience is for somebody else."""
+        """If no audience is set, a token with any audience is for another service."""
         with pytest.raises(InvalidToken, match="audience"):
             verify(token(aud=aud))
         for name in ("client_id", "/realm/aud"):
@@ -488,7 +488,7 @@ class TestTenants:
         ],
     )
     def test_tenant(self, policy: Policy, claim: str | None, user: str) -> None:
-        """An issuer is confined to its tenant, whatever its tokens say; those of a secret may name one."""
+        """An issuer is confined to its tenant, whatever its tokens claim; tokens of a secret may name a tenant."""
         claims = {} if claim is None else {"tenant": claim}
         who = identity.verify(token(**claims), SECRETS, NOW, policy)
         assert who.user == user

@@ -1,4 +1,4 @@
-"""Issuers: how the setting describes them, and what is said about mistakes."""
+"""Issuers: how the setting describes them, and the errors for mistakes."""
 
 import json
 from typing import Any
@@ -97,7 +97,7 @@ def test_this_machine(host: str) -> None:
     ],
 )
 def test_mistakes(entry: dict[str, Any], said: str) -> None:
-    """The text says what is wrong, and ends a sentence."""
+    """The text names the mistake, and ends a sentence."""
     with pytest.raises(ValueError, match=said):
         parse(json.dumps([entry]))
 

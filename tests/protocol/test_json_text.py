@@ -50,7 +50,7 @@ def test_other_encodings(encoding: str) -> None:
     ],
 )
 def test_reasons(body: bytes, said: str) -> None:
-    """The error says what the body is instead."""
+    """The error names what the body is instead."""
     with pytest.raises(MalformedJson) as caught:
         notification.parse(body, Limits())
     assert said in caught.value.detail

@@ -47,7 +47,7 @@ def test_round_trip(algorithm: str) -> None:
 @pytest.mark.parametrize("algorithm", jwk.ALGORITHMS)
 @pytest.mark.parametrize("pinned", jwk.ALGORITHMS)
 def test_pinned(algorithm: str, pinned: str) -> None:
-    """A key verifies only the algorithm to which it is pinned, whatever the token says."""
+    """A key verifies only the algorithm to which it is pinned, whatever the token's header names."""
     if algorithm != pinned:
         with pytest.raises(InvalidToken):
             jws.verify(KEYS[algorithm].sign(CLAIMS), [public(KEYS[algorithm])], pinned)

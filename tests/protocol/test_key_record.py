@@ -11,7 +11,7 @@ HOUR = 3_600_000
 
 
 def test_stored() -> None:
-    """A record is read as it was written, and one of a later version is read as far as it is known."""
+    """A stored record is decoded unchanged; unknown fields of a later version are ignored."""
     full = RECORD.rotate("bb", 2000, HOUR, "r").revoke(3000)
     for record in (RECORD, full):
         assert key_record.decode(record.encode()) == record
@@ -20,7 +20,7 @@ def test_stored() -> None:
 
 
 def test_key() -> None:
-    """It grants what was asked for, and has no secret."""
+    """The key has the grants of the request, and no secret."""
     assert RECORD.api_key == ApiKey("id", "", frozenset({"publish"}), ("orders",), ("acme:*",), "Shop")
 
 
@@ -36,7 +36,7 @@ def test_rotation() -> None:
 
 
 def test_replaced() -> None:
-    """The secret that nobody has received is replaced, and the one before stays."""
+    """A secret that no client has received is replaced, and the previous one is kept."""
     replaced = RECORD.rotate("bb", 2000, HOUR, "r").replace_secret("cc")
     assert (replaced.digest, replaced.old_digest, replaced.request) == ("cc", "aa", "r")
 

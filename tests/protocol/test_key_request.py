@@ -1,4 +1,4 @@
-"""Requests for API keys: what may be asked for, and what is said about mistakes."""
+"""Requests for API keys: what may be requested, and the errors for mistakes."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def test_least() -> None:
 
 
 def test_all() -> None:
-    """Everything else can be asked for; scopes are in order, and nothing is there twice."""
+    """All other fields can be requested; scopes are in order, and duplicates are removed."""
     asked = LEAST | {
         "scopes": ["admin", "publish", "admin"],
         "topics": ["orders", "project:*", "orders"],
@@ -96,7 +96,7 @@ def test_no_object(body: bytes) -> None:
     [(b"", DEFAULT_OVERLAP), (b"{}", DEFAULT_OVERLAP), (b'{"overlap":0}', 0), (b'{"overlap":2592000}', 2592000)],
 )
 def test_rotation(body: bytes, overlap: int) -> None:
-    """The old secret is accepted for a day, or for as long as is asked for."""
+    """The old secret is accepted for a day, or for the requested time."""
     assert read_rotation(body) == overlap
 
 

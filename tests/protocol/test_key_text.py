@@ -24,7 +24,7 @@ def number(text: str) -> int:
 @pytest.mark.parametrize("byte", [b"\0", b"\x7f", b"\xff"])
 @pytest.mark.parametrize("is_test", [True, False])
 def test_form(byte: bytes, is_test: bool) -> None:
-    """Every key is found by the pattern, as a whole word, and says of itself what it is."""
+    """Every key is found by the pattern, as a whole word, and names its mode."""
     id = key_text.new_id(byte * 8)
     text = key_text.new_text(id, byte * 32, is_test=is_test)
     found = PATTERN.fullmatch(text)

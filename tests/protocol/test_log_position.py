@@ -21,7 +21,7 @@ def position() -> LogPosition[str]:
 
 class TestConfirm:
     def test_first(self) -> None:
-        """Before the confirmation nothing is known; then the end of the log is."""
+        """Before the confirmation the end of the log is unknown; afterwards it is known."""
         position: LogPosition[str] = LogPosition()
         assert not position.confirmed
         assert position.last == BEGINNING
@@ -31,7 +31,7 @@ class TestConfirm:
         assert position.seen == position.delivered == b"5-1"
 
     def test_never_back(self, position: LogPosition[str]) -> None:
-        """A log end from before an entry that was received meanwhile takes nothing back."""
+        """A confirmed log end that is older than a received entry does not move the position back."""
         position.follow([entry(10, 5)])
         position.confirm(Cursor(9, 0))
         assert position.seen == position.delivered == b"10-0"
@@ -53,7 +53,7 @@ class TestConfirm:
         assert not position.follow([entry(7, 0)])
 
     def test_unchanged_memory(self, position: LogPosition[str]) -> None:
-        """A channel that nobody is ahead of any more costs as little as before."""
+        """A channel without connections ahead of it uses as little memory as before."""
         position.run_ahead("ada", Cursor(9, 0), Cursor(5, 0))
         position.forget("ada")
         position.run_ahead("bob", Cursor(6, 0), Cursor(5, 0))

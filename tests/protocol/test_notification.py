@@ -1,4 +1,4 @@
-"""Notifications: every rule of a publication with its JSON pointer, and how it goes out."""
+"""Notifications: every rule of a publication with its JSON pointer, and its encoding."""
 
 import json
 import uuid
@@ -60,12 +60,12 @@ class TestAddress:
         assert parse(good(to={"users": ["alice"], "topics": [], "all": False})).channels == ["user:alice"]
 
     def test_missing(self) -> None:
-        """A publication says whom it is for."""
+        """A publication must have an address."""
         assert faults({"title": "x"}) == [("/to", "required")]
 
     @pytest.mark.parametrize("to", [{}, {"users": []}, {"all": False}, {"users": [], "topics": [], "all": False}])
     def test_nobody(self, to: dict[str, Any]) -> None:
-        """An address that names nobody is a fault."""
+        """An address without recipients is a fault."""
         assert faults(good(to=to)) == [("/to", "empty")]
 
     @pytest.mark.parametrize("to", [None, "alice", 5, True, ["alice"]])
@@ -81,7 +81,7 @@ class TestAddress:
 
     @pytest.mark.parametrize("kind", ["users", "topics"])
     def test_no_strings(self, kind: str) -> None:
-        """Names are strings; each that is none is pointed at."""
+        """Names are strings; the pointers name all that are not."""
         assert faults(good(to={kind: ["a", 5]})) == [(f"/to/{kind}/1", "wrong_type")]
         assert faults(good(to={kind: [None, {}]})) == [(f"/to/{kind}/{at}", "wrong_type") for at in range(2)]
 
@@ -92,12 +92,12 @@ class TestAddress:
         assert faults(good(to={kind: ["a", name]})) == [(f"/to/{kind}/1", "invalid_name")]
 
     def test_wildcards(self) -> None:
-        """Nobody publishes to a wildcard."""
+        """A wildcard is not a topic to publish to."""
         assert faults(good(to={"topics": ["project:*"]})) == [("/to/topics/0", "invalid_name")]
 
     @pytest.mark.parametrize(("kind", "most"), [("users", 3), ("topics", 2)])
     def test_too_many(self, kind: str, most: int) -> None:
-        """A publication names at most so many users and topics."""
+        """The number of users and topics of a publication is limited."""
         names = [f"name-{index}" for index in range(most + 1)]
         assert len(parse(good(to={kind: names[:most]})).channels) == most
         assert faults(good(to={kind: names})) == [(f"/to/{kind}", "too_many")]
@@ -108,7 +108,7 @@ class TestAddress:
         assert faults(good(to={"all": everybody})) == [("/to/all", "wrong_type")]
 
     def test_unknown(self) -> None:
-        """There are no other addresses."""
+        """Unknown fields of an address are rejected."""
         assert faults(good(to={"users": ["a"], "groups": ["b"]})) == [("/to/groups", "unknown_field")]
 
 
@@ -130,12 +130,12 @@ class TestMembers:
     @pytest.mark.parametrize("name", MAX_TEXT)
     @pytest.mark.parametrize("value", [None, 5, True, [], {}])
     def test_no_string(self, name: str, value: object) -> None:
-        """Texts are strings, and null is none."""
+        """Texts are strings, and null is not a text."""
         assert faults(good(**{name: value})) == [(f"/{name}", "wrong_type")]
 
     @pytest.mark.parametrize(("name", "most"), MAX_TEXT.items())
     def test_too_long(self, name: str, most: int) -> None:
-        """Texts have at most so many characters, not bytes."""
+        """Texts are limited in characters, not bytes."""
         text = "/" + "é" * (most - 1)
         wide = Limits(size=10**6)
         assert json.loads(parse(good(**{name: text}), wide).encode(ID, CREATED))[name] == text
@@ -192,7 +192,7 @@ class TestMembers:
         assert "retain" not in outgoing(good(retain=retain))
 
     def test_default_retain(self) -> None:
-        """Without a word on it a notification is kept for the inbox."""
+        """By default a notification is stored for the inbox."""
         assert parse(good()).retain == "inbox"
 
     @pytest.mark.parametrize("name", ["severity", "retain"])
@@ -200,7 +200,7 @@ class TestMembers:
         ("value", "code"), [("Info", "unknown_value"), ("", "unknown_value"), (None, "wrong_type"), (1, "wrong_type")]
     )
     def test_no_choice(self, name: str, value: object, code: str) -> None:
-        """There are no other choices, and case counts."""
+        """Other values are rejected, and case counts."""
         assert faults(good(**{name: value})) == [(f"/{name}", code)]
 
     @pytest.mark.parametrize("ttl", [1, 604800, MAX_TTL])
@@ -232,7 +232,7 @@ class TestMembers:
         assert faults(good(**{name: 1})) == [("/" + name.replace("~", "~0").replace("/", "~1"), "unknown_field")]
 
     def test_several(self) -> None:
-        """All that is wrong is said at once."""
+        """All faults are reported at once."""
         body = {"to": {"users": ["a", "b c", 5], "topics": "x"}, "ttl": 0, "colour": "red", "severity": "loud"}
         assert faults(body) == [
             ("/to/users/1", "invalid_name"),
@@ -290,12 +290,12 @@ class TestJson:
     @pytest.mark.parametrize("place", [b'"title":"%b"', b'"title":"x","data":"%b"', b'"title":"x","%b":1'])
     @pytest.mark.parametrize("text", [b"\xff", b"\xc3", b"\x80", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5\x80\x80\x80"])
     def test_not_utf8(self, place: bytes, text: bytes) -> None:
-        """JSON is UTF-8 everywhere, also where nobody looks into it."""
+        """JSON must be UTF-8 everywhere, also in fields that are not validated."""
         with pytest.raises(MalformedJson, match="UTF-8"):
             parse(b'{"to":{"all":true},' + place % text + b"}")
 
     def test_size(self) -> None:
-        """A publication has at most so many bytes."""
+        """A publication is limited in bytes."""
         body = json.dumps(good())
         assert parse(body, Limits(size=len(body)))
         with pytest.raises(BodyTooLarge):
@@ -341,20 +341,20 @@ class TestEncode:
         ],
     )
     def test_raw(self, member: bytes) -> None:
-        """Members go out as the bytes in which they came: no number is rounded, no escape changed."""
+        """Fields are encoded as the bytes that were received: no number is rounded, no escape changed."""
         body = parse(b'{"to":{"all":true},"type":"t",' + member + b"}").encode(ID, CREATED)
         assert b"," + member + b"," in body
 
     @pytest.mark.parametrize("data", ['{"a":\n[1,\r\n2.50],\r"b c":"\\n"}', '\n"x"\n', "\r\n1e300\r\n", "[\n\n]"])
     def test_one_line(self, data: str) -> None:
-        """Data that was written on several lines goes out on one, with the same value."""
+        """Data that was received on several lines is encoded on one, with the same value."""
         body = parse(f'{{"to":{{"all":true}},"data":{data}\n}}').encode(ID, CREATED)
         assert b"\n" not in body
         assert b"\r" not in body
         assert json.loads(body)["data"] == json.loads(data)
 
     def test_last_wins(self) -> None:
-        """Of a member that is given twice the last one counts, for the rules and for the subscribers."""
+        """If a field is given twice, the last value counts, for the rules and for the subscribers."""
         assert parse('{"to":{"users":["a"]},"to":{"users":["b"]},"title":"x"}').channels == ["user:b"]
         body = parse('{"to":{"all":true},"title":"x","title":"y"}').encode(ID, CREATED)
         assert body.count(b'"title"') == 1
@@ -394,7 +394,7 @@ BODIES = st.fixed_dictionaries({"to": ADDRESSES}, optional=MEMBERS) | st.diction
 
 @given(BODIES, st.sampled_from([None, 1]), st.booleans())
 def test_random_objects(members: dict[str, Any], indent: int | None, ascii: bool) -> None:
-    """Any JSON object is a publication that goes out as valid JSON with the same values, or a problem with faults."""
+    """Any JSON object is a publication that is sent as valid JSON with the same values, or a problem with faults."""
     try:
         publication = parse(json.dumps(members, indent=indent, ensure_ascii=ascii).encode())
     except InvalidNotification as problem:
@@ -419,7 +419,7 @@ def test_random_bytes(body: bytes) -> None:
 
 @given(st.data())
 def test_damaged(data: st.DataObject) -> None:
-    """A publication with a changed byte still goes out as JSON that everybody can read, or is refused."""
+    """A publication with a changed byte is still sent as valid JSON, or is rejected."""
     body = bytearray(b'{"to":{"all":true},"title":"\\u00e9\xc3\xa9","data":{"a":[-1.5e+3,true,null,"\\n"]}\n}')
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -442,7 +442,7 @@ class TestId:
 
     @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
     def test_time(self, ms: int, random: bytes) -> None:
-        """The time of an id is known again."""
+        """The time of an id can be read from the id."""
         assert notification.time_of(notification.new_id(ms, random)) == ms
 
     @given(*[st.binary(min_size=10, max_size=10)] * 2)

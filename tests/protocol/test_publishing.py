@@ -32,7 +32,7 @@ def frame(notification: object, topic: str = "room:1", **members: Any) -> Publis
 
 
 def body(notification: object, who: Identity = ALICE) -> dict[str, Any]:
-    """Return the notification as it goes out."""
+    """Return the notification as it is sent."""
     publication = publishing.read(frame(notification), who, LIMITS).publication
     document: dict[str, Any] = json.loads(publication.encode("i" * 36, 0))
     return document

@@ -1,11 +1,11 @@
-"""The fields that say how much is left."""
+"""The header fields that contain the rest of a limit."""
 
 from notifier.protocol import rate_headers
 from notifier.protocol.allowance import Rate
 
 
 def test_rate() -> None:
-    """A rate is a policy with its burst, and the window in which the burst is there again."""
+    """A rate is a policy with its burst, and the window in which the burst is refilled."""
     assert rate_headers.of_rate("user_frames", Rate.of(2000), 0.2) == {
         "RateLimit-Policy": '"user_frames";q=4000;w=2',
         "RateLimit": '"user_frames";r=0;t=1',
@@ -16,7 +16,7 @@ def test_rate() -> None:
 
 
 def test_day() -> None:
-    """A quota of a day says what is left, and when the next day begins."""
+    """The fields of a daily quota contain the rest, and the time until the next day."""
     assert rate_headers.of_day("key_daily_bytes", 1000, 7, 60.5) == {
         "RateLimit-Policy": '"key_daily_bytes";q=1000;w=86400;qu="content-bytes"',
         "RateLimit": '"key_daily_bytes";r=7;t=61',

@@ -117,7 +117,7 @@ class TestReach:
         assert recent.page("user:a", Cursor(5, 0), log.logged, NOW)
 
     def test_lost_end_and_no_room(self) -> None:
-        """That holds also when the oldest of what came since has gone."""
+        """The same holds after the oldest of the later entries was removed."""
         recent, log = Recent(1000), Log()
         for seen in (b"5-0", b"5-0", b"5-0"):
             recent.receive("user:a", [log.publish()], seen)

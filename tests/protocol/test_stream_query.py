@@ -83,7 +83,7 @@ def test_a_long_topic_is_no_long_ref() -> None:
     ],
 )
 def test_wrong(items: list[tuple[str, str]], last_event_id: str, sentence: str) -> None:
-    """The problem says in one sentence what is wrong."""
+    """The problem names the mistake in one sentence."""
     with pytest.raises(BadRequest) as caught:
         stream_query.read(items, last_event_id, 3)
     assert caught.value.detail == sentence

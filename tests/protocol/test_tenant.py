@@ -19,7 +19,7 @@ def test_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "-a", "A", "a b", "a:b", "a/b", "a\x1fb", "\u00e9", "a\n", "x" * 33])
 def test_no_names(name: str) -> None:
-    """Anything else is none: a name becomes a part of others."""
+    """Anything else is not a tenant, because its name becomes a part of other names."""
     assert tenants.fault_of(name)
 
 
@@ -52,7 +52,7 @@ def test_visible() -> None:
 
 
 def test_no_name_reaches_another_tenant() -> None:
-    """The separator is in no name that anybody may send."""
+    """The separator is in no name that is valid in a request."""
     assert channels.fault_of_name(tenants.scoped("acme", "alice"))
     assert channels.fault_of_topic(tenants.scoped("acme", "orders"))
     assert channels.fault_of_pattern(tenants.scoped("acme", "*"))

@@ -76,7 +76,7 @@ def test_added_while_turning() -> None:
 
 
 def test_jump_forward() -> None:
-    """After a jump of the clock by more than the wheel has slots, everything that was due comes up at once."""
+    """After a jump of the clock by more than the wheel has slots, everything that was due is returned at once."""
     wheel: Wheel[str] = Wheel(NOW, SLOTS)
     items = [f"item {second}" for second in range(SLOTS - 2)]
     for second, item in enumerate(items):
@@ -86,7 +86,7 @@ def test_jump_forward() -> None:
 
 
 def test_late_turn() -> None:
-    """A wheel that was not turned for some seconds gives all of them, and keeps what is due later."""
+    """A wheel that was not turned for some seconds returns all items of them, and keeps what is due later."""
     wheel: Wheel[str] = Wheel(NOW, SLOTS)
     wheel.add("soon", NOW + 1)
     wheel.add("later", NOW + 5)
