@@ -50,7 +50,7 @@ class KeyWorker:
         return self.changes.find(ROOT, made.record.id)
 
     def accepts(self, text: str) -> bool:
-        """Return whether a request with a key is let in."""
+        """Return whether a key is accepted."""
         try:
             self.keys.find(text)
         except InvalidApiKey:

@@ -22,7 +22,7 @@ Make = Callable[[], KeyWorker]
 
 class TestFind:
     def test_key(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A key is found by its text, without a request to Redis, and grants what was asked for."""
+        """A key is found by its text, without a request to Redis, and has the grants of the request."""
         worker = make()
         made = worker.create(KeyRequest("Shop", ("publish", "recall"), ("orders",), ("acme:*",)))
         worker.lose_redis(monkeypatch)
@@ -45,7 +45,7 @@ class TestFind:
         assert ApiKeys([key], make().list).find(key.secret) is key
 
     def test_wrong_secret(self, make: Make) -> None:
-        """The right id with another secret is rejected, and so is what has no secret."""
+        """The right id with another secret is rejected, and so is a text without a secret."""
         worker = make()
         made = worker.create()
         for text in (
@@ -59,7 +59,7 @@ class TestFind:
             assert not worker.accepts(text)
 
     def test_mistyped(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A mistyped key is rejected without a request to Redis, and the answer says what is wrong."""
+        """A mistyped key is rejected without a request to Redis, and the error names the reason."""
         worker = make()
         made = worker.create()
         worker.lose_redis(monkeypatch)

@@ -75,7 +75,7 @@ ENDLESS = [
 
 @pytest.mark.parametrize("serve", ENDLESS)
 def test_endless(server: KeyServer, serve: Serve) -> None:
-    """An answer without an end is given up after so many bytes, wherever in it they are."""
+    """An endless answer is aborted at the limit of bytes, in any part of the answer."""
     server.serve = serve
     began = time.monotonic()
     with pytest.raises(FetchError):
@@ -95,7 +95,7 @@ SLOW = [
 
 @pytest.mark.parametrize("serve", SLOW)
 def test_slow(server: KeyServer, serve: Serve) -> None:
-    """A server that is slow, or that sends a byte now and then, is given up after the deadline."""
+    """A request to a server that is slow, or that sends single bytes, is aborted at the deadline."""
     server.serve = serve
     began = time.monotonic()
     with pytest.raises(FetchError, match="in time|longer than"):

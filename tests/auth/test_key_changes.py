@@ -84,7 +84,7 @@ class TestRotation:
 
 class TestCreation:
     def test_create(self, make: Make) -> None:
-        """Keys differ, and say who made them and when."""
+        """Keys differ, and their records have the creator and the time."""
         worker = make()
         first, second = worker.create(), worker.create()
         assert first.record.id != second.record.id and first.text != second.text
@@ -139,7 +139,7 @@ class TestCreation:
 
 class TestOthers:
     def test_revoke(self, make: Make) -> None:
-        """A second revocation is done already, also if somebody else has changed the key in between."""
+        """A second revocation is done already, also if another request has changed the key in between."""
         worker = make()
         made = worker.create()
         before = worker.stored(made)
@@ -245,7 +245,7 @@ def test_ids_of_others(limit: int) -> None:
 
 
 def test_keys_of_a_tenant() -> None:
-    """A tenant does not take the room of others. Keys that have ended do not count; a retry is no further key."""
+    """Keys count within their tenant. Keys that have ended do not count, and a retry creates no further key."""
     changes, acme, beta = changes_of(Listed()), ROOT._replace(tenant="acme"), ROOT._replace(tenant="beta")
 
     def create(by: ApiKey, retry: Retry | None = None, request: KeyRequest = SHOP) -> Made:

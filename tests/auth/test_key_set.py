@@ -1,4 +1,4 @@
-"""Key sets of an issuer: when they are fetched, and what tokens are answered meanwhile."""
+"""Key sets of an issuer: when they are fetched, and how tokens are answered during a fetch."""
 
 import logging
 import math
@@ -184,7 +184,7 @@ class SigningKeyStub:
 
 
 def test_known_to_be_unknown() -> None:
-    """A key that the set does not have after it was fetched again is rejected, and asked for again later."""
+    """A key that the set does not have after it was fetched again is rejected, and fetched again later."""
     bench = Bench(OLD)
     bench.run()
     bench.now += 10
@@ -202,7 +202,7 @@ def test_known_to_be_unknown() -> None:
 
 
 def test_rotation_after_a_request() -> None:
-    """A key that appears right after a request for an unknown one is not rejected, but asked for when that is due."""
+    """A key that appears right after a request for an unknown one is not rejected, but fetched after the interval."""
     bench = Bench(OLD)
     bench.run()
     bench.now += 10

@@ -54,7 +54,7 @@ def identity(user: str = "alice", issued: float = 0, jti: str = "") -> Identity:
 
 
 def test_user(make: Callable[[], Worker]) -> None:
-    """Tokens that were issued before the time, or do not say when, are covered; later ones and other users are not."""
+    """Tokens that were issued before the time, or have no time, are covered; later ones and other users are not."""
     worker, other, now = make(), make(), time.time()
     worker.revocations.revoke_user("alice", now)
     other.revocations.update()
@@ -137,7 +137,7 @@ def test_expiry(make: Callable[[], Worker], valkey: EmbeddedValkey, user: str) -
 
 
 def test_full(make: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is room for so many revocations; known ones can still be extended, and expired ones make room."""
+    """The number of revocations is limited; at the limit, stored ones can be extended, and expired ones make room."""
     monkeypatch.setattr(revocation_list, "MAX_REVOCATIONS", 2)
     worker, now = make(), time.time()
     worker.list.add("user:a", now, 0.01)
@@ -207,7 +207,7 @@ def _away(_: int) -> None:
 
 
 def test_loaded(make: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker says when it has read all revocations from before its start; an outage later changes nothing."""
+    """A worker is loaded once it has read all revocations from before its start; a later outage changes nothing."""
     worker = make()
     assert not worker.revocations.is_loaded
     worker.revocations.update()

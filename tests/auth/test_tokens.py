@@ -31,7 +31,7 @@ NOW, LIFETIME = time.time(), 86_400  # seconds: longer than all tests take
 
 
 class NoList:
-    """Revocations that nobody stores."""
+    """An empty list of revocations that accepts none."""
 
     def add(self, name: str, before: float, kept: float) -> None:
         raise AssertionError
@@ -188,7 +188,7 @@ def test_clock_skew(sign: Any) -> None:
 
 
 def test_unread_revocations() -> None:
-    """A worker that starts admits nobody before it has read the revocations; a wrong token is wrong at once."""
+    """A new worker admits no token before it has read the revocations, but rejects an invalid token immediately."""
     revocations = Revocations(NoList(), 100, lambda: None)  # type: ignore[arg-type]
     tokens = Tokens(settings_of(), revocations)
     token = identity.sign("alice", SECRET, time.time() + 60)

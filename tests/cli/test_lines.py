@@ -1,4 +1,4 @@
-"""Files that contain no NDJSON, and what is said about them."""
+"""Files that contain no NDJSON, and their errors."""
 
 import gzip
 import io

@@ -105,6 +105,6 @@ def test_text(run: Run, words: str) -> None:
 
 
 def test_no_keys(run: Run) -> None:
-    """Without an API key `keys list` asks for one."""
+    """Without an API key `keys list` fails, and names the variable."""
     ended = run("keys", "list")
     assert (ended.code, ended.out) == (2, "") and "NOTIFIER_API_KEY" in ended.words

@@ -63,7 +63,7 @@ class TestMembers:
 
     @pytest.mark.parametrize("name", ["", ".", "..", "a\nb", "a b", "{a}", "e\u0301", "\u3164", "a" * 129, "\ud800"])
     def test_wrong_name(self, name: str) -> None:
-        """A name that nobody can have is rejected before a request is sent, as the service would reject it."""
+        """An invalid name is rejected before a request is sent, as the service would reject it."""
         for steps in (
             backend().members(name, None, None),
             backend().add_member(name, "alice", None),
@@ -154,7 +154,7 @@ class TestReceipts:
             Play(backend().receipts("n-1", None)).answer(problem(404, "not_found"))
 
     def test_older_service(self) -> None:
-        """An older service tells the channels, but no receipts."""
+        """An older service returns the channels, but no receipts."""
         with pytest.raises(TooOld, match="has no receipts yet"):
             Play(backend().receipts("n-1", None)).answer(reply(200, {"id": "n-1", "channels": ["all"]}))
 
@@ -179,7 +179,7 @@ class TestExplain:
         ]
 
     def test_older_service(self) -> None:
-        """An older service would publish it: it is asked for something harmless before."""
+        """An older service would publish the notification, so a harmless request is sent before."""
         play = Play(backend().explain(HELLO, None))
         assert (play.step.request.method, play.step.request.path, play.step.request.headers) == (
             "GET",
@@ -251,7 +251,7 @@ class TestTokens:
     ],
 )
 def test_older_service(steps: Any, part: str) -> None:
-    """A service that knows nothing of it is named."""
+    """The error for an older service names what is missing."""
     with pytest.raises(TooOld, match=f"which has no {part} yet"):
         Play(steps).answer(problem(404, "not_found"))
 

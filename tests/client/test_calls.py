@@ -109,7 +109,7 @@ class TestPublish:
         assert raised.value.code == "malformed_json"
 
     def test_refused(self) -> None:
-        """A problem says all that the service says."""
+        """A problem has all fields of the service's answer."""
         faults = [{"pointer": "/tilte", "code": "unknown_field", "detail": "The known fields are title."}]
         document = {"status": 422, "code": "invalid_notification", "title": "Not valid.", "errors": faults}
         with pytest.raises(ProblemError) as raised:
@@ -163,7 +163,7 @@ class TestAttempts:
         assert Play(calls(random=lambda: 0.5).publish(HELLO, None, None)).answer(refused()) == Pause(0.125)
 
     def test_retry_after(self) -> None:
-        """It is tried no sooner than the service asks for."""
+        """The next attempt is not before the time that the service requests."""
         play = Play(calls().publish(HELLO, None, None))
         assert play.answer(problem(503, "broker_unavailable", retry_after="7")) == Pause(7.25)
 
@@ -286,7 +286,7 @@ class TestBatch:
         assert [result.replayed for result in play.result] == [True, False]
 
     def test_again_in_vain(self) -> None:
-        """After the deadline the lines tell what became of them."""
+        """After the deadline each line has its last result."""
         play = Play(calls().publish_batch(Batch("job:0", [b"1", b"2"]), 0.1))
         play.answer(reply(lines=[line(1), line(2, 503)]))
         assert play.result[1].is_temporary
@@ -405,14 +405,14 @@ class TestRecall:
             Play(calls().recall("a", None)).answer(problem(404, "not_found"))
 
     def test_lost_answer(self) -> None:
-        """If an answer was lost, a 404 says that the first attempt has done it."""
+        """If an answer was lost, a 404 means that the first attempt has succeeded."""
         play = Play(calls().recall("a", None))
         play.answer(refused())
         play.answer()
         assert play.answer(problem(404, "not_found")) is None
 
     def test_lost_answer_of_a_stranger(self) -> None:
-        """A proxy's 404 says nothing."""
+        """A proxy's 404 does not mean that the first attempt has succeeded."""
         play = Play(calls().recall("a", None))
         play.answer(refused())
         play.answer()

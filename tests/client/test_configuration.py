@@ -20,7 +20,7 @@ NOTHING: dict[str, str] = {}
     ],
 )
 def test_urls(url: str, base: str, stream: str) -> None:
-    """One URL says where both requests and streams go."""
+    """The URLs of requests and of streams are derived from one URL."""
     configuration = Configuration.of(url, None, None, NOTHING)
     assert (configuration.url, configuration.stream_url) == (base, stream)
 
@@ -64,7 +64,7 @@ def test_wrong_secrets(secret: str) -> None:
 
 
 def test_tokens() -> None:
-    """A stream needs a token, and an API key is none."""
+    """A stream requires a token, and an API key is not a token."""
     assert require_token("abc") == "abc"
     for wrong in (None, "", "nk_an_api_key"):
         with pytest.raises(ConfigurationError):

@@ -44,7 +44,7 @@ class TestPage:
     """Lists."""
 
     def test_request(self) -> None:
-        """It goes with the token, and says what it wants."""
+        """A request has the token, and its query has the filters."""
         play = Play(inbox().page(7, "5-1~user:alice", None, status="unread"))
         assert play.step.request.method == "GET"
         assert play.step.request.path.startswith("/v1/inbox?")
@@ -61,7 +61,7 @@ class TestPage:
             given = asked or ()
 
     def test_answer(self) -> None:
-        """The answer becomes items with their flags, and how the inbox stands."""
+        """The answer is returned as items with their flags, and the counts of the inbox."""
         play = page()
         play.answer(reply(200, {"items": [ITEM], "next": "5-1~user:alice", "cursor": "9-0"} | COUNTS))
         [item] = play.result.items
@@ -76,7 +76,7 @@ class TestPage:
         assert play.result.items[0].notification["data"] == 5000 * "9"
 
     def test_last(self) -> None:
-        """The last page says so; where nothing expires there is no time."""
+        """The last page has no `next`; if nothing expires, there is no `expires_at`."""
         play = page()
         play.answer(reply(200, {"items": [], "next": None, "cursor": "9-0"} | COUNTS | {"expires_at": None}))
         assert (play.result.items, play.result.next, play.result.counts.expires_at) == ((), None, None)
@@ -87,7 +87,7 @@ class TestPage:
             page(stauts="unread")
 
     def test_wrong_cursor(self) -> None:
-        """A place from elsewhere is the service's problem."""
+        """An invalid `before` raises the problem of the service."""
         with pytest.raises(ProblemError, match="bad_request"):
             Play(inbox().page(20, "yesterday", None)).answer(problem(400, "bad_request"))
 
@@ -119,7 +119,7 @@ class TestActions:
         assert json.loads(Play(inbox().act("read", ids, up_to, None)).step.request.body) == body
 
     def test_answer(self) -> None:
-        """The answer says how the inbox stands, whether anything changed, and what is unknown."""
+        """The answer has the counts of the inbox, whether anything changed, and the unknown ids."""
         play = Play(inbox().act("read", ["a"], None, None))
         play.answer(reply(200, COUNTS | {"changed": False, "unknown": ["a"]}))
         assert play.result == Marked(STANDING, False, ("a",))
@@ -188,13 +188,13 @@ def test_older_service(steps: Any) -> None:
 
 
 def test_not_found_by_a_stranger() -> None:
-    """A proxy's 404 says nothing of the service."""
+    """A proxy's 404 is not an answer of the service."""
     with pytest.raises(NotNotifier):
         page().answer(html(404))
 
 
 def test_no_token() -> None:
-    """Without a token nothing is sent, and an API key is none."""
+    """Without a token nothing is sent, and an API key is not a token."""
     from notifier.client import NotifierClient
 
     with pytest.raises(ConfigurationError, match="NOTIFIER_TOKEN"):

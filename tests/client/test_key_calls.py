@@ -53,7 +53,7 @@ def test_create() -> None:
 
 
 def test_create_with_all() -> None:
-    """Everything can be asked for; one name is a list of one, and an empty list stays one."""
+    """All fields can be requested; one name is a list of one, and an empty list stays one."""
     play = Play(keys().create("Shop", ["publish", "recall"], "orders", (), 60, True, "acme", None))
     assert json.loads(play.step.request.body) == {
         "name": "Shop",
@@ -117,7 +117,7 @@ def test_audit() -> None:
     ],
 )
 def test_older_service(steps: Any, part: str) -> None:
-    """A service that knows nothing of it is named."""
+    """The error for an older service names what is missing."""
     with pytest.raises(TooOld, match=f"which has no {part} yet"):
         Play(steps).answer(problem(404, "not_found"))
 

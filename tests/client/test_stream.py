@@ -41,7 +41,7 @@ def welcome(
 
 
 def standing(revision: int, unread: int = 3) -> dict[str, Any]:
-    """Return the members that say how an inbox stands."""
+    """Return the fields of an inbox's state."""
     return {"counts": {"unread": unread, "unseen": 1}, "revision": revision, "expires_at": None}
 
 
@@ -154,7 +154,7 @@ class TestReceiving:
     """Received frames, and those of them that are returned to the caller."""
 
     def test_notification(self) -> None:
-        """A notification is given on with where it came from, and the listener moves on."""
+        """A notification is returned with its channel and cursor, and the listener's position advances."""
         asked = listener()
         play = welcomed(asked)
         step = play.answer(notification("a", "2000-0", replay=True))
@@ -214,7 +214,7 @@ class TestReceiving:
         assert isinstance(play.answer(notification("b", "2000-0", replay=True)), Emit)
 
     def test_position_is_small(self) -> None:
-        """A position names what may come again, not all that ever came."""
+        """A position contains only the ids that may be received again, not all ids."""
         asked = listener()
         play = welcomed(asked)
         for number in range(1, 3000):
@@ -232,7 +232,7 @@ class TestReceiving:
         assert asked.position and asked.position.cursor == "2000-0"
 
     def test_removed(self) -> None:
-        """A removal is given on once, also of what never came."""
+        """A removal is returned once, also of a notification that was never received."""
         play = welcomed(listener())
         removed = frame("removed", cursor="2000-0", channel="all", id="a")
         assert play.answer(removed) == Emit(Removed("a", "all", "2000-0"))
@@ -260,7 +260,7 @@ class TestReceiving:
         assert isinstance(welcomed(listener()).answer(frame("fireworks")), Receive)
 
     def test_refused_topic(self) -> None:
-        """A listener whose topic is not granted gets an error, and does not wait for the topic in vain."""
+        """A listener whose topic is not granted gets an error, and does not wait for the topic."""
         refusal = {"status": 403, "code": "forbidden", "title": "No.", "topic": "orders"}
         with pytest.raises(ProblemError) as raised:
             welcomed(listener(topics=["orders"])).answer(frame("error", problem=refusal))
@@ -268,7 +268,7 @@ class TestReceiving:
 
 
 class TestInbox:
-    """How the inbox stands."""
+    """The state of the inbox."""
 
     def test_welcome(self) -> None:
         """The welcome has the counts; a list that is shown must be loaded."""
@@ -300,19 +300,19 @@ class TestInbox:
         "action, reload", [("read", False), ("topics", True), ("mutes", True), ("fireworks", True)]
     )
     def test_what_changes_say(self, action: str, reload: bool) -> None:
-        """If a change does not say what became of the items, the list must be loaded again."""
+        """If the effect of a change on the items is unknown, the list must be loaded again."""
         step = watching().answer(frame("state", **standing(18), changes=[{"revision": 18, "action": action}]))
         assert step.event.reload is reload
 
     @pytest.mark.parametrize("revision, reload", [(17, False), (18, False), (19, True), (1, True)])
     def test_missed(self, revision: int, reload: bool) -> None:
-        """A revision that the changes do not explain says that something was missed."""
+        """A revision that the changes do not explain means that a change was missed."""
         changes = [{"revision": revision, "action": "read", "ids": ["a"]}]
         step = watching().answer(frame("state", **standing(revision), changes=changes))
         assert step.event.reload is reload
 
     def test_changes_left_out(self) -> None:
-        """Changes that were too many are not in the frame: its revision alone says to fetch the list."""
+        """A frame without changes, because there were too many, means that the list must be loaded again."""
         step = watching().answer(frame("state", **standing(20)))
         assert step == Emit(State(Counts(3, 1, 20), reload=True))
 
@@ -325,7 +325,7 @@ class TestInbox:
 
     @pytest.mark.parametrize("revision, reload", [(17, False), (18, True), (2, True)])
     def test_missed_while_away(self, revision: int, reload: bool) -> None:
-        """So does a welcome with another revision, also where the service has lost its own."""
+        """A welcome with another revision means the same, also if the service has lost its own."""
         play = watching()
         ended(play, BROKEN)
         play.answer()
@@ -340,21 +340,21 @@ class TestInbox:
         assert isinstance(play.answer().event, State)
 
     def test_not_asked_for(self) -> None:
-        """A listener that has not asked for the inbox gets no states, but the stream keeps the counts."""
+        """A listener that has not requested the inbox receives no states, but the stream keeps the counts."""
         asked = listener()
         play = welcomed(asked, revision=17)
         assert isinstance(play.answer(frame("state", **standing(18, unread=9))), Receive)
         assert asked.counts == Counts(9, 1, 18)
 
     def test_older_service(self) -> None:
-        """A service that has no inboxes says nothing of them."""
+        """A service without inboxes sends no counts."""
         asked = listener(inbox=True)
         welcomed(asked)
         assert asked.counts is None
 
 
 def watching() -> Play[None]:
-    """Play a listener that has been told of revision 17."""
+    """Play a listener that has received revision 17."""
     play = opened(listener(inbox=True))
     assert isinstance(play.answer(welcome(revision=17)), Emit)
     play.answer()
@@ -362,7 +362,7 @@ def watching() -> Play[None]:
 
 
 class TestAcks:
-    """The word that something has come."""
+    """Acknowledgements of received notifications."""
 
     def test_ack(self) -> None:
         """A second after an event was returned, the listener acknowledges how far it has received, and since when."""
@@ -556,7 +556,7 @@ class TestTokens:
         assert play.answer() == FetchToken()
 
     def test_expired_static(self) -> None:
-        """With one token only it is tried again: the service then says as a problem what is wrong with it."""
+        """A single token is tried once more; the problem with which the service answers then ends the stream."""
         play = welcomed(listener())
         ended(play, Closed(4001, "token expired"))
         assert play.answer() == Connect("the-token", 30.0)
@@ -605,7 +605,7 @@ class TestComingBack:
 
     @pytest.mark.parametrize("code", [1002, 1007, 1009, 4500, 4501, 4502, 4999])
     def test_stays_away(self, code: int) -> None:
-        """Where it would happen again, the stream ends, and says by what."""
+        """After a permanent error the stream ends, and the exception has the close code and the reason."""
         play = welcomed(listener())
         assert play.answer(Closed(code, "why")) == Close()
         with pytest.raises(StreamClosed, match=f"{code} why") as raised:
@@ -613,7 +613,7 @@ class TestComingBack:
         assert (raised.value.code, raised.value.reason) == (code, "why")
 
     def test_drain(self) -> None:
-        """The service says when to reconnect, so that clients do not all reconnect at once."""
+        """A drain frame has the time to reconnect, so that clients do not all reconnect at once."""
         play = welcomed(listener())
         play.answer(frame("drain", retry_after_ms=4321))
         assert ended(play, Closed(1012)) == Wait(4.321)
@@ -653,13 +653,13 @@ class TestComingBack:
         assert ended(welcomed(listener(random=lambda: 0.25)), BROKEN) == Wait(0.25)
 
     def test_retry_after(self) -> None:
-        """It comes no sooner than the service asks for."""
+        """The next attempt is not before the time that the service requests."""
         play = Play(listener().steps())
         play.answer("the-token")
         assert ended(play, problem(503, "too_many_connections", retry_after="5")) == Wait(6.0)
 
     def test_never_reached(self) -> None:
-        """A first connection that does not come within the deadline is an error that says what to look at."""
+        """If the first connection does not succeed within the deadline, the error states what to check."""
         play = Play(listener(deadline=0.5).steps())
         play.answer("the-token")
         play.answer(refused())

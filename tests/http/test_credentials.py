@@ -33,7 +33,7 @@ def token(user: str = "alice", seconds: float = 3600, secret: str = SECRETS[0]) 
 
 
 def with_cookie(cookie: str, **options: Any) -> Request:
-    """Return a request with a cookie, of a page of the service itself unless said otherwise."""
+    """Return a request with a cookie, by default of a page of the service itself."""
     origin = {"origin": "https://notify.example"} if "origin" not in options else {}
     options = {"host": "notify.example"} | origin | options
     return request_of(cookie=cookie, **{name: text for name, text in options.items() if text is not None})
@@ -311,7 +311,7 @@ class TestCookies:
                 CREDENTIALS.identity(request)
 
     def test_no_host(self) -> None:
-        """Without a Host there is no own origin."""
+        """Without a Host header every origin is foreign."""
         for origin in ("https://", "http://", "https://None"):
             request = with_cookie(f"session={token()}", origin=origin)
             del request.environ["HTTP_HOST"]

@@ -19,7 +19,7 @@ PATH = "/v1/notifications"
 
 
 class Application:
-    """A front whose two applications say which of them answered."""
+    """A front whose two applications name themselves in their answers."""
 
     def __init__(self, error: Exception | None = None, origins: tuple[str, ...] = ()) -> None:
         self._error = error

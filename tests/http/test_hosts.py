@@ -17,7 +17,7 @@ def check(host: str | None, path: str = "/v1/stream", protocol: str = "HTTP/1.1"
 
 @pytest.mark.parametrize("host", ["notify.example", "Notify.Example:443", "notify.example.", "notifier.internal:8080"])
 def test_own(host: str) -> None:
-    """A host is compared like an origin, in any spelling, again and again."""
+    """A host is compared like an origin, in any spelling, and a second check has the same result."""
     check(host)
     check(host)
 

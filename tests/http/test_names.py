@@ -126,7 +126,7 @@ def test_no_name(client: Client, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "{a}", "..", "x" * 129, "a\n", "\u200b"])
 def test_invalid(name: str) -> None:
-    """An invalid name is rejected, and the problem says of what."""
+    """An invalid name is rejected, and the problem states whether it is of a user or a topic."""
     with pytest.raises(BadRequest, match="user: "):
         require_user(name)
     with pytest.raises(BadRequest, match="topic: "):

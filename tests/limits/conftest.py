@@ -4,7 +4,7 @@ import pytest
 
 
 class Clock:
-    """A clock that stands still until `now` is changed."""
+    """A clock that is frozen until `now` is changed."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -28,7 +28,7 @@ def test_without_proxies(peer: str) -> None:
 
 
 def test_behind_proxies() -> None:
-    """Clients are counted as the proxies say, and requests of the proxies themselves are not."""
+    """Clients are counted by the address that proxies forward, and requests of the proxies themselves are not."""
     assert counted("10.0.0.1", x_forwarded_for="192.168.1.1") == "192.168.1.1"
     assert counted("", forwarded="for=8.8.8.8") == GLOBAL
     assert counted("10.0.0.1") is None
@@ -48,7 +48,7 @@ def test_behind_proxies() -> None:
     ],
 )
 def test_texts(peer: str, headers: dict[str, str], text: str) -> None:
-    """The audit log has the whole address of the client, as trusted proxies say it."""
+    """The audit log has the whole address of the client, as trusted proxies forward it."""
     environ = {"REMOTE_ADDR": peer} | {f"HTTP_{name.upper()}": value for name, value in headers.items()}
     assert ClientAddresses(TRUSTED).text_of(environ) == text
 

@@ -31,7 +31,7 @@ def test_here(clock: Clock) -> None:
 
 
 def test_others(clock: Clock) -> None:
-    """The streams of other workers count, too, until the next report says that they are closed."""
+    """The streams of other workers count, too, until the next report shows that they are closed."""
     limit, streams = holdings(clock, 8)
     streams["alice"] = 2
     limit.note("alice")

@@ -19,7 +19,7 @@ def quotas(clock: Clock) -> Quotas:
 
 
 def test_refusal(clock: Clock, quotas: Quotas) -> None:
-    """The error names the quota and says when the day ends; nothing of what was refused counts."""
+    """The error names the quota and the end of the day; nothing of what was rejected counts."""
     quotas.take("shop", Amounts(2, 9, 0, 900))
     with pytest.raises(QuotaExceeded) as raised:
         quotas.take("shop", Amounts(1, 2, 0, 10))

@@ -14,7 +14,7 @@ def rates(clock: Clock, rate: float = 0.5) -> Rates:
 
 
 def test_refusal(clock: Clock) -> None:
-    """The error says when to try again and names the limit, also in headers."""
+    """The error states when to retry and names the limit, also in headers."""
     limit = rates(clock)
     limit.take("alice")
     with pytest.raises(RateLimited) as raised:

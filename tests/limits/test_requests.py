@@ -28,7 +28,7 @@ PATH = "/v1/notifications"
 
 
 class Service:
-    """A front whose application does what a test says, with low limits."""
+    """A front with low limits, whose application runs what a test sets."""
 
     def __init__(self, **settings: Any) -> None:
         low = {"address_requests": 2, "user_requests": 1, "key_requests": 1, "address_failure_rate": 0.1}
@@ -65,7 +65,7 @@ def token(user: str = "alice", expires_in: float = 60) -> str:
 
 
 def test_addresses() -> None:
-    """An address has so many requests at a time. They count until they end, also if they fail."""
+    """The concurrent requests of an address are limited. They count until they end, also if they fail."""
     service = Service()
     found = []
 
@@ -86,7 +86,7 @@ def test_addresses() -> None:
 
 @pytest.mark.parametrize("kind", ["user", "key"])
 def test_users_and_keys(kind: str) -> None:
-    """A user and a key have so many requests at a time, whatever their addresses."""
+    """The concurrent requests of a user and of a key are limited, whatever their addresses."""
     service = Service()
     check = (
         service.credentials.require_identity

@@ -50,7 +50,7 @@ def publishing(ref: str, **others: Any) -> Publishing:
 
 
 def queue_of(publisher: Publisher, skip: Callable[..., None] = lambda *_: None) -> Any:
-    """Return a queue that charges nobody."""
+    """Return a queue that charges no quota."""
     return ClientQueue(publisher, skip, lambda _: None, Bounds())  # type: ignore[arg-type]
 
 

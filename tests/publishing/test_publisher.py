@@ -57,7 +57,7 @@ def test_retries_cost_nothing(worker: Worker) -> None:
 
 
 def test_new_topics(worker: Worker) -> None:
-    """Topics count when they are created. When no more may be, topics that exist can still be published to."""
+    """Topics count when they are created. At the limit, existing topics can still be published to."""
     one, two, three = (str(uuid4()) for _ in range(3))
     payer = Payer(topics=2)
     assert publish(worker, payer, one, one, two) == [Answer] * 3

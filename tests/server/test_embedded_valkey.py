@@ -47,7 +47,7 @@ def test_nobody_else(valkey: EmbeddedValkey) -> None:
 
 
 def test_new_directory() -> None:
-    """The data directory is made where there is none, for its owner only."""
+    """A missing data directory is created, for its owner only."""
     with short_directory() as directory:
         valkey = EmbeddedValkey(directory / "a" / "b")
         valkey.start()
@@ -58,7 +58,7 @@ def test_new_directory() -> None:
 
 
 def test_stop_and_start(valkey: EmbeddedValkey) -> None:
-    """After a restart everything is there, and the server is another process."""
+    """After a restart all data is still stored, and the server is another process."""
     first = pid_of(valkey)
     with connected(valkey) as client:
         client.set("kept", "yes")
@@ -88,7 +88,7 @@ def test_stop_while_it_is_watched(valkey: EmbeddedValkey) -> None:
 
 
 def test_stop_one_that_hangs(valkey: EmbeddedValkey) -> None:
-    """A server that is stopped where it stands ends as soon as it goes on."""
+    """A suspended server that was asked to stop ends as soon as it is resumed."""
     process = pid_of(valkey)
     os.kill(process, signal.SIGSTOP)
     stop = threading.Thread(target=valkey.stop)
@@ -107,7 +107,7 @@ def test_never_started() -> None:
 
 
 def test_crash(valkey: EmbeddedValkey) -> None:
-    """After a crash everything that was answered is there; the socket that is left over does not hinder."""
+    """After a crash all acknowledged writes are still stored; the leftover socket does not prevent the start."""
     with connected(valkey) as client:
         for index in range(100):
             client.rpush("kept", index)
@@ -135,7 +135,7 @@ def test_found_again() -> None:
 
 
 def test_one_service(valkey: EmbeddedValkey) -> None:
-    """A directory that another service uses is refused with a sentence that says what to set."""
+    """A directory that another service uses is rejected with an error that names the setting."""
     other = EmbeddedValkey(valkey.socket.parent)
     with pytest.raises(EmbeddedError, match="NOTIFIER_DATA_DIR"):
         other.start()
@@ -152,13 +152,13 @@ def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_path(tmp_path: Path) -> None:
-    """A path that is too long for a Unix socket is refused with a sentence that says what to set."""
+    """A path that is too long for a Unix socket is rejected with an error that names the setting."""
     with pytest.raises(EmbeddedError, match=r"too long.*NOTIFIER_DATA_DIR"):
         EmbeddedValkey(tmp_path / ("x" * 100)).start()
 
 
 def test_broken_data() -> None:
-    """A server that cannot read its data does not start, and it is said where the reason is."""
+    """A server that cannot read its data does not start, and the error names the log file with the reason."""
     with running_valkey() as valkey:
         directory = valkey.socket.parent
         with connected(valkey) as client:

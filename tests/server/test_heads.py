@@ -25,7 +25,7 @@ from notifier.server import heads
 
 @pytest.fixture(autouse=True)
 def limits() -> Iterator[Config]:
-    """Lets gunicorn read heads as in the service, and only in these tests."""
+    """Make gunicorn read heads as in the service, and only in these tests."""
     heads.limit_heads()
     config = Config()
     config.set("limit_request_fields", heads.MAX_FIELDS)
@@ -92,7 +92,7 @@ def test_cut_off_head(limits: Config) -> None:
     ],
 )
 def test_answer(error: Exception, status: str, code: str) -> None:
-    """The answer is a problem of the service, which pages of other origins can read, and says nothing of gunicorn's."""
+    """The answer is a problem of the service, which pages of other origins can read, and has no text of gunicorn."""
     answer = heads.answer_with(heads.problem_of(error))
     assert b"nk_secret" not in answer
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Recording clients: they answer like a service that nobody else uses."""
+"""Recording clients: they answer like a service without other users."""
 
 import asyncio
 from collections.abc import Callable
@@ -142,7 +142,7 @@ class TestBackend:
         assert list(notifier.members("orders")) == []
 
     def test_receipts(self, notifier: RecordingNotifier) -> None:
-        """A receipt says that the notification was stored, and neither delivered nor read."""
+        """A receipt states that the notification was stored, and neither delivered nor read."""
         published = notifier.publish(to={"users": ["alice"], "all": True}, title="Hello")
         user, everybody = notifier.receipts(published.id)
         assert isinstance(user, UserReceipt) and (user.channel, user.delivered_at) == ("user:alice", None)
@@ -186,7 +186,7 @@ class TestBackend:
         ]
 
     def test_explain(self, notifier: RecordingNotifier) -> None:
-        """An explanation finds nobody online, and publishes nothing."""
+        """An explanation reports all users as offline, and publishes nothing."""
         notifier.add_member("orders", "alice")
         before = len(notifier.published)
         user, topic = notifier.explain(to={"users": ["bob"], "topics": ["orders"]}, title="Hello")

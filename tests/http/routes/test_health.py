@@ -29,5 +29,5 @@ def status_of(key: str, **settings: object) -> int:
     ],
 )
 def test_metrics(settings: dict[str, object], key: str, status: int) -> None:
-    """Prometheus has a key of its own, and any API key will do."""
+    """Prometheus has a key of its own, and any API key is accepted, too."""
     assert status_of(key, **settings) == status
