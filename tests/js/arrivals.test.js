@@ -82,7 +82,7 @@ class Model {
   #listeners = {};
   #ms = 0;
   #revision = 0;
-  #dirty = false; // the counts were changed, and no frame has said so yet
+  #dirty = false; // the counts were changed, and no frame with them was sent yet
 
   constructor(random) {
     this.random = random;

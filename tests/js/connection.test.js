@@ -14,7 +14,7 @@ test("the first frame is a hello with the token and the topics", async (t) => {
   assert.deepEqual(sent, [{ type: "hello", token: "token-1", topics: ["orders"] }]);
 });
 
-test("without getToken the hello has no token: a cookie says who the user is", async (t) => {
+test("without getToken the hello has no token: a cookie identifies the user", async (t) => {
   stopClock(t);
   const service = new FakeService();
   await service.connected({ getToken: undefined });
@@ -93,7 +93,7 @@ for (const code of [1001, 1006, 1011, 1012, 4000, 4002, 4003, 4499]) {
 }
 
 for (const code of [1002, 1007, 1009, 4500, 4501, 4502, 4999]) {
-  test(`after ${code} the client stays away until connect() is called`, async (t) => {
+  test(`after ${code} the client does not reconnect until connect() is called`, async (t) => {
     const tick = stopClock(t);
     const service = new FakeService();
     const { notifier, of } = await service.connected();
@@ -149,7 +149,7 @@ test("a wait too long for a timer is cut, and does not fire at once", async (t) 
   assert.equal(delays.calls.at(-1).arguments[1], 2 ** 31 - 1);
 });
 
-test("nothing heard for two heartbeats means that the connection is dead", async (t) => {
+test("a connection that receives nothing for two heartbeats is dead", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier, of } = await service.connected();
@@ -175,7 +175,7 @@ test("any frame counts as a sign of life", async (t) => {
   assert.equal(notifier.state, "connected");
 });
 
-test("a service that accepts and says nothing is given up after 30 seconds", async (t) => {
+test("a connection that is accepted but receives nothing is closed after 30 seconds", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier, of } = service.client();
@@ -200,7 +200,7 @@ test("a short heartbeat does not hurry the next handshake", async (t) => {
   assert.equal(notifier.state, "connecting");
 });
 
-test("frames of a connection that was given up are ignored", async (t) => {
+test("frames of a connection that the client has closed are ignored", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier, titles } = await service.connected();
@@ -215,7 +215,7 @@ test("frames of a connection that was given up are ignored", async (t) => {
   assert.equal(notifier.state, "connected");
 });
 
-test("disconnect() closes the connection, says so once, and stays away", async (t) => {
+test("disconnect() closes the connection, reports it once, and does not reconnect", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { notifier, of } = await service.connected();
@@ -308,7 +308,7 @@ test("a page that is being hidden does not hurry", async (t) => {
 });
 
 for (const [end, begin] of [["pagehide", "pageshow"], ["freeze", "resume"]]) {
-  test(`a page that stands still (${end}) has no connection, and resumes on ${begin}`, async (t) => {
+  test(`a suspended page (${end}) has no connection, and resumes on ${begin}`, async (t) => {
     const tick = stopClock(t);
     const page = fakePage(t);
     const service = new FakeService();
@@ -386,7 +386,7 @@ test("an event that does not exist cannot be listened to", () => {
   assert.throws(() => notifier.on("notifcation", () => {}), TypeError);
 });
 
-/** One EventTarget that stands for both window and document. */
+/** One EventTarget that serves as both window and document. */
 function fakePage(t) {
   const page = new EventTarget();
   page.hidden = false;

@@ -190,7 +190,7 @@ test("a storage that cannot be read stops nothing", async (t) => {
   assert.equal(notifier.cursor, "1000-0");
 });
 
-test("a stored cursor that is none is ignored", async (t) => {
+test("an invalid stored cursor is ignored", async (t) => {
   stopClock(t);
   for (const stored of ["", "yesterday", "5", "1-0\n", {}, Promise.resolve("5-0"), 5, null]) {
     const service = new FakeService();

@@ -42,7 +42,7 @@ export class FakeBrowser {
     return [...this.#held.keys()];
   }
 
-  /** Holds up "messages", what tabs say to each other, or the callbacks for "locks" that they get, until deliver(). */
+  /** Holds up "messages" between tabs, or the callbacks for "locks" that they get, until deliver(). */
   holdUp(what) {
     this.#heldUp = what;
   }

@@ -46,7 +46,7 @@ class FakeRequest {
     await settled();
   }
 
-  /** Answers that there is nothing to say. */
+  /** Answers without content. */
   async empty() {
     this.#resolve(new Response(null, { status: 204 }));
     await settled();

@@ -93,12 +93,12 @@ class FakeWebSocket {
   }
 }
 
-/** Lets everything happen that waits for no timer. */
+/** Resolves once everything has run that does not wait for a timer. */
 export function settled() {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Stops the clock of a test until it calls tick() with milliseconds; tick.sleepUntil() runs no timers meanwhile. */
+/** Stops the clock of a test until it calls tick() with milliseconds; tick.sleepUntil() sets it and runs no timers. */
 export function stopClock(t) {
   const clock = new FakeClock(t);
   async function tick(ms) {

@@ -325,7 +325,7 @@ test("over HTTP a new request joins and leaves topics, once for many, and withou
   assert.deepEqual(of("state").map(([{ current }]) => current), ["connecting", "connected"]);
 });
 
-test("the past of a topic is owed until a ping says that all has come", async (t) => {
+test("the past of a topic is requested again until a ping confirms that all of it was sent", async (t) => {
   const { tick, http, notifier, of } = await streaming(t);
   notifier.join("orders", { since: "500-0" });
   await tick(0);
@@ -350,7 +350,7 @@ test("the past of a topic is owed until a ping says that all has come", async (t
 });
 
 for (const transport of ["sse", "poll"]) {
-  test(`over ${transport} a page that reconnects while another one is owed a topic's past misses nothing of it`, async (t) => {
+  test(`over ${transport} a page that reconnects while another one replays a topic misses nothing of it`, async (t) => {
     new FakeBrowser(t);
     const shared = { transports: [transport], getToken: async () => tokenOf("alice"), topics: ["orders"] };
     const { tick, http, service, notifier } = start(t, shared);
@@ -390,7 +390,7 @@ async function answer(transport, request, ...frames) {
   }
 }
 
-test("the ping that a poll begins with moves nobody past what is missing", async (t) => {
+test("the first ping of a poll moves no tab past missing notifications", async (t) => {
   const browser = new FakeBrowser(t);
   const shared = { transports: ["poll"], getToken: async () => tokenOf("alice") };
   const at = (cursor) => ({ ...shared, storage: { getItem: () => cursor, setItem() {} } });
@@ -403,7 +403,7 @@ test("the ping that a poll begins with moves nobody past what is missing", async
     await settled();
   }
   browser.holdUp("messages");
-  await browser.killLeader(); // the next one asks before it hears of the last one
+  await browser.killLeader(); // the next tab sends its request before it knows the last one
   await browser.deliver();
   assert.equal(http.latest.query.get("since"), "20000-0");
   await http.latest.frames({ type: "ping" }, welcome({ cursor: "40000-0" }), { type: "ping" });
@@ -437,7 +437,7 @@ test("polls that bring nothing new are not repeated at once", async (t) => {
   assert.deepEqual(titles(), ["a", "b"]);
 });
 
-test("a poll that ends the connection asks for nothing more", async (t) => {
+test("a poll that the service ends is not repeated before the time of the drain", async (t) => {
   const { tick, http, notifier, service } = await polling(t, { transports: ["poll"] });
   await http.latest.frames(welcome(), { type: "drain", retry_after_ms: 7_000 }, { type: "close", code: 1012, reason: "" });
   assert.equal(notifier.state, "reconnecting");

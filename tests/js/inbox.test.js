@@ -41,7 +41,7 @@ test("after each reconnect the inbox is reported again, since something may have
   assert.deepEqual(told(client, "revision"), [[17], [20]]);
 });
 
-test("all tabs hear of the inbox, and one that comes later gets what is known", async (t) => {
+test("all tabs receive the counts of the inbox, and a later tab receives the last known ones", async (t) => {
   stopClock(t);
   new FakeBrowser(t);
   const service = new FakeService();
@@ -60,14 +60,14 @@ test("all tabs hear of the inbox, and one that comes later gets what is known", 
   assert.equal(service.dialled.length, 1);
 });
 
-test("a service without an inbox tells nothing of it", async (t) => {
+test("a service without an inbox causes no inbox event", async (t) => {
   stopClock(t);
   const { of, notifier } = await new FakeService().connected();
   assert.deepEqual(of("inbox"), []);
   assert.equal(notifier.inbox, undefined);
 });
 
-test("each poll's welcome tells it", async (t) => {
+test("the welcome of each poll has the counts of the inbox", async (t) => {
   stopClock(t);
   const http = new FakeHttp(t);
   const client = new FakeService().client({ transports: ["poll"] });
@@ -143,7 +143,7 @@ test("over HTTP it is acknowledged by a POST that has no answer", async (t) => {
   assert.equal(stream.signal.aborted, false);
 });
 
-test("a token is to be had for requests of one's own, and fetched when the last one expires soon", async (t) => {
+test("token() returns a token for the page's own requests, and fetches one if the last one expires soon", async (t) => {
   stopClock(t);
   let given = 0;
   const service = new FakeService();
@@ -207,7 +207,7 @@ for (const [what, kind, error] of [
   ["there is no token", "signedOut", new Error("/my-token: HTTP 401")],
   ["the page's own backend does not answer", "unavailable", new TypeError("Failed to fetch")],
 ]) {
-  test(`a list that fails because ${what} says so`, async (t) => {
+  test(`a list that fails because ${what} rejects with that cause`, async (t) => {
     const { http, inbox, logged, failed } = await listing(t, { getToken: () => Promise.reject(error) });
     const problem = await failed(inbox.list({}));
     assert.deepEqual([problem.kind, problem.cause, http.requests.length], [kind, error, 0]);

@@ -71,7 +71,7 @@ test("the first tab that wants a channel and has such callbacks runs them", () =
   assert.equal(interests.chosen("topic:invoices", { memberships: ["invoices"] }), "b");
 });
 
-test("a new leader knows nothing", () => {
+test("a new leader has no interests", () => {
   const interests = createInterests();
   interests.declare(wants("a", [["orders", "5-0"]]));
   interests.clear();

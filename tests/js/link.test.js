@@ -71,7 +71,7 @@ test("the welcome is announced before anything else", (t) => {
   assert.ok(all.position.goBack("9000-0"));
 });
 
-test("a past does not move the cursor until it is confirmed", (t) => {
+test("a topic's past does not move the cursor until it is confirmed", (t) => {
   const all = dial(t, { topics: [["orders", "5-0"]], since: "1000-0" });
   accept(all);
   all.service.notify("a", "2000-0", { channel: "topic:orders" });
@@ -83,7 +83,7 @@ test("a past does not move the cursor until it is confirmed", (t) => {
   assert.equal(all.position.cursor, "3000-0");
 });
 
-test("over HTTP a complete ping confirms it, and an ok frame says nothing", async (t) => {
+test("over HTTP a complete ping confirms a topic's past, and an ok frame does not", async (t) => {
   const all = dial(t, { transport: "sse", topics: [["1", "5-0"]], since: "1000-0" });
   await all.http.latest.stream();
   await all.http.latest.event(welcome());

@@ -93,7 +93,7 @@ for (const [action, what, expected] of [
   ["read", { up_to: "2-0" }, { 3: false, 2: true, 1: true }],
   ["read", { up_to: "10-0" }, { 3: true, 2: true, 1: true }],
 ]) {
-  test(`a state frame says what is read, by ${JSON.stringify(what)}`, async (t) => {
+  test(`a state frame marks items as read, by ${JSON.stringify(what)}`, async (t) => {
     const { http, notifier, list } = await start(t, [item(3), item(2), item(1)]);
     const change = { revision: 8, action, ...what };
     notifier.say("inbox", { counts: { unread: 9, unseen: 0 }, revision: 8, expires_at: null, changes: [change] });
@@ -141,7 +141,7 @@ test("a state frame without the changes that were too many has the list fetched,
   assert.ok(list.hasMore);
 });
 
-test("an answer that is older than a state frame is asked for again", async (t) => {
+test("an answer that is older than a state frame is fetched again", async (t) => {
   const { tick, http, notifier, list } = await start(t, [item(1)]);
   list.reload();
   await settled();
@@ -182,7 +182,7 @@ test("items that are shown are marked as seen, once per fetch", async (t) => {
   assert.equal(http.requests.filter(({ path }) => path.endsWith("seen")).length, 1);
 });
 
-test("older items are asked for from where the others end, and stay when something arrives", async (t) => {
+test("older items are fetched from the end of the others, and stay when something arrives", async (t) => {
   const { tick, http, notifier, list, titles } = await start(t, [item(4), item(3)], { next: "p2" });
   const more = list.more();
   await settled();
@@ -234,7 +234,7 @@ test("older items that are older than a state frame are fetched again with the o
   assert.equal(http.requests.length, 3);
 });
 
-test("a recall and an expiry take items away, and the counts are asked for when nobody tells them", async (t) => {
+test("a recall and an expiry take items away, and the counts are fetched if no frame has them", async (t) => {
   const { tick, http, notifier, inbox, titles } = await start(t, [item(3), item(2), item(1)]);
   notifier.say("removed", { id: "n3" });
   assert.deepEqual(titles(), ["n2", "n1"]);
@@ -263,7 +263,7 @@ test("an answer does not overwrite the counts of a later frame", async (t) => {
   assert.equal(inbox.counts.unread, 5);
 });
 
-test("a list that has ended tells of nothing that comes later", async (t) => {
+test("a list that has ended reports no later changes", async (t) => {
   const calls = [];
   const { http, list } = await start(t, [item(1)], {}, () => calls.push("changed"));
   list.reload();
@@ -274,7 +274,7 @@ test("a list that has ended tells of nothing that comes later", async (t) => {
   assert.deepEqual(calls, []);
 });
 
-test("a list that could not be fetched says so, and is fetched when the service is heard again", async (t) => {
+test("a list that could not be fetched has the problem, and is fetched after the next frame", async (t) => {
   const { tick, http, notifier, list, titles } = await start(t, [item(1)]);
   list.reload();
   await settled();
@@ -289,7 +289,7 @@ test("a list that could not be fetched says so, and is fetched when the service 
   assert.deepEqual(titles(), ["n2"]);
 });
 
-/** Tells a list of a notification to the user; `more` are further fields. */
+/** Sends a list a notification to the user; `more` are further fields. */
 function arrive(notifier, number, more, channel = "user:alice") {
   notifier.say("notification", { id: `n${number}`, title: `Number ${number}`, ...more }, { channel, cursor: `${100 + number}-0` });
 }
@@ -353,7 +353,7 @@ test("a notification that the counts do not include is not an item", async (t) =
   assert.equal(http.requests.length, 2);
 });
 
-test("a notification and one for a dashboard, which the counts cannot tell apart, are fetched", async (t) => {
+test("a notification and one for a dashboard, which the counts do not distinguish, are fetched", async (t) => {
   const { tick, http, notifier, titles } = await start(t, [item(1)]);
   arrive(notifier, 2);
   arrive(notifier, 3);

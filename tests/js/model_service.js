@@ -1,4 +1,4 @@
-/** A model of the service with a log that it replays, as far as the library can tell it from the real one. */
+/** A model of the service with a log that it replays, as far as the library can distinguish it from the real one. */
 
 import { FakeHttp } from "./fake_http.js";
 import { FakeService, settled } from "./fake_service.js";

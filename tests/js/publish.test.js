@@ -83,7 +83,7 @@ test("each publication has a key of its own", async (t) => {
   assert.equal(new Set(service.socket.heard("publish").map((frame) => frame.idempotency_key)).size, 3);
 });
 
-test("a tab hears its own notification, unless it wants no echo", async (t) => {
+test("a tab receives its own notification, unless echo is false", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier, titles } = await service.connected({ topics: ["orders"] });

@@ -39,7 +39,7 @@ test("a subscriber is called when the snapshot is another, until it ends that", 
   assert.deepEqual(states, ["connecting", "connected"]);
 });
 
-test("after a replay one event says how much has come", async (t) => {
+test("after a replay one event contains the number of notifications", async (t) => {
   const tick = stopClock(t);
   const service = new FakeService();
   const { of, events } = await service.connected();

@@ -63,7 +63,7 @@ for (const [what, options, other] of [
   });
 }
 
-test("a cookie does not say who it is, so its tabs share by name only", async (t) => {
+test("a cookie does not name the user, so its tabs share a connection by name only", async (t) => {
   const { service, open } = await start(t, 2, { getToken: undefined });
   assert.equal(service.dialled.length, 2);
   await open({ name: "shop" });
@@ -162,7 +162,7 @@ test("a tab that joins in the midst of another's replay gets all of the past as 
   assert.deepEqual(tabs[1].of("replayed"), [[{ count: 1, lost: [] }]]);
 });
 
-test("a tab misses nothing of a topic whose past another tab is still owed when the connection breaks", async (t) => {
+test("a tab misses nothing of a topic that another tab is replaying when the connection breaks", async (t) => {
   const { tick, service, tabs } = await start(t);
   const replay = { channel: "topic:orders", replay: true };
   tabs[1].notifier.join("orders");
@@ -187,7 +187,7 @@ test("a tab misses nothing of a topic whose past another tab is still owed when 
   assert.deepEqual(tabs[1].titles(), ["past", "gap"]); // its own cursor, less what is repeated, begins before
 });
 
-test("a tab that connects without a cursor receives nothing old", async (t) => {
+test("a tab that connects without a cursor receives only new notifications", async (t) => {
   const { tick, service, tabs, open } = await start(t, 1);
   service.close(1006);
   const late = await open();
@@ -274,7 +274,7 @@ test("a new leader goes back to the place of the tab that is furthest behind", a
   assert.deepEqual(tabs[2].titles(), ["b", "c"]);
 });
 
-/** A tab that has joined a topic, and has had "a" at 2000, learns of a new leader when that has told of another entry. */
+/** A tab that has joined a topic, and received "a" at 2000, learns of a new leader after that sent another entry. */
 async function startLate(t, id, cursor) {
   const { tick, browser, service, open } = await start(t, 2);
   const storage = fakeStorage();
@@ -319,7 +319,7 @@ test("the missed entries of a tab that learnt late of a new leader arrive in ord
   assert.deepEqual(titles(), ["a", "d", "b", "c"]);
 });
 
-test("a page that is reloaded while it is owed a topic's past gets that, too", async (t) => {
+test("a page that is reloaded during the replay of a topic receives that, too", async (t) => {
   const { service, open, storage, notifier, notifyOrders } = await startLate(t, "c", "9000-0");
   notifier.disconnect();
   await settled();
@@ -332,7 +332,7 @@ test("a page that is reloaded while it is owed a topic's past gets that, too", a
   assert.deepEqual(titles(), ["b"]);
 });
 
-test("a page that has had all it was owed goes on at its cursor when it is reloaded", async (t) => {
+test("a page that has received all of a topic's past resumes at its cursor when it is reloaded", async (t) => {
   const { service, storage, notifyOrders } = await startLate(t, "c", "9000-0");
   notifyOrders("b", "3000-0");
   service.say({ type: "ok", ref: service.socket.heard("subscribe").at(-1).ref, topics: ["orders"] });
@@ -350,7 +350,7 @@ test("a topic that is refused holds up no cursor", async (t) => {
   assert.deepEqual([notifier.cursor, storage.getItem("notifier.cursor")], ["9500-0", "9500-0"]);
 });
 
-test("a page whose topic was given up meanwhile gets what it had since then", async (t) => {
+test("a page whose topic was unsubscribed during its reload receives what the topic had since then", async (t) => {
   const { tick, service, open } = await start(t, 1);
   const storage = fakeStorage();
   const page = await open({ topics: ["orders"], storage });
@@ -374,7 +374,7 @@ test("a page whose topic was given up meanwhile gets what it had since then", as
   assert.deepEqual(reloaded.titles(), ["c", "b"]);
 });
 
-test("a page that reconnects while another one is owed a topic's past misses nothing of it", async (t) => {
+test("a page that reconnects while another one replays a topic misses nothing of it", async (t) => {
   const { service, tabs, open } = await start(t, 2, { topics: ["orders"] });
   const storage = fakeStorage();
   const page = await open({ storage });
@@ -383,14 +383,14 @@ test("a page that reconnects while another one is owed a topic's past misses not
   page.notifier.disconnect();
   tabs[1].notifier.join("orders", { since: "1000-0" });
   await settled();
-  service.notify("b", "3000-0", { channel: "topic:orders" }); // moves no cursor, as long as the past is owed
+  service.notify("b", "3000-0", { channel: "topic:orders" }); // moves no cursor before the end of the replay
   const reloaded = await open({ storage });
   assert.equal(reloaded.notifier.cursor, tabs[0].notifier.cursor);
   await service.accept({ connection: "c2", cursor: "3000-0" });
   assert.equal(service.socket.heard("hello")[0].since, "2000-0");
   await settled();
   const asked = service.socket.heard("subscribe").map(({ since }) => since);
-  assert.deepEqual(asked, Array(3).fill("1000-0")); // for the tab that is owed the past, the leader, and this page
+  assert.deepEqual(asked, Array(3).fill("1000-0")); // for the tab that replays the topic, the leader, and this page
   service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
   await settled();
   assert.deepEqual(reloaded.titles(), ["b"]);
@@ -473,7 +473,7 @@ test("a page that comes while the leader connects without its topics misses noth
   assert.deepEqual([topic, since], ["orders", "1000-0"]);
 });
 
-test("that a topic's past has come to one tab says nothing to another that asks for it meanwhile", async (t) => {
+test("the end of a topic's replay to one tab does not end that of a tab that joins during it", async (t) => {
   const { browser, service, tabs } = await start(t, 3);
   const replay = { channel: "topic:orders", replay: true };
   tabs[1].notifier.join("orders", { since: "500-0" });
@@ -523,7 +523,7 @@ test("disconnect() of the leader hands the connection over", async (t) => {
   assert.deepEqual(tabs.map(({ titles }) => titles()), [[], ["a"]]);
 });
 
-test("a tab that disconnects while it comes to the others hears nothing of them any more", async (t) => {
+test("a tab that disconnects while it joins the others receives nothing from them afterwards", async (t) => {
   const { browser, service, tabs, open } = await start(t, 1);
   browser.holdUp("locks");
   const late = await open();

@@ -71,7 +71,7 @@ def test_package(tmp_path: Path) -> None:
 
 
 def _packed(text: str) -> dict[str, Any]:
-    """Return what npm would pack: older versions say it in a list, newer ones by the package's name."""
+    """Return what npm would pack: older versions print it in a list, newer ones by the package's name."""
     said = json.loads(text)
     packed: dict[str, Any]
     [packed] = said if isinstance(said, list) else said.values()

@@ -17,15 +17,15 @@ for (const [count, lang, text] of [
   test(`${count} in ${lang} is ${text}`, () => assert.equal(say(LABEL, lang, { count }), text));
 }
 
-test("a text without plurals is taken as it is", () => assert.equal(say("All", "en"), "All"));
+test("a text without plurals is used unchanged", () => assert.equal(say("All", "en"), "All"));
 
-test("a name in braces that stands for nothing stays", () => {
+test("an unknown name in braces is kept", () => {
   assert.equal(say("Hi {name}, {count}", "en", { count: 2 }), "Hi {name}, 2");
 });
 
 for (const none of [undefined, null, {}, { one: "one" }]) {
   const name = JSON.stringify(none) ?? "undefined";
-  test(`the built-in text stands in for ${name}`, () => assert.equal(say(none, "en", { count: 2 }, LABEL), "2 items"));
+  test(`the built-in text replaces ${name}`, () => assert.equal(say(none, "en", { count: 2 }, LABEL), "2 items"));
 }
 
 for (const [seconds, lang, text] of [
@@ -44,7 +44,7 @@ for (const [seconds, lang, text] of [
   test(`${seconds} seconds ago in ${lang} is ${text}`, () => assert.equal(ageOf(-seconds * 1000, lang), text));
 }
 
-test("one timer tells all who watch, and ends with the last of them", (t) => {
+test("one timer notifies all watchers, and ends with the last of them", (t) => {
   const clock = new FakeClock(t);
   const calls = [];
   const ends = ["a", "b"].map((name) => whenOlder(() => calls.push(name)));

@@ -149,7 +149,7 @@ test("an API key from getToken is never sent, and ends the tries", async (t) => 
   assert.equal(service.dialled.length, 0);
 });
 
-test("an error that nobody listens to goes to the console", async (t) => {
+test("an error without a listener is logged to the console", async (t) => {
   stopClock(t);
   const log = t.mock.method(console, "error", () => {}).mock;
   const { WebSocket } = new FakeService();

@@ -54,7 +54,7 @@ test("joined topics are remembered over reconnects, left ones are not", async (t
   assert.deepEqual(service.socket.heard("hello")[0].topics, ["invoices"]);
 });
 
-test("the past that has come may be asked for once more, from the same cursor", async (t) => {
+test("a past that has arrived may be requested once more, from the same cursor", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier } = await service.connected();
@@ -66,7 +66,7 @@ test("the past that has come may be asked for once more, from the same cursor", 
   }
 });
 
-test("joining twice subscribes once, leaving what was not joined says nothing", async (t) => {
+test("joining twice subscribes once, leaving a topic that was not joined sends nothing", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier } = await service.connected();
@@ -112,7 +112,7 @@ test("the ok of an earlier join does not count for a later one", async (t) => {
   assert.equal(service.socket.heard("subscribe")[0].since, "300-0");
 });
 
-test("the replay of one topic does not move the cursor past what other channels still owe", async (t) => {
+test("the replay of one topic does not move the cursor past missing entries of other channels", async (t) => {
   stopClock(t);
   const service = new FakeService();
   const { notifier } = await service.connected();
