@@ -1,4 +1,4 @@
-"""The files for systemd and for containers say what gunicorn, the settings and the routes say."""
+"""The files for systemd and for containers agree with gunicorn, the settings and the routes."""
 
 import re
 import shutil

@@ -53,7 +53,7 @@ def rows(page: str) -> list[list[str]]:
 
 
 def explained(error: type[errors.Problem | errors.Disconnect]) -> list[str]:
-    """Return what happened and what to do, as the tables say it: without the last period."""
+    """Return what happened and what to do, as in the tables: without the last period."""
     return [(error.__doc__ or "").rstrip("."), error.remedy.rstrip(".")]
 
 

@@ -86,7 +86,7 @@ def test_commands_without_server(words: list[str], code: int) -> None:
 
 @pytest.mark.parametrize("words", [["serve", "--dev"], ["token", "alice"]], ids=lambda words: words[0])
 def test_commands_that_need_the_server(words: list[str]) -> None:
-    """A command that needs a library of the service says how to install it: here also to read public keys."""
+    """A command that needs a library of the service prints how to install it: here also to read public keys."""
     keys = [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "kid": "a"}]
     issuers = [{"issuer": "https://id.example.com", "audience": ["a"], "jwks": {"keys": keys}}]
     done = command(words, NOTIFIER_TOKEN_SECRETS="s" * 40, NOTIFIER_TOKEN_ISSUERS=json.dumps(issuers))

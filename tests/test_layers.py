@@ -13,7 +13,7 @@ from tests.kit import processes
 ROOT = Path(__file__).parent.parent
 COMMON = {"errors", "limit_settings", "loop", "protocol", "settings", "telemetry"}
 # Rooms from the top down, and the rooms that they may import from: always rooms below, but for the common ones.
-# Rooms of one row know nothing of each other.
+# Rooms of one row do not import each other.
 TABLE = [
     (("cli",), {"server", "client", *COMMON}),
     (("testing",), {"client", "protocol", "errors"}),

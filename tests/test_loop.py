@@ -15,7 +15,7 @@ DEADLINE = 10
 
 
 class Steps:
-    """A step that returns or raises what a list says, and then stops its loop."""
+    """A step that returns or raises the outcomes of a list, and then stops its loop."""
 
     def __init__(self, *outcomes: Exception | None) -> None:
         self._outcomes = list(outcomes)

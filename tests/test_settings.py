@@ -1,4 +1,4 @@
-"""Settings: from variables to values, and what is said about wrong ones."""
+"""Settings: from variables to values, and the errors for invalid ones."""
 
 import dataclasses
 import os
@@ -47,7 +47,7 @@ def flat(settings: Settings) -> SimpleNamespace:
 
 
 def refusal(**values: object) -> str:
-    """Return what is said about wrong variables; it must name the first of them."""
+    """Return the error for invalid variables; it must name the first of them."""
     with pytest.raises(SettingError) as caught:
         read(**values)
     text = str(caught.value)
@@ -57,7 +57,7 @@ def refusal(**values: object) -> str:
 
 class TestEnvironment:
     def test_defaults(self) -> None:
-        """An empty environment gives the defaults, and so does a value of nobody's."""
+        """Without variables of the service the defaults apply; other variables are ignored."""
         assert Settings.from_environ({}) == Settings() == Settings.from_environ({"PATH": "/bin", "notifier_bind": "x"})
 
     def test_default_values_are_allowed(self) -> None:
@@ -67,7 +67,7 @@ class TestEnvironment:
             assert getattr(read(**{name: default}), name) == default
 
     def test_workers(self) -> None:
-        """Without a word on it there are as many workers as cores."""
+        """By default there are as many workers as cores."""
         assert Settings().server.workers == (os.cpu_count() or 1)
 
     @pytest.mark.parametrize("variable", ["NOTIFIER_", "NOTIFIER_BINDS", "NOTIFIER_bind", "NOTIFIER_TOKEN_SECRET"])
@@ -123,7 +123,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize("name", NUMBERS)
     def test_least(self, name: str) -> None:
-        """A number has a least value; below it is said which."""
+        """A number has a least value, which the error for a lower number names."""
         least = FIELDS[name].metadata["least"]
         assert least is not None
         assert f"at least {least:g}" in refusal(**{name: least - 1})

@@ -1,4 +1,4 @@
-"""Variables: the values of texts, and what is said about wrong ones."""
+"""Variables: the values of texts, and the errors for invalid ones."""
 
 import pytest
 

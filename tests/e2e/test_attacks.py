@@ -1,6 +1,6 @@
 """Attacks that are bounded: others are served, memory stays, and each attacker is slowed down or closed with its code.
 
-How fast others are served meanwhile, `make attacks` measures.
+`make attacks` measures how fast others are served during an attack.
 """
 
 import base64
@@ -50,7 +50,7 @@ def serve_others(service: Service) -> None:
 
 
 def attack(service: Service, floods: list[Flood], each: int, most: int) -> list[Flooder]:
-    """Attack with some flooders of each flood, from several addresses, and serve others meanwhile."""
+    """Attack with some flooders of each flood, from several addresses, and serve others during the attack."""
     token = service.token("attacker", ["room"], publish=["room"])
     flooders = [
         Flooder(service.port, flood, token, f"127.0.0.{2 + number}") for flood in floods for number in range(each)
@@ -72,7 +72,7 @@ def attack(service: Service, floods: list[Flood], each: int, most: int) -> list[
     [pytest.param(FRAMES, 2, 1 << 20, id="strangers"), pytest.param(USERS, 1, 1 << 22, id="users")],
 )
 def test_floods(target: Service, floods: list[Flood], each: int, most: int) -> None:
-    """Floods of all kinds at once harm nobody else; each ends as it should."""
+    """Floods of all kinds at once affect no other user; each ends with an expected code."""
     before = resident_bytes(worker_of(target))
     flooders = attack(target, floods, each, most)
     wrong = {
@@ -93,7 +93,7 @@ def gets_in(service: Service, user: str) -> bool:
 
 
 def test_places(target: Service) -> None:
-    """Strangers from many addresses who never say hello, and come again, leave places for users."""
+    """Connections from many addresses that never send a hello, and reconnect, leave places for users."""
     stop = threading.Event()
     held: list[socket.socket] = []
 
@@ -174,7 +174,7 @@ def test_streams_that_do_not_read(target: Service) -> None:
     ids=["silent", "half a head", "half a body", "a byte at a time"],
 )
 def test_requests_without_end(target: Service, head: bytes) -> None:
-    """Requests that never end, from many addresses, keep nobody out."""
+    """Requests that never end, from many addresses, do not lock users out."""
     before = resident_bytes(worker_of(target))
     if b"%b" in head:
         head %= f"Authorization: Bearer {API_KEY}\r\n".encode()

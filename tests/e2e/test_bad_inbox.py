@@ -164,7 +164,7 @@ class TestActions:
         }
 
     def test_all_while_new_ones_arrive(self, strict: Service, user: str) -> None:
-        """Marking a list as read does not include notifications that arrive meanwhile."""
+        """Marking a list as read does not include notifications that arrived after the list was fetched."""
         for _ in range(5):
             publish(strict, user)
         for _ in range(20):

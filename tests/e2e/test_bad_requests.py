@@ -346,7 +346,7 @@ class TestCutBody:
         assert_problem(answer, 400, "incomplete_body")
 
     def test_reset(self, service: Service, user: str, reader: Client) -> None:
-        """A publisher that resets the connection in the middle of a body affects nobody else."""
+        """A publisher that resets the connection in the middle of a body does not affect others."""
         body = json.dumps(note(user, "cut")).encode()
         for header in (f"Content-Length: {len(body) + 1}", "Transfer-Encoding: chunked"):
             with socket.create_connection(("127.0.0.1", service.port), DEADLINE) as sock:

@@ -519,7 +519,7 @@ def test_full() -> None:
 
 
 def test_drain() -> None:
-    """A stopping service tells clients when to reconnect, then closes with 1012."""
+    """A stopping service sends `drain` with the time to reconnect, then closes with 1012."""
     with Service() as service:
         clients = [service.client("alice") for _ in range(6)]
         assert service.stop() == 0

@@ -335,7 +335,7 @@ class TestBadWays:
 
     @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
     def test_nobody_there(self, notifier: Command, words: list[str]) -> None:
-        """If nothing listens, the message names the address and says what to check."""
+        """If nothing listens, the message names the address and what to check."""
         deadline = [] if words == ["doctor"] else ["--deadline", "0.1s"]
         done = notifier.run(*words, *deadline, NOTIFIER_URL="http://127.0.0.1:9", NOTIFIER_TOKEN="a.eyJzdWIiOiJ4In0.c")
         assert (done.code, done.out) == (3, "")
@@ -369,7 +369,7 @@ class TestBadWays:
         assert said in done.words and version in done.words
 
     def test_wrong_key(self, notifier: Command) -> None:
-        """A wrong API key is rejected; without one, the message says how to set it."""
+        """A wrong API key is rejected; without one, the message names its variable."""
         wrong = notifier.run("send", "--all", "--title", "Hello", NOTIFIER_API_KEY="nk_wrong")
         assert (wrong.code, "invalid_api_key" in wrong.words) == (4, True)
         none = notifier.run("send", "--all", "--title", "Hello", NOTIFIER_API_KEY="")

@@ -71,7 +71,7 @@ class TestInbox:
         )
 
     def test_limit(self, notifier: Command, service: Service, user: str) -> None:
-        """--limit prints so many items and reports whether there are more; --all prints all."""
+        """--limit limits the printed items and reports whether there are more; --all prints all."""
         published = [publish(service, user) for _ in range(22)]
         for words, count, said in (([], 20, True), (["--limit", "3"], 3, True), (["--limit", "22"], 22, False)):
             done = notifier.run("inbox", "list", *words)

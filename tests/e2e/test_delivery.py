@@ -209,7 +209,7 @@ def test_recall(service: Service, user: str) -> None:
 
 
 def test_a_client_that_stops_reading(deep: Service) -> None:
-    """A client that stops reading during 10,000 publications gets all of them later, in order; nobody else waits."""
+    """A client that stops reading during 10,000 publications gets all of them later, in order; others do not wait."""
     topic, token = "deep", deep.token("slow", ["deep"])
     with slow_reader(deep, token, topic) as slow, deep.client("fast", [topic]) as fast:
         for start in range(1, 10_001, 1_000):

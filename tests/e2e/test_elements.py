@@ -700,7 +700,7 @@ def test_failures_apart(context: BrowserContext, service: Service, user: str, ca
         [cause, service.token(user)],
     )
     expect(tab.inbox.get_by_role("status")).to_have_text(text)
-    tab.page.evaluate("1")  # messages are received meanwhile
+    tab.page.evaluate("1")  # messages are received during this call
     assert any(entry.startswith("Notifier: ") and line in entry for entry in logged), logged
     assert tab.errors == []
 

@@ -46,7 +46,7 @@ def test_latecomers(user: str) -> None:
 
 
 def test_newcomers() -> None:
-    """During a reload nobody is rejected: a stopping worker serves new clients, and disconnects them like others."""
+    """During a reload no client is rejected: a stopping worker serves new clients, and disconnects them like others."""
     with Service(workers=1) as service, service.client("first") as first, ThreadPoolExecutor() as pool:
         sent_away = pool.submit(first.close_code)
         os.kill(service.pid, signal.SIGHUP)

@@ -119,7 +119,7 @@ def test_a_replay_that_is_cut(service: Service, user: str) -> None:
 
 
 def test_topics_with_a_since_of_their_own(service: Service, user: str) -> None:
-    """A topic with a cursor is replayed from there and then confirmed; one without has nothing old."""
+    """A topic with a cursor is replayed from there and then confirmed; one without has only new notifications."""
     a, b = f"a-{user}", f"b-{user}"
     cursor = service.publish({"to": {"topics": [a]}, "data": "a1"}).json["channels"][0]["cursor"]
     for topic in (a, b):
@@ -184,7 +184,7 @@ def test_expiry(alone: Service, user: str) -> None:
 
 @pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM])
 def test_drain(user: str, sent: signal.Signals) -> None:
-    """A restart tells page and browser when to reconnect; a client that does misses nothing."""
+    """A restart sends page and browser the time to reconnect; a client that reconnects misses nothing."""
     with Service(workers=1, drain_timeout=3) as service, stream(service, user) as events:
         last = events.parser.last_event_id
         publish(service, user, "before")
@@ -206,7 +206,7 @@ def test_drain(user: str, sent: signal.Signals) -> None:
 
 
 def test_a_reader_that_stops(alone: Service, user: str) -> None:
-    """A client that stops reading is served from the log later: it misses nothing, and nobody else waits."""
+    """A client that stops reading is served from the log later: it misses nothing, and others do not wait."""
     topic = f"t-{user}"
     with (
         stream(alone, user, (topic,), receive_buffer=4096) as slow,

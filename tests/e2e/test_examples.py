@@ -1,4 +1,4 @@
-"""Every example runs as its first lines say, with the real service, frameworks and Chromium."""
+"""Every example runs as described in its first lines, with the real service, frameworks and Chromium."""
 
 import re
 import shlex

@@ -9,7 +9,7 @@ BACKEND = {"Authorization": f"Bearer {API_KEY}", "Content-Type": JSON}
 
 @pytest.mark.parametrize("retain", ["history", "none"])
 def test_only_the_inbox_is_muted(service: Service, user: str, retain: str) -> None:
-    """A mute does not apply to notifications outside the inbox, and the explanation says so."""
+    """A mute does not apply to notifications outside the inbox, and the explanation agrees."""
     topic = f"topic-of-{user}"
     token = {"Authorization": f"Bearer {service.token(user)}"}
     service.request("PUT", f"/v1/topics/{topic}/members/{user}", headers=BACKEND)

@@ -385,7 +385,7 @@ class TestMutes:
 
 
 class TestMissed:
-    """Changes that a worker missed, or sent only to other connections, are sent all the same."""
+    """Changes that a worker missed, or sent only to other connections, are still sent."""
 
     def test_nobody_was_there(self, user: str) -> None:
         """The first connection after others have closed gets each change, even one back to an earlier state."""

@@ -65,7 +65,7 @@ def is_limited(answer: Answer, limit: str, code: str = "rate_limited") -> bool:
 
 
 def test_streams_of_an_address(limited: Service, user: str) -> None:
-    """An address may open so many streams, on all workers; others are not concerned."""
+    """The streams of an address are limited, on all workers; other addresses are not affected."""
     with (
         limited.connect(additional_headers=from_("198.51.100.1")),
         limited.connect(additional_headers=from_("198.51.100.1")),
@@ -80,7 +80,7 @@ def test_streams_of_an_address(limited: Service, user: str) -> None:
 
 
 def enters(service: Service, user: str) -> bool:
-    """Return whether a user gets a stream; if not, the close code must say why."""
+    """Return whether a user gets a stream; otherwise the close code must be 4005."""
     with service.connect() as client:
         client.send("hello", token=service.token(user))
         try:
@@ -91,7 +91,7 @@ def enters(service: Service, user: str) -> bool:
 
 
 def test_streams_of_a_user(limited: Service, user: str) -> None:
-    """A user may open so many streams; the next is closed with 4005, and others get in."""
+    """The streams of a user are limited; the next is closed with 4005, and other users are accepted."""
     streams = [limited.client(user) for _ in range(3)]
     eventually(lambda: not enters(limited, user))  # the workers know of each other's streams
     assert enters(limited, f"{user}-2")
@@ -242,7 +242,7 @@ def test_frames(user: str) -> None:
 
 
 def test_replays(user: str) -> None:
-    """A user who has everything sent again and again is closed with 4005, and resumes later without a loss."""
+    """A user who requests too many replays is closed with 4005, and resumes later without a loss."""
     with Service(workers=1, user_replay_rate=2000, replay_overlap=0) as service:
         with service.client(user) as client:
             since, closed = client.welcome["cursor"], False

@@ -86,7 +86,7 @@ def test_a_worker_that_dies(user: str) -> None:
 
 
 def test_reload(user: str) -> None:
-    """A reload tells every connection when to reconnect, and loses nothing."""
+    """A reload sends every connection the time to reconnect, and loses nothing."""
     with Service(**FAST) as service:
         clients = [service.client(user) for _ in range(20)]
         cursor, workers = clients[0].welcome["cursor"], children(service.pid)

@@ -63,7 +63,7 @@ def slow_poll(service: Service, user: str, since: str) -> Iterator[socket.socket
 
 
 def test_without_since(service: Service, user: str) -> None:
-    """A poll without a cursor returns one at once, and nothing old."""
+    """A poll without a cursor immediately returns a cursor, and no notifications."""
     service.publish({"to": {"users": [user]}, "data": "old"})
     welcome, ping = frames(poll(service, user, topic="a", wait=1000))
     assert (welcome["type"], welcome["user"], welcome["topics"], welcome["lost"]) == ("welcome", user, ["a"], [])
@@ -201,7 +201,7 @@ def test_expired(alone: Service, user: str) -> None:
 
 
 def test_drain(user: str) -> None:
-    """A restart ends the poll with a complete answer that says when to reconnect."""
+    """A restart ends the poll with a complete answer that contains the time to reconnect."""
     with Service(workers=1) as service:
         cursor = highest(poll(service, user))
         with waiting(service, user, since=cursor) as answers:

@@ -1,6 +1,6 @@
 """The service behind nginx, Caddy and HAProxy, configured as in docs/deploy, and behind misconfigured proxies.
 
-Each is the real daemon of Debian with the real file; tests/kit/proxies.py says what a test replaces in the file.
+Each is the real daemon of Debian with the real file; tests/kit/proxies.py defines what a test replaces in the file.
 """
 
 import contextlib
@@ -117,7 +117,7 @@ def notifications(frames: Frames) -> Iterator[object]:
 class Follower(threading.Thread):
     """A client that reconnects with its cursor until it is stopped. `heard` has each notification once."""
 
-    # The answer of a long poll that a restart truncates is not JSON: the protocol says to poll again.
+    # The answer of a long poll that a restart truncates is not JSON: the protocol requires another poll.
     _AWAY: ClassVar = (OSError, HTTPException, WebSocketException, json.JSONDecodeError)
 
     def __init__(self, transport: str, service: Service, user: str) -> None:
@@ -319,7 +319,7 @@ def test_metrics_are_private(seen: Service, service: Service, target: str) -> No
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/inbox", "/metrics"])
 def test_https_only(seen: Service, path: str) -> None:
-    """Every answer, also one of the proxy itself, tells browsers to use https only, and none names gunicorn."""
+    """Every answer, also one of the proxy itself, makes browsers use only https, and none names gunicorn."""
     answer = seen.request("GET", path)
     assert answer.headers.get_all("Strict-Transport-Security") == ["max-age=31536000"]
     assert "gunicorn" not in answer.headers.get("Server", "")
@@ -355,7 +355,7 @@ def test_heartbeat_against_idle_timeout(service: Service, lively: Service, user:
 
 
 def test_a_restart(kind: str, user: str) -> None:
-    """After a restart, clients behind a proxy resume and have missed nothing; meanwhile publishing is answered 503."""
+    """During a restart publishing is answered with 503; after it, clients behind a proxy have missed nothing."""
     with (
         Service(workers=1, heartbeat=2) as service,
         KINDS[kind](service.port) as proxy,

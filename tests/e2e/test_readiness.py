@@ -45,7 +45,7 @@ def test_a_redis_that_refuses_writes(server: Valkey, fault: Callable[[redis.Redi
             fault(control)
             eventually(lambda: not any(is_ready(service) for _ in range(12)))
             assert service.publish(note | {"title": "refused"}).status == 503
-            if fault is not demoted:  # a replica may miss what is published elsewhere, so nobody is served from it
+            if fault is not demoted:  # a replica may miss what is published elsewhere, so no client is served from it
                 with service.client(user, since=cursor) as late:
                     assert late.receive("notification")["notification"]["title"] == "kept"
             heal(control)

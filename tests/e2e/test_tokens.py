@@ -62,7 +62,7 @@ def hello_code(service: Service, token: str) -> int | None:
 
 
 class Load:
-    """Clients that connect and ask all the time; `failures` are those that were not let in."""
+    """Clients that connect and ask all the time; `failures` are those that were rejected."""
 
     def __init__(self, service: Service, token: Callable[[], str]) -> None:
         self.done = 0
@@ -97,7 +97,7 @@ class Load:
 
 
 def test_rotation_under_load(secured: Service, server: KeyServer, user: str) -> None:
-    """While the issuer rotates its keys, nobody is refused: neither by a sudden rotation nor by a planned one."""
+    """While the issuer rotates its keys, no token is rejected, neither in a sudden rotation nor in a planned one."""
     keys = [FIRST, SigningKey("ES256"), SigningKey("EdDSA")]
     using = [keys[0]]
     with Load(secured, lambda: using[0].sign(claims(user))) as load:
@@ -243,7 +243,7 @@ class TestRevocation:
             assert hello_code(secured, token) == 4001
 
     def test_restart(self, user: str) -> None:
-        """A service that is restarted still knows what was revoked."""
+        """A restarted service still has the revocations."""
         with Service(workers=1) as service:
             token = service.token(user, iat=time.time() - 10)
             post(service, "/v1/tokens/revoke", {"user": user})
@@ -255,7 +255,7 @@ class TestRevocation:
 
 class TestMinting:
     def test_token(self, secured: Service, user: str) -> None:
-        """A token grants what was asked for, on all workers, until it expires."""
+        """A token has the requested grants, on all workers, until it expires."""
         asked = {"user": user, "topics": ["orders"], "publish": ["room:*"], "expires_in": 60}
         answer = post(secured, "/v1/tokens", asked)
         assert answer.status == 201

@@ -153,7 +153,7 @@ def test_content(wheel: Path) -> None:
 
 
 def test_client_alone(client: Path, service: Service, user: str) -> None:
-    """The client is small, publishes and listens in an environment of its own, and says how to get the service."""
+    """The client is small, publishes and listens in an environment of its own, and prints how to add the service."""
     size = sum(path.stat().st_size for path in site_of(client).rglob("*") if path.is_file())
     assert size < 15_000_000
     notifier = client / "bin/notifier"

@@ -61,7 +61,7 @@ class Chromium:
     def borrowed(self) -> Iterator[Browser]:
         """Give the browser to a test, and close what the test has left open.
 
-        Playwright's event loop counts as running in this thread only meanwhile: other tests run loops of their own.
+        Playwright's event loop counts as running in this thread only during the test: other tests run their own loops.
         """
         asyncio._set_running_loop(self._loop)
         try:

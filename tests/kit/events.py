@@ -69,7 +69,7 @@ class Parser:
 
 
 class EventStream:
-    """One request, which has only what the arguments say."""
+    """One request, which contains only what the arguments specify."""
 
     def __init__(
         self,

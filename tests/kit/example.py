@@ -1,4 +1,4 @@
-"""Runs an example as its first lines say, in a folder like the project's, on free ports."""
+"""Runs an example as described in its first lines, in a folder like the project's, on free ports."""
 
 import ast
 import contextlib
@@ -50,7 +50,7 @@ def copy_examples(folder: Path, ports: Ports, data: Path) -> None:
 
 
 class Example:
-    """An example in the copied folder, run as its first lines say."""
+    """An example in the copied folder, run as described in its first lines."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
@@ -117,7 +117,7 @@ class Example:
 
 
 def commands(path: Path) -> list[str]:
-    """Return the three lines after the first sentence, which say how an example is run."""
+    """Return the three lines after the first sentence, which describe how an example is run."""
     text = path.read_text()
     header = text.split("-->")[0] if path.suffix == ".html" else ast.get_docstring(ast.parse(text)) or ""
     blocks = [block.splitlines() for block in header.split("\n\n")]

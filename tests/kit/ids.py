@@ -1,4 +1,4 @@
-"""Ids of notifications that tests can read: a UUID is made of a name, and tells the name again."""
+"""Ids of notifications that tests can read: a UUID encodes a name, which can be decoded again."""
 
 from uuid import UUID
 

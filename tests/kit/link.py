@@ -81,7 +81,7 @@ class Peer:
         return self.data
 
     def read_exactly(self, size: int) -> bytes:
-        """Read until so many bytes have been received, and check that no more come soon."""
+        """Read until so many bytes have been received, and check that no others follow soon."""
         self.read_until(lambda: len(self.data) >= size)
         turn()
         self.read()

@@ -1,4 +1,4 @@
-"""A reader of the documentation, who does what it says: in a copy of the project, in one shell, on free ports."""
+"""A reader of the documentation, who follows its steps: in a copy of the project, in one shell, on free ports."""
 
 import contextlib
 import os

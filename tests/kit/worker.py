@@ -60,7 +60,7 @@ class Worker:
         return str(self.answer(*to, idempotency=idempotency, **fields)["id"])
 
     def answer(self, *to: str, idempotency: str = "", **fields: Any) -> dict[str, Any]:
-        """Publish likewise, and return the answer."""
+        """Publish in the same way, and return the answer."""
         [answer] = self._answers([_post(to, idempotency, fields)])
         return answer
 
