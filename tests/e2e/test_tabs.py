@@ -248,7 +248,10 @@ def test_a_bad_publication_fails_alone(
 
 @pytest.mark.parametrize("transports", [None, ["sse"], ["poll"]], ids=["any", "sse", "poll"])
 def test_a_restart(browser: Browser, user: str, transports: list[str] | None) -> None:
-    """After a restart of the service tabs reconnect on the same transport, and miss nothing."""
+    """After a restart of the service tabs reconnect and miss nothing, on the same transport if there is only one.
+
+    WebSockets that fail twice just before the service is ready count as blocked, so the next transport may be used.
+    """
     options: dict[str, Any] = {"transports": transports} if transports else {}
     with Service(workers=1) as service, browser.new_context() as context:
         tabs = [Tab(context, service, user, **options).connected() for _ in range(2)]
@@ -261,7 +264,8 @@ def test_a_restart(browser: Browser, user: str, transports: list[str] | None) ->
         publish(service, user, "after")
         for tab in tabs:
             tab.got(["before", "after"])
-            assert tab.connected().get("notifier.getSnapshot().transport") == transport
+            now = tab.connected().get("notifier.getSnapshot().transport")
+            assert now == transport or not transports
 
 
 @pytest.mark.skipif(not is_installed("nginx"), reason="needs nginx")

@@ -102,7 +102,7 @@ class Model {
   }
 
   get inbox() {
-    return this.items.toReversed();
+    return [...this.items].reverse();
   }
 
   publish(isInbox, key) {
