@@ -263,6 +263,22 @@ class TestRegression:
         assert [make().log.note_regression([(user, lost)]) for _ in range(2)] == [1, 0]
         assert make().log.log_ends([user]) == [(last, lost)]
 
+    @pytest.mark.parametrize("key", ["", "one"])
+    def test_replaced_nothing(self, make: Make, client: redis.Redis, user: str, key: str) -> None:
+        """A later entry with a collapse key does not hide a loss: it has replaced nothing there."""
+        kept, names = append(make().log, user), [f"{sharded(user)}:{part}" for part in ("log", "meta", "collapse")]
+        before = [client.dump(name) for name in names]
+        lost = append(make().log, user, collapse_key=key)
+        for name, dump in zip(names, before, strict=True):
+            client.delete(name)
+            if dump is not None:
+                client.restore(name, 0, dump)
+        last = append(make().log, user, collapse_key="one")
+        assert [make().log.note_regression([(user, lost)]) for _ in range(2)] == [1, 0]
+        assert make().log.log_ends([user]) == [(last, lost)]
+        assert read(make().log, user).floor == lost
+        assert kept in ids(read(make().log, user))
+
     def test_nothing_lost(self, log: Log, user: str) -> None:
         """A log that ends at or after the last entry that was seen has lost nothing."""
         cursors = [append(log, user) for _ in range(2)]
