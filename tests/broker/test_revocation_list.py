@@ -97,6 +97,16 @@ def test_room(revoked: RevocationList, monkeypatch: pytest.MonkeyPatch, valkey: 
         assert (client.hlen(f"{key}revoked"), client.zcard(f"{key}until"), client.zcard(f"{key}order")) == (2, 2, 2)
 
 
+def test_room_of_a_tenant(revoked: RevocationList, valkey: EmbeddedValkey, prefix: str) -> None:
+    """The revocations of a tenant count until the last of them expires, whichever was added last."""
+    revoked.add("user:a", NOW, 1000, "acme")
+    revoked.add("user:b", NOW, 10, "acme")
+    with connected(valkey) as client:
+        key = f"{prefix}:{{tokens}}:until:acme"
+        assert client.zcard(key) == 2
+        assert client.pttl(key) > 500_000
+
+
 def test_replicas(valkey: EmbeddedValkey, prefix: str) -> None:
     """A revocation that too few replicas have is not acknowledged."""
     settings = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, redis_timeout=0.2, min_replicas=1)

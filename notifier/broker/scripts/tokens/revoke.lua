@@ -36,6 +36,6 @@ redis.call('ZADD', of('until'), string.format('%.0f', until_), name)
 redis.call('ZADD', of('order'), version, name)
 if own then
   redis.call('ZADD', own, string.format('%.0f', until_), name)
-  redis.call('PEXPIREAT', own, string.format('%.0f', until_))
+  redis.call('PEXPIREAT', own, redis.call('ZRANGE', own, -1, -1, 'WITHSCORES')[2]) -- of any of them
 end
 return version
