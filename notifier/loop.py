@@ -17,7 +17,7 @@ Each = TypeVar("Each")
 
 
 def in_turns(items: Iterable[Each]) -> Iterator[Each]:
-    """Yield items, and give other threads their turn each millisecond: so many items may be handled as there are."""
+    """Yield items, and give other threads their turn each millisecond, however many items there are."""
     begin = time.monotonic()
     for item in items:
         yield item

@@ -51,8 +51,8 @@ class KeyChanges:
 
     A key with the scope `admin` makes and changes only keys of its tenant whose topics and users it grants itself: with
     the secret of another key it could do more than it may. An unlimited key of the default tenant is the operator's: it
-    makes and changes the keys of all tenants. A tenant has at most `max_of_tenant` keys, about: workers that make some
-    at the same time do not know of each other's.
+    makes and changes the keys of all tenants. A tenant has at most about `max_of_tenant` keys: workers that create keys
+    at the same time do not count each other's.
     """
 
     def __init__(self, stored: KeyList, keys: ApiKeys, max_of_tenant: int) -> None:

@@ -9,7 +9,7 @@ from werkzeug import Request
 from notifier.errors import BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType
 
 PACE = "notifier.pace"  # the key in the environ of how fast a body must arrive
-CONFIRM = "notifier.confirm"  # that of a function that raises if the credentials of the request are no longer valid
+CONFIRM = "notifier.confirm"  # the key of a function that raises if the credentials are no longer valid
 _SOON = 0.5  # seconds: workers learn of a revocation within this time, and are not asked again sooner
 _READ = 65536  # bytes at a time
 

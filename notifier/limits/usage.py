@@ -42,11 +42,11 @@ class UsageLimits:
         self._settlement = Settlement(Ledger(store, worker), rates, quotas, holdings)
 
     def payer_of_key(self, key: ApiKey) -> Payer | Payers:
-        """Return what counts the publications of an API key."""
+        """Return the payer for the publications of an API key."""
         return self._with_tenant(self.keys.payer(key.id), key.tenant)
 
     def payer_of_user(self, user: str) -> Payer | Payers:
-        """Return what counts the publications of a user, beside their rate."""
+        """Return the payer for the publications of a user. It does not count their rate."""
         return self._with_tenant(self.users.payer(user), tenants.of(user))
 
     def _with_tenant(self, payer: Payer, tenant: str) -> Payer | Payers:

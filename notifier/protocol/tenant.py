@@ -1,4 +1,4 @@
-"""Tenants: users and topics of one are others than those of another, whatever their names.
+"""Tenants: each has its own users and topics. The same name in two tenants means two different ones.
 
 Inside the service the name of a user or topic begins with its tenant. Names that requests, tokens and frames bring
 cannot contain the separator, so they never reach another tenant. Names without a tenant are those of the default one.

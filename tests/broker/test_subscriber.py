@@ -59,7 +59,7 @@ def test_heartbeats_go_on() -> None:
         tries += 1
         if tries > 1:
             has_tried_again.set()
-            threading.Event().wait()  # the thread has no end: it does no more
+            threading.Event().wait()  # for ever: the thread must not try a third time
         raise OSError("it cannot be closed")
 
     settings: Any = SimpleNamespace(broker_heartbeat=0.001, broker_deadline=0)

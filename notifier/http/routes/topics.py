@@ -83,7 +83,7 @@ class TopicViews:
         return json_answer({"added": added, "removed": removed, "refused": list(map(tenants.outward, refused))})
 
     def _granted(self, key: ApiKey, topic: str, after: str, most: int) -> list[str]:
-        """Return up to so many members after a name that the key grants: no other one is named, also not as an end."""
+        """Return up to `most` members after a name. Only members that the key grants are named, also as `next`."""
         granted: list[str] = []
         size = most
         while len(granted) < most:
