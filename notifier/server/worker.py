@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import gevent
+from gunicorn.config import Config
 from gunicorn.workers.ggevent import GeventWorker
 
 from notifier.errors import InternalError, RateLimited
@@ -28,6 +29,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._heads: set[_Head] = set()
         self._quiet_until = 0.0  # monotonic seconds
+
+    def init_process(self) -> None:
+        """Serve until the worker ends."""
+        keep_values(self.cfg)
+        super().init_process()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection, unless its address has too many, or the worker has just begun to end."""
@@ -76,6 +82,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
         for head in self._heads:
             if head.began < before:
                 head.expire()
+
+
+def keep_values(config: Config) -> None:
+    """Make the settings of gunicorn attributes of their own.
+
+    A configuration computes each value anew, and gunicorn reads some thirty for a request.
+    """
+    for name, setting in config.settings.items():
+        vars(config)[name] = setting.get()
 
 
 class _Head(gevent.Timeout):  # type: ignore[misc]

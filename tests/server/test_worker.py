@@ -8,7 +8,7 @@ import gevent
 import gevent.socket
 from gunicorn.config import Config
 
-from notifier.server.worker import Worker
+from notifier.server.worker import Worker, keep_values
 
 
 def test_listener_that_has_closed() -> None:
@@ -54,3 +54,13 @@ def test_many_requests_at_once() -> None:
             gevent.sleep(0)
             most = max(most, application.requests - before)
     assert (application.requests, most) == (50, 1)
+
+
+def test_values_that_are_kept() -> None:
+    """A kept value is the one that gunicorn would compute."""
+    config, computed = Config(), Config()
+    config.set("keepalive", 20)
+    computed.set("keepalive", 20)
+    keep_values(config)
+    assert vars(config)["keepalive"] == 20
+    assert all(getattr(config, name) == getattr(computed, name) for name in computed.settings)
