@@ -189,7 +189,7 @@ class Node:
             schedule=self._timers.schedule,
             opened=lambda connection: self.usage.addresses.opened(connection.address),
             received=lambda connection: self.usage.users.count_frame(_user_of(connection)),
-            refused=lambda connection: self.usage.addresses.failed(connection.address),
+            refused=lambda connection: self.usage.addresses.failed_on_stream(connection.address),
             closed=self._closed,
             take_turn=Turns().add,
             authenticated=self._strangers.forget,

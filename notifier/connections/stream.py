@@ -32,7 +32,7 @@ class StreamHooks(Hooks):
     """The additional callbacks of a stream connection."""
 
     received: Callable[["StreamConnection"], object] = lambda _: None  # counts a frame of a client with a valid token
-    refused: Callable[["StreamConnection"], object] = lambda _: None  # notes that the token in the hello is not valid
+    refused: Callable[["StreamConnection"], object] = lambda _: None  # counts an invalid token; may raise RateExceeded
     authenticated: Callable[["StreamConnection"], None]  # notes that the hello had a valid token
     act: Callable[["StreamConnection", Action], None]  # carries out what the session asks for
     stop: Callable[["StreamConnection"], None]  # unsubscribes a connection from everything: it is closing

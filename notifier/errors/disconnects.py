@@ -99,7 +99,7 @@ class Overloaded(Disconnect):
 
 
 class RateExceeded(Disconnect):
-    """The user sends more frames, has more streams, or requests the replay of more data than a limit allows."""
+    """A limit of the user's frames, streams or replayed data, or of invalid tokens of an address, is exceeded."""
 
     close_code, reason = 4005, "rate limited"
     remedy = "Reconnects after a longer delay."

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 
-from notifier.errors import RateLimited
+from notifier.errors import RateExceeded, RateLimited
 from notifier.limit_settings import LimitSettings
 from notifier.limits.holdings import Holdings
 from notifier.limits.in_flight import InFlight
@@ -40,7 +40,6 @@ class AddressLimits:
             RateLimited
         """
         if address is not None:
-            self.require_credentials(address)
             self.handshakes.take(address)
             self.streams.require(address)
 
@@ -61,24 +60,18 @@ class AddressLimits:
             self._streams.pop(address, None)
         self.streams.note(address)
 
-    def require_credentials(self, address: int | None) -> None:
-        """Check that an address has not just failed to authenticate too often.
+    def failed(self, address: int | None) -> None:
+        """Count credentials that are not valid. Beyond the limit begins a pause, longer each time.
+
+        Valid credentials are accepted meanwhile: many clients may share an address, and one of them may be broken.
 
         Raises:
-            RateLimited
+            RateLimited: The address has to pause.
         """
-        pause = self._pauses.get(address) if address is not None and self._pauses else None
-        left = pause.left(self._clock()) if pause else 0.0
-        if left:
-            metrics.LIMITED.labels(self.failures.limit).inc()
-            detail = "Authentication has failed too often for this address."
-            raise RateLimited(detail, retry_after=math.ceil(left), limit=self.failures.limit)
-
-    def failed(self, address: int | None) -> None:
-        """Count credentials that are not valid. Beyond the limit the address has to pause, longer each time."""
         metrics.REFUSED_CREDENTIALS.inc()
         if address is None:
             return
+        self._require_no_pause(address)
         if not self.failures.spend(address, 1):
             self._pauses.pop(address, None)
             return
@@ -88,6 +81,25 @@ class AddressLimits:
         pause.lengthen(self._clock())
         left = pause.left(self._clock())
         logger.warning("Authentication fails for %s: a pause of %.0f s", forwarded.text_of(address), left)
+
+    def failed_on_stream(self, address: int | None) -> None:
+        """Count a token in a frame that is not valid.
+
+        Raises:
+            RateExceeded: The address has to pause.
+        """
+        try:
+            self.failed(address)
+        except RateLimited as problem:
+            raise RateExceeded("too many invalid tokens") from problem
+
+    def _require_no_pause(self, address: int) -> None:
+        pause = self._pauses.get(address)
+        left = pause.left(self._clock()) if pause else 0.0
+        if left:
+            metrics.LIMITED.labels(self.failures.limit).inc()
+            detail = "Authentication has failed too often for this address."
+            raise RateLimited(detail, retry_after=math.ceil(left), limit=self.failures.limit)
 
     def _count(self, address: int) -> int:
         return self._streams.get(address, 0)

@@ -61,16 +61,12 @@ class RequestLimits:
         """
         self._enter(environ, self._keys.requests, id)
 
-    def require_credentials(self, environ: Environ) -> None:
-        """Check that the address of a request may try to authenticate.
+    def failed(self, environ: Environ) -> None:
+        """Count a request whose credentials are not valid.
 
         Raises:
-            RateLimited
+            RateLimited: They were not valid too often.
         """
-        self.addresses.require_credentials(environ.get(ADDRESS))
-
-    def failed(self, environ: Environ) -> None:
-        """Count a request whose credentials are not valid."""
         self.addresses.failed(environ.get(ADDRESS))
 
     def _enter(self, environ: Environ, limit: InFlight, name: Name) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifier.errors import RateLimited
+from notifier.errors import RateExceeded, RateLimited
 from notifier.limit_settings import LimitSettings
 from notifier.limits.addresses import AddressLimits
 from notifier.limits.client_address import ClientAddresses
@@ -90,24 +90,26 @@ def test_handshakes(clock: Clock) -> None:
 
 
 def test_failures(clock: Clock) -> None:
-    """After too many failures an address has to pause before it may authenticate, longer with each further failure."""
+    """After too many failures an address has to pause, longer with each further failure. It may open streams."""
     limits = AddressLimits(LimitSettings(address_failure_rate=0.1), clock)
     for _ in range(6):
         limits.failed(1)
-        limits.require_credentials(1)
     waits = []
     for _ in range(3):
         limits.failed(1)
-        with pytest.raises(RateLimited) as raised:
-            limits.require_stream(1)
+        for _ in range(2):  # what fails during the pause does not prolong it
+            with pytest.raises(RateLimited) as raised:
+                limits.failed(1)
+        with pytest.raises(RateExceeded):
+            limits.failed_on_stream(1)
+        limits.require_stream(1)
         waits.append(raised.value.retry_after)
         clock.now += raised.value.retry_after or 0
-        limits.require_credentials(1)
     assert waits == [1, 2, 4] and raised.value.fields["limit"] == "address_failures"
-    limits.require_credentials(2)
+    limits.failed(2)
     clock.now += 3600
     limits.failed(1)
-    limits.require_credentials(1)
+    limits.failed_on_stream(1)
     assert not limits._pauses
 
 
@@ -118,6 +120,6 @@ def test_not_counted(clock: Clock) -> None:
         limits.require_stream(None)
         limits.opened(None)
         limits.failed(None)
-        limits.require_credentials(None)
+        limits.failed_on_stream(None)
     limits.closed(None)
     assert not limits._streams and not limits._pauses
