@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests.kit.service import Service
 from tests.kit.waiting import DEADLINE, eventually
@@ -91,12 +91,20 @@ class Tab:
 
     def wait(self, condition: str, value: object = None) -> None:
         """Wait until an expression is true in the page; `value` is a variable of the expression."""
-        eventually(lambda: self.page.evaluate(f"(value) => {condition}", value))
+        eventually(lambda: self._holds(condition, value))
 
     def connected(self) -> "Tab":
         """Wait until it is connected."""
-        self.wait("notifier.state === 'connected'")
+        self.wait("globalThis.notifier?.state === 'connected'")
         return self
+
+    def _holds(self, condition: str, value: object) -> bool:
+        try:
+            return bool(self.page.evaluate(f"(value) => {condition}", value))
+        except Error as error:
+            if "context was destroyed" in str(error):
+                return False  # the tab is on its way to another page, or back to this one
+            raise
 
     def get(self, expression: str) -> Any:
         """Evaluate an expression in the page."""
