@@ -54,7 +54,7 @@ class Restarting(Disconnect):
     """The worker is draining."""
 
     close_code, reason = 1012, "service restarts"
-    remedy = "Reconnects after the delay in `drain`."
+    remedy = "Reconnects after the delay in `drain`, or after a short delay if there was no `drain`."
 
 
 class HeartbeatLost(Disconnect):
@@ -92,7 +92,7 @@ class HelloTimeout(Disconnect):
 
 
 class Overloaded(Disconnect):
-    """The worker has reached its connection limit, is overloaded, or cannot reach Redis."""
+    """The worker is overloaded or full, cannot reach Redis, or lacks the keys of the token's issuer."""
 
     close_code, reason = 4004, "overloaded"
     remedy = "Reconnects after a longer delay."
@@ -106,7 +106,7 @@ class RateExceeded(Disconnect):
 
 
 class ProtocolViolation(Disconnect):
-    """A message is not a frame, or the frame is not allowed at this point."""
+    """A message is binary or not a JSON object, the first frame is not a valid `hello`, or `hello` is sent twice."""
 
     close_code, reason = 4500, "protocol violation"
     remedy = "Does not reconnect: the client is faulty."

@@ -32,7 +32,7 @@ class InvalidApiKey(Problem):
 
 
 class InvalidToken(Problem):
-    """The token is missing, revoked, not a JWT signed with an accepted key, or has a missing or invalid claim."""
+    """The token is missing, was revoked, is not a JWT signed with an accepted key, or has invalid claims."""
 
     status, code, title = 401, "invalid_token", "The token is not valid."
     remedy = "Check its key and its claims, or fetch a new token."
@@ -60,7 +60,7 @@ class ForeignOrigin(Problem):
 
 
 class NotFound(Problem):
-    """The path does not exist, or the notification does not exist or is no longer stored."""
+    """The path, the notification or the API key does not exist, or is no longer stored."""
 
     status, code, title = 404, "not_found", "Not found."
     remedy = "Check the path or the id."
@@ -117,11 +117,11 @@ class BodyTooLarge(Problem):
     """The body, or one line of it, exceeds the limit."""
 
     status, code, title = 413, "body_too_large", "The body is too large."
-    remedy = "Shorten the body, or split the batch."
+    remedy = "Shorten the body, or send its lines in several requests."
 
 
 class UrlTooLong(Problem):
-    """The first line of the request, with the URL, exceeds the limit."""
+    """The request line, which contains the URL, exceeds the limit."""
 
     status, code, title = 414, "url_too_long", "The URL is too long."
     remedy = "Name fewer topics, or use a WebSocket."
@@ -135,7 +135,7 @@ class UnsupportedMediaType(Problem):
 
 
 class MisdirectedRequest(Problem):
-    """The host of the request is not in `NOTIFIER_PUBLIC_URL`."""
+    """The host of the request is not that of a URL in `NOTIFIER_PUBLIC_URL`."""
 
     status, code, title = 421, "misdirected_request", "The service has another name."
     remedy = "Use the public URL, and check that the proxy forwards `Host`."
@@ -233,7 +233,7 @@ class UpgradeRequired(Problem):
 
 
 class RateLimited(Problem):
-    """An address, a user or an API key has exceeded the limit named in `limit`."""
+    """An IP address, a user or an API key has exceeded the limit named in `limit`."""
 
     status, code, title = 429, "rate_limited", "A limit was exceeded."
     remedy = "Retry after `retry_after` seconds, or raise the limit in the settings."
@@ -271,7 +271,7 @@ class IssuerUnavailable(Problem):
     """The service does not have the keys of the token's issuer, and cannot fetch them now."""
 
     status, code, title = 503, "issuer_unavailable", "The keys of the token's issuer are unavailable."
-    remedy = "Retry after `retry_after` seconds; if the error persists, search the log for the issuer."
+    remedy = "Retry after `retry_after` seconds; if the error persists, search the service's log for the issuer."
 
 
 class BrokerUnavailable(Problem):
