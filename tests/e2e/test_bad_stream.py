@@ -481,9 +481,9 @@ class TestLeaving:
             ("/v1/stream", text(type="unsubscribe", ref="r" * 64, topic="orders")),
             ("/v1/stream", text(type="nonsense")),
             ("/v1/stream", frame(PING, b"*" * 125)),
-            ("/v1/echo", frame(PING, b"*" * 125)),
+            ("/v1/echo", frame(TEXT, b"*" * 125)),
         ],
-        ids=["frames", "errors", "pings", "pings of the echo"],
+        ids=["frames", "errors", "pings", "echoes"],
     )
     def test_flood(self, path: str, request_: bytes) -> None:
         """A client that sends requests without reading the answers is disconnected."""
