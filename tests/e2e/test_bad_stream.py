@@ -481,13 +481,15 @@ class TestLeaving:
             ("/v1/stream", text(type="unsubscribe", ref="r" * 64, topic="orders")),
             ("/v1/stream", text(type="nonsense")),
             ("/v1/stream", frame(PING, b"*" * 125)),
+            ("/v1/echo", frame(PING, b"*" * 125)),
             ("/v1/echo", frame(TEXT, b"*" * 125)),
         ],
-        ids=["frames", "errors", "pings", "echoes"],
+        ids=["frames", "errors", "pings", "pings of the echo", "echoes"],
     )
     def test_flood(self, path: str, request_: bytes) -> None:
         """A client that sends requests without reading the answers is disconnected."""
-        with Service(workers=1, lag_timeout=2) as service, Peer(service.port, path, receive_buffer=4096) as peer:
+        settings: dict[str, Any] = {"workers": 1, "lag_timeout": 2, "heartbeat": 1}
+        with Service(**settings) as service, Peer(service.port, path, receive_buffer=4096) as peer:
             if path == "/v1/stream":
                 peer.send(text(type="hello", token=service.token()))
                 assert peer.read_json()["type"] == "welcome"
