@@ -1,7 +1,6 @@
 """Users: exporting and erasing everything that is stored about one, and disconnecting one."""
 
-from collections.abc import Iterable
-from operator import itemgetter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,10 +15,9 @@ from notifier.protocol import channel as channels
 from notifier.protocol import notification
 from notifier.protocol import tenant as tenants
 from notifier.protocol.entry import ERASED, HISTORY, REMOVED
-from notifier.protocol.inbox_query import ANY, MAX_LIMIT, Query
 
 _REMEMBERED = 3_600_000  # ms: by then every worker has learned of a disconnection, even one that missed the message
-_PAGE = 500  # entries of a log per request
+_PAGE, _PAGE_BYTES = 100, 65536  # of a log per request: entries, and bytes after which ten at most follow
 
 
 class Users:
@@ -48,48 +46,42 @@ class Users:
         self._forget(user, (topic.decode() for topic in topics), [id.decode() for id in ids])
 
     def export(self, user: str) -> dict[str, Any]:
-        """Return everything that is stored about a user, as `docs/http-api.md` describes it."""
-        channel = channels.of_user(user)
+        """Return everything that is stored about a user, as `docs/http-api.md` describes it.
+
+        The two lists of notifications are iterators, which read a few at a time and yield them as lists: all of them
+        together may be hundreds of megabytes.
+        """
         state = self._inbox.states([user])[0]
-        history = [body for kind, body in self._log(channel) if kind == HISTORY]
         return {
             "user": tenants.outward(user),
-            "inbox": sorted(self._items(user), key=itemgetter("archived")),
-            "history": [msgspec.Raw(body) for body in history],
+            "inbox": map(describe, self._lists.everything(user)),
+            "history": self._history(channels.of_user(user)),
             "topics": sorted(map(tenants.outward, state.topics)),
             "mutes": mutes_of(state.mutes),
         }
 
-    def _items(self, user: str) -> list[dict[str, Any]]:
-        """Return all items from one list: an item that is archived meanwhile must neither be missing nor come twice."""
-        items: list[dict[str, Any]] = []
-        query = Query(ANY, MAX_LIMIT)
-        while True:
-            listing = self._lists.page(user, query)
-            items += describe(listing.items)
-            if listing.next is None:
-                return items
-            query = query._replace(before=listing.next)
+    def _history(self, channel: str) -> Iterator[list[msgspec.Raw]]:
+        for page in self._log(channel):
+            yield [msgspec.Raw(body) for kind, body in page if kind == HISTORY]
 
     def _call(self, script: str, user: str, why: bytes) -> Any:
         command = self._store.call(script, (self._store.sharded(channels.of_user(user)),), (why, _REMEMBERED))
         return require(self._store.carry_out([command])[0])
 
-    def _log(self, channel: str) -> list[tuple[bytes, bytes]]:
-        """Return kind and body of all entries of a log."""
-        found: list[tuple[bytes, bytes]] = []
-        start = b"-"
-        while True:
-            page = self._store.ask("XRANGE", self._store.of(channel, "log"), start, "+", "COUNT", _PAGE)
-            found += [(fields[0], fields[1]) for _, fields in page]
-            if len(page) < _PAGE:
-                return found
-            start = b"(" + page[-1][0]
+    def _log(self, channel: str) -> Iterator[list[tuple[bytes, bytes]]]:
+        """Yield kind and body of all entries of a log, a page at a time."""
+        keys = self._store.of(channel, "log"), self._store.of(channel, "meta")
+        position, is_complete = b"0-0", 0
+        while not is_complete:
+            command = self._store.call("read", keys, (position, _PAGE, _PAGE_BYTES))
+            *_, is_complete, page = require(self._store.carry_out([command], pipeline=self._store.reading)[0])
+            yield [(fields[0], fields[1]) for _, fields in page]
+            position = page[-1][0] if page else position
 
     def _ids(self, channel: str) -> list[str]:
         """Return the ids of the notifications in a log."""
-        log = self._log(channel)
-        return [body.decode() if kind == REMOVED else notification.id_of(body) for kind, body in log]
+        entries = (entry for page in self._log(channel) for entry in page)
+        return [body.decode() if kind == REMOVED else notification.id_of(body) for kind, body in entries]
 
     def _forget(self, user: str, topics: Iterable[str], ids: list[str]) -> None:
         """Remove a user from topics, and from the records of notifications."""

@@ -1,7 +1,9 @@
 """Answers: JSON and ETags, problems, and the headers of every answer."""
 
+import errno
 import hashlib
 import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -30,6 +32,41 @@ encode = msgspec.json.Encoder().encode
 def json_answer(document: dict[str, Any]) -> Response:
     """Return an answer that is a JSON object."""
     return Response(encode(document), content_type=JSON)
+
+
+def streamed_answer(document: dict[str, Any], confirm: Callable[[], object]) -> Response:
+    """Return an answer that is a JSON object and is made while it is sent.
+
+    Iterators in the document become arrays; they yield lists of elements. `confirm` is called before each list, and
+    raises if the client may have no more. An error ends the connection within the answer, so that no client takes it
+    for complete.
+    """
+    return Response(_uninterrupted(_written(document, confirm), request.environ[REQUEST_ID]), content_type=JSON)
+
+
+def _written(document: dict[str, Any], confirm: Callable[[], object]) -> Iterator[bytes]:
+    for number, (name, value) in enumerate(document.items()):
+        yield (b"," if number else b"{") + encode(name) + b":"
+        if not isinstance(value, Iterator):
+            yield encode(value)
+            continue
+        separator = b"["
+        for elements in value:
+            confirm()
+            if elements:
+                yield separator + encode(elements)[1:-1]
+                separator = b","
+        yield b"]" if separator == b"," else b"[]"
+    yield b"}"
+
+
+def _uninterrupted(parts: Iterator[bytes], id: str) -> Iterator[bytes]:
+    try:
+        yield from parts
+    except Problem as problem:
+        logger.warning("The answer to request %s was cut off: %s", id, problem.detail or problem.title)
+        # gunicorn closes the connection as if the client had: without the end of the answer, and without a traceback.
+        raise BrokenPipeError(errno.EPIPE, "the answer was cut off") from problem
 
 
 def tagged_answer(asked: Request, document: dict[str, Any], untagged: dict[str, Any] | None = None) -> Response:

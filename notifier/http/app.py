@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> Flask:
         notifications.blueprint(),
         HealthViews(credentials, node.database, access.tokens, lambda: node.is_ready, settings).blueprint(),
         TopicViews(credentials, node.members, settings.inbox, auditor).blueprint(),
-        UserViews(credentials, node.users, auditor).blueprint(),
+        UserViews(credentials, node.users, auditor, usage.requests).blueprint(),
         TokenViews(credentials, settings.auth, access.revocations, auditor).blueprint(),
         KeyViews(credentials, access.key_changes, access.api_keys.of_settings, auditor).blueprint(),
         AuditViews(credentials, access.audit_log).blueprint(),

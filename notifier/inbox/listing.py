@@ -5,7 +5,7 @@ Items of the user's own channel come from a script, those of shared channels fro
 
 import heapq
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,11 +21,13 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.entry import MUTED
 from notifier.protocol.inbox_counts import InboxView
-from notifier.protocol.inbox_query import Place, Query
+from notifier.protocol.inbox_query import ANY, Place, Query
 from notifier.protocol.inbox_state import Flags, read_state
 
 PAGE_BYTES = 1 << 20  # of notifications: ten times that of a page of usual ones
 _BATCH = 100  # smallest number of items whose bodies are read at once
+_SNAPSHOT = 500  # items without bodies that are read at once
+_PIECE = 8  # items of a whole inbox whose bodies are in memory at once: half a megabyte of the longest ones
 
 
 class Listed(NamedTuple):
@@ -58,6 +60,33 @@ class InboxLists:
 
     def page(self, user: str, query: Query) -> Listing:
         """Return a page of a user's inbox."""
+        begun = self._begin(user, query)
+        found: list[Listed] = []
+        for batch in self._batches(user, query, begun):
+            found += self._with_bodies(batch, query)
+            if len(found) > query.limit:
+                break
+        items, more = split(found, query.limit)
+        following = Place(items[-1].cursor, items[-1].channel) if more else None
+        reached = [item.cursor for item in items if item.cursor.ms < begun.now]
+        return Listing(items, following, begun.view, max([Cursor(begun.now - 1, 0), *reached]))
+
+    def everything(self, user: str) -> Iterator[list[Listed]]:
+        """Return all items of a user's inbox as they are now, archived ones last; a few at a time are read.
+
+        The flags are those of this moment: an item that is archived meanwhile is neither missing nor listed twice.
+        """
+        query = Query(ANY, _SNAPSHOT)
+        items: list[_Candidate] = []
+        archived: list[_Candidate] = []
+        for batch in self._batches(user, query, self._begin(user, query)):
+            for each in in_turns(batch):
+                (archived if each.flags.archived else items).append(each)
+        items += archived
+        few = (items[start : start + _PIECE] for start in range(0, len(items), _PIECE))
+        return (self._with_bodies(each, query) for each in few)
+
+    def _begin(self, user: str, query: Query) -> "_Begun":
         # Entries published from now on get no earlier time than this one, in whichever order channels are read.
         commands = [
             pack("TIME"),
@@ -65,19 +94,19 @@ class InboxLists:
             self._own(user, query, query.before),
         ]
         time_of_redis, state, own = map(require, self._store.carry_out(commands))
-        now = int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000
         [view] = self._digests.views([read_state(user, state, in_turns)])
-        batch = _merge(user, view, query, query.before, own)
-        found = self._with_bodies(batch, query)
-        while len(found) <= query.limit and len(batch) == _batch_size(query):
+        return _Begun(int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000, view, own)
+
+    def _batches(self, user: str, query: Query, begun: "_Begun") -> Iterator[list["_Candidate"]]:
+        """Yield the candidates of a list, in batches."""
+        before, own = query.before, begun.own
+        while True:
+            batch = _merge(user, begun.view, query, before, own)
+            yield batch
+            if len(batch) < _batch_size(query):
+                return
             before = Place(batch[-1].item.cursor, batch[-1].item.channel)
             [own] = map(require, self._store.carry_out([self._own(user, query, before)]))
-            batch = _merge(user, view, query, before, own)
-            found += self._with_bodies(batch, query)
-        items, more = split(found, query.limit)
-        following = Place(items[-1].cursor, items[-1].channel) if more else None
-        reached = [item.cursor for item in items if item.cursor.ms < now]
-        return Listing(items, following, view, max([Cursor(now - 1, 0), *reached]))
 
     def _own(self, user: str, query: Query, before: Place | None) -> bytes:
         """Return the command that lists items of the user's own channel."""
@@ -127,6 +156,14 @@ def describe(items: Iterable[Listed]) -> list[dict[str, Any]]:
         }
         for item in items
     ]
+
+
+class _Begun(NamedTuple):
+    """The time of Redis when a list was begun, in Unix ms, the view, and the first reply to `InboxLists._own`."""
+
+    now: int
+    view: InboxView
+    own: list[list[bytes]]
 
 
 class _Candidate(NamedTuple):

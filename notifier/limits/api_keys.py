@@ -16,6 +16,7 @@ class KeyLimits:
         self.publications = Rates("key_publications", Rate.of(settings.key_publish_rate))
         self.recipients = Rates("key_recipients", Rate.of(settings.key_recipient_rate))
         self.requests = InFlight("key_requests", settings.key_requests)
+        self.exports = InFlight("key_exports", settings.key_exports)
         daily = Amounts(
             settings.key_daily_publications,
             settings.key_daily_recipients,

@@ -45,6 +45,25 @@ class RequestLimits:
         for each in leave:
             each()
 
+    def keep(self, environ: Environ) -> Callable[[], None]:
+        """Count a request until the returned function is called, also after `end`: its answer is sent in parts."""
+        leave: list[Callable[[], None]] = environ[_LEAVE]
+        environ[_LEAVE] = []
+
+        def leave_all() -> None:
+            while leave:
+                leave.pop()()
+
+        return leave_all
+
+    def enter_export(self, environ: Environ, id: str) -> None:
+        """Count an export for the API key that asks for it.
+
+        Raises:
+            RateLimited
+        """
+        self._enter(environ, self._keys.exports, id)
+
     def enter_user(self, environ: Environ, user: str) -> None:
         """Count a request for the user whose token it has.
 

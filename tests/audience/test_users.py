@@ -1,9 +1,11 @@
 """Users on a real server: erasing and exporting them."""
 
 import json
+from typing import Any
 from uuid import uuid4
 
 import msgspec
+import pytest
 import redis
 
 from tests.kit.worker import FUTURE, Make, Worker
@@ -12,6 +14,12 @@ from tests.kit.worker import FUTURE, Make, Worker
 def keys_of(client: redis.Redis, word: str) -> set[str]:
     """Return the keys whose name contains a word."""
     return {key.decode() for key in client.scan_iter(match="*", count=10_000) if word in key.decode()}
+
+
+def read(export: dict[str, Any]) -> Any:
+    """Return an export as a client reads it."""
+    lists = {name: [each for few in export[name] for each in few] for name in ("inbox", "history")}
+    return json.loads(msgspec.json.encode(export | lists))
 
 
 def test_erase(make: Make, client: redis.Redis) -> None:
@@ -59,9 +67,43 @@ def test_export(worker: Worker) -> None:
     worker.act("alice", "archive", *ids[::2])
     history = worker.publish("alice", retain="history")
     worker.inbox.set_mutes("alice", ["a:b"], ["u"])
-    export = json.loads(msgspec.json.encode(worker.users.export("alice")))
+    export = read(worker.users.export("alice"))
     assert sorted(item["notification"]["id"] for item in export["inbox"]) == sorted(ids)
+    assert [item["archived"] for item in export["inbox"]] == [False] * 75 + [True] * 75
     assert {item["notification"]["id"] for item in export["inbox"] if item["archived"]} == set(ids[::2])
     assert [each["id"] for each in export["history"]] == [history]
     assert (export["user"], export["topics"]) == ("alice", ["t"])
     assert export["mutes"] == {"types": ["a:b"], "topics": ["u"]}
+
+
+@pytest.mark.parametrize("retain", ["inbox", "history"])
+def test_long_export(worker: Worker, monkeypatch: pytest.MonkeyPatch, retain: str) -> None:
+    """However much is stored, an export has less than a megabyte in memory; its flags are those of its beginning."""
+    ids = [worker.publish("alice", body="x" * 30_000, retain=retain) for _ in range(100)]
+    export = worker.users.export("alice")
+    worker.act("alice", "archive", *ids)
+    sizes = []
+    execute = worker.store.execute
+
+    def measure(*arguments: Any) -> list[Any]:
+        replies = execute(*arguments)
+        sizes.append(len(repr(replies)))
+        return replies
+
+    monkeypatch.setattr(worker.store, "execute", measure)
+    found = read(export)
+    assert max(sizes) < 1_000_000
+    assert sum(sizes) > 3_000_000
+    listed = found["history"] or [item["notification"] for item in found["inbox"]]
+    assert sorted(each["id"] for each in listed) == sorted(ids)
+    assert not any(item["archived"] for item in found["inbox"])
+
+
+def test_items_that_leave(make: Make) -> None:
+    """Items that leave their log while an export is read are left out; the export is complete otherwise."""
+    worker = make(max_history=40)
+    ids = [worker.publish("alice") for _ in range(40)]
+    export = worker.users.export("alice")
+    for _ in range(15):
+        worker.publish("alice")
+    assert [item["notification"]["id"] for item in read(export)["inbox"]] == ids[:14:-1]

@@ -289,6 +289,7 @@ class TestWorkers:
             lambda: worker.inbox.set_mutes("alice", ["a"], []),
             lambda: worker.receipts.of(NOBODY, ["user:alice"]),
             lambda: worker.users.export("alice"),
+            lambda: list(worker.users.export("alice")["history"]),
             lambda: worker.users.erase("alice"),
         ]
         for step in steps:

@@ -4,18 +4,22 @@ from flask import Blueprint, request
 from werkzeug import Response
 
 from notifier.audience.users import Users
-from notifier.http.answers import json_answer
+from notifier.http.answers import streamed_answer
 from notifier.http.auditor import Auditor
+from notifier.http.body import CONFIRM
 from notifier.http.credentials import Credentials
 from notifier.http.names import require_user, routes_with_names
+from notifier.limits.requests import RequestLimits
 from notifier.protocol import audit
+from notifier.protocol.api_key import ApiKey
 
 
 class UserViews:
     """The views of users."""
 
-    def __init__(self, credentials: Credentials, users: Users, auditor: Auditor) -> None:
+    def __init__(self, credentials: Credentials, users: Users, auditor: Auditor, limits: RequestLimits) -> None:
         self._credentials = credentials
+        self._limits = limits
         self._auditor = auditor
         self._users = users
 
@@ -28,8 +32,14 @@ class UserViews:
         return blueprint
 
     def export(self, user: str) -> Response:
-        """Return everything that is stored about a user."""
-        return json_answer(self._users.export(self._admit(user, audit.EXPORTED)))
+        """Return everything that is stored about a user. The answer is made while it is sent."""
+        key = self._check(user)
+        self._limits.enter_export(request.environ, key.id)
+        self._auditor.write(request, key, audit.EXPORTED, user=user)
+        document = self._users.export(key.scoped(user))
+        response = streamed_answer(document, request.environ[CONFIRM])
+        response.call_on_close(self._limits.keep(request.environ))
+        return response
 
     def erase(self, user: str) -> Response:
         """Remove everything that is stored about a user."""
@@ -47,8 +57,12 @@ class UserViews:
         Raises:
             Forbidden, BadRequest
         """
+        key = self._check(user)
+        self._auditor.write(request, key, action, user=user)
+        return key.scoped(user)
+
+    def _check(self, user: str) -> ApiKey:
         key = self._credentials.require_key(request, "users")
         require_user(user)
         key.require_users([user])
-        self._auditor.write(request, key, action, user=user)
-        return key.scoped(user)
+        return key
