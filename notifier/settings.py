@@ -260,6 +260,11 @@ class Settings:
             raise SettingError("NOTIFIER_JWKS_MAX_AGE must be longer than NOTIFIER_JWKS_REFRESH.")
         if auth.token_issuer in {each.name for each in auth.token_issuers}:
             raise SettingError("NOTIFIER_TOKEN_ISSUER must not be one of NOTIFIER_TOKEN_ISSUERS.")
+        if conflict := auth.policy.conflict:
+            raise SettingError(
+                "The NOTIFIER_TOKEN_..._CLAIM settings must name different claims, none within another and none of "
+                f"exp, iat, iss, jti, nbf and aud: {conflict[0]} and {conflict[1]} cannot both be in a token."
+            )
         return self
 
 

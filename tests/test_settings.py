@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.token_policy import Policy
 from notifier.settings import (
@@ -353,6 +354,41 @@ class TestTokens:
     def test_claims(self, name: str) -> None:
         """A claim has a name."""
         assert "must name a claim" in refusal(**{name: ""})
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"token_user_claim": "a", "token_topics_claim": "/a/b"},
+            {"token_user_claim": "/a/b", "token_topics_claim": "a"},
+            {"token_topics_claim": "/a/b", "token_publish_claim": "/a/b/c"},
+            {"token_topics_claim": "rights", "token_publish_claim": "/rights"},
+            {"token_user_claim": "tenant"},
+            {"token_tenant_claim": "/sub/tenant"},
+            *(
+                {"token_user_claim": name}
+                for name in ("exp", "/exp/x", "iat", "iss", "/jti/id", "nbf", "aud", "/aud/0")
+            ),
+        ],
+    )
+    def test_claims_that_overlap(self, claims: dict[str, str]) -> None:
+        """Claims that no token can have both are rejected at the start, not when a token is issued."""
+        with pytest.raises(SettingError, match=r"NOTIFIER_TOKEN_\.\.\._CLAIM"):
+            read(**claims)
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"token_user_claim": "/a/b", "token_topics_claim": "/a/c", "token_publish_claim": "/a/cc"},
+            {"token_user_claim": "a/b", "token_topics_claim": "a"},
+            {"token_user_claim": "/user", "token_topics_claim": "https://example.org/topics"},
+        ],
+    )
+    def test_claims_side_by_side(self, claims: dict[str, str]) -> None:
+        """A token has claims that are in the same object."""
+        policy = Settings.from_environ(variables(**claims)).auth.policy
+        token = identity.sign("alice", SECRET, 100, ("t",), ("p",), tenant="acme", policy=policy)
+        found = identity.verify(token, (SECRET,), 50, policy)
+        assert (found.user, found.topics, found.publish) == ("acme\x1falice", ("t",), ("p",))
 
     @pytest.mark.parametrize(
         "text, said",

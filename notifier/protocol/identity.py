@@ -13,7 +13,7 @@ from notifier.errors import InvalidToken, TokenExpired
 from notifier.protocol import channel, jws
 from notifier.protocol import tenant as tenants
 from notifier.protocol.jws import SECRET_ALGORITHM
-from notifier.protocol.token_policy import Policy
+from notifier.protocol.token_policy import Policy, path_of
 
 MAX_GRANTS = 100  # patterns in a token; a backend that needs more should use wildcards
 MIN_SECRET = 32  # bytes: RFC 7518 section 3.2 requires a key as long as the hash of HS256
@@ -249,16 +249,9 @@ def _digest_of(id: Any, tenant: str) -> bytes:
     return digest_of(id, tenant)
 
 
-def _path(name: str) -> list[str]:
-    """Return the names on the way to a claim."""
-    if not name.startswith("/"):
-        return [name]
-    return [part.replace("~1", "/").replace("~0", "~") for part in name[1:].split("/")]
-
-
 def _find(claims: dict[str, Any], name: str, default: Any = None) -> Any:
     found: Any = claims
-    for part in _path(name):
+    for part in path_of(name):
         if not isinstance(found, dict) or part not in found:
             return default
         found = found[part]
@@ -266,7 +259,7 @@ def _find(claims: dict[str, Any], name: str, default: Any = None) -> Any:
 
 
 def _place(claims: dict[str, Any], name: str, value: Any) -> None:
-    *above, last = _path(name)
+    *above, last = path_of(name)
     for part in above:
         claims = claims.setdefault(part, {})
     claims[last] = value
