@@ -5,9 +5,12 @@ from typing import Any
 
 import msgspec
 
-from notifier.errors import KeyRotating, NotFound
+from notifier.errors import BadRequest, KeyRotating, NotFound
 from notifier.protocol import audit, key_text
+from notifier.protocol import cursor as cursors
+from notifier.protocol import tenant as tenants
 from notifier.protocol.audit import Author
+from notifier.protocol.inbox_query import read_limit
 from notifier.protocol.key_record import KeyRecord
 from notifier.protocol.key_request import read_key_request, read_rotation
 
@@ -31,9 +34,17 @@ class KeyMemory:
         """Return all keys."""
         return {"keys": [record.document(_now()) for _, record in sorted(self.records.items())], "next": None}
 
-    def audit_page(self) -> dict[str, Any]:
-        """Return all entries of the audit log."""
-        return {"entries": self.entries[::-1], "next": None}
+    def audit_page(self, query: dict[str, str]) -> dict[str, Any]:
+        """Return entries of the audit log. All are those of the default tenant, to which the client belongs."""
+        if fault := tenants.fault_of(query["tenant"]) if query.get("tenant") else None:
+            raise BadRequest(f"tenant: {fault}")
+        limit, before = (
+            read_limit(query.get("limit", "100"), audit.MAX_LIMIT),
+            audit.read_before(query.get("before", "")),
+        )
+        entries = [] if query.get("tenant") else self.entries[::-1]
+        page = [entry for entry in entries if not before or cursors.parse(entry["id"]) < before][:limit]
+        return {"entries": page, "next": page[-1]["id"] if len(page) == limit else None}
 
     def create(self, body: bytes) -> dict[str, Any]:
         """Create a key."""

@@ -5,11 +5,13 @@ is one inbox, with the notifications to all recipients.
 """
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from notifier import __version__
 from notifier.client import Item, Mutes
 from notifier.client.answer import Answer, Request
 from notifier.errors import BadRequest, NotFound, Problem
@@ -21,6 +23,8 @@ from notifier.protocol.inbox_query import Query, read_query
 from notifier.protocol.inbox_request import Target, read_mutes, read_object, read_target
 from notifier.protocol.notification import Limits, Publication
 from notifier.protocol.notification_id import canonical_id
+from notifier.protocol.token_policy import MAX_AGE
+from notifier.protocol.token_request import read_revocation, read_token_request
 from notifier.testing.key_memory import KeyMemory
 
 URL = "http://recorded"
@@ -121,14 +125,15 @@ class Memory:
                 return self._receipts(canonical_id(id))
             case "POST", "notifications":
                 return {"recipients": self._explain(notifications.parse(body, Limits()))}
-        return self._ask_administrator(parts, body)
+        return self._ask_administrator(parts, dict(query), body)
 
-    def _ask_administrator(self, parts: tuple[str, ...], body: bytes) -> dict[str, Any]:
+    def _ask_administrator(self, parts: tuple[str, ...], query: dict[str, str], body: bytes) -> dict[str, Any]:
         """Answer requests about tokens, keys and the audit log."""
         match parts:
             case "POST", "tokens":
-                return {"token": f"token-of-{read_object(body)['user']}"}
+                return {"token": f"token-of-{read_token_request(body, MAX_AGE).user}"}
             case "POST", "tokens", "revoke":
+                read_revocation(body, time.time())
                 self.revoked.append(read_object(body))
                 self.keys.note(audit.TOKENS_REVOKED, **self.revoked[-1])
                 return self.revoked[-1]
@@ -141,7 +146,9 @@ class Memory:
             case "DELETE", "keys", id:
                 return self.keys.revoke(id)
             case "GET", "audit":
-                return self.keys.audit_page()
+                return self.keys.audit_page(query)
+            case "GET", "status":
+                return {"version": __version__, "workers": 1, "issuers": []}
         raise NotFound("A recording client does not support this request.")
 
     def _counts(self) -> dict[str, Any]:

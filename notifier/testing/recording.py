@@ -1,149 +1,23 @@
 """Recording clients: they validate like the service, and record requests instead of sending them."""
 
-import json
-import secrets
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeVar, Unpack
 
-from notifier.client import (
-    Accepted,
-    AsyncInbox,
-    Channel,
-    Event,
-    Inbox,
-    Notification,
-    ProblemError,
-    Published,
-)
+from notifier.client import Accepted, AsyncInbox, Inbox, Notification, ProblemError, Published
 from notifier.client.aio.backend import AsyncBackend
 from notifier.client.aio.client import Many, each
 from notifier.client.aio.operator import AsyncOperator
-from notifier.client.backend_calls import BackendCalls
-from notifier.client.calls import Calls, Steps, carry_out
+from notifier.client.calls import Steps
+from notifier.client.checks import Names
+from notifier.client.events import Position
 from notifier.client.inbox_calls import InboxCalls
-from notifier.client.key_calls import KeyCalls
-from notifier.client.notification import encode
+from notifier.client.notification import Batch
 from notifier.client.sync.backend import Backend
 from notifier.client.sync.operator import Operator
-from notifier.errors import IdempotencyMismatch, NotFound, Problem
-from notifier.protocol import notification as notifications
-from notifier.protocol.notification import Limits, Publication
-from notifier.protocol.notification_id import canonical_id
-from notifier.testing.memory import URL, Memory
+from notifier.testing.recorded_requests import Recording
 from notifier.testing.recorded_streams import AsyncRecordedStream, RecordedStream
 
 T = TypeVar("T")
-
-
-class Recording:
-    """The requests that were made. `published` are the notifications as they were posted, `recalled` are ids.
-
-    `erased` and `disconnected` are users. `listen` yields the events that a test puts into `incoming`. Tokens are not
-    read, so there is one inbox, with the notifications to all recipients.
-    """
-
-    def __init__(self) -> None:
-        self.published: list[dict[str, Any]] = []
-        self.recalled: list[str] = []
-        self.incoming: deque[Event] = deque()
-        self._results: dict[str, tuple[bytes, Published]] = {}  # by idempotency key
-        self._calls = Calls(URL, "nk_recorded")
-        self._backend = BackendCalls(self._calls)
-        self._keys = KeyCalls(self._calls)
-        self._memory = Memory()
-
-    @property
-    def erased(self) -> list[str]:
-        """The users who were erased."""
-        return self._memory.erased
-
-    @property
-    def disconnected(self) -> list[str]:
-        """The users who were disconnected."""
-        return self._memory.disconnected
-
-    @property
-    def revoked(self) -> list[dict[str, Any]]:
-        """Which tokens were revoked: objects with a `user` and perhaps `issued_before`, or with a `jti`."""
-        return self._memory.revoked
-
-    def record(self, notification: Mapping[str, Any] | bytes, key: str | None) -> Published:
-        """Validate a notification and record it.
-
-        Raises:
-            ProblemError: the service would reject it.
-        """
-        body = encode(notification)
-        try:
-            publication = notifications.parse(body, Limits())
-            if key in self._results:
-                return self._repeated(key, body)
-        except Problem as problem:
-            raise ProblemError(problem.document()) from problem
-        published = self._place(publication)
-        self.published.append(json.loads(body))
-        if key:
-            self._results[key] = body, published
-        return published
-
-    def attempt(
-        self, notification: Mapping[str, Any] | bytes, key: str | None, number: int
-    ) -> Published | ProblemError:
-        """Record one notification of many, and return its result."""
-        try:
-            return self.record(notification, f"{key}:{number}" if key else None)
-        except ProblemError as problem:
-            return problem
-
-    def accept(self, topic: str, notification: Mapping[str, Any], key: str | None) -> Accepted:
-        """Record a notification that a user publishes; the user is not recorded."""
-        published = self.record({**notification, "to": {"topics": [topic]}}, key)
-        return Accepted(published.id, published.channels[0].cursor)
-
-    def forget(self, id: str) -> None:
-        """Recall a notification.
-
-        Raises:
-            ProblemError: it was never published, or has been recalled.
-        """
-        self.channels(id)
-        id = canonical_id(id)
-        self._memory.forget(id)
-        self.recalled.append(id)
-
-    def channels(self, id: str) -> list[str]:
-        """Return the channels of a notification.
-
-        Raises:
-            ProblemError: it was never published, or has been recalled.
-        """
-        kept = self._memory.kept.get(canonical_id(id))
-        if kept is None:
-            raise ProblemError(NotFound("There is no such notification, or it is no longer stored.").document())
-        return kept.channels
-
-    def _answer(self, steps: Steps[T]) -> T:
-        return carry_out(steps, lambda step: self._memory.answer(step.request), lambda seconds: None)
-
-    def _repeated(self, key: str | None, body: bytes) -> Published:
-        first, published = self._results[key or ""]
-        if first != body:
-            raise IdempotencyMismatch()
-        return published._replace(replayed=True)
-
-    def _place(self, publication: Publication) -> Published:
-        now = time.time()
-        ms = int(1000 * now)
-        id = notifications.new_id(ms, secrets.token_bytes(10))
-        cursor = f"{ms}-{len(self.published)}"
-        channels = tuple(
-            Channel(name, cursor, False, self._memory.suppressed(publication, name)) for name in publication.channels
-        )
-        self._memory.keep(id, now, cursor, publication)
-        return Published(id, datetime.fromtimestamp(now, UTC), channels)
 
 
 class RecordingNotifier(Recording, Backend, Operator):
@@ -181,6 +55,10 @@ class RecordingNotifier(Recording, Backend, Operator):
         for number, notification in enumerate(notifications, 1):
             yield self.attempt(notification, idempotency_key, number)
 
+    def publish_batch(self, batch: Batch, *, deadline: float | None = None) -> list[Published | ProblemError]:
+        """Record a batch, and return the results of its lines."""
+        return self.attempt_batch(batch)
+
     def publish_as_user(
         self,
         topic: str,
@@ -203,6 +81,10 @@ class RecordingNotifier(Recording, Backend, Operator):
         """Return the channels that a notification was published to."""
         return self.channels(id)
 
+    def status(self, *, deadline: float | None = None) -> dict[str, Any]:
+        """Return what a worker says of itself."""
+        return self._run(self._calls.status(deadline))
+
     def inbox(self, *, token: str | None = None) -> Inbox:
         """Return the only inbox."""
         return Inbox(InboxCalls(self._calls, token or ""), self._run)
@@ -210,7 +92,16 @@ class RecordingNotifier(Recording, Backend, Operator):
     def _run(self, steps: Steps[T]) -> T:
         return self._answer(steps)
 
-    def listen(self, *_: Any, **options: Any) -> RecordedStream:
+    def listen(
+        self,
+        topics: Names = (),
+        since: str | Position | None = None,
+        *,
+        token: str | None = None,
+        get_token: Callable[[], str] | None = None,
+        deadline: float | None = None,
+        inbox: bool = False,
+    ) -> RecordedStream:
         """Return an iterator over `incoming`."""
         return RecordedStream(self.incoming)
 
@@ -248,6 +139,10 @@ class AsyncRecordingNotifier(Recording, AsyncBackend, AsyncOperator):
             number += 1
             yield self.attempt(notification, idempotency_key, number)
 
+    async def publish_batch(self, batch: Batch, *, deadline: float | None = None) -> list[Published | ProblemError]:
+        """Record a batch, and return the results of its lines."""
+        return self.attempt_batch(batch)
+
     async def publish_as_user(
         self,
         topic: str,
@@ -270,6 +165,10 @@ class AsyncRecordingNotifier(Recording, AsyncBackend, AsyncOperator):
         """Return the channels that a notification was published to."""
         return self.channels(id)
 
+    async def status(self, *, deadline: float | None = None) -> dict[str, Any]:
+        """Return what a worker says of itself."""
+        return await self._run(self._calls.status(deadline))
+
     def inbox(self, *, token: str | None = None) -> AsyncInbox:
         """Return the only inbox."""
         return AsyncInbox(InboxCalls(self._calls, token or ""), self._run)
@@ -277,6 +176,15 @@ class AsyncRecordingNotifier(Recording, AsyncBackend, AsyncOperator):
     async def _run(self, steps: Steps[T]) -> T:
         return self._answer(steps)
 
-    def listen(self, *_: Any, **options: Any) -> AsyncRecordedStream:
+    def listen(
+        self,
+        topics: Names = (),
+        since: str | Position | None = None,
+        *,
+        token: str | None = None,
+        get_token: Callable[[], str | Awaitable[str]] | None = None,
+        deadline: float | None = None,
+        inbox: bool = False,
+    ) -> AsyncRecordedStream:
         """Return an iterator over `incoming`."""
         return AsyncRecordedStream(self.incoming)

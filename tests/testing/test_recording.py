@@ -1,12 +1,26 @@
 """Recording clients: they answer like a service without other users."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from notifier.client import Counts, MembersChanged, Mutes, ProblemError, SharedReceipt, State, UserReceipt
+from notifier import __version__
+from notifier.client import (
+    AsyncNotifierClient,
+    Counts,
+    MembersChanged,
+    Mutes,
+    NotifierClient,
+    ProblemError,
+    Published,
+    SharedReceipt,
+    State,
+    UserReceipt,
+)
+from notifier.client.notification import Batch
 from notifier.testing.recording import AsyncRecordingNotifier, RecordingNotifier
 
 
@@ -168,6 +182,18 @@ class TestBackend:
         with pytest.raises(ProblemError, match="invalid_key_request"):
             notifier.create_key("Shop", ["everything"])
 
+    def test_audit_of_a_tenant(self, notifier: RecordingNotifier) -> None:
+        """The audit log of another tenant has nothing that the client does. Long logs are read page by page."""
+        for number in range(250):
+            notifier.disconnect_user(f"user-{number}")
+        entries = list(notifier.audit())
+        assert [entry.target["user"] for entry in entries[:250]] == [f"user-{number}" for number in range(249, -1, -1)]
+        assert len(entries) == 251
+        assert list(notifier.audit(tenant="acme")) == []
+        with pytest.raises(ProblemError) as raised:
+            list(notifier.audit(tenant="no tenant"))
+        assert raised.value.status == 400
+
     def test_audit(self, notifier: RecordingNotifier) -> None:
         """Actions that a service would record are recorded, the newest first."""
         notifier.recall(notifier.inbox().list().items[0].id)
@@ -228,3 +254,46 @@ def test_async() -> None:
         assert [entry.action async for entry in notifier.audit()][0] == "key.revoked"
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("recording", "real"), [(RecordingNotifier, NotifierClient), (AsyncRecordingNotifier, AsyncNotifierClient)]
+)
+def test_signatures(recording: type, real: type) -> None:
+    """Recording clients have every method of real ones, with the same arguments."""
+    names = [name for name in dir(real) if not name.startswith("_") and callable(getattr(real, name))]
+    assert len(names) > 20
+    for name in names:
+        asked, given = inspect.signature(getattr(real, name)), inspect.signature(getattr(recording, name))
+        assert list(given.parameters.values()) == list(asked.parameters.values()), name
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.create_token("no user"),
+        lambda client: client.create_token("alice", topics=["{"]),
+        lambda client: client.create_token("alice", expires_in=0),
+        lambda client: client.revoke_tokens("alice", issued_before=1e12),
+        lambda client: client.revoke_tokens("no user"),
+    ],
+)
+def test_invalid_tokens(notifier: RecordingNotifier, call: Callable[[RecordingNotifier], object]) -> None:
+    """Requests for tokens are checked like those to a service, and rejected ones are not recorded."""
+    with pytest.raises(ProblemError, match="invalid_token_request"):
+        call(notifier)
+    assert notifier.revoked == []
+
+
+def test_batch(notifier: RecordingNotifier) -> None:
+    """The lines of a batch have the results that the same notifications of `publish_many` have."""
+    batch = Batch("key", [b'{"to":{"all":true},"title":"A"}', b"{}"], offset=3)
+    first, refused = notifier.publish_batch(batch)
+    assert isinstance(first, Published) and isinstance(refused, ProblemError)
+    again, _ = notifier.publish_batch(batch)
+    assert isinstance(again, Published) and again.replayed and again.id == first.id
+
+
+def test_status(notifier: RecordingNotifier) -> None:
+    """The status has the version."""
+    assert notifier.status()["version"] == __version__
