@@ -19,12 +19,12 @@ from notifier.errors import (
 )
 from notifier.protocol import key_text
 from notifier.protocol.api_key import ApiKey
+from notifier.protocol.granted_page import granted_page
 from notifier.protocol.key_record import KeyRecord
 from notifier.protocol.key_request import KeyRequest
 
 _RETRIED = 600_000  # ms after which a request is no retry
 _TRIES = 5
-_READ = 100  # least number of keys that are read at once: most of them may belong to others
 
 
 class Made(NamedTuple):
@@ -119,14 +119,13 @@ class KeyChanges:
 
     def page(self, by: ApiKey, after: str, limit: int) -> tuple[list[Stored], str | None]:
         """Return keys after an id that `by` may change, and the id after which the next page begins: one of theirs."""
-        shown: list[Stored] = []
-        size = max(limit, _READ)
-        while len(shown) <= limit:
-            found = self._stored.page(after, size)
-            shown += [each for each in found if covers(by, each.record.api_key)]
-            if len(found) < size:
-                break
-            after = found[-1].record.id
+        shown = granted_page(
+            self._stored.page,
+            name_of=lambda each: each.record.id,
+            is_granted=lambda each: covers(by, each.record.api_key),
+            after=after,
+            most=limit + 1,  # one more shows whether there is another page
+        )
         return shown[:limit], shown[limit - 1].record.id if len(shown) > limit else None
 
     def new_secret(self, found: Stored, overlap: int, retry: Retry) -> Made:

@@ -17,6 +17,7 @@ from notifier.protocol import audit
 from notifier.protocol import channel as channels
 from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import ApiKey
+from notifier.protocol.granted_page import granted_page
 from notifier.protocol.inbox_query import read_limit
 from notifier.protocol.inbox_request import read_object, unknown_fields
 from notifier.settings import InboxSettings
@@ -84,15 +85,15 @@ class TopicViews:
 
     def _granted(self, key: ApiKey, topic: str, after: str, most: int) -> list[str]:
         """Return up to `most` members after a name. Only members that the key grants are named, also as `next`."""
-        granted: list[str] = []
-        size = most
-        while len(granted) < most:
-            found = self._members.page(key.scoped(topic), after, size)
-            granted += filter(key.grants_user, map(tenants.outward, found))
-            if len(found) < size:
-                break
-            after, size = found[-1], _MOST_LISTED
-        return granted[:most]
+        scoped = key.scoped(topic)
+        found = granted_page(
+            lambda after, size: self._members.page(scoped, after, size),
+            name_of=str,
+            is_granted=lambda user: key.grants_user(tenants.outward(user)),
+            after=after,
+            most=most,
+        )
+        return list(map(tenants.outward, found))
 
     def _check(self, topic: str) -> ApiKey:
         key = self._credentials.require_key(request, "members")
