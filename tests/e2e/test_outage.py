@@ -1,5 +1,7 @@
 """Redis is down, hangs or has too few replicas, workers end: publishers get errors, and clients lose nothing."""
 
+import contextlib
+import http.client
 import os
 import shutil
 import signal
@@ -11,7 +13,7 @@ import redis
 from chaos.aside import running_aside
 from tests.kit.outage import FAST, is_ready, valkey
 from tests.kit.processes import children
-from tests.kit.service import Service
+from tests.kit.service import API_KEY, Service
 from tests.kit.waiting import eventually
 
 
@@ -181,3 +183,24 @@ def test_one_directory_one_service() -> None:
             second.start()
         shutil.rmtree(second.directory)
         assert service.publish({"to": {"users": ["alice"]}, "title": "still there"}).status == 201
+
+
+def test_export_that_is_cut_off(user: str) -> None:
+    """An export that Redis cannot complete ends without its last chunk. A later one is complete."""
+    with valkey() as server, Service(redis_url=server.url, **FAST) as service:
+        lines = [{"to": {"users": [user]}, "title": "x", "body": "x" * 30_000}] * 400
+        assert service.publish(lines).status == 200
+        path, headers = f"/v1/users/{user}/export", {"Authorization": f"Bearer {API_KEY}"}
+        with contextlib.closing(service.dial()) as connection:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Transfer-Encoding"]) == (200, "chunked")
+            assert answer.read(1000).startswith(b'{"user":"')
+            server.signal(signal.SIGKILL)
+            with pytest.raises(http.client.IncompleteRead):
+                while answer.read(1 << 20):
+                    pass
+        assert "was cut off" in service.log
+        server.start()
+        eventually(lambda: is_ready(service))
+        assert service.request("GET", path, headers=headers).status == 200
