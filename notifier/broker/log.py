@@ -29,8 +29,7 @@ class Append(NamedTuple):
     """One entry for one channel. `expires` is in Unix ms, 0 for never.
 
     With a `dedupe_key`, repeating the append changes nothing and answers with the first one's cursor. `is_copy`: the
-    same notification goes to other channels, too, not all of them users'. `not_before` is for removals: a time in ms
-    that is not later than the entry of the notification.
+    same notification goes to other channels, too, not all of them users'.
     """
 
     channel: str
@@ -41,7 +40,6 @@ class Append(NamedTuple):
     dedupe_key: str = ""
     type: str = ""
     is_copy: bool = False
-    not_before: int = 0
 
 
 class Appended(NamedTuple):
@@ -117,16 +115,13 @@ class Log:
             )
         return lost
 
-    def recall(self, id: str, not_before: int) -> list[str]:
-        """Remove a notification from every log, publish the removal, and return the channels that it went to.
-
-        `not_before` is a time in ms that is not later than any of its entries.
-        """
+    def recall(self, id: str) -> list[str]:
+        """Remove a notification from every log, publish the removal, and return the channels that it went to."""
         record = self._store.ask("GET", self._store.key("notification", id))
         names: list[str] = msgspec.json.decode(record) if record else []
         commands = []
         for channel in names:
-            commands.append(self._append_command(Append(channel, REMOVED, id.encode(), not_before=not_before)))
+            commands.append(self._append_command(Append(channel, REMOVED, id.encode())))
         for reply in self._store.carry_out(commands):
             require(reply)
         # Last, so that an interrupted recall can be repeated.
@@ -204,7 +199,6 @@ class Log:
                 item.type,
                 int(channels.is_user(item.channel)),
                 int(item.is_copy),
-                item.not_before,
             ),
         )
 

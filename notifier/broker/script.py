@@ -14,7 +14,7 @@ _FILES = {
     "raise": (*_LOG, "log/raise"),
     "read": ("log/read",),
     "digest": ("log/digest",),
-    "find": ("log/find",),
+    "find": (*_LOG, "log/find"),
     "state": (*_INBOX, "inbox/get"),
     "list": (*_INBOX, "inbox/list"),
     "mark": (*_INBOX, "inbox/mark"),

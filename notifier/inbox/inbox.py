@@ -137,11 +137,11 @@ class Inbox:
         return [*view.everywhere(target.up_to.rank, after), *view.beyond(target.up_to.rank)]
 
     def _mark(self, user: str, action: str, target: Target, items: list[Item]) -> bytes:
-        times = [notification.time_of(id) or 0 for id in target.ids]
+        ids = [id for id in target.ids if notification.time_of(id) is not None]  # the others are unknown
         pairs = [part for item in in_turns(items) for part in (item.id, f"{item.entry} {item.channel}")]
         flags, on = ACTIONS[action]
-        words = (action, flags, int(on), str(target.up_to or ""), min(times, default=0), self.lifetime, len(target.ids))
-        return self._store.call("mark", (self._base(user),), (*words, *target.ids, *pairs))
+        words = (action, flags, int(on), str(target.up_to or ""), self.lifetime, len(ids))
+        return self._store.call("mark", (self._base(user),), (*words, *ids, *pairs))
 
     def _base(self, user: str) -> str:
         return self._store.sharded(channels.of_user(user))

@@ -21,10 +21,7 @@ class Receipts:
         Raises:
             BrokerUnavailable
         """
-        commands = [
-            self._store.call("find", (self._store.sharded(name),), (id, notification.time_of(id) or 0))
-            for name in names
-        ]
+        commands = [self._store.call("find", (self._store.sharded(name),), (id,)) for name in names]
         found = zip(names, self._store.carry_out(commands, pipeline=self._store.reading), strict=True)
         return [_receipt(name, *reply) for name, reply in ((name, require(reply)) for name, reply in found) if reply]
 

@@ -28,13 +28,13 @@ class TestScripts:
         assert broker.keys.claim([(user, "print", "id", 1.5)])[0].outcome == "claimed"
         id = publish(broker.log, user)
         client.script_flush()
-        broker.log.recall(id, 0)
+        broker.log.recall(id)
         assert bodies(broker.log, user) == [b"1", b"2", id.encode()]
 
 
 CALLS: dict[str, Callable[[Broker, str], object]] = {
     "find": lambda broker, name: broker.log.find(name),
-    "recall": lambda broker, name: broker.log.recall(name, 0),
+    "recall": lambda broker, name: broker.log.recall(name),
     "claim": lambda broker, name: broker.keys.claim([(name, "print", "id", 1.5)]),
     "answer": lambda broker, name: broker.keys.answer([(name, b"{}")]),
     "release": lambda broker, name: broker.keys.release([name]),

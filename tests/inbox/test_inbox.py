@@ -8,8 +8,10 @@ from uuid import uuid4
 import pytest
 import redis
 
+from notifier.broker.log import Append
 from notifier.protocol import cursor, notification
 from notifier.protocol.cursor import Cursor
+from notifier.protocol.entry import NOTIFICATION
 from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.worker import FUTURE, NOBODY, Make, Worker
 
@@ -376,3 +378,60 @@ class TestLifetimes:
         left = {member.decode() for member in client.zrange(key, 0, -1)}
         assert kept in left
         assert old not in left
+
+
+class TestNamedItems:
+    """Items are found by the time in the id of their notification, without reading the whole log."""
+
+    def test_any_order(self, worker: Worker) -> None:
+        """Named items are found whenever they were appended, together with unknown ids."""
+        ids, moment = [], worker.clock.ms
+        for number in range(60):
+            worker.clock.observe(moment + 3000 * number)  # ids of a moment, some within the same window
+            ids += [_append(worker, made) for made in (worker.clock.ms, worker.clock.ms - 1, worker.clock.ms - 10_001)]
+        unknown = [notification.new_id(worker.clock.ms - 7000 * number, bytes(10)) for number in range(20)]
+        change = worker.act("alice", "read", *ids[1::2], *unknown, "no-id", *ids[::2][::-1], NOBODY)
+        assert set(change.unknown) == {*unknown, "no-id", NOBODY}
+        assert change.view.counts == (0, 0)
+
+    def test_what_is_read(self, worker: Worker, client: redis.Redis) -> None:
+        """An unknown id, or one that has left the log, reads a few entries of a long log."""
+        ids, moment = [], worker.clock.ms
+        for number in range(200):
+            worker.clock.observe(moment + 20_000 * number)
+            ids.append(_append(worker, worker.clock.ms))
+        worker.recall(ids[5])
+        unknown = notification.new_id(moment + 1, bytes(10))
+        for ask in (
+            lambda: worker.act("alice", "read", unknown, ids[5]),
+            lambda: worker.receipts.of(unknown, ["user:alice"]),
+            lambda: worker.act("alice", "read", ids[100]),
+        ):
+            client.config_resetstat()
+            ask()
+            # Some are for `all`; the whole log takes 25, as eight entries are read at a time.
+            assert client.info("commandstats")["cmdstat_xrange"]["calls"] < 8
+
+    def test_late(self, make: Make, client: redis.Redis) -> None:
+        """A notification that was appended long after its id was made is found, until it leaves the log."""
+        worker = make(max_history=3)
+        key = worker.store.of("user:alice", "late")
+        late = [_append(worker, worker.clock.ms - 60_000 - number) for number in range(3)]
+        assert worker.act("alice", "read", *late).unknown == []
+        assert [len(worker.receipts.of(id, ["user:alice"])) for id in late] == [1] * 3
+        assert 0 < client.pexpiretime(key) <= client.pexpiretime(worker.store.of("user:alice", "log"))
+        worker.recall(late[1])
+        assert worker.act("alice", "read", *late).unknown == [late[1]]
+        assert {name.decode() for name in client.hkeys(key)} == {late[0], late[2]}
+        worker.publish("alice")
+        worker.publish("alice")
+        assert worker.act("alice", "read", *late).unknown == late
+        assert client.hkeys(key) == []
+
+
+def _append(worker: Worker, made: int) -> str:
+    """Append a notification whose id was made at a time in Unix ms, and return the id."""
+    id = notification.new_id(made, uuid4().bytes[:10])
+    body = b'{"id":"%b","title":"x"}' % id.encode()
+    worker.log.append([[Append("user:alice", NOTIFICATION, body)]], [(id, ["user:alice"])])
+    return id

@@ -77,7 +77,7 @@ class Worker:
 
     def recall(self, id: str) -> None:
         """Recall a notification."""
-        self.log.recall(id, notification.time_of(id) or 0)
+        self.log.recall(id)
 
     def act(self, user: str, action: str, *ids: str, up_to: Cursor | None = None) -> Change:
         """Carry out an action on items of a user's inbox."""

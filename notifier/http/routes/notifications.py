@@ -91,7 +91,7 @@ class NotificationViews:
         id = canonical_id(id)
         key.require_grants(self._channels_of(id, key), "recall")
         self._auditor.write(flask.request, key, audit.RECALLED, notification=id)
-        self._log.recall(id, notification.time_of(id) or 0)
+        self._log.recall(id)
         return Response(status=204)
 
     def _publish_one(self, request: Request, key: ApiKey) -> Response:

@@ -2,8 +2,8 @@
 --
 -- KEYS  1 the user's channel
 -- ARGV  1 action, for the state frame   2 flags to change, by their first letters   3 1 to set them, 0 to clear them
---       4 entry up to which all items change, or ""   5 a time that is not later than any named entry, ms
---       6 lifetime of the keys that are written, ms   7 number of notifications that are named
+--       4 entry up to which all items change, or ""   5 lifetime of the keys that are written, ms
+--       6 number of notifications that are named
 --       then the ids of notifications, and pairs of items of shared channels: id and `<entry> <channel>`
 -- Answer  {1 if anything changed, ids that were found, shared flags before: seen, read, archived, exceptions, state}
 --
@@ -12,7 +12,7 @@
 -- and so are items whose flag is cleared.
 
 local action, letters, on = ARGV[1], ARGV[2], ARGV[3] == '1'
-local up_to, from, lifetime, named = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local up_to, lifetime, named = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local now = time_now()
 if was_erased(now) then return {0, {}, {'0', '0', '0', {}}, inbox_state()} end
 drop_expired(now)
@@ -23,7 +23,7 @@ local marks = redis.call('HMGET', of('state'), 'seen', 'read', 'archived')
 local before = {marks[1] or '0', marks[2] or '0', marks[3] or '0', redis.call('ZRANGE', of('shared'), 0, -1)}
 local changes, found, own, shared = 0, {}, {}, {}
 
-for i = 8 + named, #ARGV, 2 do
+for i = 7 + named, #ARGV, 2 do
   shared[#shared + 1] = ARGV[i + 1]
   found[ARGV[i]] = true
 end
@@ -31,23 +31,14 @@ end
 -- The items of the user's own channel that are concerned.
 local bound = 0 -- the mark that covers all items before it
 if up_to == '' then
-  local missing = {}
-  for i = 8, 7 + named do missing[ARGV[i]] = true end
-  local start, left = from, named
-  repeat
-    local entries = redis.call('XRANGE', of('log'), start, '+', 'COUNT', 64)
-    for _, entry in ipairs(entries) do
-      local id = string.sub(entry[2][2], 8, 43)
-      if missing[id] and entry[2][1] ~= 'r' then
-        missing[id], left = nil, left - 1
-        if redis.call('ZSCORE', of('inbox'), entry[1]) then
-          own[#own + 1] = entry[1]
-          found[id] = true
-        end
-      end
+  local notifications = {}
+  for i = 7, 6 + named do notifications[#notifications + 1] = ARGV[i] end
+  for id, place in pairs(places_of(notifications)) do
+    if redis.call('ZSCORE', of('inbox'), place[1]) then
+      own[#own + 1] = place[1]
+      found[id] = true
     end
-    if #entries > 0 then start = '(' .. entries[#entries][1] end
-  until left == 0 or #entries < 64
+  end
 else
   local ms = parts(up_to)
   bound = ms < now and rank(up_to) or now * RANKS - 1

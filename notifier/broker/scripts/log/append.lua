@@ -8,7 +8,6 @@
 --       6 collapse key or ""   7 expiry of the entry, Unix ms, or 0
 --       8 how long meta outlives the log, ms   9 lifetime of the dedupe key, ms, or 0   10 the dedupe key
 --       11 type or ""   12 1 for a user's channel   13 1 if the notification has copies on shared channels and others
---       14 for r: a time that is not later than the removed entry, ms
 -- Answer  {id, number of workers that received it, 1 if the user has muted its type, 1 if the channel is new}
 --
 -- In `meta`, `logged` is the last entry of the log, `last` the last id assigned, ephemeral entries included, and `floor` the
@@ -58,7 +57,7 @@ local function add_item()
     keep(of('expiring'))
   end
   if is_twin then
-    redis.call('HSET', of('twins'), id, string.sub(body, 8, 43))
+    redis.call('HSET', of('twins'), id, notification_of(body))
     keep(of('twins'))
   end
   if kind == 'm' then -- muted: not counted
@@ -72,6 +71,7 @@ end
 local function fall_out(entries)
   -- Entries that have outlived their ttl are not lost.
   local floor
+  local has_late = redis.call('EXISTS', of('late')) == 1
   for _, entry in ipairs(entries) do
     local fields, expires, key = entry[2], nil, nil
     for i = 3, #fields, 2 do
@@ -81,34 +81,27 @@ local function fall_out(entries)
     if key and redis.call('HGET', collapse, key) == entry[1] then redis.call('HDEL', collapse, key) end
     if not expires or expires > now then floor = entry[1] end
     if fields[1] == 'i' or fields[1] == 'm' then forget(entry[1]) end
+    if has_late then redis.call('HDEL', of('late'), notification_of(fields[2])) end
   end
   -- After a failover that lost entries, the floor may already be higher.
   if floor and before(state[4] or '0-0', floor) then redis.call('HSET', meta, 'floor', floor) end
 end
 
--- Remove a notification from the log, and return its collapse key. A body begins with {"id":"<the id>", so nothing has to
--- be decoded.
-local function take_out(notification, from)
-  repeat
-    local entries = redis.call('XRANGE', log, from, '+', 'COUNT', 64)
-    for _, entry in ipairs(entries) do
-      local fields = entry[2]
-      if fields[1] ~= 'r' and string.sub(fields[2], 8, 43) == notification then
-        redis.call('XDEL', log, entry[1])
-        forget(entry[1])
-        for i = 3, #fields, 2 do
-          if fields[i] == 'c' then
-            if redis.call('HGET', collapse, fields[i + 1]) == entry[1] then
-              redis.call('HDEL', collapse, fields[i + 1])
-            end
-            return fields[i + 1]
-          end
-        end
-        return
-      end
-      from = '(' .. entry[1]
+-- Remove a notification from the log, and return its collapse key.
+local function take_out(notification)
+  local place = places_of({notification})[notification]
+  if not place then return end
+  local entry = place[1]
+  local fields = redis.call('XRANGE', log, entry, entry)[1][2]
+  redis.call('XDEL', log, entry)
+  redis.call('HDEL', of('late'), notification)
+  forget(entry)
+  for i = 3, #fields, 2 do
+    if fields[i] == 'c' then
+      if redis.call('HGET', collapse, fields[i + 1]) == entry then redis.call('HDEL', collapse, fields[i + 1]) end
+      return fields[i + 1]
     end
-  until #entries < 64
+  end
 end
 
 if kind == 'e' then
@@ -130,7 +123,7 @@ else
     redis.call('HSET', collapse, ARGV[6], id)
     if redis.call('HLEN', collapse) == 1 then redis.call('PEXPIRE', collapse, lifetime) end
   end
-  local freed = kind == 'r' and take_out(body, ARGV[14])
+  local freed = kind == 'r' and take_out(body)
   if freed then -- a client may not have the removed entry, but the one that it had replaced: this removes that one, too
     entry[#entry + 1] = 'c'
     entry[#entry + 1] = freed
@@ -163,6 +156,12 @@ else
     redis.call('XTRIM', log, 'MAXLEN', ARGV[4])
   end
   if is_item then add_item() end
+  local notification = notification_of(body)
+  local made = kind ~= 'r' and made_at(notification)
+  if made and ms > made + LATE then -- see `places_of`
+    redis.call('HSET', of('late'), notification, id)
+    tie(of('late'))
+  end
 end
 
 -- Once an hour, or a tenth of the age if that is shorter: remove entries that are too old, and renew the expiry of the keys.

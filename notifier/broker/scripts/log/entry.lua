@@ -2,6 +2,7 @@
 --
 -- KEYS  1 the channel, as sharded pub/sub channel. The names of its keys begin with it and so share its hash tag:
 --         log (stream)   meta (hash)   collapse (hash: collapse key -> entry)   mark:<notification> (string)
+--         late (hash: notification -> its entry, if that was appended more than LATE after the notification's id was made)
 --         receipts (hash: <entry>:d, :r, :a -> when it was delivered, read, archived; of a shared channel: how many times)
 --       and of a user's channel
 --         inbox (sorted set of the log's entries that are items of the inbox, by rank)
@@ -16,6 +17,7 @@ local channel = KEYS[1]
 local FLAGS = {'seen', 'read', 'archived'}
 local TIED = {'inbox', 'expiring', 'twins', 'seen', 'read', 'archived', 'receipts'} -- expire with a user's log
 local RANKS = 2048 -- entries of a millisecond that differ in rank
+local LATE = 10000 -- ms
 
 local function of(what) return channel .. ':' .. what end
 
@@ -37,6 +39,47 @@ local function rank(id)
 end
 
 local function text(number) return string.format('%.0f', number) end
+
+-- Return the id of the notification that a body describes. A body begins with {"id":"<the id>", so it is not decoded.
+local function notification_of(body) return string.sub(body, 8, 43) end
+
+-- Return when the id of a notification was made, ms, or nothing. It is a UUID of version 7, and not later than any entry.
+local function made_at(notification)
+  return tonumber(string.sub(notification, 1, 8) .. string.sub(notification, 10, 13), 16)
+end
+
+-- Return {entry, kind} of each of these notifications that the log has, by their ids, which are sorted in place.
+--
+-- Redis reads entries with their bodies, which may be long. So only those entries are read that were appended soon after
+-- one of the ids was made, each of them once: an unknown id does not read the log to its end.
+local function places_of(notifications)
+  local log, found, wanted = of('log'), {}, {}
+  local from, reached = '-', -1
+  local function read(last)
+    local entries = redis.call('XRANGE', log, from, last, 'COUNT', 8)
+    for _, entry in ipairs(entries) do
+      local kind, notification = entry[2][1], notification_of(entry[2][2])
+      if kind ~= 'r' and wanted[notification] then found[notification] = {entry[1], kind} end
+      from, reached = '(' .. entry[1], parts(entry[1])
+    end
+    return #entries == 8
+  end
+  for _, notification in ipairs(notifications) do wanted[notification] = true end
+  table.sort(notifications) -- by the time when they were made
+  for _, notification in ipairs(notifications) do
+    local made = made_at(notification) or 0
+    if made > reached then from = text(made) end
+    while not found[notification] and read(text(made + LATE)) do end
+  end
+  for _, notification in ipairs(notifications) do
+    local entry = not found[notification] and redis.call('HGET', of('late'), notification)
+    if entry then
+      from = entry
+      read(entry)
+    end
+  end
+  return found
+end
 
 -- Remove an entry that has left the log from all other keys.
 local function forget(id)
