@@ -167,7 +167,13 @@ export function createStream(options, receive) {
   function welcomed() {
     timers.after(STABLE_AFTER, () => (failures = 0));
     choice.keep();
+    if (choice.triesIn() < Infinity) timers.after(choice.triesIn(), tryFirst);
     enter("connected");
+  }
+
+  /** Tries the first transport again. Not reopen(), of which a link has a timer of its own. */
+  function tryFirst() {
+    reopen();
   }
 
   // Losing it, and reconnecting
@@ -182,11 +188,12 @@ export function createStream(options, receive) {
     drop();
     if (code === TOKEN_REFUSED) tokens.discard();
     if (OVERLOADED.includes(code)) failures += 3;
-    if (!comesBack(code)) {
+    // After a failed trial the state is still "connected", because the transport before it works.
+    if (choice.fallsBack(lost, code)) open(state.connected);
+    else if (!comesBack(code)) {
       group?.post({ type: "stream", snapshot: { state: "closed", reason } });
       stop("closed", reason);
-    } else if (choice.fallsBack(lost, code)) open();
-    else if (code === TOKEN_REFUSED && !lost.id) retry("unauthorized", reason);
+    } else if (code === TOKEN_REFUSED && !lost.id) retry("unauthorized", reason);
     else retry(globalThis.navigator?.onLine === false ? "offline" : "reconnecting", reason, lost.comeBackIn);
   }
 

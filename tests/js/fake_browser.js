@@ -116,7 +116,8 @@ export function provide(t, name, value) {
 /** The storage that a page keeps over a reload; `items` is the Map that holds it. */
 export function fakeStorage() {
   const items = new Map();
-  return { items, getItem: (key) => items.get(key) ?? null, setItem: (key, value) => items.set(key, value) };
+  const getItem = (key) => items.get(key) ?? null;
+  return { items, getItem, setItem: (key, value) => items.set(key, `${value}`), removeItem: (key) => items.delete(key) };
 }
 
 /** A token as the service's are, as far as the library reads it. */

@@ -70,7 +70,7 @@ test("where WebSockets fail twice and HTTP works, the stream comes by Server-Sen
   assert.equal(notifier.cursor, "2000-0");
 });
 
-test("the transport that worked is remembered, and WebSockets get another chance some hours later", async (t) => {
+test("the transport that worked is remembered by the next page, until WebSockets get another chance", async (t) => {
   const items = provideStorage(t);
   const { tick, http, service, notifier } = start(t);
   notifier.connect();
@@ -80,7 +80,7 @@ test("the transport that worked is remembered, and WebSockets get another chance
   await http.latest.end();
   await tick(1_000);
   assert.equal(http.requests.length, 2);
-  assert.match(items.get(KEY), /^sse \d+$/);
+  assert.match(items.get(KEY), /^sse \d+ 60000$/);
   notifier.disconnect();
 
   const next = service.client({ transports });
@@ -90,11 +90,95 @@ test("the transport that worked is remembered, and WebSockets get another chance
   assert.equal(http.requests.length, 3);
   next.notifier.disconnect();
 
-  await tick(5 * 3_600_000);
+  await tick(60_000);
   const later = service.client({ transports });
   later.notifier.connect();
   await settled();
   assert.equal(service.dialled.length, 3);
+});
+
+/** As start(), and on Server-Sent Events after a restart of the service: WebSockets failed, and then it was back. */
+async function restarted(t, options) {
+  const client = start(t, options);
+  client.notifier.connect();
+  await client.service.accept();
+  client.service.notify("a", "10000-0");
+  client.service.close(1012);
+  for (const ms of [500, 1_000]) {
+    await client.tick(ms);
+    client.service.close(1006);
+  }
+  await settled();
+  await client.http.latest.stream();
+  await client.http.latest.event(welcome({ cursor: "10000-0" }));
+  assert.equal(client.notifier.getSnapshot().transport, "sse");
+  return client;
+}
+
+/** Lets time pass as it does with a service that pings. */
+async function live({ tick }, stream, ms) {
+  for (let passed = 0; passed < ms; passed += 5_000) {
+    await tick(5_000);
+    if (!stream.signal.aborted) await stream.text(": ping\n\n");
+  }
+}
+
+test("a client that met a restart returns to WebSockets a minute later, and nothing is lost or doubled", async (t) => {
+  const items = provideStorage(t);
+  const client = await restarted(t);
+  const { http, service, notifier, titles, of } = client;
+  const states = of("state").length;
+  const stream = http.latest;
+  await stream.event(notification("b", "11000-0"));
+  await live(client, stream, 55_000);
+  const dialled = service.dialled.length;
+  await live(client, stream, 5_000);
+  assert.equal(service.dialled.length, dialled + 1);
+  assert.equal(stream.signal.aborted, true);
+  await service.accept();
+  assert.equal(service.socket.heard("hello")[0].since, "11000-0");
+  service.notify("b", "11000-0", { replay: true });
+  service.notify("c", "12000-0");
+  assert.deepEqual(titles(), ["a", "b", "c"]);
+  assert.equal(notifier.getSnapshot().transport, "websocket");
+  assert.deepEqual(of("state").slice(states).map(([{ current }]) => current).filter((name) => name !== "connected"), []);
+  assert.deepEqual([...items], []);
+});
+
+test("where WebSockets are blocked, trials become rare, and each ends with its first failure", async (t) => {
+  provideStorage(t);
+  const client = await restarted(t);
+  const { tick, http, service, notifier, of } = client;
+  const states = of("state").length;
+  const pauses = [];
+  for (let number = 0; number < 4; number++) {
+    const before = service.dialled.length;
+    let pause = 0;
+    for (; service.dialled.length === before; pause += 5_000) await live(client, http.latest, 5_000);
+    pauses.push(pause / 60_000);
+    if (number % 2) service.close(1006);
+    else for (let seconds = 0; seconds < 10; seconds += 5) await tick(5_000);
+    await settled();
+    assert.equal(service.dialled.length, before + 1);
+    await http.latest.stream();
+    await http.latest.event(welcome({ cursor: "10000-0" }));
+    assert.equal(notifier.getSnapshot().transport, "sse");
+  }
+  assert.deepEqual(pauses, [1, 2, 4, 8]);
+  assert.deepEqual(of("state").slice(states).map(([{ current }]) => current).filter((name) => name !== "connected"), []);
+});
+
+test("a topic that is joined when a trial is due is requested, and the trial comes later", async (t) => {
+  const client = await restarted(t);
+  const { tick, http, notifier } = client;
+  notifier.join("invoices");
+  await tick(0);
+  assert.deepEqual(http.latest.query.getAll("topic"), ["invoices"]);
+  await http.latest.stream();
+  notifier.join("orders"); // before the welcome
+  await http.latest.event(welcome({ cursor: "10000-0" }));
+  await tick(0);
+  assert.deepEqual(http.latest.query.getAll("topic"), ["invoices", "orders"]);
 });
 
 test("a storage that is forbidden stops nothing", async (t) => {

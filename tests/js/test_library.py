@@ -15,7 +15,7 @@ from tests.kit import processes
 ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "notifier/http/static"
 PATIENCE = 900.0  # seconds: far more than a busy machine takes
-BUDGETS = {"notifier.js": 6_656, "notifier-inbox.js": 12_288}  # bytes, gzipped
+BUDGETS = {"notifier.js": 6_912, "notifier-inbox.js": 12_288}  # bytes, gzipped
 
 IS_BUILDABLE = shutil.which("node") and (ROOT / "node_modules/@swc/core").is_dir()
 
