@@ -50,6 +50,8 @@ export interface Texts {
   error: Text;
   critical: Text;
   dismiss: Text;
+  /** The line below the toasts for critical notifications that wait for room, with `{count}`. */
+  waiting: Text;
   /** The toast for all missed notifications, with `{count}`. */
   missed: Text;
 }

@@ -143,7 +143,7 @@ def test_two_browsers(browser: Browser, service: Service, user: str) -> None:
 def test_keyboard(tab: Tab, service: Service, user: str) -> None:
     """The keyboard reaches everything, and the focus is never lost."""
     publish(service, user, *[f"Number {number}" for number in range(25)], severity="critical")
-    expect(tab.toasts).to_have_count(25)
+    expect(tab.toasts).to_have_count(3)
     expect(tab.bell).to_have_accessible_name("Notifications, 25 unread")
     page, press = tab.page, tab.page.keyboard.press
     page.evaluate("document.querySelector('main > notifier-inbox').remove()")
@@ -408,6 +408,26 @@ def test_toasts_wait(tab: Tab, service: Service, user: str) -> None:
     page.evaluate("document.activeElement.blur()")
     page.clock.run_for(20_000)
     expect(tab.toasts).to_have_count(1)
+
+
+def test_critical_toasts(tab: Tab, service: Service, user: str) -> None:
+    """Three critical toasts are shown and keep their places; the others are counted, announced, and appear in order."""
+    titles, waiting = tab.toasts.locator("[part=title]"), tab.page.locator("notifier-toasts [part=waiting]")
+    last = publish(service, user, *[f"Number {number}" for number in range(6)], severity="critical")
+    expect(titles).to_have_text(["Number 2", "Number 1", "Number 0"])
+    expect(waiting).to_have_text("and 3 more")
+    expect(tab.page.locator("notifier-toasts [role=alert]")).to_have_text("Number 5")
+    tab.toasts.get_by_role("button", name="Dismiss").first.focus()
+    tab.page.keyboard.press("Escape")
+    expect(titles).to_have_text(["Number 3", "Number 1", "Number 0"])
+    assert tab.focused() == "Dismiss"
+    expect(waiting).to_have_text("and 2 more")
+    headers = {"Authorization": f"Bearer {service.api_key}"}
+    assert service.request("DELETE", f"/v1/notifications/{last}", headers=headers).status == 204
+    expect(waiting).to_have_text("and 1 more")
+    tab.inbox.get_by_role("button", name="Mark all as read").click()
+    expect(tab.toasts).to_have_count(0)
+    expect(waiting).not_to_be_visible()
 
 
 def test_toasts_wait_for_no_finger(browser: Browser, service: Service, user: str) -> None:

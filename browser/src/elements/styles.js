@@ -261,6 +261,18 @@ li::before {
   background: var(--tone);
 }
 
+[part="waiting"] {
+  width: fit-content;
+  margin-block-start: 0.6rem;
+  margin-inline: auto;
+  padding: 0.15rem 0.8rem;
+  border: 1px solid var(--line);
+  border-radius: var(--radius);
+  background: var(--surface);
+  color: var(--quiet);
+  box-shadow: var(--shadow);
+}
+
 a[part="title"]:hover {
   text-decoration: underline;
 }

@@ -35,6 +35,7 @@ export const TEXTS = {
   error: "Error",
   critical: "Critical",
   dismiss: "Dismiss",
+  waiting: "and {count} more",
   missed: { one: "{count} notification while you were away", other: "{count} notifications while you were away" },
 };
 

@@ -1,16 +1,22 @@
-import { NotifierElement, make } from "./element.js";
+import { NotifierElement, make, setText } from "./element.js";
 import { isBefore } from "../cursor.js";
 import { makeAction, makeBody, makeSeverity, makeTitle } from "./item.js";
 import { COMMON, TOASTS } from "./styles.js";
+import { createToastQueue } from "./toast-queue.js";
 
-const MOST = 3; // toasts at once, not counting critical ones
+const MOST = 3; // toasts at once, and as many critical ones
 const STAYS = { info: 6_000, success: 6_000, warning: 10_000, error: 15_000, critical: Infinity }; // ms
+const CRITICAL = "critical";
 const REMOVING = ["read", "archive"];
 
-/** Shows each new notification briefly. All missed ones are one toast. Dismissing a toast does not mark it as read. */
+/**
+ * Shows each new notification briefly, and critical ones until they are dismissed. All missed ones are one toast.
+ * Dismissing a toast does not mark it as read.
+ */
 export class NotifierToasts extends NotifierElement {
   static styles = COMMON + TOASTS;
   #toasts = new Map(); // node -> {notification, channel, cursor, timer}
+  #critical; // the queue of critical toasts
   #parts;
   #inbox;
   #isHeld = false; // no toast disappears: the user is on one, or the page is hidden
@@ -21,8 +27,12 @@ export class NotifierToasts extends NotifierElement {
     this.#inbox = inbox;
     this.#toasts.clear();
     this.#parts = this.#build();
-    const { region, polite, urgent } = this.#parts;
+    const { region, waiting, polite, urgent } = this.#parts;
     this.shadowRoot.append(region, polite, urgent);
+    this.#critical = createToastQueue(MOST, (toast) => this.#show(toast), (count) => {
+      waiting.hidden = !count;
+      setText(waiting, this.say("waiting", { count }));
+    });
     const remove = (isMeant) => this.#removeWhere(isMeant);
     this.until(
       this.notifier.on("notification", (notification, where) => where.replay || this.#arrive(notification, where)),
@@ -45,11 +55,12 @@ export class NotifierToasts extends NotifierElement {
 
   #build() {
     const list = make("ul", { part: "list", role: "list" });
-    const region = make("section", { part: "toasts", "aria-label": this.say("title") }, list);
+    const waiting = make("p", { part: "waiting", hidden: true });
+    const region = make("section", { part: "toasts", "aria-label": this.say("title") }, list, waiting);
     const polite = make("p", { class: "unseen", role: "status" });
     const urgent = make("p", { class: "unseen", role: "alert" });
     region.addEventListener("keydown", ({ key, target }) => key === "Escape" && this.#dismiss(target.closest("li")));
-    return { list, region, polite, urgent };
+    return { list, region, waiting, polite, urgent };
   }
 
   // Arriving
@@ -60,15 +71,22 @@ export class NotifierToasts extends NotifierElement {
     const detail = { notification, channel };
     if (!this.dispatchEvent(new CustomEvent("notifier-toast", { detail, bubbles: true, cancelable: true }))) return;
     if (key) this.#removeWhere((toast) => toast.channel === channel && toast.notification.collapse_key === key);
+    const toast = { notification, channel, cursor };
+    if (severity === CRITICAL) this.#critical.add(toast);
+    else this.#show(toast);
+    this.#speak(severity, [title, body].filter(Boolean).join(". "));
+  }
+
+  #show(toast) {
+    const { notification, channel } = toast;
     const opened = () => {
       this.#inbox.act("read", { ids: [notification.id] }).catch(() => {});
       this.#dismiss(node);
     };
     const heading = makeTitle(this, notification, channel, opened);
     const content = make("div", { part: "content" }, heading, makeBody(notification));
-    const node = this.#makeToast(severity, makeSeverity(this, notification), content);
-    this.#add(node, { notification, channel, cursor });
-    this.#speak(severity, [title, body].filter(Boolean).join(". "));
+    const node = this.#makeToast(notification.severity, makeSeverity(this, notification), content);
+    this.#add(node, toast);
   }
 
   #summarise(count) {
@@ -90,13 +108,13 @@ export class NotifierToasts extends NotifierElement {
     this.#toasts.set(node, toast);
     this.#parts.list.prepend(node);
     if (!this.#isHeld) this.#start(node);
-    const passing = [...this.#toasts.keys()].filter((other) => other.dataset.severity !== "critical");
+    const passing = [...this.#toasts.keys()].filter((other) => other.dataset.severity !== CRITICAL);
     if (passing.length > MOST) this.#dismiss(passing[0]);
   }
 
   #speak(severity, text) {
     const { polite, urgent } = this.#parts;
-    (severity === "critical" ? urgent : polite).textContent = text;
+    (severity === CRITICAL ? urgent : polite).textContent = text;
   }
 
   // Staying
@@ -121,6 +139,7 @@ export class NotifierToasts extends NotifierElement {
   }
 
   #removeWhere(isMeant) {
+    this.#critical.removeWhere(isMeant);
     for (const [node, toast] of [...this.#toasts]) if (isMeant(toast)) this.#dismiss(node);
   }
 
@@ -129,9 +148,11 @@ export class NotifierToasts extends NotifierElement {
     const focused = node.contains(activeElement) ? activeElement : undefined;
     // With the keyboard, the focus moves to the next toast. With a pointer it must not: it would keep that toast open.
     const next = focused?.matches(":focus-visible") && (node.nextElementSibling ?? node.previousElementSibling);
-    clearTimeout(this.#toasts.get(node)?.timer);
+    const toast = this.#toasts.get(node);
+    clearTimeout(toast?.timer);
     this.#toasts.delete(node);
     node.remove();
+    this.#critical.remove(toast);
     if (focused) (next ? next.querySelector("[data-control=close]") : this.#from)?.focus();
     this.#hold();
   }
