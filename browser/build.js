@@ -13,7 +13,7 @@ const FILES = ["notifier.js", "notifier-inbox.js"];
 
 // Properties that are shortened: those of internal objects, which no page, service or other tab sees.
 const INNER = `
-  after alive allow begin broadcast callback closed comeBackIn covered declare dial discard fallsBack forget
+  acked ackedFrom after alive allow begin broadcast callback closed comeBackIn covered declare dial discard fallsBack forget
   fresh goBack greet hasLeader interests isAlive keep knows look lose options over pastOf position post prune
   quit reach reached recall renew reopen reset settle sleep startAt take timer timers tokens triesIn unsubscribe user
   wake wants watchdog welcomed whenGone

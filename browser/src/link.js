@@ -224,7 +224,7 @@ export function createLink({ options, tokens, interests, position, limits, timer
   }
 
   function acknowledge() {
-    handle.send({ type: "ack", cursor: position.cursor });
+    handle.send({ type: "ack", ...position.acknowledge() });
   }
 
   function subscribe(subscription) {

@@ -6,20 +6,32 @@ const EVERYTHING = "Infinity-0"; // later than every cursor
 export class Position {
   cursor; // everything up to here has been passed on
   newest; // entry of this connection
+  acked; // everything from here up to the cursor has been passed on, and is to be acknowledged
+  ackedFrom; // where the last acknowledgement began
 
   /** Forgets everything: the tabs of a new leader report their cursors. */
   clear() {
-    this.cursor = this.newest = undefined;
+    this.cursor = this.newest = this.acked = this.ackedFrom = undefined;
   }
 
-  /** Starts a connection, which delivers everything after the cursor. */
+  /** Starts a connection, which delivers everything after the cursor. The last acknowledgement may have been lost. */
   begin() {
     this.newest = undefined;
+    this.acked = this.ackedFrom ?? this.acked;
   }
 
   /** Starts at a cursor if there is none: with one, the replay still follows, and may be interrupted. */
   startAt(place) {
     this.cursor ??= place;
+    this.acked ??= this.cursor;
+  }
+
+  /** Returns what to acknowledge. Entries before `since` may never have been sent to this client. */
+  acknowledge() {
+    const { cursor, acked: since } = this;
+    this.ackedFrom = since;
+    this.acked = cursor;
+    return { cursor, since };
   }
 
   reach(place) {
@@ -38,7 +50,7 @@ export class Position {
   /** Moves back to a tab's cursor; returns whether that takes another connection. */
   goBack(since) {
     const isEarlier = !this.cursor || isBefore(since, this.cursor);
-    if (isEarlier) this.cursor = since;
+    if (isEarlier) this.cursor = this.acked = this.ackedFrom = since;
     return isEarlier || isMissed(this.newest, since);
   }
 }

@@ -16,11 +16,14 @@ class Acks:
     clock: Callable[[], float]
     _is_accepted: bool = field(default=False, init=False)
     _since: Cursor | None = field(default=None, init=False)
+    _from: Cursor | None = field(default=None, init=False)  # where the last acknowledgement began
     _due: float | None = field(default=None, init=False)
 
     def connect(self) -> None:
         """Begin a connection: before its welcome, nothing is acknowledged."""
         self._is_accepted = False
+        # The last acknowledgement may have been lost with the connection before.
+        self._since = self._from or self._since
 
     def welcome(self, cursor: Cursor | None, is_accepted: bool) -> None:
         """Begin to acknowledge notifications after a cursor, if the service accepts acknowledgements."""
@@ -42,5 +45,5 @@ class Acks:
         if self.patience is None:
             return None
         frame = {"type": "ack", "cursor": str(cursor), "since": str(self._since)}
-        self._since, self._due = cursor, None
+        self._from, self._since, self._due = self._since, cursor, None
         return json.dumps(frame)

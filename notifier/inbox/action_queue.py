@@ -10,13 +10,13 @@ from notifier.errors import BrokerUnavailable, Disconnect, InternalError, Proble
 from notifier.inbox.inbox import Inbox
 from notifier.loop import Loop
 from notifier.protocol import frames
-from notifier.protocol.cursor import Cursor
 from notifier.protocol.inbox_frames import Acknowledge, Marking
 
 logger = logging.getLogger(__name__)
 
 _WORKERS = 4  # threads, each with the action of another user
 _ACKS = 200  # users per request to Redis
+_GAPS = 8  # acknowledgements of a user that wait because something lies between them
 _SIZE_OF_ID = 100  # bytes of memory, about
 
 
@@ -26,7 +26,7 @@ class ActionQueue:
     def __init__(self, inbox: Inbox, bounds: Bounds) -> None:
         self._inbox = inbox
         self._queue: WorkQueue[Marking] = WorkQueue(bounds)
-        self._acks: dict[str, tuple[Cursor, Cursor | None]] = {}
+        self._acks: dict[str, list[Acknowledge]] = {}
         self._has_acks = threading.Event()
 
     def start(self) -> None:
@@ -44,11 +44,18 @@ class ActionQueue:
         self._queue.put(connection, marking, _SIZE_OF_ID * (1 + len(marking.target.ids)))
 
     def acknowledge(self, connection: StreamConnection, ack: Acknowledge) -> None:
-        """Record in a thread what the client of a connection has received."""
-        user = _user(connection)
-        cursor, since = self._acks.get(user, (ack.cursor, ack.since))
-        since = None if since is None or ack.since is None else min(since, ack.since)
-        self._acks[user] = (max(cursor, ack.cursor), since)
+        """Record in a thread what the client of a connection has received.
+
+        Two acknowledgements of a user are joined only if nothing lies between them that no client has received.
+        """
+        if ack.since >= ack.cursor:
+            return
+        waiting = self._acks.setdefault(_user(connection), [])
+        joined = waiting and waiting[-1].joined(ack)
+        if joined:
+            waiting[-1] = joined
+        elif len(waiting) < _GAPS:
+            waiting.append(ack)
         self._has_acks.set()
 
     def _act(self) -> None:
@@ -60,10 +67,13 @@ class ActionQueue:
             self._queue.done(taken)
 
     def _record_acks(self) -> None:
-        """Record acknowledgements. Those that fail with Redis are dropped: the next ack of a client includes them."""
+        """Record acknowledgements, one of each user. Those that fail with Redis are dropped: they are for display."""
         self._has_acks.wait()
         users = list(itertools.islice(self._acks, _ACKS))
-        acks = {user: self._acks.pop(user) for user in users}
+        acks = {user: self._acks[user].pop(0) for user in users}
+        for user in users:
+            if not self._acks[user]:
+                del self._acks[user]
         if not self._acks:
             self._has_acks.clear()
         try:

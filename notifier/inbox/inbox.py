@@ -20,6 +20,7 @@ from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_counts import InboxView
+from notifier.protocol.inbox_frames import Acknowledge
 from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_state import ACTIONS, InboxState, read_marks, read_state
 from notifier.settings import BrokerSettings
@@ -80,19 +81,18 @@ class Inbox:
         known = {id.decode() for id in found}
         return Change(view, bool(changed), [id for id in target.ids if id not in known])
 
-    def acknowledge(self, acks: dict[str, tuple[Cursor, Cursor | None]]) -> None:
-        """Record what clients have received: per user up to which entry, and after which one."""
+    def acknowledge(self, acks: Mapping[str, Acknowledge]) -> None:
+        """Record what clients have received, by user."""
         commands = [
-            self._store.call("ack", (self._base(user),), (str(upto), str(since or ""), self.lifetime))
-            for user, (upto, since) in acks.items()
+            self._store.call("ack", (self._base(user),), (str(ack.cursor), str(ack.since), self.lifetime))
+            for user, ack in acks.items()
         ]
         replies = self._store.carry_out(commands)
         reached = {user: tuple(map(int, require(reply))) for user, reply in zip(acks, replies, strict=True)}
         ranges = {}
         for user, (after, up_to) in reached.items():
-            since = acks[user][1]
             if up_to > after:
-                ranges[user] = (after if since is None else max(after, since.rank), up_to)
+                ranges[user] = (max(after, acks[user].since.rank), up_to)
         if ranges:
             self._receipts.count_deliveries(self._shared(ranges))
 

@@ -29,6 +29,13 @@ class Cursor(NamedTuple):
         """Return the first cursor of the millisecond that is `ms` milliseconds before this one; for 0 ms, this one."""
         return Cursor(max(self.ms - ms, 0), 0) if ms else self
 
+    @property
+    def previous(self) -> "Cursor":
+        """A cursor before this one, with nothing between the two that has another rank."""
+        if self.seq:
+            return Cursor(self.ms, self.seq - 1)
+        return Cursor(self.ms - 1, RANKS) if self.ms else self
+
 
 BEGINNING = Cursor(0, 0)
 

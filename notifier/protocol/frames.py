@@ -86,7 +86,7 @@ class Unarchive(_Action, frozen=True):
 
 
 class Ack(_ClientFrame, kw_only=True, frozen=True):
-    """Acknowledge everything up to a cursor, or only what follows `since` up to there."""
+    """Acknowledge what follows `since` up to a cursor, or only the entry at the cursor."""
 
     cursor: str
     since: str | None = None

@@ -18,21 +18,27 @@ class Marking(NamedTuple):
 
 
 class Acknowledge(NamedTuple):
-    """Note that the client has received everything up to `cursor`, or only what follows `since` up to there."""
+    """Note that the client has received everything after `since`, up to and including `cursor`."""
 
     cursor: Cursor
-    since: Cursor | None
+    since: Cursor
+
+    def joined(self, other: "Acknowledge") -> "Acknowledge | None":
+        """Return both as one; None: between them lies what the client may not have received."""
+        if max(self.since, other.since) > min(self.cursor, other.cursor):
+            return None
+        return Acknowledge(max(self.cursor, other.cursor), min(self.since, other.since))
 
 
 def read_ack(frame: Ack) -> Acknowledge:
-    """Return the acknowledgement in a frame.
+    """Return the acknowledgement in a frame. Without `since`, it is that of the entry at `cursor` alone.
 
     Raises:
         InvalidFrame: a cursor is not valid.
     """
     place = frames.decode_cursor(frame.cursor, frame.ref, "cursor")
     assert place is not None
-    return Acknowledge(place, frames.decode_cursor(frame.since, frame.ref))
+    return Acknowledge(place, frames.decode_cursor(frame.since, frame.ref) or place.previous)
 
 
 def read_marking(frame: InboxFrame, most: int) -> Marking:

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 import redis
 
+from notifier.protocol.cursor import BEGINNING
+from notifier.protocol.inbox_frames import Acknowledge
 from tests.kit.worker import FUTURE, Make, Worker
 
 
@@ -32,7 +34,7 @@ def test_erase(make: Make, client: redis.Redis) -> None:
     topic = worker.publish("#t")
     worker.recall(own[0])
     worker.publish(name, retain="history")
-    worker.inbox.acknowledge({name: (FUTURE, None)})
+    worker.inbox.acknowledge({name: Acknowledge(FUTURE, BEGINNING)})
     for action in ("seen", "read", "archive"):
         worker.act(name, action, own[1], shared, topic)
     worker.act(name, "unread", up_to=FUTURE)

@@ -455,19 +455,22 @@ class TestAcks:
 
 @given(st.lists(st.sampled_from(["new", "twice", "ping", "silence", "break", "second"]), max_size=60))
 def test_acks(happenings: list[str]) -> None:
-    """In any order of events, acknowledgements join on to each other, and none covers an entry before it arrives."""
+    """In any order of events, acknowledgements join on to each other, and none covers an entry before it arrives.
+
+    After a break the next one begins where the last one did, because that may have been lost.
+    """
     clock, number = Clock(), 0
     asked = listener(clock=clock)
-    play, given_on, told = welcomed(asked, cursor="1-0", revision=1), 1, 1
+    play, given_on, told, last = welcomed(asked, cursor="1-0", revision=1), 1, 1, 1
 
     def follow() -> None:
-        nonlocal told
+        nonlocal told, last
         if isinstance(play.step, Emit):
             play.answer()
         if isinstance(play.step, Send):
             cursor, since = (int(text.removesuffix("-0")) for text in acked(play.step))
             assert since == told < cursor <= given_on
-            told = cursor
+            told, last = cursor, told
             play.answer()
         assert isinstance(play.step, Receive)
 
@@ -488,11 +491,15 @@ def test_acks(happenings: list[str]) -> None:
                 play.answer(frame("fireworks"))
             case "break":
                 ended(play, BROKEN)
+                told = last
                 play.answer()
                 play.answer(OPENED)
                 play.answer()
                 play.answer(welcome(revision=1))
         follow()
+    number, given_on = number + 1, given_on + 1
+    play.answer(notification(f"id-{number}", f"{given_on}-0"))
+    follow()
     clock.now += 1
     play.answer(frame("fireworks"))
     follow()

@@ -10,7 +10,7 @@ from notifier.connections.work_queue import Bounds
 from notifier.errors import BrokerUnavailable, TooSlow
 from notifier.inbox.action_queue import ActionQueue
 from notifier.inbox.inbox import Change
-from notifier.protocol.cursor import Cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_frames import Acknowledge, Marking
 from notifier.protocol.inbox_request import Target
@@ -26,7 +26,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.acted: list[tuple[str, str, Target]] = []
-        self.acks: list[dict[str, tuple[Cursor, Cursor | None]]] = []
+        self.acks: list[dict[str, Acknowledge]] = []
         self.fails: Exception | None = None
         self.meanwhile: Callable[[], object] = lambda: None
 
@@ -36,7 +36,7 @@ class Inbox:
         self.acted.append((user, action, target))
         return Change(InboxView(NOTHING._replace(unread=3), {}), True, ["x"])
 
-    def acknowledge(self, acks: dict[str, tuple[Cursor, Cursor | None]]) -> None:
+    def acknowledge(self, acks: dict[str, Acknowledge]) -> None:
         self._fail()
         self.acks.append(acks)
 
@@ -57,7 +57,7 @@ class Queue:
     def put_many(self, connection: RecordedConnection, count: int) -> None:
         self._queue.put(connection, Marking(None, "read", Target(tuple(map(str, range(count))))))
 
-    def acknowledge(self, connection: RecordedConnection, cursor: Cursor, since: Cursor | None = None) -> None:
+    def acknowledge(self, connection: RecordedConnection, cursor: Cursor, since: Cursor = BEGINNING) -> None:
         self._queue.acknowledge(connection, Acknowledge(cursor, since))
 
     def run(self) -> None:
@@ -162,17 +162,26 @@ class TestActions:
 
 
 class TestAcknowledgements:
-    def test_merged(self, queue: Queue, inbox: Inbox) -> None:
-        """Waiting acks of a user are recorded as one, up to the last cursor, from the first one on."""
+    def test_joined(self, queue: Queue, inbox: Inbox) -> None:
+        """Waiting acks of a user that touch are recorded as one; empty ones are not recorded."""
         ada, bob = RecordedConnection(), RecordedConnection("bob")
         queue.acknowledge(ada, SECOND, SECOND)
-        queue.acknowledge(ada, THIRD, FIRST)
         queue.acknowledge(ada, FIRST, THIRD)
+        queue.acknowledge(ada, THIRD, SECOND)
+        queue.acknowledge(ada, SECOND, FIRST)
         queue.acknowledge(bob, SECOND, FIRST)
         queue.acknowledge(bob, THIRD)
         queue.run()
-        recorded = {user: ack for acks in inbox.acks for user, ack in acks.items()}
-        assert recorded == {"ada": (THIRD, FIRST), "bob": (THIRD, None)}
+        assert inbox.acks == [{"ada": Acknowledge(THIRD, FIRST), "bob": Acknowledge(THIRD, BEGINNING)}]
+
+    def test_apart(self, queue: Queue, inbox: Inbox) -> None:
+        """What lies between the acks of two clients of a user is not recorded; few such acks wait."""
+        for number in range(20):
+            queue.acknowledge(RecordedConnection(), Cursor(2 * number + 1, 0), Cursor(2 * number, 0))
+        queue.run()
+        recorded = [ack for acks in inbox.acks for ack in acks.values()]
+        assert recorded == [Acknowledge(Cursor(2 * number + 1, 0), Cursor(2 * number, 0)) for number in range(8)]
+        assert all(len(acks) == 1 for acks in inbox.acks)
 
     def test_many_users(self, queue: Queue, inbox: Inbox) -> None:
         """The acks of many users are recorded in requests of limited size."""
@@ -191,7 +200,7 @@ class TestAcknowledgements:
         inbox.fails = None
         queue.acknowledge(ada, SECOND)
         queue.run()
-        assert inbox.acks == [{"ada": (SECOND, None)}]
+        assert inbox.acks == [{"ada": Acknowledge(SECOND, BEGINNING)}]
         assert "Redis is away." in caplog.text
 
 

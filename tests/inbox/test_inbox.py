@@ -10,8 +10,9 @@ import redis
 
 from notifier.broker.log import Append
 from notifier.protocol import cursor, notification
-from notifier.protocol.cursor import Cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import NOTIFICATION
+from notifier.protocol.inbox_frames import Acknowledge
 from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.worker import FUTURE, NOBODY, Make, Worker
 
@@ -287,7 +288,7 @@ class TestWorkers:
             lambda: worker.counts("alice"),
             lambda: worker.items("alice"),
             lambda: worker.act("alice", "read", up_to=FUTURE),
-            lambda: worker.inbox.acknowledge({"alice": (FUTURE, None)}),
+            lambda: worker.inbox.acknowledge({"alice": Acknowledge(FUTURE, BEGINNING)}),
             lambda: worker.inbox.set_mutes("alice", ["a"], []),
             lambda: worker.receipts.of(NOBODY, ["user:alice"]),
             lambda: worker.users.export("alice"),
@@ -306,7 +307,7 @@ class TestLifetimes:
         worker.members.add("t", [name])
         worker.inbox.set_mutes(name, ["a"], [])
         ids = [worker.publish(name, "all", "#t", ttl=600, type=type, collapse_key=type) for type in "ab"]
-        worker.inbox.acknowledge({name: (FUTURE, None)})
+        worker.inbox.acknowledge({name: Acknowledge(FUTURE, BEGINNING)})
         for action in ("archive", "unarchive", "unread"):
             worker.act(name, action, *ids)
         worker.act(name, "read", up_to=FUTURE)
@@ -322,7 +323,7 @@ class TestLifetimes:
         read = worker.publish("alice", ttl=600)
         worker.publish("alice", "bob", "#t")
         worker.act("alice", "read", read)
-        worker.inbox.acknowledge({"alice": (FUTURE, None)})
+        worker.inbox.acknowledge({"alice": Acknowledge(FUTURE, BEGINNING)})
         names = ("log", "inbox", "expiring", "twins", "read", "seen", "receipts")
         keys = {name: worker.store.of("user:alice", name) for name in names}
         times = {name: client.pexpiretime(key) for name, key in keys.items()}

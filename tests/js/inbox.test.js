@@ -88,7 +88,7 @@ test("several notifications are acknowledged with one ack", async (t) => {
   await tick(499);
   assert.deepEqual(service.socket.heard("ack"), []);
   await tick(1);
-  assert.deepEqual(service.socket.heard("ack"), [{ type: "ack", cursor: "3000-0" }]);
+  assert.deepEqual(service.socket.heard("ack"), [{ type: "ack", cursor: "3000-0", since: "1000-0" }]);
   await tick(10_000);
   assert.equal(service.socket.heard("ack").length, 1);
   service.notify("c", "4000-0");
@@ -123,7 +123,7 @@ test("a connection that breaks before it has acknowledged leaves it to the next"
   service.notify("a", "2000-0", { replay: true });
   await tick(1_000);
   assert.deepEqual(broken.heard("ack"), []);
-  assert.deepEqual(service.socket.heard("ack"), [{ type: "ack", cursor: "2000-0" }]);
+  assert.deepEqual(service.socket.heard("ack"), [{ type: "ack", cursor: "2000-0", since: "1000-0" }]);
 });
 
 test("over HTTP it is acknowledged by a POST that has no answer", async (t) => {
@@ -137,7 +137,7 @@ test("over HTTP it is acknowledged by a POST that has no answer", async (t) => {
   await stream.event(welcome());
   await stream.event(notification("a", "2000-0"));
   await tick(1_000);
-  assert.deepEqual(JSON.parse(http.latest.options.body), { type: "ack", cursor: "2000-0" });
+  assert.deepEqual(JSON.parse(http.latest.options.body), { type: "ack", cursor: "2000-0", since: "1000-0" });
   await http.latest.empty();
   assert.equal(notifier.state, "connected");
   assert.equal(stream.signal.aborted, false);

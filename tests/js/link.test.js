@@ -115,7 +115,7 @@ test("many notifications are acknowledged once", async (t) => {
   accept(all);
   for (const cursor of ["2000-0", "2001-0"]) all.service.notify(cursor, cursor);
   await all.tick(1_000);
-  assert.deepEqual(all.service.socket.heard("ack"), [{ type: "ack", cursor: "2001-0" }]);
+  assert.deepEqual(all.service.socket.heard("ack"), [{ type: "ack", cursor: "2001-0", since: "1000-0" }]);
 });
 
 test("frames of tabs are sent after the welcome only", (t) => {

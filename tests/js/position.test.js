@@ -59,3 +59,39 @@ test("a new leader has no position", () => {
   assert.ok(position.goBack("5000-0"));
   assert.equal(position.cursor, "5000-0");
 });
+
+test("an ack begins where the last one ended, and the first one at the beginning of the connection", () => {
+  const position = at("10-0");
+  position.reach("20-0");
+  assert.deepEqual(position.acknowledge(), { cursor: "20-0", since: "10-0" });
+  position.reach("30-0");
+  assert.deepEqual(position.acknowledge(), { cursor: "30-0", since: "20-0" });
+});
+
+test("after a break an ack covers what the last one did, and what was passed on since", () => {
+  const position = at("10-0");
+  position.reach("20-0");
+  position.begin();
+  position.startAt("90-0");
+  assert.deepEqual(position.acknowledge(), { cursor: "20-0", since: "10-0" });
+  position.reach("30-0");
+  position.acknowledge();
+  position.reach("40-0");
+  position.begin();
+  assert.deepEqual(position.acknowledge(), { cursor: "40-0", since: "20-0" });
+});
+
+test("a position that goes back acknowledges from there, and a new leader from its own beginning", () => {
+  const position = at("10000-0");
+  position.reach("20000-0");
+  position.acknowledge();
+  position.goBack("5000-0");
+  position.begin();
+  position.reach("6000-0");
+  assert.deepEqual(position.acknowledge(), { cursor: "6000-0", since: "5000-0" });
+  position.clear();
+  position.begin();
+  position.startAt("30000-0");
+  position.reach("31000-0");
+  assert.deepEqual(position.acknowledge(), { cursor: "31000-0", since: "30000-0" });
+});

@@ -81,6 +81,14 @@ def test_no_earlier() -> None:
     assert Cursor(5000, 7).earlier(0) == Cursor(5000, 7)
 
 
+def test_previous() -> None:
+    """The previous cursor has the previous rank, also that of an earlier millisecond; the first one has none."""
+    for place in (Cursor(5000, 7), Cursor(5000, 1), Cursor(5000, 0), Cursor(1, 0)):
+        assert place.previous < place
+        assert place.previous.rank == place.rank - 1
+    assert BEGINNING.previous == BEGINNING
+
+
 def test_earlier_than_all() -> None:
     """Nothing is before the beginning."""
     assert Cursor(5, 7).earlier(6) == BEGINNING

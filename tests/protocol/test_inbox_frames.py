@@ -1,5 +1,6 @@
 """Frames to the inbox: valid and invalid actions and acknowledgements."""
 
+import itertools
 import json
 from typing import Any
 
@@ -63,9 +64,20 @@ class TestMarking:
 
 class TestAck:
     def test_cursors(self) -> None:
-        """An ack names the last cursor received, and the cursor that it follows, if the client knows that."""
+        """An ack names the last cursor received, and the cursor that it follows; without that it is of one entry."""
         assert ack(cursor="9-1", since="5-0") == Acknowledge(Cursor(9, 1), Cursor(5, 0))
-        assert ack(cursor="9-1") == Acknowledge(Cursor(9, 1), None)
+        assert ack(cursor="9-1") == Acknowledge(Cursor(9, 1), Cursor(9, 0))
+
+    def test_joined(self) -> None:
+        """Two acks are one, in any order, unless something lies between them that neither covers."""
+        acks = [Acknowledge(Cursor(end, 0), Cursor(begin, 0)) for begin in range(6) for end in range(begin + 1, 7)]
+        for one, other in itertools.product(acks, acks):
+            covered = {ms for ack in (one, other) for ms in range(ack.since.ms + 1, ack.cursor.ms + 1)}
+            joined = one.joined(other)
+            if joined is None:
+                assert len(covered) < max(covered) - min(covered) + 1
+            else:
+                assert covered == set(range(joined.since.ms + 1, joined.cursor.ms + 1))
 
     @pytest.mark.parametrize("fields", [{}, {"cursor": None}, {"cursor": "now"}, {"cursor": "1-0", "since": "x"}])
     def test_invalid(self, fields: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ ACCEPTED = [
     *((state, AUTH, Leave("r", ())) for state in LATER),
     *((state, READ, Marking("r", "read", Target(("a", "b")))) for state in LATER),
     *((state, ARCHIVE, Marking(None, "archive", Target(up_to=Cursor(1_763_661_600_123, 7)))) for state in LATER),
-    *((state, ACK, Acknowledge(Cursor(1_763_661_600_123, 7), None)) for state in LATER),
+    *((state, ACK, Acknowledge(Cursor(1_763_661_600_123, 7), Cursor(1_763_661_600_123, 6))) for state in LATER),
 ]
 ENDS = [
     *((State.GREETING, text) for text in (SUBSCRIBE, UNSUBSCRIBE, AUTH, PUBLISH, UNKNOWN, INVALID, NO_OBJECT)),

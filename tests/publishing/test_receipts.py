@@ -4,7 +4,9 @@ import time
 from typing import Any
 
 from notifier.protocol import cursor
-from notifier.protocol.cursor import Cursor
+from notifier.protocol.cursor import BEGINNING
+from notifier.protocol.frames import Ack
+from notifier.protocol.inbox_frames import Acknowledge, read_ack
 from tests.kit.waiting import DEADLINE
 from tests.kit.worker import FUTURE, Make, Worker
 
@@ -19,11 +21,11 @@ def test_user(worker: Worker) -> None:
     id = worker.publish("alice")
     [receipt] = receipts_of(worker, id).values()
     assert [receipt[name] for name in ("delivered_at", "read_at", "archived_at")] == [None, None, None]
-    worker.inbox.acknowledge({"alice": (FUTURE, None)})
+    worker.inbox.acknowledge({"alice": Acknowledge(FUTURE, BEGINNING)})
     worker.act("alice", "archive", up_to=FUTURE)
     [receipt] = receipts_of(worker, id).values()
     assert receipt["stored_at"] <= receipt["delivered_at"] <= receipt["read_at"] <= receipt["archived_at"]
-    worker.inbox.acknowledge({"alice": (FUTURE, Cursor(0, 0))})
+    worker.inbox.acknowledge({"alice": Acknowledge(FUTURE, BEGINNING)})
     worker.act("alice", "archive", id)
     assert list(receipts_of(worker, id).values()) == [receipt]
     worker.act("alice", "unread", id)
@@ -37,7 +39,7 @@ def test_shared(worker: Worker) -> None:
     id = worker.publish("#t", "all")
     for user, action in [("alice", "read"), ("bob", "archive"), ("carol", "seen")]:
         for _ in range(2):
-            worker.inbox.acknowledge({user: (FUTURE, None)})
+            worker.inbox.acknowledge({user: Acknowledge(FUTURE, BEGINNING)})
             worker.act(user, action, id)
     assert receipts_of(worker, id)["all"] | {"stored_at": 0} == {
         "stored_at": 0,
@@ -57,15 +59,25 @@ def test_ack_since(worker: Worker) -> None:
     """An ack does not cover items from before its `since`."""
     first, second = worker.answer("alice"), worker.answer("alice")
     place = cursor.parse(first["channels"][0]["cursor"])
-    worker.inbox.acknowledge({"alice": (FUTURE, place)})
+    worker.inbox.acknowledge({"alice": Acknowledge(FUTURE, place)})
     receipts = [receipts_of(worker, each["id"])["user:alice"] for each in (first, second)]
     assert [receipt["delivered_at"] is None for receipt in receipts] == [True, False]
 
 
+def test_ack_without_since(worker: Worker) -> None:
+    """An ack without `since` covers its entry, and none before it that the client may not have received."""
+    answers = [worker.answer("alice", "all") for _ in range(3)]
+    place = answers[1]["channels"][0]["cursor"]
+    worker.inbox.acknowledge({"alice": read_ack(Ack(cursor=place))})
+    receipts = [receipts_of(worker, each["id"])["user:alice"] for each in answers]
+    assert [receipt["delivered_at"] is None for receipt in receipts] == [True, False, True]
+    assert receipts_of(worker, answers[0]["id"])["all"]["delivered"] == 0
+
+
 def test_ack_of_the_future(worker: Worker) -> None:
     """An ack of a cursor in the future covers what exists now, not later items."""
-    worker.inbox.acknowledge({"alice": (FUTURE, None)})
-    worker.inbox.acknowledge({"alice": (FUTURE, None)})
+    worker.inbox.acknowledge({"alice": Acknowledge(FUTURE, BEGINNING)})
+    worker.inbox.acknowledge({"alice": Acknowledge(FUTURE, BEGINNING)})
     deadline = time.monotonic() + DEADLINE
     delivered: object = True
     while delivered:  # the ack covers its whole millisecond

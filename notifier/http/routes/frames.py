@@ -69,7 +69,7 @@ class FrameViews:
 
     def _acknowledge(self, frame: Ack, who: Identity) -> Response:
         ack = read_ack(frame)
-        self._inbox.acknowledge({who.user: (ack.cursor, ack.since)})
+        self._inbox.acknowledge({who.user: ack})
         return Response(status=204)
 
     def _act(self, frame: InboxFrame, who: Identity) -> Response:
