@@ -17,6 +17,7 @@ from typing import NamedTuple
 from attacks.flooder import Flooder, run
 from attacks.floods import FRAMES, USERS, Flood
 from attacks.others import Others
+from attacks.requests import REQUESTS, RequestFlood, flood_with_requests
 from benchmarks.process import children, command_line, resident_bytes
 from tests.kit import environment, raw
 from tests.kit.service import Service
@@ -48,7 +49,7 @@ def main() -> int:
             quiet = _measure(service, "quiet", options.seconds, lambda: "")
         print(_row(quiet, quiet), flush=True)
         missed = 0
-        for flood in (each for each in [*FRAMES, *USERS] if options.only in each.name):
+        for flood in (each for each in [*FRAMES, *USERS, *REQUESTS] if options.only in each.name):
             result = _flood(service, flood, options.seconds, options.connections)
             print(_row(result, quiet), flush=True)
             missed += not _is_within(result, quiet)
@@ -60,11 +61,12 @@ def main() -> int:
     return 1 if missed or len(places) < USERS_IN or max(places) > WITHIN else 0
 
 
-def _flood(service: Service, flood: Flood, seconds: float, connections: int) -> Result:
+def _flood(service: Service, flood: Flood | RequestFlood, seconds: float, connections: int) -> Result:
     token = service.token("attacker", ["room"], publish=["room"])
     receiver, sender = _SPAWN.Pipe(duplex=False)
     arguments = (service.port, flood, token, seconds, connections, sender)
-    attacker = _SPAWN.Process(target=_attack, args=arguments)
+    target = _attack_with_requests if isinstance(flood, RequestFlood) else _attack
+    attacker = _SPAWN.Process(target=target, args=arguments)
 
     def attack() -> str:
         attacker.start()
@@ -93,6 +95,15 @@ def _attack(port: int, flood: Flood, token: str, seconds: float, connections: in
             codes[code] = codes.get(code, 0) + 1
             flooder.close()
     sender.send(", ".join(f"{code}: {count}" for code, count in codes.items()))  # type: ignore[attr-defined]
+
+
+def _attack_with_requests(
+    port: int, flood: RequestFlood, token: str, seconds: float, connections: int, sender: object
+) -> None:
+    """Flood with requests, and send the statuses of the answers back."""
+    os.nice(10)
+    statuses = flood_with_requests(port, flood.of(token), connections, seconds)
+    sender.send(", ".join(f"{status}: {count}" for status, count in statuses.items()))  # type: ignore[attr-defined]
 
 
 def _measure(service: Service, name: str, seconds: float, attack: Callable[[], str]) -> Result:

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from attacks.flooder import Flooder, run
 from attacks.floods import FRAMES, USERS, Flood
+from attacks.requests import REQUESTS, RequestFlood, flood_with_requests
 from benchmarks.process import children, command_line, resident_bytes
 from tests.kit.raw import handshake
 from tests.kit.service import API_KEY, JSON, Service
@@ -80,6 +81,32 @@ def test_floods(target: Service, floods: list[Flood], each: int, most: int) -> N
     }
     assert wrong == {}
     assert any(each.status == 101 for each in flooders)
+    assert resident_bytes(worker_of(target)) - before < SOME_MB
+    serve_others(target)
+
+
+def test_request_floods(target: Service) -> None:
+    """Floods of requests of all kinds at once affect no other user, also one at the attacker's address."""
+    before = resident_bytes(worker_of(target))
+    token = target.token("attacker")
+    answers: dict[str, set[int]] = {}
+
+    def flood(each: RequestFlood) -> None:
+        """Flood on two connections."""
+        answers[each.name] = set(flood_with_requests(target.port, each.of(token), 2, 8.0, 1 << 19))
+
+    threads = [threading.Thread(target=flood, args=(each,)) for each in REQUESTS]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            serve_others(target)
+    finally:
+        for thread in threads:
+            thread.join()
+    unexpected = {each.name: answers[each.name] - {0, *each.statuses} for each in REQUESTS}
+    assert not any(unexpected.values()), unexpected
+    assert {401, 200} <= set.union(*answers.values())
     assert resident_bytes(worker_of(target)) - before < SOME_MB
     serve_others(target)
 
