@@ -182,7 +182,7 @@ class TestLive:
                 client.send("ack", cursor=cursor, since=client.welcome["cursor"])
                 assert client.ask("seen", ids=[])["changed"] is False
             else:
-                frame = {"type": "ack", "cursor": cursor}
+                frame = {"type": "ack", "cursor": cursor, "since": client.welcome["cursor"]}
                 assert ask(inboxes, user, "POST", "/v1/stream", frame).status == 204
 
             def receipt() -> dict[str, Any]:
