@@ -82,6 +82,11 @@ class RequestFlooder:
         self._socket = socket.create_connection(("127.0.0.1", port), 20, (address, 0))
         self._socket.setblocking(False)
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether an answer must come: whole requests were sent, and the flood reads."""
+        return self.flood.reads and not self.flood.first and not self.statuses
+
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
@@ -146,7 +151,7 @@ def flood_with_requests(
                 statuses[0] += 1
                 break
         sent += _turn(running, most)
-        ended = [each for each in running if each.has_ended or each.sent >= most]
+        ended = [each for each in running if each.has_ended or (each.sent >= most and not each.awaits_answer)]
         statuses += _finish(ended)
         running = [each for each in running if each not in ended]
     return statuses + _finish(running)

@@ -20,7 +20,7 @@ from attacks.requests import REQUESTS, RequestFlood, flood_with_requests
 from benchmarks.process import children, command_line, resident_bytes
 from tests.kit.raw import handshake
 from tests.kit.service import API_KEY, JSON, Service
-from tests.kit.waiting import eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 PLACES = 120
 SOME_MB = 24 << 20  # the most that a worker may grow under attack; the attacks brought hundreds of megabytes
@@ -93,7 +93,7 @@ def test_request_floods(target: Service) -> None:
 
     def flood(each: RequestFlood) -> None:
         """Flood on two connections."""
-        answers[each.name] = set(flood_with_requests(target.port, each.of(token), 2, 8.0, 1 << 19))
+        answers[each.name] = set(flood_with_requests(target.port, each.of(token), 2, DEADLINE, 1 << 19))
 
     threads = [threading.Thread(target=flood, args=(each,)) for each in REQUESTS]
     for thread in threads:
