@@ -211,7 +211,8 @@ class _Access:
 
     def __init__(self, settings: Settings, store: Store, revoked: Callable[[], None]) -> None:
         auth = settings.auth
-        self.revocations = Revocations(RevocationList(settings.broker, store), auth.max_token_age, revoked)
+        revocation_list = RevocationList(settings.broker, auth.max_revocations, store)
+        self.revocations = Revocations(revocation_list, auth.max_token_age, revoked)
         key_list = KeyList(settings.broker, auth.max_keys, store)
         self.api_keys = ApiKeys(auth.api_keys, key_list)
         self.key_changes = KeyChanges(key_list, self.api_keys, auth.max_tenant_keys)

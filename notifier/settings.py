@@ -101,6 +101,7 @@ class AuthSettings:
     api_keys_file: str = _setting("", "path", "File with such a list of keys, instead of the variable.")
     max_keys: int = _setting(10000, "keys", "Most API keys that are managed at run time.", int, 1)
     max_tenant_keys: int = _setting(1000, "keys", "Most of them that a tenant has.", int, 1)
+    max_revocations: int = _setting(100000, "revocations", "Most revocations of tokens that are stored.", int, 100)
     max_audit_entries: int = _setting(100000, "entries", "Most entries of the audit log, about.", int, 100)
     metrics_key: str = _setting(
         "", "text", "Key with which Prometheus reads /metrics, and nothing else.", api_key.parse_secret

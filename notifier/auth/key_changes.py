@@ -95,6 +95,7 @@ class KeyChanges:
             is_test=request.is_test,
             request=retry.digest,
             tenant=_tenant_of(by, request),
+            holder=by.share.key,
         )
         self._require_room(record)
         if self._stored.put(record):

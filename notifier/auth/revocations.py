@@ -12,12 +12,13 @@ from typing import Any
 from notifier.broker.revocation_list import RevocationList, Revoked
 from notifier.errors import BrokerUnavailable, InvalidToken
 from notifier.loop import Loop
-from notifier.protocol import tenant as tenants
 from notifier.protocol.identity import LEEWAY, Identity, digest_of
+from notifier.protocol.share import Share
 
 _INTERVAL = 0.5  # seconds
 _SWEEP = 60.0  # seconds between two removals of what has expired
 _MARGIN = 60.0  # seconds: clocks of workers and of Redis may differ
+_DEFAULT = Share()
 
 
 class Revocations:
@@ -61,23 +62,25 @@ class Revocations:
             raise InvalidToken("The token has been revoked.")
         return identity
 
-    def revoke_user(self, user: str, issued_before: float) -> None:
+    def revoke_user(self, user: str, issued_before: float, share: Share = _DEFAULT) -> None:
         """Revoke the tokens of a user that were issued before a time in Unix seconds, or do not say when.
+
+        `share` is that of the key that asks for it, which needs room.
 
         Raises:
             TooManyRevocations, BrokerUnavailable
         """
         kept = max(issued_before - time.time(), 0) + self._kept
-        self._stored.add(f"user:{user}", issued_before, kept, tenants.of(user))
+        self._stored.add(f"user:{user}", issued_before, kept, share)
         self.update()
 
-    def revoke_id(self, id: str, tenant: str = "") -> None:
-        """Revoke the token of a tenant with this `jti`.
+    def revoke_id(self, id: str, share: Share = _DEFAULT) -> None:
+        """Revoke the token with this `jti`, of the tenant of a share.
 
         Raises:
             TooManyRevocations, BrokerUnavailable
         """
-        self._stored.add(f"id:{digest_of(id, tenant).hex()}", 0, self._kept, tenant)
+        self._stored.add(f"id:{digest_of(id, share.tenant).hex()}", 0, self._kept, share)
         self.update()
 
     def update(self) -> None:
@@ -120,7 +123,8 @@ class Revocations:
             before, until = self._users.get(name, (0.0, 0.0))
             self._users[name] = max(before, revoked.before), max(until, revoked.until)
         else:
-            self._ids[bytes.fromhex(name)] = revoked.until
+            id = bytes.fromhex(name)
+            self._ids[id] = max(self._ids.get(id, 0.0), revoked.until)
 
     def _step(self) -> None:
         self.update()

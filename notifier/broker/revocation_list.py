@@ -6,11 +6,12 @@ import redis
 
 from notifier.broker.store import Store, require
 from notifier.errors import TooManyRevocations
+from notifier.protocol.share import Share
 from notifier.settings import BrokerSettings
+from notifier.telemetry import metrics
 
-MAX_REVOCATIONS = 100_000
-MAX_OF_TENANT = 10_000  # of a named one: no tenant takes the room of all others
 _PAGE = 1000  # revocations of one answer
+_DEFAULT = Share()
 
 
 class Revoked(NamedTuple):
@@ -22,26 +23,32 @@ class Revoked(NamedTuple):
 
 
 class RevocationList:
-    """The revocations of all workers. Every method may raise `BrokerUnavailable`."""
+    """The revocations of all workers, at most `most`. Every method may raise `BrokerUnavailable`.
 
-    def __init__(self, settings: BrokerSettings, store: Store) -> None:
+    A revocation is never removed before it expires: its tokens would be valid again. So nobody may take so much room
+    that nothing is left for others, and a tenth is left for the operator; the script `tokens/revoke.lua` has the rule.
+    """
+
+    def __init__(self, settings: BrokerSettings, most: int, store: Store) -> None:
         self._settings = settings
+        self._most = most
         self._store = store
 
-    def add(self, name: str, before: float, kept: float, tenant: str = "") -> None:
-        """Add a revocation of a tenant, or extend it. `before` is in Unix seconds, `kept` is for how many seconds.
+    def add(self, name: str, before: float, kept: float, share: Share = _DEFAULT) -> None:
+        """Add a revocation in a share, or extend it. `before` is in Unix seconds, `kept` is for how many seconds.
 
         With `min_replicas`, a revocation that too few replicas have may be lost, and is not acknowledged.
 
         Raises:
             TooManyRevocations
         """
-        arguments = (name, int(1000 * before), int(1000 * kept), MAX_REVOCATIONS, tenant, MAX_OF_TENANT)
+        whose = "" if share.is_operator else "1", share.tenant, share.key
+        arguments = (name, int(1000 * before), int(1000 * kept), self._most, *whose)
         command = self._store.call("revoke", (self._store.sharded("tokens"),), arguments)
         [reply] = self._store.carry_out([command], self._settings.min_replicas)
         if isinstance(reply, redis.ResponseError) and str(reply).startswith("FULL"):
-            most = f"{MAX_REVOCATIONS} revocations" + (f", and {MAX_OF_TENANT} of a tenant" if tenant else "")
-            raise TooManyRevocations(f"At most {most} are stored.")
+            metrics.LIMITED.labels("revocations").inc()
+            raise TooManyRevocations(_refusal(self._most, share))
         require(reply)
 
     def since(self, version: int) -> tuple[int, list[Revoked]]:
@@ -54,6 +61,13 @@ class RevocationList:
         return reached, [_revoked(*pair) for pair in zip(found[::2], found[1::2], strict=True)]
 
 
-def _revoked(name: bytes, times: bytes) -> Revoked:
-    before, until = (int(part) / 1000 for part in times.split())
+def _refusal(most: int, share: Share) -> str:
+    if share.is_operator:
+        return f"At most {most} revocations are stored."
+    whose = "of this key" if share.key else "of this tenant"
+    return f"The part {whose} of the {most} revocations that are stored is used up."
+
+
+def _revoked(name: bytes, text: bytes) -> Revoked:
+    before, until = (int(part) / 1000 for part in text.split(b" ", 2)[:2])
     return Revoked(name.decode(), before, until)

@@ -198,10 +198,10 @@ class TooManyKeys(Problem):
 
 
 class TooManyRevocations(Problem):
-    """The limit of stored revocations is reached. A revocation is deleted when the tokens it covers have expired."""
+    """The key's or tenant's part of `NOTIFIER_MAX_REVOCATIONS` is used up. Revocations end when their tokens expire."""
 
     status, code, title = 422, "too_many_revocations", "Too many tokens are revoked."
-    remedy = "Replace the secret or the keys that sign the tokens, or lower `NOTIFIER_MAX_TOKEN_AGE`."
+    remedy = "Revoke with an unlimited `admin` key, raise the limit, or replace the secret that signs the tokens."
 
 
 class InvalidMembers(Problem):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from notifier.errors import Forbidden
 from notifier.protocol import channel
 from notifier.protocol import tenant as tenants
+from notifier.protocol.share import Share
 
 SCOPES = ("publish", "broadcast", "recall", "members", "users", "tokens", "admin")
 ANY = ("*",)
@@ -18,7 +19,8 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="notifier"'}  # of answers to req
 class ApiKey(NamedTuple):
     """A key of a backend. `topics` and `users` are patterns, as in the grants of a token, within the `tenant`.
 
-    Managed keys have a `name`, and no `secret`: only its digest is known.
+    Managed keys have a `name`, and no `secret`: only its digest is known. `holder` is the id of the limited key in
+    whose share the key counts; empty: its own.
     """
 
     id: str
@@ -28,6 +30,19 @@ class ApiKey(NamedTuple):
     users: tuple[str, ...] = ANY
     name: str = ""
     tenant: str = ""
+    holder: str = ""
+
+    @property
+    def share(self) -> Share:
+        """Whose part of limited rooms the key takes."""
+        if not self.is_unlimited:
+            return Share(self.tenant, self.holder or self.id)
+        return Share(self.tenant, is_operator=not self.tenant and "admin" in self.scopes)
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether the key grants all topics and users of its tenant."""
+        return self.covers(ANY, ANY)
 
     def scoped(self, name: str) -> str:
         """Return a user or topic that the key names as the service uses it."""
@@ -81,12 +96,12 @@ class ApiKey(NamedTuple):
         Raises:
             Forbidden
         """
-        if not self.covers(ANY, ANY):
+        if not self.is_unlimited:
             raise Forbidden(f"The key {self.id} does not grant all topics and users.")
 
     def governs(self, tenant: str) -> bool:
         """Return whether the key may know what belongs to a tenant: it is its own, or the key is the operator's."""
-        return tenant == self.tenant or (not self.tenant and self.covers(ANY, ANY))
+        return tenant == self.tenant or (not self.tenant and self.is_unlimited)
 
     def require_default_tenant(self) -> None:
         """Reject a key that is confined to a tenant.

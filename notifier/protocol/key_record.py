@@ -14,6 +14,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `digest` is that of the newest secret. After a rotation `old_digest` is that of the secret before, which is accepted
     until `old_until`. `request` identifies the request that made the newest secret, so that a retry replaces it.
+    `holder` is the limited key in whose share this one counts.
     """
 
     id: str
@@ -32,6 +33,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     revoked: int = 0
     request: str = ""
     tenant: str = ""
+    holder: str = ""
 
     @property
     def forgotten_at(self) -> int:
@@ -42,7 +44,8 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def api_key(self) -> ApiKey:
         """The permissions of a request with the key."""
-        return ApiKey(self.id, "", frozenset(self.scopes), self.topics, self.users, self.name, self.tenant)
+        scopes = frozenset(self.scopes)
+        return ApiKey(self.id, "", scopes, self.topics, self.users, self.name, self.tenant, self.holder)
 
     def encode(self) -> bytes:
         """Return the record as it is stored."""

@@ -12,6 +12,7 @@ from notifier.errors import Forbidden, IdempotencyMismatch, KeyChanged, KeyRotat
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.key_record import KeyRecord
 from notifier.protocol.key_request import KeyRequest
+from notifier.protocol.share import Share
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.auth.conftest import ACME, ROOT, SHOP, KeyWorker
 from tests.kit.valkey import connected
@@ -183,6 +184,18 @@ class TestOthers:
             assert worker.changes.find(by, made.record.id)
         assert {each.record.tenant for each in worker.changes.page(own, "", 10)[0]} == {"acme"}
         assert {each.record.tenant for each in worker.changes.page(ROOT, "", 10)[0]} == {"acme", "beta"}
+
+    def test_holder(self, make: Make) -> None:
+        """The keys that a limited key creates, and those that they create, count in its share."""
+        worker = make()
+        own = SHOP._replace(scopes=("admin",), topics=("acme:*",), users=("acme:*",))
+        first = worker.create(own).record.api_key
+        second = worker.create(own, first).record.api_key
+        third = worker.keys.find(worker.create(own, second).text)
+        assert {each.share for each in (first, second, third)} == {Share("", first.id)}
+        assert worker.create().record.api_key.share == Share()
+        assert worker.create(SHOP._replace(tenant="beta")).record.api_key.share == Share("beta")
+        assert worker.rotate(worker.create(own, ACME)).record.holder == "acme"
 
     def test_pages(self, make: Make) -> None:
         """All keys are listed, page by page, also if some pages have none that may be shown."""

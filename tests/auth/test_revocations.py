@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from notifier.auth.revocations import Revocations
-from notifier.broker import revocation_list
 from notifier.broker.revocation_list import RevocationList
 from notifier.broker.store import Store
 from notifier.errors import BrokerUnavailable, InvalidToken, TooManyRevocations
 from notifier.protocol.identity import Identity, digest_of
+from notifier.protocol.share import Share
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
 from tests.kit.ports import free_port
@@ -27,7 +27,7 @@ class Worker:
         self.changes = 0
         settings = BrokerSettings(redis_url=url, redis_prefix=prefix, redis_timeout=2)
         self.store = Store(settings)
-        self.list = RevocationList(settings, self.store)
+        self.list = RevocationList(settings, 10_000, self.store)
         self.revocations = Revocations(self.list, MAX_AGE, self._count)
 
     def _count(self) -> None:
@@ -136,36 +136,27 @@ def test_expiry(make: Callable[[], Worker], valkey: EmbeddedValkey, user: str) -
     assert not other.revocations.covers(identity("gone"))
 
 
-def test_full(make: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of revocations is limited; at the limit, stored ones can be extended, and expired ones make room."""
-    monkeypatch.setattr(revocation_list, "MAX_REVOCATIONS", 2)
-    worker, now = make(), time.time()
-    worker.list.add("user:a", now, 0.01)
-    worker.list.add("user:b", now, 100)
-    time.sleep(0.02)
-    worker.list.add("user:c", now, 100)
-    worker.list.add("user:c", now + 1, 100)
-    with pytest.raises(TooManyRevocations):
-        worker.revocations.revoke_user("d", now)
-
-
-def test_full_tenant(make: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenant does not take the room of others, by users or by ids; its expired revocations make room."""
-    monkeypatch.setattr(revocation_list, "MAX_OF_TENANT", 2)
-    worker, now = make(), time.time()
-    worker.list.add("user:acme\x1fz", now, 0.01, "acme")
-    time.sleep(0.02)
-    for _ in range(2):
-        worker.revocations.revoke_user("acme\x1fa", now)
-        worker.revocations.revoke_id("1", "acme")
-    with pytest.raises(TooManyRevocations, match="2 of a tenant"):
-        worker.revocations.revoke_user("acme\x1fb", now)
-    with pytest.raises(TooManyRevocations):
-        worker.revocations.revoke_id("2", "acme")
-    for tenant in ("beta", ""):
-        for id in ("1", "2"):
-            worker.revocations.revoke_id(id, tenant)
-    worker.revocations.revoke_user("c", now)
+def test_full(make: Callable[[], Worker]) -> None:
+    """A key that has revoked all that it can is refused, by users and by ids; what it has revoked stays revoked."""
+    worker, now, shop = make(), time.time(), Share("", "shop")
+    worker.list._most = 10
+    users = [f"shop:{number}" for number in range(3)]
+    for user in users:
+        worker.revocations.revoke_user(user, now, shop)
+    with pytest.raises(TooManyRevocations, match="of this key"):
+        worker.revocations.revoke_user("shop:3", now, shop)
+    with pytest.raises(TooManyRevocations, match="of this key"):
+        worker.revocations.revoke_id("1", shop)
+    acme = Share("acme")
+    worker.revocations.revoke_id("1", acme)
+    worker.revocations.revoke_user("acme\x1fa", now, acme)
+    with pytest.raises(TooManyRevocations, match="of this tenant"):
+        worker.revocations.revoke_user("acme\x1fb", now, acme)
+    for number in range(5):
+        worker.revocations.revoke_id(str(number), Share(is_operator=True))
+    with pytest.raises(TooManyRevocations, match="At most 10"):
+        worker.revocations.revoke_user("a", now, Share(is_operator=True))
+    assert all(worker.revocations.covers(identity(user)) for user in (*users, "acme\x1fa"))
 
 
 def test_lost_database(make: Callable[[], Worker], valkey: EmbeddedValkey, user: str) -> None:

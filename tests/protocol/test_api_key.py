@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from notifier.errors import Forbidden
 from notifier.protocol import channel as rules
 from notifier.protocol.api_key import SCOPES, ApiKey, parse
+from notifier.protocol.share import Share
 
 KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
 
@@ -255,3 +256,27 @@ def test_grants() -> None:
             ApiKey("shop", KEY, frozenset(scopes)).require_grants(channels, "publish")
     with pytest.raises(Forbidden, match="topic secret"):
         ApiKey("shop", KEY, topics=()).require_grants(["topic:secret"], "publish")
+
+
+@pytest.mark.parametrize(
+    ("key", "share"),
+    [
+        (ApiKey("a", KEY), Share(is_operator=True)),
+        (ApiKey("a", KEY, frozenset({"tokens"})), Share()),
+        (ApiKey("a", KEY, tenant="acme"), Share("acme")),
+        (ApiKey("a", KEY, topics=("x",)), Share("", "a")),
+        (ApiKey("a", KEY, users=("x*",)), Share("", "a")),
+        (ApiKey("a", KEY, users=("x*",), tenant="acme"), Share("acme", "a")),
+        (ApiKey("a", KEY, users=("x*",), holder="b"), Share("", "b")),
+        (ApiKey("a", KEY, users=("*", "x")), Share(is_operator=True)),
+    ],
+)
+def test_share(key: ApiKey, share: Share) -> None:
+    """Only an unlimited key of the default tenant with the scope `admin` is the operator's."""
+    assert key.share == share
+
+
+def test_names_of_shares() -> None:
+    """Different shares have different names."""
+    shares = [Share(), Share("a"), Share("", "a"), Share("a", "a"), Share("", "a/a"), Share(is_operator=True)]
+    assert len({share.name for share in shares}) == len(shares)

@@ -71,10 +71,10 @@ class TokenViews:
         if asked.id:
             key.require_everyone()  # nobody knows whose token it is
             self._auditor.write(request, key, audit.TOKENS_REVOKED, jti=asked.id)
-            self._revocations.revoke_id(asked.id, key.tenant)
+            self._revocations.revoke_id(asked.id, key.share)
             return json_answer({"jti": asked.id})
         key.require_users([asked.user])
         target = {"user": asked.user, "issued_before": asked.issued_before}
         self._auditor.write(request, key, audit.TOKENS_REVOKED, **target)
-        self._revocations.revoke_user(key.scoped(asked.user), asked.issued_before)
+        self._revocations.revoke_user(key.scoped(asked.user), asked.issued_before, key.share)
         return json_answer(target)
