@@ -44,6 +44,9 @@ class LimitSettings:
     key_recipient_rate: int = setting(1000000, _PER_SECOND, "How many recipients they may have.", int, 1)
     key_requests: int = setting(1000, "requests", "Most requests of an API key at a time, per worker.", int, 1)
     key_exports: int = setting(100, "exports", "Most exports of an API key at a time, per worker.", int, 1)
+    key_change_rate: float = setting(
+        10.0, _PER_SECOND, "How many API keys a key or tenant may create or rotate; 60 times that at once.", float, 0.1
+    )
     key_daily_publications: int = setting(
         0, "publications per day", "Most publications of an API key. 0: any number.", int, 0
     )

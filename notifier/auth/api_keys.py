@@ -14,6 +14,7 @@ from notifier.errors import BrokerUnavailable, InvalidApiKey
 from notifier.loop import Loop
 from notifier.protocol import key_text
 from notifier.protocol.api_key import CHALLENGE, ApiKey
+from notifier.protocol.ended_keys import EndedKeys
 from notifier.protocol.key_record import KeyRecord
 
 _REJECTED = "The API key is unknown, was revoked, or has expired."
@@ -54,7 +55,8 @@ class ApiKeys:
         self.of_settings = tuple(of_settings)
         self._secrets = [(key.secret.encode(), key) for key in self.of_settings]
         self._stored = stored
-        self._known: dict[str, _Known] = {}  # by id; also revoked ones
+        self._known: dict[str, _Known] = {}  # by id
+        self._ended = EndedKeys()
         self._version = 0
         self.is_loaded = False  # whether the managed keys are known
         self._used: dict[str, int] = {}  # by id: when it was last used, Unix ms, not stored yet
@@ -105,16 +107,16 @@ class ApiKeys:
             self._version = version
         self.is_loaded = True
 
-    def count(self, tenant: str) -> int:
-        """Return how many managed keys of a tenant have not ended."""
+    def count(self, group: str) -> int:
+        """Return how many managed keys of a group have not ended."""
         now = time.time()
-        return sum(known.key.tenant == tenant and not known.has_ended(now) for known in self._known.values())
+        return sum(known.record.group == group and not known.has_ended(now) for known in list(self._known.values()))
 
     def sweep(self, now: float) -> None:
-        """Forget what has ended long before `now`, in Unix seconds."""
-        ended = [id for id, known in self._known.items() if 0 < known.record.forgotten_at < 1000 * now]
-        for id in ended:
-            del self._known[id]
+        """Forget the records of keys that have ended at `now`, in Unix seconds, and the ids of older ones."""
+        for known in [known for known in list(self._known.values()) if known.has_ended(now)]:
+            self._end(known.record)
+        self._ended.sweep(int(1000 * now))
 
     def note_used(self) -> None:
         """Store when keys were last used.
@@ -162,7 +164,8 @@ class ApiKeys:
     def _after_update(self, id: str, text: str) -> ApiKey:
         if not key_text.is_intact(text):
             raise InvalidApiKey("The checksum of the API key is wrong: it was mistyped or cut off.", headers=CHALLENGE)
-        self.update()
+        if id not in self._ended:
+            self.update()
         known = self._known.get(id)
         found = self._accepted(known, text) if known else None
         if found is None:
@@ -171,18 +174,22 @@ class ApiKeys:
 
     def _learn(self, records: list[KeyRecord], *, is_all: bool) -> None:
         """Note records; `is_all`: there are no others. A key that was revoked stays revoked, also if Redis forgot."""
-        if not records and not is_all:
-            return
-        known = self._known
-        fresh = {id: each for id, each in known.items() if each.record.revoked} if is_all else dict(known)
+        now = time.time()
+        fresh: dict[str, _Known] = {} if is_all else self._known
         for record in records:
-            before = known.get(record.id)
-            if before and before.record.revoked and not record.revoked:
-                continue
-            fresh[record.id] = _Known(record)
-            if before:
-                fresh[record.id].used = before.used
+            before, known = self._known.get(record.id), _Known(record)
+            if known.has_ended(now):
+                self._end(record)
+            elif not self._ended.is_revoked(record.id):
+                fresh[record.id] = known
+                self._ended.forget(record.id)
+                known.used = before.used if before else 0.0
         self._known = fresh
+
+    def _end(self, record: KeyRecord) -> None:
+        """Remember of a key that has ended no more than its id, and whether it was revoked."""
+        self._ended.add(record.id, record.group, record.forgotten_at, is_revoked=record.revoked > 0)
+        self._known.pop(record.id, None)
 
     def _step(self) -> None:
         self.update()

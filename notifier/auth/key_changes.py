@@ -22,6 +22,7 @@ from notifier.protocol.api_key import ApiKey
 from notifier.protocol.granted_page import granted_page
 from notifier.protocol.key_record import KeyRecord
 from notifier.protocol.key_request import KeyRequest
+from notifier.telemetry import metrics
 
 _RETRIED = 600_000  # ms after which a request is no retry
 _TRIES = 5
@@ -51,8 +52,8 @@ class KeyChanges:
 
     A key with the scope `admin` makes and changes only keys of its tenant whose topics and users it grants itself: with
     the secret of another key it could do more than it may. An unlimited key of the default tenant is the operator's: it
-    makes and changes the keys of all tenants. A tenant has at most about `max_of_tenant` keys: workers that create keys
-    at the same time do not count each other's.
+    makes and changes the keys of all tenants. A tenant has at most about `max_of_tenant` keys, and a limited key has
+    created no more: workers that create keys at the same time do not count each other's.
     """
 
     def __init__(self, stored: KeyList, keys: ApiKeys, max_of_tenant: int) -> None:
@@ -98,7 +99,7 @@ class KeyChanges:
             holder=by.share.key,
         )
         self._require_room(record)
-        if self._stored.put(record):
+        if self._stored.put(record, is_operator=by.share.is_operator):
             self._learn()
             return Made(record, text)
         first = self.find(by, id)
@@ -175,10 +176,11 @@ class KeyChanges:
         raise KeyChanged()
 
     def _require_room(self, record: KeyRecord) -> None:
-        """Reject a new key of a tenant that has too many: it would take the room of others."""
-        most = self._max_of_tenant
-        if record.tenant and self._keys.count(record.tenant) >= most and self._stored.get(record.id) is None:
-            raise TooManyKeys(f"A tenant has at most {most} keys.")
+        """Reject a new key of a tenant, or of a limited key, that has too many: it would take the room of others."""
+        most, is_limited = self._max_of_tenant, bool(record.tenant or record.holder)
+        if is_limited and self._keys.count(record.group) >= most and self._stored.get(record.id) is None:
+            metrics.LIMITED.labels("keys").inc()
+            raise TooManyKeys(f"A tenant, or a key with limited grants, has at most {most} keys.")
 
     def _learn(self) -> None:
         """Load a change into this worker at once."""

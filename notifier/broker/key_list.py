@@ -11,6 +11,7 @@ from notifier.errors import TooManyKeys
 from notifier.protocol import key_record
 from notifier.protocol.key_record import KeyRecord
 from notifier.settings import BrokerSettings
+from notifier.telemetry import metrics
 
 _PAGE = 200  # records of one answer, with up to some KB each
 
@@ -24,15 +25,19 @@ class Stored(NamedTuple):
 
 
 class KeyList:
-    """The managed keys of all workers. Every method may raise `BrokerUnavailable`."""
+    """The managed keys of all workers. Every method may raise `BrokerUnavailable`.
+
+    There are at most `max_keys`, of which a tenth is left for the operator to create. Of each group, as many keys that
+    have ended are stored as a tenth, too: so nobody removes those of others by creating and revoking keys.
+    """
 
     def __init__(self, settings: BrokerSettings, max_keys: int, store: Store) -> None:
         self._settings = settings
         self._max_keys = max_keys
         self._store = store
 
-    def put(self, record: KeyRecord, before: bytes = b"") -> bool:
-        """Store a record that replaces the one with the text `before`; empty: a new one.
+    def put(self, record: KeyRecord, before: bytes = b"", *, is_operator: bool = False) -> bool:
+        """Store a record that replaces the one with the text `before`; empty: a new one. `is_operator`: it is its.
 
         Returns whether it was stored: it was not if the record has changed in the meantime. With `min_replicas`, a
         change that too few replicas have may be lost, and is not acknowledged.
@@ -40,11 +45,15 @@ class KeyList:
         Raises:
             TooManyKeys
         """
-        arguments = (record.id, record.encode(), before, record.forgotten_at, key_record.KEPT, self._max_keys)
+        tenth = self._max_keys // 10
+        most = self._max_keys - (0 if is_operator else tenth)
+        stored = (record.id, record.encode(), before, record.forgotten_at, key_record.KEPT)
+        arguments = (*stored, most, record.group, max(tenth, 1))
         command = self._store.call("put_key", (self._store.sharded("keys"),), arguments)
         [reply] = self._store.carry_out([command], self._settings.min_replicas)
         if isinstance(reply, redis.ResponseError) and str(reply).startswith("FULL"):
-            raise TooManyKeys(f"At most {self._max_keys} keys.")
+            metrics.LIMITED.labels("keys").inc()
+            raise TooManyKeys(f"At most {most} keys.")
         return bool(require(reply))
 
     def get(self, id: str) -> Stored | None:

@@ -42,7 +42,9 @@ def create_app(settings: Settings) -> Flask:
         TopicViews(credentials, node.members, settings.inbox, auditor).blueprint(),
         UserViews(credentials, node.users, auditor, usage.requests).blueprint(),
         TokenViews(credentials, settings.auth, access.revocations, auditor).blueprint(),
-        KeyViews(credentials, access.key_changes, access.api_keys.of_settings, auditor).blueprint(),
+        KeyViews(
+            credentials, access.key_changes, access.api_keys.of_settings, auditor, usage.keys.count_change
+        ).blueprint(),
         AuditViews(credentials, access.audit_log).blueprint(),
         *_client_routes(settings, node, credentials),
         create_pages(settings),

@@ -6,7 +6,10 @@ from notifier.limits.payers import Payer
 from notifier.limits.quotas import Quotas
 from notifier.limits.rates import Rates
 from notifier.protocol.allowance import Rate
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.daily_usage import Amounts
+
+_CHANGE_SECONDS = 60  # as many keys may be created at once as in so many seconds
 
 
 class KeyLimits:
@@ -17,6 +20,7 @@ class KeyLimits:
         self.recipients = Rates("key_recipients", Rate.of(settings.key_recipient_rate))
         self.requests = InFlight("key_requests", settings.key_requests)
         self.exports = InFlight("key_exports", settings.key_exports)
+        self._changes = Rates("key_changes", Rate.of(settings.key_change_rate, _CHANGE_SECONDS))
         daily = Amounts(
             settings.key_daily_publications,
             settings.key_daily_recipients,
@@ -24,6 +28,21 @@ class KeyLimits:
             settings.key_daily_bytes,
         )
         self.quotas = Quotas("key_daily", daily)
+
+    @property
+    def rates(self) -> tuple[Rates, ...]:
+        """All rates."""
+        return self.publications, self.recipients, self._changes
+
+    def count_change(self, by: ApiKey) -> None:
+        """Count the creation or rotation of a key: for the tenant, or for the key that asks for it.
+
+        Keys that a limited key has created count for it. So nobody has more by creating more keys.
+
+        Raises:
+            RateLimited
+        """
+        self._changes.take(f"{by.tenant}/" if by.tenant else f"/{by.share.key or by.id}")
 
     def payer(self, id: str) -> Payer:
         """Return what counts the publications of a key."""

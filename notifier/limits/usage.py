@@ -29,7 +29,7 @@ class UsageLimits:
         self.requests = RequestLimits(ClientAddresses(limits.trusted_proxies), self.addresses, self.users, self.keys)
         addresses, users, keys = self.addresses, self.users, self.keys
         of_users = (users.frames, users.publications, users.actions, users.replay)
-        rates = (addresses.handshakes, addresses.failures, *of_users, keys.publications, keys.recipients)
+        rates = (addresses.handshakes, addresses.failures, *of_users, *keys.rates)
         holdings = (addresses.streams, users.streams)
         daily = Amounts(
             limits.tenant_daily_publications,

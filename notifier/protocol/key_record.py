@@ -42,6 +42,11 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return ended + KEPT if ended else 0
 
     @property
+    def group(self) -> str:
+        """Whose keys this one is counted with: those of its tenant, or those that a limited key has created."""
+        return self.tenant or f"/{self.holder}"
+
+    @property
     def api_key(self) -> ApiKey:
         """The permissions of a request with the key."""
         scopes = frozenset(self.scopes)

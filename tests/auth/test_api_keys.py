@@ -1,6 +1,7 @@
 """API keys on a real server: which are accepted, on all workers, how soon and until when."""
 
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -176,12 +177,34 @@ class TestWorkers:
         assert worker.list.page("", 10)[0].used
 
     def test_forgotten(self, make: Make) -> None:
-        """Keys that ended long ago take no memory."""
+        """Of keys that have ended, only ids are in memory, and of those that ended long ago nothing."""
         worker = make()
         kept, revoked = worker.create(), worker.create()
         worker.create(SHOP._replace(expires_in=60))
         worker.revoke(revoked)
+        assert revoked.record.id not in worker.keys._known
         worker.keys.sweep(time.time() + KEPT / 1000 - 60)
-        assert len(worker.keys._known) == 3
+        assert list(worker.keys._known) == [kept.record.id] and len(worker.keys._ended) == 2
         worker.keys.sweep(time.time() + KEPT / 1000 + 120)
-        assert list(worker.keys._known) == [kept.record.id]
+        assert worker.accepts(kept.text) and not worker.keys._ended
+
+    def test_many_that_ended(self, make: Make) -> None:
+        """Keys that are created and revoked take little memory of this and other workers, and stay revoked."""
+        worker, other = make(), make()
+        patterns = tuple(f"{number:0128}" for number in range(100))
+        made = [worker.create(SHOP._replace(topics=patterns, users=patterns)) for _ in range(3)]
+        other.keys.update()
+        tracemalloc.start()
+        try:
+            for each in made:
+                worker.revoke(each)
+            other.keys.update()
+            records = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/key_record.py")])
+        finally:
+            tracemalloc.stop()
+        late = make()
+        for each in (worker, other, late):
+            each.keys.update()
+            assert not each.keys._known and len(each.keys._ended) == 3
+            assert not any(each.accepts(key.text) for key in made)
+        assert sum(trace.size for trace in records.statistics("filename")) < 20_000

@@ -225,7 +225,7 @@ class Listed(KeyList):
     def get(self, id: str) -> Stored | None:
         return self._found.get(id)
 
-    def put(self, record: KeyRecord, before: bytes = b"") -> bool:
+    def put(self, record: KeyRecord, before: bytes = b"", *, is_operator: bool = False) -> bool:
         known = self._found.get(record.id)
         if before != (known.text if known else b""):
             return False
@@ -274,3 +274,17 @@ def test_keys_of_a_tenant() -> None:
     assert all(create(by) for by in (beta, ROOT, ROOT, ROOT))
     changes.revoke(changes.find(acme, first.record.id))
     assert create(acme)
+
+
+def test_keys_of_a_limited_key() -> None:
+    """The keys that a limited key has created count together, also those that these have created."""
+    changes, own = changes_of(Listed()), SHOP._replace(scopes=("admin",), topics=("acme:*",), users=("acme:*",))
+
+    def create(by: ApiKey) -> Made:
+        return changes.create(by, changes.new_id(Retry()), own, Retry())
+
+    second = create(create(ACME).record.api_key)
+    for by in (ACME, second.record.api_key):
+        with pytest.raises(TooManyKeys, match="at most 2"):
+            create(by)
+    assert all(create(by) for by in (ROOT, ROOT, ROOT, ACME._replace(id="other")))

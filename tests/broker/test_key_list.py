@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def make(valkey: EmbeddedValkey, prefix: str) -> Iterator[Make]:
         store.close()
 
 
-def record(id: str, **others: int) -> KeyRecord:
+def record(id: str, **others: Any) -> KeyRecord:
     return KeyRecord(id, f"Key {id}", ("publish",), ("*",), ("*",), NOW, "root", "aa", **others)
 
 
@@ -158,3 +159,52 @@ def test_outage() -> None:
     for ask in asks:
         with pytest.raises(BrokerUnavailable):
             ask()
+
+
+def test_ended_keys_of_a_group(make: Make, valkey: EmbeddedValkey, prefix: str) -> None:
+    """A tenant or a limited key that creates and revokes keys removes records of its own only, the oldest first."""
+    keys = make(max_keys=20)
+    groups: list[dict[str, str]] = [{}, {"tenant": "beta"}, {"holder": "shop"}]
+    for number, group in enumerate(groups):
+        keys.put(record(f"other-{number}", revoked=NOW - 1000, **group))
+    for number in range(30):
+        stored = record(f"acme-{number:02}", tenant="acme")
+        keys.put(stored)
+        keys.put(stored.revoke(NOW + number), stored.encode())
+    assert [each.record.id for each in keys.page("", 100)] == [
+        "acme-28",
+        "acme-29",
+        "other-0",
+        "other-1",
+        "other-2",
+    ]
+    with connected(valkey) as client:
+        assert client.zcard(f"{prefix}:{{keys}}:until:acme") == 2
+        assert client.pttl(f"{prefix}:{{keys}}:until:acme") > KEPT - 100_000
+
+
+def test_same_id_again(make: Make, valkey: EmbeddedValkey, prefix: str) -> None:
+    """A key with the id of one that was removed to make room is not removed in its place."""
+    keys = make(max_keys=10)
+    keys.put(record("a", revoked=NOW - 1000))
+    with connected(valkey) as client:
+        for what in ("records", "used"):
+            client.hdel(f"{prefix}:{{keys}}:{what}", "a")
+        for what in ("until", "names", "order"):
+            client.zrem(f"{prefix}:{{keys}}:{what}", "a")
+    keys.put(record("a", tenant="acme"))
+    for id in ("b", "c", "d"):
+        keys.put(record(id, revoked=NOW))
+    assert [each.record.id for each in keys.page("", 100)] == ["a", "d"]
+
+
+def test_reserve(make: Make) -> None:
+    """The last tenth of the keys is the operator's to create."""
+    keys = make(max_keys=10)
+    for number in range(9):
+        keys.put(record(str(number)))
+    with pytest.raises(TooManyKeys, match="9"):
+        keys.put(record("x"))
+    assert keys.put(record("x"), is_operator=True)
+    with pytest.raises(TooManyKeys, match="10"):
+        keys.put(record("y"), is_operator=True)

@@ -1,6 +1,7 @@
 """REST for operators, about API keys: create, list, rotate and revoke them. docs/http-api.md describes it."""
 
 import time
+from collections.abc import Callable
 
 from flask import Blueprint, request
 from werkzeug import Response
@@ -23,12 +24,18 @@ class KeyViews:
     """The views of managed keys."""
 
     def __init__(
-        self, credentials: Credentials, changes: KeyChanges, of_settings: tuple[ApiKey, ...], auditor: Auditor
+        self,
+        credentials: Credentials,
+        changes: KeyChanges,
+        of_settings: tuple[ApiKey, ...],
+        auditor: Auditor,
+        count_change: Callable[[ApiKey], None],
     ) -> None:
         self._credentials = credentials
         self._changes = changes
         self._of_settings = of_settings
         self._auditor = auditor
+        self._count_change = count_change
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
@@ -54,6 +61,7 @@ class KeyViews:
         asked = read_key_request(text)
         self._changes.require_covered(by, asked)
         retry = Retry(idempotency_key(request, by), text)
+        self._count_change(by)
         id = self._changes.new_id(retry)
         rights: dict[str, object] = {"tenant": asked.tenant} if asked.tenant else {}
         rights |= {"scopes": asked.scopes, "topics": audit.names(asked.topics), "users": audit.names(asked.users)}
@@ -66,6 +74,7 @@ class KeyViews:
         overlap = read_rotation(text)
         found = self._changes.find(by, id)
         made = self._changes.new_secret(found, overlap, Retry(idempotency_key(request, by), text))
+        self._count_change(by)
         self._auditor.write(request, by, audit.KEY_ROTATED, key=id, name=found.record.name, overlap=overlap)
         return _answer(self._changes.rotate(found, made), 200)
 

@@ -2,11 +2,13 @@
 --
 -- KEYS  1 the name of all keys; the names of their Redis keys begin with it
 -- ARGV  1 id   2 record   3 the record so far; empty: there is none   4 when it is removed, ms; 0: never
---       5 how long keys are kept that have ended, ms   6 most keys
+--       5 how long keys are kept that have ended, ms   6 most keys   7 the group of the key
+--       8 most keys of a group that are kept although they have ended
 -- Answer  the number of this change, 0 if the record is another one, or an error if there is no room
 --
--- Keys: `records` (hash: id to record), `used` (hash: id to ms), `until` (zset: id by removal), `names` (zset: ids, in
--- their order), `order` (zset: id by number of its last change), `version` (number of changes).
+-- Keys: `records` (hash: id to record), `used` (hash: id to ms), `until` (zset: id by removal), `until:<group>` (the same,
+-- of one group; some of its keys may be gone), `names` (zset: ids, in their order), `order` (zset: id by number of its
+-- last change), `version` (number of changes).
 
 local id, record, before = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
@@ -35,9 +37,21 @@ local version = redis.call('INCR', of('version'))
 redis.call('HSET', of('records'), id, record)
 redis.call('ZADD', of('names'), 0, id)
 redis.call('ZADD', of('order'), version, id)
+local group = of('until:' .. ARGV[7])
 if ARGV[4] == '0' then
   redis.call('ZREM', of('until'), id)
+  redis.call('ZREM', group, id)
 else
   redis.call('ZADD', of('until'), ARGV[4], id)
+  redis.call('ZADD', group, ARGV[4], id)
+  redis.call('ZREMRANGEBYSCORE', group, '-inf', now)
+  local ended = redis.call('ZRANGEBYSCORE', group, '-inf', now + tonumber(ARGV[5]), 'WITHSCORES')
+  for index = 1, #ended - 2 * tonumber(ARGV[8]), 2 do
+    redis.call('ZREM', group, ended[index])
+    -- Another key may have the id since then.
+    if redis.call('ZSCORE', of('until'), ended[index]) == ended[index + 1] then remove(ended[index]) end
+  end
+  local last = redis.call('ZRANGE', group, -1, -1, 'WITHSCORES')
+  if last[2] then redis.call('PEXPIREAT', group, last[2]) end
 end
 return version

@@ -1,0 +1,36 @@
+"""Limits of API keys: for whom the changes of managed keys count."""
+
+import pytest
+
+from notifier.errors import RateLimited
+from notifier.limit_settings import LimitSettings
+from notifier.limits.api_keys import KeyLimits
+from notifier.protocol.api_key import ApiKey
+
+OPERATOR, LIMITED = ApiKey("root", ""), ApiKey("shop", "", users=("shop:*",))
+ACME, BETA = ApiKey("a", "", tenant="acme"), ApiKey("b", "", tenant="beta")
+
+
+@pytest.mark.parametrize("first", [OPERATOR, LIMITED, ACME])
+def test_changes(first: ApiKey) -> None:
+    """Sixty times as many keys as in a second are changed at once. The keys of others are counted for themselves."""
+    limits = KeyLimits(LimitSettings(key_change_rate=0.1))
+    for _ in range(6):
+        limits.count_change(first)
+    same = [first, first._replace(id="other", holder="shop") if first == LIMITED else first]
+    same += [ACME._replace(id="c"), ACME._replace(id="d", users=("x",))] if first == ACME else []
+    for by in same:
+        with pytest.raises(RateLimited) as caught:
+            limits.count_change(by)
+        assert caught.value.fields == {"limit": "key_changes"}
+        assert caught.value.retry_after and 5 <= caught.value.retry_after <= 10
+    for by in {OPERATOR, LIMITED, ACME, BETA, ApiKey("second", ""), LIMITED._replace(id="x")} - {first}:
+        limits.count_change(by)
+
+
+def test_names() -> None:
+    """A key is not counted for the tenant whose name is its id."""
+    limits = KeyLimits(LimitSettings(key_change_rate=0.1))
+    for _ in range(6):
+        limits.count_change(OPERATOR._replace(id="acme"))
+    limits.count_change(ACME)
