@@ -47,6 +47,9 @@ class LimitSettings:
     key_change_rate: float = setting(
         10.0, _PER_SECOND, "How many API keys a key or tenant may create or rotate; 60 times that at once.", float, 0.1
     )
+    key_audit_rate: float = setting(
+        1000.0, _PER_SECOND, "How many entries of the audit log a key may cause, except broadcasts.", float, 0.1
+    )
     key_daily_publications: int = setting(
         0, "publications per day", "Most publications of an API key. 0: any number.", int, 0
     )

@@ -210,10 +210,9 @@ class _Access:
     """The parts of a worker that decide who may use the service. `revoked` is called when tokens have been revoked."""
 
     def __init__(self, settings: Settings, store: Store, revoked: Callable[[], None]) -> None:
-        auth = settings.auth
-        revocation_list = RevocationList(settings.broker, auth.max_revocations, store)
-        self.revocations = Revocations(revocation_list, auth.max_token_age, revoked)
-        key_list = KeyList(settings.broker, auth.max_keys, store)
+        broker, auth = settings.broker, settings.auth
+        self.revocations = Revocations(RevocationList(broker, auth.max_revocations, store), auth.max_token_age, revoked)
+        key_list = KeyList(broker, auth.max_keys, store)
         self.api_keys = ApiKeys(auth.api_keys, key_list)
         self.key_changes = KeyChanges(key_list, self.api_keys, auth.max_tenant_keys)
         self.audit_log = AuditLog(auth.max_audit_entries, store)

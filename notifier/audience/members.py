@@ -50,6 +50,16 @@ class Members:
         self._correct_list(topic, users)
         return sum(removed for _, removed in results)
 
+    def would_change(self, topic: str, add: Sequence[str], remove: Sequence[str]) -> bool:
+        """Return whether any of these users is not yet, or still is, a member; also if the topic's list is wrong."""
+        users = [*add, *remove]
+        having = self._having(topic, users)
+        listed = self._store.ask("ZMSCORE", self._key(topic), *users)
+        is_listed = dict(zip(users, (score is not None for score in listed), strict=True))
+        return any(not (having[user] and is_listed[user]) for user in add) or any(
+            having[user] or is_listed[user] for user in remove
+        )
+
     def page(self, topic: str, after: str, limit: int) -> list[str]:
         """Return up to `limit` members after a name, in the order of their names."""
         begin = f"({after}" if after else "-"

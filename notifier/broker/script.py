@@ -30,6 +30,7 @@ _FILES = {
     "put_key": ("keys/put",),
     "changed_keys": ("keys/changed",),
     "used_keys": ("keys/used",),
+    "audit": ("audit/append",),
     "claim": ("claim",),
     "beat": ("beat",),
 }

@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> Flask:
     node = app.extensions["notifier"] = Node(settings.require_secrets())
     access, usage = node.access, node.usage
     credentials = Credentials(settings.auth, access.tokens.admit, access.api_keys.find, usage.requests)
-    auditor = Auditor(access.audit_log, usage.requests.client_of)
+    auditor = Auditor(access.audit_log, usage.requests.client_of, usage.keys.count_entry)
     notifications = _notifications(settings, node, credentials, auditor)
     for blueprint in (
         notifications.blueprint(),

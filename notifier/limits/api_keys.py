@@ -21,6 +21,7 @@ class KeyLimits:
         self.requests = InFlight("key_requests", settings.key_requests)
         self.exports = InFlight("key_exports", settings.key_exports)
         self._changes = Rates("key_changes", Rate.of(settings.key_change_rate, _CHANGE_SECONDS))
+        self._entries = Rates("key_audit_entries", Rate.of(settings.key_audit_rate))
         daily = Amounts(
             settings.key_daily_publications,
             settings.key_daily_recipients,
@@ -32,7 +33,7 @@ class KeyLimits:
     @property
     def rates(self) -> tuple[Rates, ...]:
         """All rates."""
-        return self.publications, self.recipients, self._changes
+        return self.publications, self.recipients, self._changes, self._entries
 
     def count_change(self, by: ApiKey) -> None:
         """Count the creation or rotation of a key: for the tenant, or for the key that asks for it.
@@ -43,6 +44,15 @@ class KeyLimits:
             RateLimited
         """
         self._changes.take(f"{by.tenant}/" if by.tenant else f"/{by.share.key or by.id}")
+
+    def count_entry(self, by: ApiKey) -> None:
+        """Count an entry of the audit log that a key causes. The operator's are not limited: it can always revoke.
+
+        Raises:
+            RateLimited
+        """
+        if not by.share.is_operator:
+            self._entries.take(f"{by.tenant}/{by.share.key or by.id}")
 
     def payer(self, id: str) -> Payer:
         """Return what counts the publications of a key."""

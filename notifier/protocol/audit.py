@@ -7,6 +7,7 @@ import msgspec
 
 from notifier.errors import BadRequest
 from notifier.protocol import cursor, notification
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.cursor import Cursor
 
 BROADCAST, RECALLED = "notification.broadcast", "notification.recalled"
@@ -14,6 +15,10 @@ MEMBERS_CHANGED = "members.changed"
 EXPORTED, ERASED, DISCONNECTED = "user.exported", "user.erased", "user.disconnected"
 TOKENS_REVOKED = "tokens.revoked"
 KEY_CREATED, KEY_ROTATED, KEY_REVOKED = "key.created", "key.rotated", "key.revoked"
+_SECURITY = ("key.", "tokens.", "user.")  # the beginnings of actions
+# The parts of the log, and how much of its room each has: entries about keys, tokens and users, and other ones, both by
+# unlimited keys and by limited ones. No part takes the room of another.
+PARTS = {"security": 0.4, "others": 0.4, "security-limited": 0.1, "others-limited": 0.1}
 MAX_LIMIT = 1000  # entries of a page
 _MOST_NAMES = 10  # of an entry
 
@@ -29,8 +34,24 @@ class Author(NamedTuple):
     request_id: str
 
 
+class Entry(NamedTuple):
+    """An entry as it is stored: in which part of the log of a tenant, and for which key it counts there."""
+
+    text: bytes
+    part: str
+    key: str
+    tenant: str = ""
+
+
+def entry(action: str, author: Author, by: ApiKey, target: dict[str, Any]) -> Entry:
+    """Return an entry about what a key does to a target."""
+    share = by.share
+    part = ("security" if action.startswith(_SECURITY) else "others") + ("-limited" if share.key else "")
+    return Entry(encode(action, author, target), part, share.key or by.id, by.tenant)
+
+
 def encode(action: str, author: Author, target: dict[str, Any]) -> bytes:
-    """Return an entry as it is stored. `target` is what the action was done to."""
+    """Return the text of an entry. `target` is what the action was done to."""
     return _encode(
         {
             "action": action,

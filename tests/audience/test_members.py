@@ -48,6 +48,20 @@ def test_too_many(make: Make) -> None:
     assert sorted(worker.inbox.view("alice").state.topics) == ["b", "c"]
 
 
+def test_would_change(worker: Worker) -> None:
+    """Adding members, and removing others, changes nothing, unless an earlier change was interrupted."""
+    members = worker.members
+    members.add("t", ["alice", "bob"])
+    assert not members.would_change("t", ["alice", "bob"], [])
+    assert not members.would_change("t", ["alice"], ["carol"])
+    assert members.would_change("t", ["alice", "carol"], [])
+    assert members.would_change("t", [], ["carol", "bob"])
+    assert members.would_change("t", ["alice"], ["alice"]) and members.would_change("t", ["carol"], ["carol"])
+    worker.store.ask("ZREM", members._key("t"), "alice")
+    worker.store.ask("ZADD", members._key("t"), 0, "carol")
+    assert members.would_change("t", ["alice"], []) and members.would_change("t", [], ["carol"])
+
+
 def test_nobody(worker: Worker) -> None:
     """Adding or removing no users changes nothing."""
     assert worker.members.add("t", []) == (0, [])

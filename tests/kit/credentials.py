@@ -20,6 +20,9 @@ class NoAudit:
     def write(self, request: Any, by: Any, action: str, /, **target: Any) -> None:
         self.entries.append((action, target))
 
+    def write_of_key(self, request: Any, by: Any, action: str, tenant: str, /, **target: Any) -> None:
+        self.entries.append((action, target | {"tenant": tenant}))
+
     def broadcast(self, request: Any, key: Any) -> Callable[[str], bytes]:
         return lambda id: id.encode()
 

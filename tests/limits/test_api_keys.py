@@ -34,3 +34,18 @@ def test_names() -> None:
     for _ in range(6):
         limits.count_change(OPERATOR._replace(id="acme"))
     limits.count_change(ACME)
+
+
+def test_entries() -> None:
+    """The entries that a key causes are limited, but not those of the operator, who can always revoke."""
+    limits = KeyLimits(LimitSettings(key_audit_rate=1))
+    for by in (LIMITED, ACME):
+        limits.count_entry(by)
+        limits.count_entry(by)
+        with pytest.raises(RateLimited) as caught:
+            limits.count_entry(by)
+        assert caught.value.fields == {"limit": "key_audit_entries"}
+    with pytest.raises(RateLimited):
+        limits.count_entry(LIMITED._replace(id="other", holder="shop"))
+    for _ in range(100):
+        limits.count_entry(OPERATOR)

@@ -6,6 +6,7 @@ import pytest
 
 from notifier.errors import BadRequest
 from notifier.protocol import audit
+from notifier.protocol.api_key import ApiKey
 from notifier.protocol.audit import Author
 from notifier.protocol.cursor import Cursor
 
@@ -25,6 +26,19 @@ def test_entry() -> None:
         "target": {"user": "alice"},
     }
     assert json.loads(entry)["action"] == "user.erased"
+
+
+@pytest.mark.parametrize(
+    ("action", "part"),
+    [(audit.KEY_REVOKED, "security"), (audit.TOKENS_REVOKED, "security"), (audit.EXPORTED, "security")]
+    + [(audit.BROADCAST, "others"), (audit.RECALLED, "others"), (audit.MEMBERS_CHANGED, "others")],
+)
+def test_parts(action: str, part: str) -> None:
+    """Entries about keys, tokens and users have a part of the log, and those by limited keys, too."""
+    full, limited = ApiKey("a", "", tenant="acme"), ApiKey("b", "", users=("x",), holder="c")
+    entries = [audit.entry(action, AUTHOR, by, {}) for by in (full, limited)]
+    assert [each[1:] for each in entries] == [(part, "a", "acme"), (f"{part}-limited", "c", "")]
+    assert sum(audit.PARTS.values()) == 1 and {each.part for each in entries} <= set(audit.PARTS)
 
 
 def test_names() -> None:

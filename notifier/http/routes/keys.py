@@ -63,9 +63,9 @@ class KeyViews:
         retry = Retry(idempotency_key(request, by), text)
         self._count_change(by)
         id = self._changes.new_id(retry)
-        rights: dict[str, object] = {"tenant": asked.tenant} if asked.tenant else {}
-        rights |= {"scopes": asked.scopes, "topics": audit.names(asked.topics), "users": audit.names(asked.users)}
-        self._auditor.write(request, by, audit.KEY_CREATED, key=id, name=asked.name, **rights)
+        rights = {"scopes": asked.scopes, "topics": audit.names(asked.topics), "users": audit.names(asked.users)}
+        tenant = by.tenant if asked.tenant is None else asked.tenant
+        self._auditor.write_of_key(request, by, audit.KEY_CREATED, tenant, key=id, name=asked.name, **rights)
         return _answer(self._changes.create(by, id, asked, retry), 201)
 
     def rotate(self, id: str) -> Response:
@@ -75,15 +75,20 @@ class KeyViews:
         found = self._changes.find(by, id)
         made = self._changes.new_secret(found, overlap, Retry(idempotency_key(request, by), text))
         self._count_change(by)
-        self._auditor.write(request, by, audit.KEY_ROTATED, key=id, name=found.record.name, overlap=overlap)
+        record = found.record
+        self._auditor.write_of_key(
+            request, by, audit.KEY_ROTATED, record.tenant, key=id, name=record.name, overlap=overlap
+        )
         return _answer(self._changes.rotate(found, made), 200)
 
     def revoke(self, id: str) -> Response:
         """Revoke a key on all workers."""
         by = self._by()
         found = self._changes.find(by, id)
-        self._auditor.write(request, by, audit.KEY_REVOKED, key=id, name=found.record.name)
-        self._changes.revoke(found)
+        record = found.record
+        if not record.revoked:
+            self._auditor.write_of_key(request, by, audit.KEY_REVOKED, record.tenant, key=id, name=record.name)
+            self._changes.revoke(found)
         return Response(status=204)
 
     def _by(self) -> ApiKey:

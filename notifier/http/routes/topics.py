@@ -55,15 +55,16 @@ class TopicViews:
 
     def add_member(self, topic: str, user: str) -> Response:
         """Make a user a member."""
-        key = self._admit_one(topic, user, "add")
-        if self._members.add(key.scoped(topic), [key.scoped(user)]).refused:
+        key = self._admit_one(topic, user, add=[user])
+        if key and self._members.add(key.scoped(topic), [key.scoped(user)]).refused:
             raise TooManyMemberships(f"A user is a member of at most {self._settings.max_memberships} topics.")
         return Response(status=204)
 
     def remove_member(self, topic: str, user: str) -> Response:
         """Remove a member."""
-        key = self._admit_one(topic, user, "remove")
-        self._members.remove(key.scoped(topic), [key.scoped(user)])
+        key = self._admit_one(topic, user, remove=[user])
+        if key:
+            self._members.remove(key.scoped(topic), [key.scoped(user)])
         return Response(status=204)
 
     def change_members(self, topic: str) -> Response:
@@ -77,7 +78,8 @@ class TopicViews:
             faults.append(Fault("", "too_many", f"Name from 1 to {most} users."))
         if faults:
             raise InvalidMembers(faults=faults[:_MOST_FAULTS])
-        self._admit(key, topic, **lists)
+        if not self._admit(key, topic, **lists):
+            return json_answer({"added": 0, "removed": 0, "refused": []})
         scoped = {name: list(map(key.scoped, users)) for name, users in lists.items()}
         removed = self._members.remove(key.scoped(topic), scoped["remove"])
         added, refused = self._members.add(key.scoped(topic), scoped["add"])
@@ -101,18 +103,24 @@ class TopicViews:
         require_topic(topic)
         return key
 
-    def _admit_one(self, topic: str, user: str, change: str) -> ApiKey:
+    def _admit_one(self, topic: str, user: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> ApiKey | None:
+        """Return the key of a request that changes one member; None: nothing is to be changed."""
         key = self._check(topic)
         require_user(user)
-        self._admit(key, topic, **{change: [user]})
-        return key
+        return key if self._admit(key, topic, add, remove) else None
 
-    def _admit(self, key: ApiKey, topic: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
-        """Reject a change of users that the key does not grant; write the audit log otherwise."""
+    def _admit(self, key: ApiKey, topic: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> bool:
+        """Reject a change of users that the key does not grant. Otherwise write the audit log, if it changes anything.
+
+        Returns whether it does.
+        """
         key.require_users([*add, *remove])
+        if not self._members.would_change(key.scoped(topic), *(list(map(key.scoped, each)) for each in (add, remove))):
+            return False
         named = {"add": audit.names(add), "remove": audit.names(remove)}
         counts = {"adding": len(add), "removing": len(remove)}
         self._auditor.write(request, key, audit.MEMBERS_CHANGED, topic=topic, **named, **counts)
+        return True
 
 
 def _names(field: str, values: Any, faults: list[Fault]) -> list[str]:

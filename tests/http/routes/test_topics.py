@@ -7,12 +7,13 @@ from flask import Flask
 from werkzeug import Response
 from werkzeug.test import Client
 
+from notifier.audience.members import Added
 from notifier.http.answers import install
 from notifier.http.front import Front
 from notifier.http.routes.topics import TopicViews
 from notifier.protocol.api_key import ApiKey
 from notifier.settings import AuthSettings, InboxSettings
-from tests.kit.credentials import credentials_of
+from tests.kit.credentials import NoAudit, credentials_of
 
 KEYS = {
     "all": ApiKey("all", "secret-of-the-full-key"),
@@ -23,7 +24,21 @@ NAMES = ["a1", "a2", "b1", "b2", "c1", "c2", "c3"]
 
 
 class Members:
-    """The members of every topic."""
+    """The members of every topic. `changes` are those that were made."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, ...]] = []
+
+    def would_change(self, topic: str, add: list[str], remove: list[str]) -> bool:
+        return not set(add) <= set(NAMES) or not set(remove).isdisjoint(NAMES)
+
+    def add(self, topic: str, users: list[str]) -> Added:
+        self.changes.append(("add", *users))
+        return Added(len(users), [])
+
+    def remove(self, topic: str, users: list[str]) -> int:
+        self.changes.append(("remove", *users))
+        return len(users)
 
     def page(self, topic: str, after: str, limit: int) -> list[str]:
         tenant, separator, _ = topic.rpartition("\x1f")
@@ -32,10 +47,20 @@ class Members:
 
 
 @pytest.fixture
-def client() -> Client:
+def members() -> Members:
+    """The members."""
+    return Members()
+
+
+@pytest.fixture
+def auditor() -> NoAudit:
+    """What would be in the audit log."""
+    return NoAudit()
+
+
+@pytest.fixture
+def client(members: Any, auditor: Any) -> Client:
     """A client of the routes."""
-    members: Any = Members()
-    auditor: Any = None
     app = Flask(__name__)
     credentials = credentials_of(AuthSettings(api_keys=tuple(KEYS.values())))
     app.register_blueprint(TopicViews(credentials, members, InboxSettings(), auditor).blueprint())
@@ -58,3 +83,33 @@ def test_pages(client: Client, by: str, names: list[str], limit: int) -> None:
         assert answer["next"] == found[-1] and len(answer["members"]) == limit
         query = f"&after={found[-1]}"
     assert found == names
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "changes"),
+    [
+        ("PUT", "/a1", None, 204, []),
+        ("PUT", "/new", None, 204, [("add", "new")]),
+        ("DELETE", "/new", None, 204, []),
+        ("DELETE", "/a1", None, 204, [("remove", "a1")]),
+        ("POST", "", {"add": ["a1", "b1"], "remove": ["new"]}, 200, []),
+        ("POST", "", {"add": ["a1", "new"]}, 200, [("remove",), ("add", "a1", "new")]),
+    ],
+)
+def test_no_change(
+    client: Client,
+    members: Members,
+    auditor: NoAudit,
+    method: str,
+    path: str,
+    body: Any,
+    status: int,
+    changes: list[tuple[str, ...]],
+) -> None:
+    """A request that changes no member is answered as usual, and has no entry in the audit log."""
+    headers = {"Authorization": f"Bearer {KEYS['all'].secret}"}
+    answer = client.open(f"/v1/topics/orders/members{path}", method=method, json=body, headers=headers)
+    assert (answer.status_code, members.changes) == (status, changes)
+    assert len(auditor.entries) == bool(changes)
+    if body and not changes:
+        assert answer.json == {"added": 0, "removed": 0, "refused": []}
