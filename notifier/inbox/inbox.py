@@ -21,8 +21,8 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_frames import Acknowledge
-from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_state import ACTIONS, InboxState, read_marks, read_state
+from notifier.protocol.inbox_target import Target
 from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
 

@@ -1,6 +1,5 @@
 """Frames: the JSON objects of the stream, as `docs/protocol.md` describes them."""
 
-import json
 import re
 from typing import Any, Protocol
 
@@ -12,8 +11,9 @@ from notifier.protocol import tenant as tenants
 from notifier.protocol.cursor import Cursor
 
 MAX_REF = 64  # characters
+# JSON can write half a pair, UTF-8 cannot, and the decoder does not skip it.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _MAX_DEPTH = json_shape.MAX_DEPTH + 2  # a notification of a `publish` frame, with its data
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one, UTF-8 cannot
 
 
 class _ClientFrame(msgspec.Struct, tag_field="type", tag=str.lower, frozen=True):
@@ -107,7 +107,16 @@ class Inbox(Protocol):
 InboxFrame = Seen | Read | Unread | Archive | Unarchive
 ClientFrame = Hello | Subscribe | Unsubscribe | Auth | Publish | InboxFrame | Ack
 
+
+class _Ref(msgspec.Struct):
+    """The ref of a frame; its other fields are skipped."""
+
+    ref: msgspec.Raw = msgspec.Raw(b"null")
+
+
 _decode = msgspec.json.Decoder(ClientFrame).decode
+_decode_ref = msgspec.json.Decoder(_Ref).decode
+_decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -252,24 +261,26 @@ def _with_ref(type: str, ref: str | None) -> dict[str, Any]:
 def _ref_of(text: str) -> str | None:
     """Return the ref of an invalid frame, so that its sender knows which frame failed."""
     try:
-        members = json.loads(text, parse_int=float)  # Python converts at most 4,300 digits
-    except ValueError as error:
-        raise ProtocolViolation("not JSON") from error
-    if not isinstance(members, dict):
-        raise ProtocolViolation("not a JSON object")
-    return _checked_ref(members.get("ref"))
+        return _read_ref(_decode_ref(text).ref)
+    except msgspec.ValidationError as error:
+        raise ProtocolViolation("not a JSON object") from error
+    except msgspec.DecodeError as error:
+        whole = _SURROGATE.sub(r"\\u0000", text)
+        if whole == text:
+            raise ProtocolViolation("not JSON") from error
+    ref = _ref_of(whole)
+    return None if ref is not None and "\0" in ref else ref
 
 
 def _ref_of_deep(text: str) -> str | None:
     """Return the ref of a frame that is too deeply nested to be decoded."""
     written = json_shape.text_of(text, "ref")
+    return _read_ref(written.encode()) if written else None
+
+
+def _read_ref(written: bytes | msgspec.Raw) -> str | None:
     try:
-        return _checked_ref(json.loads(written)) if written else None
-    except ValueError:
+        ref = _decode_text(written)
+    except msgspec.DecodeError:
         return None
-
-
-def _checked_ref(ref: Any) -> str | None:
-    if not isinstance(ref, str) or len(ref) > MAX_REF or _LONE_SURROGATE.search(ref):
-        return None
-    return ref
+    return ref if len(ref) <= MAX_REF else None

@@ -6,7 +6,7 @@ from notifier.errors import Problem
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import Ack, InboxFrame
-from notifier.protocol.inbox_request import Target, aim
+from notifier.protocol.inbox_target import Target, aim
 
 
 class Marking(NamedTuple):

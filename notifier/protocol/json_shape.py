@@ -15,18 +15,17 @@ MAX_DEPTH = 64  # levels of arrays and objects
 MAX_DIGITS = 308  # of a number; the greatest double has 309
 
 _LONG = 200  # digits, of which a number may be too long
-_SHORTEST = len("1e309")  # number that is too large
 # The last quote of a string is optional, so that text without one is read once and not from each of its quotes.
 _TEXT_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _MOST_TOKENS = 4096  # that are read one by one: a millisecond
 _COLON = re.compile(r"\s*:")
 _LARGE_EXPONENT = re.compile(rb"[eE][+-]?[0-9]{3}")
 
+_ESCAPES = 128  # quotes and backslashes in a value: a name of a user or topic may consist of them
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and -1, as signed bytes
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ZEROS = bytes.maketrans(b"0123456789", b"0" * 10)
-_OF_NUMBERS = b"0123456789.eE+-"
-_NUMBERS = bytes(byte if byte in _OF_NUMBERS else 32 for byte in range(256))  # 32 is a space
+_NUMBER = re.compile(rb"[0-9][0-9.eE+-]*")
 _DIGITS = b"0123456789"
 
 
@@ -35,8 +34,22 @@ def fits_doubles(json: bytes) -> bool:
     # A number that is too long or too large has one of these. Strings may have them, too: then numbers are read.
     if b"0" * _LONG not in json.translate(_ZEROS) and not _LARGE_EXPONENT.search(json):
         return True
-    words = _without_strings(json, b" ").translate(_NUMBERS).split()
-    return all(map(_fits_a_double, (word for word in words if len(word) >= _LONG or _has_large_exponent(word))))
+    numbers = _NUMBER.findall(_without_strings(json, b" "))
+    if max(map(len, numbers), default=0) > MAX_DIGITS and max(map(_digits, numbers)) > MAX_DIGITS:
+        return False
+    return all(map(math.isfinite, map(float, numbers)))
+
+
+def has_more_values(json: bytes, most: int) -> bool:
+    """Return whether JSON has more strings, or more other values, than `most`, or a string no name can be as long as.
+
+    Names of fields are strings, too. The JSON need not be valid.
+    """
+    if b"\\" in json:
+        if json.count(b"\\\\") + json.count(b'\\"') > _ESCAPES * most:
+            return True
+        json = _without_escapes(json)
+    return json.count(b'"') > 2 * most or b"".join(json.split(b'"')[::2]).count(b",") > most
 
 
 def is_deep(json: bytes, most: int) -> bool:
@@ -67,18 +80,15 @@ def text_of(json: str, name: str) -> str | None:
     return None
 
 
+def _digits(number: bytes) -> int:
+    return len(number) - len(number.translate(None, _DIGITS))
+
+
 def _without_strings(json: bytes, instead: bytes) -> bytes:
     """Return what is between the strings. Where it is no JSON, that is right up to the first fault."""
-    if b"\\" in json:
-        json = json.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return instead.join(json.split(b'"')[::2])
+    return instead.join(_without_escapes(json).split(b'"')[::2])
 
 
-def _has_large_exponent(word: bytes) -> bool:
-    """Return whether a number may have an exponent of three digits; of `true` and `false` only the e is left."""
-    return len(word) >= _SHORTEST and (b"e" in word or b"E" in word)
-
-
-def _fits_a_double(number: bytes) -> bool:
-    digits = len(number) if len(number) <= MAX_DIGITS else len(number) - len(number.translate(None, _DIGITS))
-    return digits <= MAX_DIGITS and math.isfinite(float(number))
+def _without_escapes(json: bytes) -> bytes:
+    """Return JSON without the quotes and backslashes in its strings."""
+    return json.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in json else json

@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from notifier.errors import Fault, InvalidKeyRequest
+from notifier.errors import InvalidKeyRequest
 from notifier.protocol import channel
 from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import ANY, SCOPES
-from notifier.protocol.inbox_request import read_object, unknown_fields
+from notifier.protocol.faults import Faults
+from notifier.protocol.request_fields import check_names, read_fields, read_lists
 
-MAX_PATTERNS = 100
+MAX_PATTERNS = MAX_SCOPES = 100  # in a list
 MAX_NAME = 128  # characters
 MAX_AGE = 10 * 365 * 86400  # seconds
 MAX_OVERLAP, DEFAULT_OVERLAP = 30 * 86400, 86400  # seconds
 _FIELDS = ("name", "tenant", "scopes", "topics", "users", "expires_in", "test")
-_MOST_FAULTS = 50
 
 
 class KeyRequest(NamedTuple):
@@ -35,8 +35,8 @@ def read_key_request(body: bytes) -> KeyRequest:
     Raises:
         MalformedJson, InvalidKeyRequest
     """
-    fields = read_object(body)
-    faults = unknown_fields(fields, _FIELDS)
+    faults = Faults(InvalidKeyRequest)
+    fields = read_fields(body, _FIELDS, 2 * MAX_PATTERNS, faults)
     name = _name(fields.get("name"), faults)
     scopes = _scopes(fields.get("scopes"), faults)
     topics = _patterns("topics", fields, channel.fault_of_pattern, faults)
@@ -44,13 +44,12 @@ def read_key_request(body: bytes) -> KeyRequest:
     age = _whole("expires_in", fields.get("expires_in"), 1, MAX_AGE, faults)
     is_test = fields.get("test", False)
     if not isinstance(is_test, bool):
-        faults.append(Fault("/test", "wrong_type", "Expected true or false."))
+        faults.add("/test", "wrong_type", "Expected true or false.")
     tenant = fields.get("tenant")
     fault = tenants.fault_of(tenant) if isinstance(tenant, str) else "Expected the name of a tenant."
     if tenant is not None and fault:
-        faults.append(Fault("/tenant", "invalid_name", fault))
-    if faults:
-        raise InvalidKeyRequest(faults=faults[:_MOST_FAULTS])
+        faults.add("/tenant", "invalid_name", fault)
+    faults.check()
     return KeyRequest(name, scopes, topics, users, age, is_test, tenant)
 
 
@@ -60,50 +59,48 @@ def read_rotation(body: bytes) -> int:
     Raises:
         MalformedJson, InvalidKeyRequest
     """
-    fields = read_object(body) if body else {}
-    faults = unknown_fields(fields, ("overlap",))
+    faults = Faults(InvalidKeyRequest)
+    fields = read_fields(body, ("overlap",), 0, faults) if body else {}
     overlap = _whole("overlap", fields.get("overlap", DEFAULT_OVERLAP), 0, MAX_OVERLAP, faults)
-    if faults or overlap is None:
-        raise InvalidKeyRequest(faults=faults or [Fault("/overlap", "wrong_type", "Expected seconds.")])
-    return overlap
+    if overlap is None:
+        faults.add("/overlap", "wrong_type", "Expected seconds.")
+    faults.check()
+    return overlap or 0
 
 
-def _name(value: Any, faults: list[Fault]) -> str:
+def _name(value: Any, faults: Faults) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable() or value.isspace():
-        faults.append(Fault("/name", "invalid_name", f"Expected 1 to {MAX_NAME} visible characters."))
+        faults.add("/name", "invalid_name", f"Expected 1 to {MAX_NAME} visible characters.")
     return str(value)
 
 
-def _scopes(values: Any, faults: list[Fault]) -> tuple[str, ...]:
+def _scopes(values: Any, faults: Faults) -> tuple[str, ...]:
     known = ", ".join(SCOPES)
     if not isinstance(values, list) or not values:
-        faults.append(Fault("/scopes", "required", f"Expected a list of at least one of {known}."))
+        faults.add("/scopes", "required", f"Expected a list of at least one of {known}.")
         return ()
-    for index, value in enumerate(values[:_MOST_FAULTS]):
+    if len(values) > MAX_SCOPES:
+        faults.add("/scopes", "too_many", f"At most {MAX_SCOPES}.")
+        return ()
+    for index, value in enumerate(values):
         if value not in SCOPES:
-            faults.append(Fault(f"/scopes/{index}", "unknown_value", f"The scopes are {known}."))
+            faults.add(f"/scopes/{index}", "unknown_value", f"The scopes are {known}.")
     return tuple(scope for scope in SCOPES if scope in values)
 
 
 def _patterns(
-    field: str, fields: dict[str, Any], fault_of: Callable[[str], str | None], faults: list[Fault]
+    field: str, fields: dict[str, Any], fault_of: Callable[[str], str | None], faults: Faults
 ) -> tuple[str, ...]:
-    values = fields.get(field, list(ANY))
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        faults.append(Fault(f"/{field}", "wrong_type", "Expected a list of names or patterns."))
-        return ()
-    if len(values) > MAX_PATTERNS:
-        faults.append(Fault(f"/{field}", "too_many", f"At most {MAX_PATTERNS}."))
-    for index, value in enumerate(values[:MAX_PATTERNS]):
-        fault = fault_of(value)
-        if fault:
-            faults.append(Fault(f"/{field}/{index}", "invalid_name", fault))
-    return tuple(dict.fromkeys(values))
+    if field not in fields:
+        return ANY
+    [values] = read_lists(fields, (field,), MAX_PATTERNS, faults)
+    check_names(field, values, fault_of, faults)
+    return tuple(dict.fromkeys(map(str, values)))
 
 
-def _whole(field: str, value: Any, least: int, most: int, faults: list[Fault]) -> int | None:
+def _whole(field: str, value: Any, least: int, most: int, faults: Faults) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        faults.append(Fault(f"/{field}", "out_of_range", f"Expected {least} to {most} whole seconds."))
+        faults.add(f"/{field}", "out_of_range", f"Expected {least} to {most} whole seconds.")
     return int(value) if isinstance(value, int) else None

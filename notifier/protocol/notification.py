@@ -5,6 +5,7 @@ arrived, from the request through Redis to the sockets.
 """
 
 import functools
+import itertools
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from msgspec import Raw
 from notifier.errors import BodyTooLarge, Fault, InvalidNotification, MalformedJson
 from notifier.protocol import channel, json_shape, json_text, notification_id
 from notifier.protocol import tenant as tenants
-from notifier.protocol.notification_fields import SENT, FieldReader, decode_object
+from notifier.protocol.faults import Faults
+from notifier.protocol.notification_fields import MOST_FIELDS, SENT, FieldReader, decode_object
 
 
 class Limits(NamedTuple):
@@ -66,7 +68,7 @@ def parse(body: bytes, limits: Limits) -> Publication:
         InvalidNotification: fields are wrong; every fault has a JSON pointer.
     """
     fields = _fields(body, limits)
-    reader = FieldReader(limits.users, limits.topics)
+    reader = FieldReader(Faults(InvalidNotification), limits.users, limits.topics)
     if "to" not in fields:
         reader.fault("required", "Name the recipients.", "to")
     return _publication(fields, reader)
@@ -81,7 +83,7 @@ def parse_to_topic(topic: str, body: bytes, sender: str, limits: Limits) -> Publ
         BodyTooLarge, MalformedJson, InvalidNotification: see `parse`.
     """
     fields = _fields(body, limits)
-    reader = FieldReader(limits.users, limits.topics)
+    reader = FieldReader(Faults(InvalidNotification), limits.users, limits.topics)
     if fields.pop("to", None) is not None:
         reader.fault("unknown_field", "The frame names the topic.", "to")
     publication = _publication({"retain": _HISTORY} | fields, reader)
@@ -92,11 +94,10 @@ def parse_to_topic(topic: str, body: bytes, sender: str, limits: Limits) -> Publ
 
 
 def _publication(fields: dict[str, Raw], reader: FieldReader) -> Publication:
-    values = {name: reader.read(name, raw) for name, raw in fields.items()}
+    values = {name: reader.read(name, raw) for name, raw in itertools.islice(fields.items(), MOST_FIELDS)}
     if not fields.keys() & _VISIBLE:
         reader.fault("required", "Give it a type, a title, a body or data.")
-    if reader.faults:
-        raise InvalidNotification(faults=reader.faults)
+    reader.faults.check()
     sent = [
         b',"%b":%b' % (SENT[name], values[name] if name == "data" else fields[name]) for name in fields if name in SENT
     ]

@@ -6,17 +6,17 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from notifier.errors.problem import Fault
 from notifier.protocol import channel, json_shape, urls
+from notifier.protocol.faults import MOST_FAULTS, Faults, pointer
 
 SEVERITIES = ("info", "success", "warning", "error", "critical")
 RETAINS = ("inbox", "history", "none")
 MAX_TTL = 365 * 86400  # seconds
 MAX_TEXT = {"type": 128, "title": 1024, "body": 32768, "action_url": 2048, "collapse_key": 128}  # characters
 SENT = {name: name.encode() for name in ("severity", "data", *MAX_TEXT)}  # fields that recipients receive
-_MOST_FAULTS = 50  # of one body: nobody reads more
 _RECIPIENTS = ("users", "topics", "all")
 _KNOWN = sorted({"to", "ttl", "retain", *SENT})
+MOST_FIELDS = len(_KNOWN) + MOST_FAULTS  # that are read: among more, enough are unknown
 
 decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -25,23 +25,16 @@ _decode_flag = msgspec.json.Decoder(bool).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
 
-def pointer(*parts: str | int) -> str:
-    """Return a JSON pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
-
-
 class FieldReader:
     """Reads the fields of one notification, and collects their `faults`. The value of a field with a fault is None."""
 
-    def __init__(self, max_users: int, max_topics: int) -> None:
-        self.faults: list[Fault] = []
+    def __init__(self, faults: Faults, max_users: int, max_topics: int) -> None:
+        self.faults = faults
         self._max_users = max_users
         self._max_topics = max_topics
 
     def read(self, name: str, raw: Raw) -> Any:
-        """Return the value of a field; none is read once there are too many faults."""
-        if self._is_full:
-            return None
+        """Return the value of a field."""
         if name in MAX_TEXT:
             return self._text(name, raw)
         match name:
@@ -59,13 +52,7 @@ class FieldReader:
 
     def fault(self, code: str, detail: str, *path: str | int) -> None:
         """Record a fault of the field at `path`."""
-        if not self._is_full:
-            self.faults.append(Fault(pointer(*path), code, detail))
-
-    @property
-    def _is_full(self) -> bool:
-        """Whether further faults are not reported: to look for them would only take time."""
-        return len(self.faults) >= _MOST_FAULTS
+        self.faults.add(pointer(*path), code, detail)
 
     def _channels(self, raw: Raw) -> list[str]:
         to: dict[str, Raw] | None = self._decode(decode_object, raw, "an object", "to")
@@ -74,7 +61,7 @@ class FieldReader:
         faults = len(self.faults)
         channels: list[str] = []
         for kind, value in to.items():
-            if self._is_full:
+            if self.faults.is_full:
                 break
             match kind:
                 case "users":
@@ -99,7 +86,7 @@ class FieldReader:
             return []
         names = []
         for index, item in enumerate(items):
-            if self._is_full:
+            if self.faults.is_full:
                 break
             name: str | None = self._decode(_decode_text, item, "a string", "to", kind, index)
             if name is not None:

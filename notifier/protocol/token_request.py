@@ -2,15 +2,15 @@
 
 from typing import Any, NamedTuple
 
-from notifier.errors import Fault, InvalidTokenRequest
+from notifier.errors import InvalidTokenRequest
 from notifier.protocol import channel
+from notifier.protocol.faults import Faults
 from notifier.protocol.identity import MAX_GRANTS
-from notifier.protocol.inbox_request import read_object, unknown_fields
+from notifier.protocol.request_fields import check_names, read_fields, read_lists
 
 DEFAULT_AGE = 3600  # seconds
 MAX_AHEAD = 60  # seconds that `issued_before` may lie in the future: clocks differ
 _MAX_ID = 1024  # characters
-_MOST_FAULTS = 50
 
 
 class TokenRequest(NamedTuple):
@@ -36,15 +36,14 @@ def read_token_request(body: bytes, max_age: int) -> TokenRequest:
     Raises:
         MalformedJson, InvalidTokenRequest
     """
-    fields = read_object(body)
-    faults = unknown_fields(fields, TokenRequest._fields)
+    faults = Faults(InvalidTokenRequest)
+    fields = read_fields(body, TokenRequest._fields, 2 * MAX_GRANTS, faults)
     user = _user(fields.get("user"), faults)
-    lists = {name: _patterns(name, fields.get(name, []), faults) for name in ("topics", "publish")}
+    lists = {name: _patterns(name, fields, faults) for name in ("topics", "publish")}
     age = fields.get("expires_in", min(DEFAULT_AGE, max_age))
     if not _is_whole(age) or not 1 <= age <= max_age:
-        faults.append(Fault("/expires_in", "out_of_range", f"Expected 1 to {max_age} seconds."))
-    if faults:
-        raise InvalidTokenRequest(faults=faults[:_MOST_FAULTS])
+        faults.add("/expires_in", "out_of_range", f"Expected 1 to {max_age} seconds.")
+    faults.check()
     return TokenRequest(user, lists["topics"], lists["publish"], age)
 
 
@@ -54,50 +53,41 @@ def read_revocation(body: bytes, now: float) -> Revocation:
     Raises:
         MalformedJson, InvalidTokenRequest
     """
-    fields = read_object(body)
-    faults = unknown_fields(fields, ("user", "issued_before", "jti"))
+    faults = Faults(InvalidTokenRequest)
+    fields = read_fields(body, ("user", "issued_before", "jti"), 0, faults)
     if ("user" in fields) == ("jti" in fields):
-        faults.append(Fault("", "required", "Name either a user or a jti."))
+        faults.add("", "required", "Name either a user or a jti.")
     elif "jti" in fields:
         return Revocation(id=_id(fields, faults))
     user, before = _user(fields.get("user"), faults), fields.get("issued_before", now)
     if isinstance(before, bool) or not isinstance(before, int | float) or not 0 <= before <= now + MAX_AHEAD:
         text = f"Expected Unix seconds, at most {MAX_AHEAD} seconds from now."
-        faults.append(Fault("/issued_before", "out_of_range", text))
-    if faults:
-        raise InvalidTokenRequest(faults=faults[:_MOST_FAULTS])
+        faults.add("/issued_before", "out_of_range", text)
+    faults.check()
     return Revocation(user, before)
 
 
-def _id(fields: dict[str, Any], faults: list[Fault]) -> str:
+def _id(fields: dict[str, Any], faults: Faults) -> str:
     id: Any = fields["jti"]
     if not isinstance(id, str) or not 0 < len(id) <= _MAX_ID:
-        faults.append(Fault("/jti", "wrong_type", f"Expected text of at most {_MAX_ID} characters."))
+        faults.add("/jti", "wrong_type", f"Expected text of at most {_MAX_ID} characters.")
     if "issued_before" in fields:
-        faults.append(Fault("/issued_before", "unknown_field", "A jti names one token, whenever it was issued."))
-    if faults:
-        raise InvalidTokenRequest(faults=faults[:_MOST_FAULTS])
+        faults.add("/issued_before", "unknown_field", "A jti names one token, whenever it was issued.")
+    faults.check()
     return str(id)
 
 
-def _user(name: Any, faults: list[Fault]) -> str:
+def _user(name: Any, faults: Faults) -> str:
     fault = channel.fault_of_name(name) if isinstance(name, str) else "Expected the name of a user."
     if fault:
-        faults.append(Fault("/user", "invalid_name", fault))
+        faults.add("/user", "invalid_name", fault)
     return str(name)
 
 
-def _patterns(field: str, values: Any, faults: list[Fault]) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        faults.append(Fault(f"/{field}", "wrong_type", "Expected a list of topics or patterns."))
-        return ()
-    if len(values) > MAX_GRANTS:
-        faults.append(Fault(f"/{field}", "too_many", f"At most {MAX_GRANTS}."))
-    for index, value in enumerate(values[:MAX_GRANTS]):
-        fault = channel.fault_of_pattern(value)
-        if fault:
-            faults.append(Fault(f"/{field}/{index}", "invalid_name", fault))
-    return tuple(values)
+def _patterns(field: str, fields: dict[str, Any], faults: Faults) -> tuple[str, ...]:
+    [values] = read_lists(fields, (field,), MAX_GRANTS, faults)
+    check_names(field, values, channel.fault_of_pattern, faults)
+    return tuple(map(str, values))
 
 
 def _is_whole(value: Any) -> bool:

@@ -20,9 +20,11 @@ from notifier.protocol import channel as channels
 from notifier.protocol import cursor as cursors
 from notifier.protocol import notification as notifications
 from notifier.protocol.inbox_query import Query, read_query
-from notifier.protocol.inbox_request import Target, read_mutes, read_object, read_target
+from notifier.protocol.inbox_request import read_mutes, read_target
+from notifier.protocol.inbox_target import Target
 from notifier.protocol.notification import Limits, Publication
 from notifier.protocol.notification_id import canonical_id
+from notifier.protocol.request_fields import read_object
 from notifier.protocol.token_policy import MAX_AGE
 from notifier.protocol.token_request import read_revocation, read_token_request
 from notifier.testing.key_memory import KeyMemory

@@ -263,7 +263,7 @@ class TestBackends:
     @pytest.mark.parametrize(
         ("body", "expected"),
         [
-            ({}, ("", "too_many")),
+            ({}, ("", "required")),
             ({"add": "alice"}, ("/add", "wrong_type")),
             ({"add": ["a", 5]}, ("/add/1", "invalid_name")),
             ({"remove": ["a b"]}, ("/remove/0", "invalid_name")),

@@ -13,8 +13,8 @@ from notifier.inbox.inbox import Change
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_frames import Acknowledge, Marking
-from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_state import NOTHING
+from notifier.protocol.inbox_target import Target
 from tests.kit.recorded_connection import RecordedConnection
 from tests.kit.waiting import DEADLINE, eventually
 

@@ -25,8 +25,8 @@ from notifier.protocol import notification
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.inbox_query import Query
-from notifier.protocol.inbox_request import Target
 from notifier.protocol.inbox_state import Counts
+from notifier.protocol.inbox_target import Target
 from notifier.protocol.notification import Limits
 from notifier.publishing.explanation import Explanation
 from notifier.publishing.publisher import Post, Publisher

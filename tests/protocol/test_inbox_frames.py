@@ -11,7 +11,7 @@ from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import Ack, InboxFrame
 from notifier.protocol.inbox_frames import Acknowledge, Marking, read_ack, read_marking
-from notifier.protocol.inbox_request import Target
+from notifier.protocol.inbox_target import Target
 
 MOST = 3  # ids of one action
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from notifier.errors import InvalidInboxAction, MalformedJson, Problem
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.inbox_request import Target, read_mutes, read_target
+from notifier.protocol.inbox_request import read_mutes, read_target
+from notifier.protocol.inbox_target import Target
 
 
 def target(most: int = 3, **members: Any) -> Target:
@@ -104,9 +105,9 @@ class TestMutes:
         [
             ({"types": "a"}, ("/types", "wrong_type")),
             ({"types": None}, ("/types", "wrong_type")),
-            ({"types": [5]}, ("/types", "wrong_type")),
-            ({"types": [""]}, ("/types", "wrong_type")),
-            ({"types": ["x" * 129]}, ("/types", "wrong_type")),
+            ({"types": [5]}, ("/types/0", "invalid_name")),
+            ({"types": [""]}, ("/types/0", "invalid_name")),
+            ({"types": ["x" * 129]}, ("/types/0", "invalid_name")),
             ({"topics": ["a", "b*"]}, ("/topics/1", "invalid_name")),
             ({"topics": ["{a}"]}, ("/topics/0", "invalid_name")),
             ({"types": ["a"] * 101}, ("", "too_many")),

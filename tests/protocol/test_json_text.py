@@ -6,9 +6,9 @@ import pytest
 
 from notifier.errors import MalformedJson
 from notifier.protocol import notification
-from notifier.protocol.inbox_request import read_object
 from notifier.protocol.json_text import utf8_of
 from notifier.protocol.notification import Limits
+from notifier.protocol.request_fields import read_object
 
 TEXT = '{"to":{"all":true},"title":"é"}'
 

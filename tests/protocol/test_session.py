@@ -24,7 +24,7 @@ from notifier.protocol import identity
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity, KeysPending
 from notifier.protocol.inbox_frames import Acknowledge, Marking
-from notifier.protocol.inbox_request import Target
+from notifier.protocol.inbox_target import Target
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.session import Action, Reply, Rules, SendPing, Session, State
 from notifier.protocol.subscribing import Attach, Join, Leave

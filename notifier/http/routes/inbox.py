@@ -81,8 +81,9 @@ class InboxViews:
     def act(self, action: str) -> Response:
         """Carry out an action on items of the inbox."""
         user, most = self._user(), self._max_ids
-        target = read_target(body.read(request, _LONGEST_ID * most + 1024), most)
-        self._count_action(user)
+        text = body.read(request, _LONGEST_ID * most + 1024)
+        self._count_action(user)  # before it is known whether the body is valid: to check it takes time
+        target = read_target(text, most)
         change = self._inbox.act(user, action, target)
         return json_answer(change.view.summary | {"changed": change.changed, "unknown": change.unknown})
 
@@ -93,9 +94,9 @@ class InboxViews:
     def set_mutes(self) -> Response:
         """Mute these types and topics, and no others."""
         user = self._user()
-        mutes = read_mutes(body.read(request, self._max_mutes))
+        text = body.read(request, self._max_mutes)
         self._count_action(user)
-        types, topics = mutes
+        types, topics = read_mutes(text)
         self._inbox.set_mutes(user, types, [tenants.scoped(tenants.of(user), topic) for topic in topics])
         return self.mutes()
 

@@ -1,29 +1,30 @@
 """REST for backends, about the members of topics. docs/http-api.md describes it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from flask import Blueprint, request
 from werkzeug import Response
 
 from notifier.audience.members import Members
-from notifier.errors import Fault, InvalidMembers, TooManyMemberships
+from notifier.errors import InvalidMembers, TooManyMemberships
 from notifier.http import body
 from notifier.http.answers import json_answer
 from notifier.http.auditor import Auditor
 from notifier.http.credentials import Credentials
 from notifier.http.names import require_topic, require_user, routes_with_names
+from notifier.loop import in_turns
 from notifier.protocol import audit
 from notifier.protocol import channel as channels
 from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import ApiKey
+from notifier.protocol.faults import Faults
 from notifier.protocol.granted_page import granted_page
 from notifier.protocol.inbox_query import read_limit
-from notifier.protocol.inbox_request import read_object, unknown_fields
+from notifier.protocol.request_fields import check_names, read_fields, read_lists
 from notifier.settings import InboxSettings
 
 _MOST_LISTED = 1000
-_MOST_FAULTS = 50
+_CHANGES = ("add", "remove")
 _LONGEST_NAME = 1600  # bytes of a name in a body: 128 characters, each as two escapes of six
 
 
@@ -71,13 +72,7 @@ class TopicViews:
         """Add and remove several members."""
         key = self._check(topic)
         most = self._settings.max_members_per_request
-        members = read_object(body.read(request, _LONGEST_NAME * most + 1024))
-        faults = unknown_fields(members, ("add", "remove"))
-        lists = {name: _names(name, members.get(name, []), faults) for name in ("add", "remove")}
-        if not faults and not 0 < sum(map(len, lists.values())) <= most:
-            faults.append(Fault("", "too_many", f"Name from 1 to {most} users."))
-        if faults:
-            raise InvalidMembers(faults=faults[:_MOST_FAULTS])
+        lists = _read_change(body.read(request, _LONGEST_NAME * most + 1024), most)
         if not self._admit(key, topic, **lists):
             return json_answer({"added": 0, "removed": 0, "refused": []})
         scoped = {name: list(map(key.scoped, users)) for name, users in lists.items()}
@@ -123,12 +118,18 @@ class TopicViews:
         return True
 
 
-def _names(field: str, values: Any, faults: list[Fault]) -> list[str]:
-    if not isinstance(values, list):
-        faults.append(Fault(f"/{field}", "wrong_type", "Expected a list of names."))
-        return []
-    for index, value in enumerate(values):
-        fault = channels.fault_of_name(value) if isinstance(value, str) else "Expected a string."
-        if fault:
-            faults.append(Fault(f"/{field}/{index}", "invalid_name", fault))
-    return list(dict.fromkeys(map(str, values)))
+def _read_change(body: bytes, most: int) -> dict[str, list[str]]:
+    """Return the names to `add` and to `remove`, each once.
+
+    Raises:
+        MalformedJson, InvalidMembers
+    """
+    faults = Faults(InvalidMembers)
+    fields = read_fields(body, _CHANGES, most, faults)
+    lists = dict(zip(_CHANGES, read_lists(fields, _CHANGES, most, faults), strict=True))
+    for change, names in lists.items():
+        check_names(change, in_turns(names), channels.fault_of_name, faults)
+    if not faults and not any(lists.values()):
+        faults.add("", "empty" if fields else "required", "Name a user to add or to remove.")
+    faults.check()
+    return {change: list(dict.fromkeys(names)) for change, names in lists.items()}

@@ -113,3 +113,30 @@ def test_no_change(
     assert len(auditor.entries) == bool(changes)
     if body and not changes:
         assert answer.json == {"added": 0, "removed": 0, "refused": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({}, ("", "required")),
+        ({"add": []}, ("", "empty")),
+        ({"add": [], "remove": []}, ("", "empty")),
+        ({"add": [""] * 1001}, ("", "too_many")),
+        ({"add": [""] * 600, "remove": [""] * 600}, ("", "too_many")),
+        ({"add": [""] * 50_000}, ("", "too_many")),
+        ({"add": [0] * 50_000}, ("", "too_many")),
+    ],
+)
+def test_number_of_names(client: Client, change: dict[str, list[str]], fault: tuple[str, str]) -> None:
+    """A change with no names, or with too many, has one fault: the names are not looked at."""
+    headers = {"Authorization": f"Bearer {KEYS['all'].secret}"}
+    answer = client.post("/v1/topics/orders/members", json=change, headers=headers)
+    assert answer.status_code == 422
+    assert [(each["pointer"], each["code"]) for each in answer.json["errors"]] == [fault]
+
+
+def test_many_wrong_names(client: Client) -> None:
+    """Of many wrong names the first are listed, and the answer says so."""
+    headers = {"Authorization": f"Bearer {KEYS['all'].secret}"}
+    answer = client.post("/v1/topics/orders/members", json={"add": ["a b"] * 1000}, headers=headers).json
+    assert len(answer["errors"]) == 50 and "first 50" in answer["detail"]
