@@ -31,7 +31,8 @@ class Publication(NamedTuple):
     """A notification to publish.
 
     `channels` are the channels that it is appended to, each once. `fields` are the fields that recipients receive, as
-    JSON without the braces. `ttl` is in seconds.
+    JSON without the braces. `ttl` is in seconds. `collapse_key` is distinct for each user who publishes, and for all
+    backends together, so that no user replaces what somebody else has published.
     """
 
     channels: list[str]
@@ -89,6 +90,7 @@ def parse_to_topic(topic: str, body: bytes, sender: str, limits: Limits) -> Publ
     publication = _publication({"retain": _HISTORY} | fields, reader)
     return publication._replace(
         channels=[channel.of_topic(topic)],
+        collapse_key=publication.collapse_key and f"{_OF_USER}{sender}{_OF_USER}{publication.collapse_key}",
         fields=publication.fields + b',"sender":' + msgspec.json.encode(sender),
     )
 
@@ -108,7 +110,7 @@ def _publication(fields: dict[str, Raw], reader: FieldReader) -> Publication:
         b"".join(sent),
         values.get("retain", "inbox"),
         values.get("ttl"),
-        values.get("collapse_key", ""),
+        _of_backend(values.get("collapse_key", "")),
         values.get("type", ""),
     )
 
@@ -145,8 +147,15 @@ def rfc3339(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+# Begins a collapse key of a user, whose name follows. A key of a backend that begins so gets another one, and is then
+# the key of no user: names have no control characters.
+_OF_USER = "\x1f"
 _VISIBLE = {"type", "title", "body", "data"}
 _HISTORY = Raw(b'"history"')
+
+
+def _of_backend(collapse_key: str) -> str:
+    return _OF_USER + collapse_key if collapse_key.startswith(_OF_USER) else collapse_key
 
 
 class _Typed(msgspec.Struct):

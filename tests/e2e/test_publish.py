@@ -101,6 +101,23 @@ def test_a_replay_has_it(fast: Service, user: str) -> None:
         assert again.receive("notification")["notification"]["id"] == ok["id"]
 
 
+def test_collapse_keys(fast: Service, user: str) -> None:
+    """A user replaces only what they have published: a client that was offline receives all others'."""
+    with client(fast, user, user) as reader:
+        cursor = reader.welcome["cursor"]
+    note = {"to": {"topics": [user]}, "collapse_key": "k"}
+    assert fast.publish(note | {"data": "backend, replaced"}).status == 201
+    assert fast.publish(note | {"data": "backend"}).status == 201
+    for name, data in (("a", "a, replaced"), ("b", "b"), ("a", "a")):
+        frame = publish(user, None)
+        frame["notification"] = {"data": data, "collapse_key": "k"}
+        assert post(fast, claims(fast, f"{user}-{name}"), frame).status == 200
+    with client(fast, user, user, cursor) as reader:
+        found = [reader.receive("notification")["notification"] for _ in range(3)]
+    assert [each["data"] for each in found] == ["backend", "b", "a"]
+    assert {each["collapse_key"] for each in found} == {"k"}
+
+
 def test_publish_before_the_welcome(fast: Service, user: str) -> None:
     """A client can publish before its welcome; the answer comes after it."""
     with fast.connect() as early:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { createInbox } from "../../browser/src/elements/inbox-store.js";
-import { createArrivals } from "../../browser/src/elements/arrivals.js";
+import { createArrivals, keyOf } from "../../browser/src/elements/arrivals.js";
 import { createList } from "../../browser/src/elements/list.js";
 import { FakeHttp } from "./fake_http.js";
 import { settled, stopClock } from "./fake_service.js";
@@ -13,6 +13,13 @@ const STEPS = 60;
 function arrival(number, key) {
   return { notification: { id: `n${number}`, collapse_key: key }, channel: "user:alice", cursor: `${number}-0` };
 }
+
+test("only notifications of the same publisher replace each other", () => {
+  const of = (sender, id = "1") => ({ channel: "topic:a", notification: { id, collapse_key: "k", ...(sender && { sender }) } });
+  assert.equal(keyOf(of("bob")), keyOf(of("bob", "2")));
+  assert.equal(keyOf(of()), keyOf(of(undefined, "2")));
+  assert.equal(new Set([of(), of("bob"), of("eve")].map(keyOf)).size, 3);
+});
 
 const cursors = (found) => found?.all.map(({ cursor }) => cursor);
 

@@ -17,7 +17,7 @@ from notifier.errors import (
     MalformedJson,
     Problem,
 )
-from notifier.protocol import publishing
+from notifier.protocol import notification, publishing
 from notifier.protocol.frames import Publish
 from notifier.protocol.identity import Identity
 from notifier.protocol.notification import Limits
@@ -84,6 +84,24 @@ def test_refused_members(notification: dict[str, Any], pointer: str) -> None:
         publishing.read(frame(notification), ALICE, LIMITS)
     assert [fault.pointer for fault in caught.value.faults] == [pointer]
     assert caught.value.fields["ref"] == "7"
+
+
+def test_collapse_keys() -> None:
+    """No two publishers have the same collapse key, whatever it consists of. Recipients are sent the key as it came."""
+    keys = ["k", "alice", "\x1fk", "\x1f\x1fk", "\x1falice\x1fk", "\x1f\x1falice\x1fk", "alice\x1fk", "\x1f"]
+    users = [ALICE, ALICE._replace(user="bob"), ALICE._replace(user="alic"), ALICE._replace(user="k")]
+    drafts: list[tuple[str, dict[str, Any]]] = [(key, {"title": "Hello", "collapse_key": key}) for key in keys]
+    found = [notification.parse(json.dumps(draft | {"to": {"all": True}}).encode(), LIMITS) for _, draft in drafts]
+    for user in users:
+        found += [publishing.read(frame(draft), user, LIMITS).publication for _, draft in drafts]
+        assert [body(draft, user)["collapse_key"] for _, draft in drafts] == keys
+    assert len({each.collapse_key for each in found}) == len(found) == len(keys) * (1 + len(users))
+    assert found[0].collapse_key == "k"  # as services before stored it
+
+
+def test_no_collapse_key() -> None:
+    """Without a collapse key nothing is replaced."""
+    assert publishing.read(frame({"title": "Hello"}), ALICE, LIMITS).publication.collapse_key == ""
 
 
 def test_a_sender_within_the_data_is_data() -> None:

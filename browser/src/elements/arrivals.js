@@ -65,8 +65,8 @@ export function idOf({ notification }) {
 }
 
 /** Returns the same key for notifications that replace each other. */
-export function keyOf({ channel, notification: { id, collapse_key: key } }) {
-  return key ? `${channel} ${key}` : id;
+export function keyOf({ channel, notification: { id, sender = "", collapse_key: key } }) {
+  return key ? `${channel} ${sender} ${key}` : id; // channels and senders have no spaces
 }
 
 function total(flag, items) {

@@ -1,3 +1,4 @@
+import { keyOf } from "./arrivals.js";
 import { NotifierElement, make, setText } from "./element.js";
 import { isBefore } from "../cursor.js";
 import { makeAction, makeBody, makeSeverity, makeTitle } from "./item.js";
@@ -66,11 +67,11 @@ export class NotifierToasts extends NotifierElement {
   // Arriving
 
   #arrive(notification, { channel, cursor }) {
-    const { title, body, collapse_key: key, severity } = notification;
+    const { title, body, severity } = notification;
     if (!title && !body) return; // meant for programs only
     const detail = { notification, channel };
     if (!this.dispatchEvent(new CustomEvent("notifier-toast", { detail, bubbles: true, cancelable: true }))) return;
-    if (key) this.#removeWhere((toast) => toast.channel === channel && toast.notification.collapse_key === key);
+    this.#removeWhere((toast) => toast.notification && keyOf(toast) === keyOf(detail));
     const toast = { notification, channel, cursor };
     if (severity === CRITICAL) this.#critical.add(toast);
     else this.#show(toast);

@@ -98,7 +98,7 @@ function countDown(element, ms) {
   show();
 }
 
-/** Adds a notification at the top, or in place of the one with the same collapse key. */
+/** Adds a notification at the top, or in place of the one of its publisher with the same collapse key. */
 function showNotification(list, notification, { channel, replay }) {
   const item = notificationItem(notification, channel, replay);
   const earlier = item.dataset.key && list.querySelector(`[data-key="${CSS.escape(item.dataset.key)}"]`);
@@ -108,12 +108,12 @@ function showNotification(list, notification, { channel, replay }) {
 }
 
 function notificationItem(notification, channel, replay) {
-  const { id, type, title, severity, collapse_key: collapseKey, created_at: createdAt } = notification;
+  const { id, type, title, severity, collapse_key: collapseKey, created_at: createdAt, sender } = notification;
   const item = document.querySelector("#notification").content.cloneNode(true).firstElementChild;
   const part = (role) => item.querySelector(`[data-role="${role}"]`);
   item.dataset.id = id;
   item.dataset.severity = severity;
-  if (collapseKey) item.dataset.key = `${channel} ${collapseKey}`;
+  if (collapseKey) item.dataset.key = `${channel} ${sender ?? ""} ${collapseKey}`;
   part("title").textContent = title ?? type ?? "Notification";
   part("channel").textContent = channel;
   part("collapse-key").textContent = collapseKey ?? "";
