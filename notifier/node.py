@@ -76,9 +76,8 @@ class Node:
         self.receipts = Receipts(self.store)
         self.explanation = Explanation(self.store, self.inbox, self.members)
         self.publisher = Publisher(self.log, IdempotencyKeys(settings.broker, self.store), self._clock)
-        self.limits = Limits(
-            settings.publishing.max_notification_bytes, settings.publishing.max_users, settings.publishing.max_topics
-        )
+        publishing = settings.publishing
+        self.limits = Limits(publishing.max_notification_bytes, publishing.max_users, publishing.max_topics)
         self.access = _Access(settings, self.store, self._close_revoked)
         self.usage = UsageLimits(settings, self.store, self.name, self._count_streams)
         self.connections: set[Connection] = set()
@@ -90,9 +89,10 @@ class Node:
         self._client_queue = ClientQueue(self.publisher, self._delivery.fan_out.skip, self.usage.payer_of_user, bounds)
         self._actions = ActionQueue(self.inbox, bounds)
         self._timers = Timers(self._each_turn)
+        rules = _rules(settings, self.limits, self.access.tokens.verify, self.usage.users)
         self.acceptor = Acceptor(
             settings.connections,
-            _rules(settings, self.limits, self.access.tokens.verify, self.usage.users),
+            rules._replace(share=self._delivery.hub.shared),
             self._hooks(),
             settings.server.workers,
             self.connections,

@@ -2,7 +2,7 @@
 
 from typing import Any, Generic, TypeVar
 
-from notifier.protocol.channel import is_everyone
+from notifier.protocol.channel import is_everyone, of_topic, topic_of
 from notifier.protocol.log_position import LogPosition
 
 Member = TypeVar("Member")
@@ -32,6 +32,7 @@ class Hub(Generic[Member]):
         self._channels: dict[str, Channel[Member]] = {}
         self._idle: dict[str, Channel[Member]] = {}
         self._of_everyone: dict[str, Channel[Member]] = {}  # one for each tenant
+        self._topics: dict[str, str] = {}  # the strings of topics that several connections have asked for
 
     def __getitem__(self, name: str) -> Channel[Member]:
         return self._channels[name]
@@ -81,6 +82,13 @@ class Hub(Generic[Member]):
             channel.idle_since = now
             self._idle[name] = channel
 
+    def shared(self, topic: str) -> str:
+        """Return a topic as the string that the connections of its channel share.
+
+        Not by `sys.intern`: clients choose the names, and Python 3.12 never frees interned strings.
+        """
+        return self._topics.setdefault(topic, topic) if of_topic(topic) in self._channels else topic
+
     def forget_idle(self, left_before: float) -> list[str]:
         """Remove the channels whose last connection left before a time, and return their names.
 
@@ -90,4 +98,5 @@ class Hub(Generic[Member]):
         for name in names:
             del self._idle[name], self._channels[name]
             self._of_everyone.pop(name, None)
+            self._topics.pop(topic_of(name) or "", None)
         return names

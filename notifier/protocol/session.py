@@ -1,7 +1,6 @@
 """Sessions: the protocol of one connection as a state machine. Frames and time go in, actions come out."""
 
 import math
-import sys
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
@@ -47,6 +46,7 @@ class Rules(NamedTuple):
 
     `verify` takes a token and a Unix time. If it raises `KeysPending`, so does the session, which has not changed: the
     frame must be repeated. `count_publication` and `count_action` raise `RateLimited` if a user has sent too many.
+    `share` returns the string that other sessions have for a topic, so that all of them store it once.
     """
 
     verify: Callable[[str, float], Identity]
@@ -59,6 +59,7 @@ class Rules(NamedTuple):
     max_inbox_ids: int = 1000
     count_publication: Callable[[str], None] = lambda user: None
     count_action: Callable[[str], None] = lambda user: None
+    share: Callable[[str], str] = lambda topic: topic
 
 
 class Reply(NamedTuple):
@@ -206,8 +207,8 @@ class Session:
         asked = tuple(dict.fromkeys(frame.topics))
         if len(asked) > self._rules.max_topics:
             raise ProtocolViolation(f"at most {self._rules.max_topics} topics")
-        # Only granted names: some Python versions never free interned strings.
-        granted = {topic: sys.intern(identity.scoped(topic)) for topic in asked if may_read(identity, topic)}
+        share = self._rules.share
+        granted = {topic: share(identity.scoped(topic)) for topic in asked if may_read(identity, topic)}
         self.topics = tuple(granted.values())
         self.state = State.ATTACHING
         self._due = now + self._rules.attach_timeout
@@ -220,7 +221,7 @@ class Session:
         if join.topic not in self.topics:
             if len(self.topics) >= self._rules.max_topics:
                 raise TooManySubscriptions(f"At most {self._rules.max_topics} topics.", ref=join.ref)
-            self.topics += (sys.intern(join.topic),)
+            self.topics += (self._rules.share(join.topic),)
         return join
 
     def _unsubscribe(self, frame: Unsubscribe) -> Action:

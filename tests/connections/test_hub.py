@@ -54,6 +54,22 @@ class TestMembers:
         """A channel that does not exist has no members."""
         assert hub.members("all") == []
 
+    def test_shared_topic(self, hub: Hub[str]) -> None:
+        """Connections of a channel share the string of its topic; it is forgotten together with the channel."""
+
+        def heard() -> str:
+            return "".join(("or", "ders"))  # as a frame brings it: not the same string twice
+
+        assert hub.shared(heard()) is not hub.shared(heard())
+        hub.join("topic:orders", "a")
+        first = hub.shared(heard())
+        assert first is hub.shared(heard()) and first == "orders"
+        hub["topic:orders"].confirm(BEGINNING)
+        hub.leave("topic:orders", "a", 1.0)
+        assert hub.shared(heard()) is first
+        hub.forget_idle(2.0)
+        assert hub.shared(heard()) is not first
+
     def test_channels_may_change_meanwhile(self, hub: Hub[str]) -> None:
         """Connections may join while a caller iterates over all channels."""
         hub.join("all", "a")

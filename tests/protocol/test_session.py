@@ -207,6 +207,15 @@ class TestHello:
             ("forbidden", "project:*"),
         ]
 
+    def test_shared_topics(self) -> None:
+        """Sessions store the strings of topics that they are given, of a hello as of a later frame."""
+        given = {name: "".join(("project:", name)) for name in ("1", "2")}
+        session = Session(RULES._replace(share=lambda topic: given[topic[-1]]), NOW)
+        session.receive(frame("hello", token=token(), topics=["project:1"]), NOW)
+        session.welcomed()
+        session.receive(frame("subscribe", topic="project:2"), NOW)
+        assert session.topics[0] is given["1"] and session.topics[1] is given["2"]
+
     def test_too_many_topics(self) -> None:
         """A hello may have as many topics as a connection; repeated topics count once."""
         names = [f"project:{index}" for index in range(4)]
