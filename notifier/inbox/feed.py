@@ -17,7 +17,7 @@ from notifier.inbox.digests import Digests
 from notifier.inbox.mutes import Mutes
 from notifier.inbox.rounds import Round, Rounds
 from notifier.inbox.states import InboxStates, known, user_of
-from notifier.loop import Loop
+from notifier.loop import Loop, in_turns
 from notifier.protocol import channel as channels
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
@@ -55,7 +55,7 @@ class InboxFeed:
         self._hub = hub
         self._mutes = mutes
         self._enroller = enroller
-        self._rounds = Rounds()
+        self._rounds = Rounds(self._concerned)
 
     def start(self) -> None:
         """Start sending states, in a thread of its own."""
@@ -81,7 +81,7 @@ class InboxFeed:
             return
         is_item = not kinds.isdisjoint(_COUNTED)  # other kinds may still replace an item, or push one out of the log
         if not channels.is_user(channel.name):
-            self._rounds.put_later(self._concerned(channel, is_item))
+            self._rounds.put_shared(channel.name, is_item)
         elif is_item:
             known(channel).invalidate()
             self._rounds.put_urgent(user_of(channel))
@@ -236,10 +236,10 @@ class InboxFeed:
         if connection.memberships != tuple(state.topics):
             self._enroller.enroll(connection, dict(state.topics))
 
-    def _concerned(self, channel: Channel[StreamConnection], is_item: bool) -> Iterator[str]:
-        """Yield the users whose counts entries of a shared channel may change."""
-        topic = channels.topic_of(channel.name)
-        for connection in channel.connections:
+    def _concerned(self, name: str, is_item: bool) -> Iterator[str]:
+        """Yield the users whose counts entries of a shared channel may change. Others have their turn in between."""
+        topic = channels.topic_of(name)
+        for connection in in_turns(self._hub.members(name)):
             identity = connection.session.identity
             if identity is None or not (topic is None or topic in (connection.memberships or ())):
                 continue

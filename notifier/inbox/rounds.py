@@ -8,7 +8,7 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 _ROUND = 64  # users per round: enough to share a request to Redis, few enough to delay others only for a moment
@@ -30,9 +30,14 @@ class Round(NamedTuple):
 
 
 class Rounds:
-    """A queue of users. One thread takes rounds from it; all methods may be called from any thread."""
+    """A queue of users. One thread takes rounds from it; all other methods may be called from any thread.
 
-    def __init__(self) -> None:
+    `users_of` returns the users whom entries of a shared channel concern; it is called by the thread that takes rounds.
+    """
+
+    def __init__(self, users_of: Callable[[str, bool], Iterable[str]] = lambda name, is_item: ()) -> None:
+        self._users_of = users_of
+        self._shared: dict[str, bool] = {}  # shared channel -> whether items were added or removed
         self._urgent: dict[str, _Changes] = {}  # by user
         self._later: dict[str, bool] = {}  # user -> whether the state may have changed
         self._expiries: list[tuple[int, int, str]] = []  # when it is due, the expiry (both in Unix ms), user; a heap
@@ -43,7 +48,7 @@ class Rounds:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody has to be served now."""
+        """Whether nobody has to be served now, as far as the users of shared channels are known."""
         return not (self._urgent or self._later)
 
     def put_urgent(self, user: str, changes: Iterable[Change] = ()) -> None:
@@ -58,6 +63,21 @@ class Rounds:
         for user in users:
             later.setdefault(user, False)
         self._filled.set()
+
+    def put_shared(self, name: str, is_item: bool) -> None:
+        """Serve the users whom new entries of a shared channel concern, when nobody else waits.
+
+        A channel may have all connections of the worker, so they are not looked at here, and once for many entries.
+        """
+        self._shared[name] = is_item or self._shared.get(name, False)
+        self._filled.set()
+
+    def spread(self) -> None:
+        """Queue the users of shared channels with new entries. Entries that come meanwhile are for the next time."""
+        for name in list(self._shared):
+            if self._urgent:
+                return
+            self.put_later(self._users_of(name, self._shared.pop(name)))
 
     def check_later(self, user: str) -> None:
         """Serve a user when nothing is urgent. The state in Redis may have changed."""
@@ -82,6 +102,9 @@ class Rounds:
         self._expire()
         while self.is_empty:
             self._filled.clear()
+            self.spread()
+            if not self.is_empty:
+                break
             self._filled.wait(max(self._expiries[0][0] - _now(), 0) / 1000 + 0.01 if self._expiries else None)
             self._expire()
         is_urgent = bool(self._urgent)

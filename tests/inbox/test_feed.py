@@ -138,8 +138,10 @@ class Worker:
     def run(self) -> int:
         """Serve all waiting users; return the number of rounds."""
         count = 0
+        self._rounds.spread()
         while not self._rounds.is_empty:
             self.step()
+            self._rounds.spread()
             count += 1
         return count
 
@@ -279,6 +281,21 @@ class TestEntries:
         worker.receive("topic:t", ms=5)
         worker.run()
         assert (member.unread, subscriber.unread) == ([1], [])
+
+    def test_no_walk(self, worker: Worker) -> None:
+        """The fan-out does not wait until all connections of a channel were looked at: here, that would fail."""
+        worker.hub.join("all", object())
+        worker.receive("all")
+        with pytest.raises(AttributeError):
+            worker.run()
+
+    def test_left_meanwhile(self, worker: Worker) -> None:
+        """A channel that is forgotten before its users are looked for concerns nobody."""
+        ada = worker.attach("ada", "t")
+        worker.receive("topic:t")
+        worker.hub.leave("topic:t", ada, 1.0)
+        worker.hub.forget_idle(2.0)
+        assert worker.run() == 0
 
     def test_before_the_hello(self, worker: Worker) -> None:
         """Connections without a user are sent no states."""

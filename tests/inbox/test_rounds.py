@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -49,6 +50,62 @@ def test_urgent_before_later(rounds: Rounds) -> None:
     assert rounds.next() == ({"bob": [FIRST, SECOND], "di": []}, {"bob", "di"}, True)
     assert rounds.next() == ({"ada": [], "cy": []}, {"cy"}, False)
     assert rounds.is_empty
+
+
+class TestShared:
+    def test_last(self) -> None:
+        """Users of shared channels are found when nobody else waits: once, however many entries there were."""
+        asked: list[tuple[str, bool]] = []
+
+        def users_of(name: str, is_item: bool) -> list[str]:
+            asked.append((name, is_item))
+            return ["ada", "bob"]
+
+        rounds = Rounds(users_of)
+        for is_item in (False, True, False):
+            rounds.put_shared("topic:a", is_item)
+        rounds.put_shared("all", False)
+        rounds.put_urgent("cy")
+        rounds.put_later(["di"])
+        assert [users(rounds.next()), users(rounds.next()), asked] == [["cy"], ["di"], []]
+        assert users(rounds.next()) == ["ada", "bob"]
+        assert asked == [("topic:a", True), ("all", False)]
+        assert rounds.is_empty
+
+    def test_meanwhile(self) -> None:
+        """Entries that come while users are looked for delay nobody; the users are looked for once more after that."""
+
+        def users_of(name: str, is_item: bool) -> Iterator[str]:
+            yield "ada"
+            rounds.put_shared(name, is_item)
+            yield "bob"
+
+        rounds = Rounds(users_of)
+        rounds.put_shared("all", True)
+        assert [users(rounds.next()) for _ in range(3)] == [["ada", "bob"]] * 3
+
+    def test_an_urgent_user_meanwhile(self) -> None:
+        """A user who becomes urgent while one channel is looked at does not wait for the next channel."""
+
+        def users_of(name: str, is_item: bool) -> Iterator[str]:
+            rounds.put_urgent("cy")
+            yield name
+
+        rounds = Rounds(users_of)
+        rounds.put_shared("all", True)
+        rounds.put_shared("topic:a", True)
+        assert [users(rounds.next()) for _ in range(2)] == [["cy"], ["all"]]
+
+    def test_wakes(self) -> None:
+        """A thread that waits is woken, also if the channel concerns nobody at first."""
+        found: list[Round] = []
+        rounds = Rounds(lambda name, is_item: ["ada"] if is_item else [])
+        thread = threading.Thread(target=lambda: found.append(rounds.next()))
+        thread.start()
+        rounds.put_shared("topic:a", False)
+        rounds.put_shared("all", True)
+        thread.join(DEADLINE)
+        assert [users(each) for each in found] == [["ada"]]
 
 
 def test_a_state_that_may_have_changed(rounds: Rounds) -> None:
