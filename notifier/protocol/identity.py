@@ -218,10 +218,10 @@ def _time(claims: dict[str, Any], name: str, default: float | None = None) -> fl
 
 def _grants(claims: dict[str, Any], name: str) -> tuple[str, ...]:
     patterns = _find(claims, name, [])
+    if isinstance(patterns, list) and len(patterns) > MAX_GRANTS:
+        raise InvalidToken(f"The claim {name} has more than {MAX_GRANTS} names.")
     if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
         raise InvalidToken(f"The claim {name} is not a list of names.")
-    if len(patterns) > MAX_GRANTS:
-        raise InvalidToken(f"The claim {name} has more than {MAX_GRANTS} names.")
     return tuple(patterns)
 
 
