@@ -17,7 +17,7 @@ _FILES = {
     "find": (*_LOG, "log/find"),
     "state": (*_INBOX, "inbox/get"),
     "list": (*_INBOX, "inbox/list"),
-    "mark": (*_INBOX, "inbox/mark"),
+    "mark": (*_INBOX, "inbox/exceptions", "inbox/mark"),
     "change": (*_INBOX, "inbox/change"),
     "ack": (*_INBOX, "inbox/ack"),
     "disconnect": (*_INBOX, "inbox/disconnect"),

@@ -10,7 +10,8 @@ from notifier.broker.store import Store, require
 from notifier.loop import in_turns
 from notifier.protocol import cursor
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.digest import Digest, Row
+from notifier.protocol.digest import Digest
+from notifier.protocol.entry import Row
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import InboxState
 

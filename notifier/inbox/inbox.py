@@ -15,7 +15,7 @@ from notifier.inbox.mutes import names_of
 from notifier.inbox.receipt_counts import ReceiptCounts
 from notifier.loop import in_turns
 from notifier.protocol import channel as channels
-from notifier.protocol import notification
+from notifier.protocol import notification, rank_list
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
@@ -67,8 +67,9 @@ class Inbox:
 
     def act(self, user: str, action: str, target: Target) -> Change:
         """Carry out an action on items of a user's inbox."""
-        items = self._aimed_at(self.view(user), action, target)
-        command = self._mark(user, action, target, items)
+        view = self.view(user)
+        items = self._aimed_at(view, action, target)
+        command = self._mark(view, user, action, target, items)
         changed, found, before, after = require(self._store.carry_out([command])[0])
         metrics.ACTIONS.inc()
         state = read_state(user, after, in_turns)
@@ -114,7 +115,7 @@ class Inbox:
         view = self.view(user)
         lifted = view.unmuted_by({n: t for n, t in view.state.mutes.items() if n in names})
         if lifted:
-            command = self._mark(user, "read", Target(), lifted)
+            command = self._mark(view, user, "read", Target(), lifted)
             _, _, before, after = require(self._store.carry_out([command])[0])
             marks = read_marks(before, in_turns), read_state(user, after, in_turns).marks
             self._receipts.count_action("read", lifted, *marks)
@@ -136,12 +137,19 @@ class Inbox:
             after = Cursor(min(target.up_to.ms, self._clock.ms - _RECENT), 0).rank
         return [*view.everywhere(target.up_to.rank, after), *view.beyond(target.up_to.rank)]
 
-    def _mark(self, user: str, action: str, target: Target, items: list[Item]) -> bytes:
-        ids = [id for id in target.ids if notification.time_of(id) is not None]  # the others are unknown
-        pairs = [part for item in in_turns(items) for part in (item.id, f"{item.entry} {item.channel}")]
+    def _mark(self, view: InboxView, user: str, action: str, target: Target, items: list[Item]) -> bytes:
+        """Return the command that carries out an action; it also removes exceptions that are outdated in the view."""
+        named = [id for id in target.ids if notification.time_of(id) is not None]  # the others are unknown
+        ids = () if target.up_to else tuple({item.id: None for item in items})
+        ranks: dict[str, set[int]] = {}
+        for item in in_turns(items):
+            ranks.setdefault(item.channel, set()).add(item.rank)
+        lists = [(name, sorted(found)) for name, found in ranks.items()]
+        lists += [(" ".join(field), left) for field, left in view.outdated(self._clock.ms).items()]
+        pairs = [part for name, found in lists for part in (name, rank_list.pack(found))]
         flags, on = ACTIONS[action]
-        words = (action, flags, int(on), str(target.up_to or ""), self.lifetime, len(ids))
-        return self._store.call("mark", (self._base(user),), (*words, *ids, *pairs))
+        words = (action, flags, int(on), str(target.up_to or ""), self.lifetime, len(named), len(ids), len(ranks))
+        return self._store.call("mark", (self._base(user),), (*words, *named, *ids, *pairs))
 
     def _base(self, user: str) -> str:
         return self._store.sharded(channels.of_user(user))

@@ -7,21 +7,23 @@ A worker has the items of all its channels in memory, so a digest stores columns
 and makes an `Item` when it is asked for one.
 """
 
-import re
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from notifier.protocol import cursor
+from notifier.protocol import cursor, rank_list
 from notifier.protocol.cursor import BEGINNING, RANKS, Cursor
-from notifier.protocol.entry import NOTIFICATION, REMOVED
+from notifier.protocol.entry import NOTIFICATION, REMOVED, Row
+from notifier.protocol.notification_id import id_of, key_of
+from notifier.protocol.rank_list import Ranks
 
 _END = Cursor(1 << 63, 0)  # after every entry
 _KEY = 16  # bytes of a notification's id
 _SCAN = 50  # up to this many ids are searched for one by one: an index of all items costs as much
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+_SPARE = 50  # ranks of entries that may have left: removing them one by one costs too much
+_SKEW = 60_000  # ms by which the clocks of two workers may differ
 
 
 class Item(NamedTuple):
@@ -54,18 +56,6 @@ class Item(NamedTuple):
         return id_of(self.key)
 
 
-class Row(NamedTuple):
-    """One entry of the log, without its body. `id` is its notification, or the one that it recalls."""
-
-    entry: bytes
-    kind: bytes
-    id: bytes
-    expires: bytes
-    collapse_key: bytes
-    type: bytes
-    copy: bytes
-
-
 class Digest:
     """The items of one channel, in order. `len` is their number.
 
@@ -83,6 +73,8 @@ class Digest:
         self._removals += 1
         self.last = BEGINNING
         self.ends = 0
+        self._begin = 0  # all entries with lower ranks have left the log
+        self._expired: dict[int, int] = {}  # the ranks of items that have expired lately, and when
         # The columns: one place per item, in the order of the log.
         self._ranks = array("Q")
         self._keys = bytearray()
@@ -109,13 +101,19 @@ class Digest:
             if place > self.last:  # else another reader has brought it already
                 self._take(row, place)
                 self.last = place
-        self._drop_before(cursor.parse(first) if first else _END)
+        begin = cursor.parse(first) if first else _END
+        self._begin = min(begin, self.last).rank
+        self._drop_before(begin)
 
     def pass_time(self, now: int) -> None:
         """Remove the items that have expired. `now` is in Unix ms."""
         if 0 < self.next_expiry <= now:
-            for key in [key for key, expires in self._expiries.items() if expires <= now]:
-                self._drop(key)
+            for expires, key in sorted((expires, key) for key, expires in self._expiries.items() if expires <= now):
+                place = self._place(key)
+                self._expired[self._ranks[place]] = expires
+                self._forget(range(place, place + 1))
+        while self._expired and self._expired[rank := next(iter(self._expired))] < now - _SKEW:
+            del self._expired[rank]
 
     @property
     def next_expiry(self) -> int:
@@ -132,10 +130,26 @@ class Digest:
         """Return how many items have a rank above `after` and below `before`."""
         return max(bisect_left(self._ranks, before) - bisect_right(self._ranks, after), 0)
 
+    def count_among(self, ranks: Ranks) -> int:
+        """Return how many items have one of these ranks, which are in order."""
+        return rank_list.count_among(self._ranks, ranks)
+
     def count_type(self, type: str, after: int, before: int) -> int:
         """Return how many items of a type have a rank above `after` and below `before`."""
         ranks = self.types.get(type, ())
         return max(bisect_left(ranks, before) - bisect_right(ranks, after), 0)
+
+    def left(self, ranks: Ranks, turns: Callable[[Iterable[Any]], Iterator[Any]] = iter) -> list[int]:
+        """Return ranks whose entries have left the log: all from before its first entry, and others if they are many.
+
+        The digest may change meanwhile.
+        """
+        begin = bisect_left(ranks, self._begin)
+        left = list(ranks[:begin])
+        if len(ranks) - begin > len(self) + _SPARE:
+            others = (rank for rank in turns(ranks[begin:]) if rank < self.last.rank and rank not in self._expired)
+            left += [rank for rank in others if not rank_list.has(self._ranks, rank)]
+        return left
 
     @property
     def types(self) -> Mapping[str, Sequence[int]]:
@@ -278,14 +292,3 @@ class Digest:
             self._collapsible.pop(self._collapse_keys.pop(key, b""), None)
             if self._expiries.pop(key, -1) == self._next_expiry:
                 self._next_expiry = None
-
-
-def key_of(id: str) -> bytes:
-    """Return the key of a notification's id, or no bytes for a text that is no id."""
-    return bytes.fromhex(id.replace("-", "")) if _UUID.match(id) else b""
-
-
-def id_of(key: bytes) -> str:
-    """Return the id of a notification's key."""
-    text = key.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -27,6 +27,18 @@ class Entry(NamedTuple):
     body: bytes
 
 
+class Row(NamedTuple):
+    """One entry of the log, without its body. `id` is its notification, or the one that it recalls."""
+
+    entry: bytes
+    kind: bytes
+    id: bytes
+    expires: bytes
+    collapse_key: bytes
+    type: bytes
+    copy: bytes
+
+
 class Page(NamedTuple):
     """Entries of one channel after a position, in order. If not `complete`, the log may have more after them.
 

@@ -2,17 +2,22 @@
 
 import functools
 import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from notifier.protocol import channel as channels
 from notifier.protocol import tenant as tenants
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.digest import Digest, Item, key_of
-from notifier.protocol.inbox_state import Counts, Flags, InboxState
+from notifier.protocol.digest import Digest, Item
+from notifier.protocol.inbox_state import Counts, Field, Flags, InboxState
 from notifier.protocol.notification import rfc3339
+from notifier.protocol.notification_id import key_of
+from notifier.protocol.rank_list import Ranks
 
 _MOMENT = Cursor(60_000, 0).rank  # the channels of one publication are appended up to a minute apart
+
+_TOGETHER = 500  # exceptions that are counted without a turn for others
 
 
 class InboxView:
@@ -135,6 +140,21 @@ class InboxView:
             if item.rank > self._joined(name)
         ]
 
+    def outdated(self, now: int) -> dict[Field, list[int]]:
+        """Return exceptions whose entries have left their logs, or are on channels that the user has left.
+
+        `now` is in Unix ms. Exceptions of the last minute are kept on channels that the user has left: the same
+        membership may begin again.
+        """
+        found = {}
+        end = Cursor(max(now, 0), 0).rank - _MOMENT
+        for (flag, name), ranks in self.state.marks.exceptions.items():
+            digest = self._digests.get(name)
+            gone = list(ranks[: bisect_left(ranks, end)]) if digest is None else digest.left(ranks, self._turns)
+            if gone:
+                found[flag, name] = gone
+        return found
+
     def _joined(self, channel: str) -> int:
         topic = channels.topic_of(channel)
         return -1 if topic is None else self.state.topics[topic].rank
@@ -143,10 +163,11 @@ class InboxView:
         """Return how many items of a channel count because they lack a flag."""
         joined = self._joined(name)
         count = self._count_unmuted(digest, max(mark, joined))
-        for rank in self._turns(self.state.marks.exceptions.get((flag, name), ())):
-            if rank > joined:
-                found = self._unmuted_at(digest, rank)
-                count += found if rank <= mark else -found
+        ranks = self.state.marks.exceptions.get((flag, name), ())
+        if ranks:
+            first = bisect_right(ranks, joined)
+            middle = bisect_right(ranks, mark, first)
+            count += self._unmuted_among(digest, ranks[first:middle]) - self._unmuted_among(digest, ranks[middle:])
         return count - sum(self._is_counted(flag, copy) for copy in self._elsewhere.get(name, ()))
 
     @functools.cached_property
@@ -171,11 +192,13 @@ class InboxView:
                     found.setdefault(item.channel, []).append(item)
         return found
 
-    def _unmuted_at(self, digest: Digest, rank: int) -> int:
-        """Return how many items of a rank are not muted."""
+    def _unmuted_among(self, digest: Digest, ranks: Ranks) -> int:
+        """Return how many items with these ranks are not muted."""
         if not self.state.mutes:
-            return digest.count(rank - 1, rank + 1)
-        return sum(not self.state.mutes_item(item) for item in digest.between(rank - 1, rank))
+            starts = range(0, len(ranks), _TOGETHER)
+            return sum(digest.count_among(ranks[start : start + _TOGETHER]) for start in self._turns(starts))
+        mutes = self.state.mutes_item
+        return sum(not mutes(item) for rank in self._turns(ranks) for item in digest.between(rank - 1, rank))
 
     def _is_counted(self, flag: str, item: Item) -> bool:
         return not (self.state.marks.has(flag, item) or self.state.mutes_item(item))

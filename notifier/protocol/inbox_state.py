@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from notifier.protocol import channel as channels
-from notifier.protocol import cursor
+from notifier.protocol import cursor, rank_list
 from notifier.protocol import tenant as tenants
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
+from notifier.protocol.rank_list import Ranks
 
 _FLAGS = "sra"  # seen, read, archived
-_NO_RANKS = frozenset[int]()
+_NO_RANKS = rank_list.unpack(b"")
 _NEVER = 1 << 62  # higher than every rank
 
 
@@ -50,8 +51,9 @@ class Counts(NamedTuple):
     unseen: int = 0
 
 
-Turns = Callable[[Iterable[bytes]], Iterator[bytes]]
-Exceptions = Mapping[tuple[str, str], frozenset[int]]  # (first letter of the flag, channel) -> ranks
+Field = tuple[str, str]  # first letter of a flag, shared channel
+Exceptions = Mapping[Field, Ranks]
+Turns = Callable[[Iterable[Any]], Iterator[Any]]
 
 
 class Marks(NamedTuple):
@@ -65,14 +67,15 @@ class Marks(NamedTuple):
     def has(self, flag: str, item: Item) -> bool:
         """Return whether an item of a shared channel has a flag, named by its first letter."""
         mark = (self.seen, self.read, self.archived)[_FLAGS.index(flag)]
-        return (item.rank <= mark) != (item.rank in self.exceptions.get((flag, item.channel), ()))
+        return (item.rank <= mark) != rank_list.has(self.exceptions.get((flag, item.channel), ()), item.rank)
 
     def same_until(self, other: "Marks") -> int:
         """Return the rank up to which all items have the same flags by these marks as by others."""
         moved = (min(pair) for pair in zip(self[:3], other[:3], strict=True) if pair[0] != pair[1])
         names = self.exceptions.keys() | other.exceptions.keys()
-        differing = (self.exceptions.get(name, _NO_RANKS) ^ other.exceptions.get(name, _NO_RANKS) for name in names)
-        return min([*moved, *(rank - 1 for ranks in differing for rank in ranks)], default=_NEVER)
+        parts = ([marks.exceptions.get(name, _NO_RANKS) for marks in (self, other)] for name in names)
+        differing = (rank_list.first_difference(*pair) for pair in parts)
+        return min([*moved, *(rank - 1 for rank in differing if rank is not None)], default=_NEVER)
 
 
 class InboxState(NamedTuple):
@@ -144,15 +147,11 @@ def read_state(user: str, reply: list[Any], turns: Turns = iter) -> InboxState:
 def read_marks(reply: list[Any], turns: Turns = iter) -> Marks:
     """Return marks from the reply of a script."""
     seen, read, archived, shared = reply
-    return Marks(int(seen), int(read), int(archived), _exceptions(turns(shared)))
+    return Marks(int(seen), int(read), int(archived), _exceptions(turns(_pairs(shared))))
 
 
-def _exceptions(members: Iterable[bytes]) -> Exceptions:
-    found: dict[tuple[str, str], set[int]] = {}
-    for member in members:
-        flag, entry, channel = member.decode().split(" ", 2)
-        found.setdefault((flag, channel), set()).add(cursor.parse(entry).rank)
-    return {key: frozenset(ranks) for key, ranks in found.items()}
+def _exceptions(fields: Iterable[tuple[str, bytes]]) -> Exceptions:
+    return {(name[0], name[2:]): rank_list.unpack(ranks) for name, ranks in fields}
 
 
 def _pairs(flat: list[bytes]) -> Iterator[tuple[str, bytes]]:

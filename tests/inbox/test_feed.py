@@ -16,8 +16,8 @@ from notifier.inbox.mutes import Mutes
 from notifier.inbox.states import InboxStates, known
 from notifier.protocol import channel as channels
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.digest import Digest, Row
-from notifier.protocol.entry import EPHEMERAL, HISTORY, MUTED, NOTIFICATION, REMOVED, Entry
+from notifier.protocol.digest import Digest
+from notifier.protocol.entry import EPHEMERAL, HISTORY, MUTED, NOTIFICATION, REMOVED, Entry, Row
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, InboxState
 from tests.kit.ids import id_of

@@ -1,7 +1,8 @@
 """The inbox on a real server: actions, mutes, copies, and how long anything is stored."""
 
+import random
+import struct
 import threading
-import time
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -9,10 +10,11 @@ import pytest
 import redis
 
 from notifier.broker.log import Append
-from notifier.protocol import cursor, notification
+from notifier.protocol import cursor, digest, notification
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import NOTIFICATION
 from notifier.protocol.inbox_frames import Acknowledge
+from notifier.protocol.inbox_state import ACTIONS
 from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.worker import FUTURE, NOBODY, Make, Worker
 
@@ -351,34 +353,139 @@ class TestLifetimes:
         assert len({client.pexpiretime(key) for key in keys}) == 1
 
     def test_marks_outlive_their_items(self, make: Make, client: redis.Redis) -> None:
-        """Flags are kept for as long as an item may be stored; exceptions of older items are removed."""
+        """Flags are kept for as long as an item may be stored."""
         worker = make(user_history_age=100, topic_history_age=100)
-        ids = [worker.publish("all") for _ in range(2)]
-        shared = worker.store.of("user:alice", "shared")
-        old = int(time.time() - 3 * 3600) * 1000
-        client.zadd(shared, {f"r {old}-0 all": Cursor(old, 0).rank, "r 1-0 topic:x": Cursor(1, 0).rank})
-        worker.act("alice", "read", *ids)
-        assert {member.split()[1].decode() for member in client.zrange(shared, 0, -1)} == {
-            str(item.cursor) for item in worker.items("alice")
-        }
+        worker.act("alice", "read", worker.publish("all"))
         log = client.pttl(worker.store.of("all", "log"))
-        for key in ("state", "shared"):
+        for key in ("state", "exceptions"):
             assert client.pttl(worker.store.of("user:alice", key)) >= 2 * log - 2 * 3_600_000
 
-    @pytest.mark.parametrize("action", ["seen", "read", "archive"])
-    def test_exceptions_of_old_items(self, worker: Worker, client: redis.Redis, action: str) -> None:
-        """The next action removes exceptions of items that are too old for any log, and keeps the others."""
+
+def exceptions(worker: Worker, client: redis.Redis, user: str) -> dict[str, list[int]]:
+    """Return the exceptions that are stored, by field."""
+    fields = client.hgetall(worker.store.of(f"user:{user}", "exceptions"))
+    return {name.decode(): [rank for (rank,) in struct.iter_unpack("<Q", ranks)] for name, ranks in fields.items()}
+
+
+class TestExceptions:
+    def test_form(self, worker: Worker, client: redis.Redis) -> None:
+        """Exceptions are the ranks of items, in order, in whichever order the items were changed."""
+        ids = [worker.publish("all") for _ in range(5)]
+        ranks = [item.cursor.rank for item in worker.items("alice")[::-1]]
+        for number in (2, 4, 0):
+            worker.act("alice", "read", ids[number])
+        read = {"r all": ranks[::2], "s all": ranks[::2]}
+        assert exceptions(worker, client, "alice") == read
+        worker.act("alice", "archive", ids[3], ids[2], ids[1])
+        assert exceptions(worker, client, "alice") == {"r all": ranks, "s all": ranks, "a all": ranks[1:4]}
+        worker.act("alice", "unread", ids[3], ids[1])
+        assert exceptions(worker, client, "alice") == {"r all": ranks[::2], "s all": ranks, "a all": ranks[2:3]}
+        worker.act("alice", "archive", up_to=FUTURE)
+        assert not client.exists(worker.store.of("user:alice", "exceptions"))
+
+    def test_entries_that_have_left_their_log(self, make: Make, client: redis.Redis) -> None:
+        """Exceptions of entries that were trimmed are removed with the next action."""
+        worker = make(max_history=3)
+        for _ in range(10):
+            worker.act("alice", "archive", worker.publish("all"))
+        assert {len(ranks) for ranks in exceptions(worker, client, "alice").values()} == {3}
+        assert len(worker.ids("alice", status="archived")) == 3
+
+    def test_replaced_and_recalled_entries(self, worker: Worker, client: redis.Redis) -> None:
+        """Exceptions of entries that were replaced or recalled are removed when they are many."""
+        kept = worker.publish("all")
+        worker.act("alice", "archive", kept)
+        most = 0
+        for number in range(70):
+            id = worker.publish("all", collapse_key="k")
+            worker.act("alice", "archive", id)
+            if number % 2:
+                worker.recall(id)
+            most = max(most, *map(len, exceptions(worker, client, "alice").values()))
+        assert 50 < most < 60
+        assert worker.flags("alice", kept) == "sra"
+
+    def test_a_topic_that_was_left(self, worker: Worker, client: redis.Redis) -> None:
+        """Exceptions on a topic that the user has left are removed, but not within a minute."""
+        worker.members.add("t", ["alice"])
+        worker.act("alice", "read", worker.publish("#t"))
+        worker.members.remove("t", ["alice"])
         id = worker.publish("all")
-        now = time_of(client)
-        kept = f"s {now - 86_400_000}-0 all"
-        old = f"s {now - worker.inbox.lifetime - 1000}-0 all"
-        key = worker.store.of("user:alice", "shared")
-        client.zadd(key, {member: cursor.parse(member.split()[1]).rank for member in (kept, old)})
-        change = worker.act("alice", action, id)
-        assert (change.changed, change.unknown) == (True, [])
-        left = {member.decode() for member in client.zrange(key, 0, -1)}
-        assert kept in left
-        assert old not in left
+        worker.act("alice", "seen", id)
+        assert exceptions(worker, client, "alice").keys() == {"r topic:t", "s topic:t", "s all"}
+        worker.clock.observe(worker.clock.ms + 61_000)
+        worker.act("alice", "read", id)
+        assert exceptions(worker, client, "alice").keys() == {"r all", "s all"}
+
+    def test_expired_entries(self, worker: Worker, client: redis.Redis) -> None:
+        """Exceptions of items that have expired stay for a minute: another worker's clock may be behind."""
+        worker.act("alice", "archive", worker.publish("all", ttl=1))
+        eventually(lambda: not worker.ids("alice", status="archived"))
+        worker.act("alice", "read", worker.publish("all"))
+        assert {name: len(ranks) for name, ranks in exceptions(worker, client, "alice").items()} == {
+            "s all": 2,
+            "r all": 2,
+            "a all": 1,
+        }
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_as_a_naive_model(
+        self, make: Make, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, seed: int
+    ) -> None:
+        """Flags, counts and revisions are exact, whatever is published, replaced, recalled, trimmed and done."""
+        monkeypatch.setattr(digest, "_SPARE", 0)
+        rng, workers = random.Random(seed), [make(max_history=6), make(max_history=6)]
+        workers[0].members.add("t", ["alice"])
+        places: dict[str, Cursor] = {}
+        flagged: dict[str, set[str]] = {}
+        revision = 1
+
+        def stored() -> set[str]:
+            logs = [worker.store.of(channel, "log") for channel in ("user:alice", "all", "topic:t")]
+            return {fields[b"i"][7:43].decode() for log in logs for _, fields in client.xrange(log) if b"i" in fields}
+
+        for _ in range(150):
+            worker, kind = rng.choice(workers), rng.random()
+            if kind < 0.4:
+                to, key = rng.choice(["alice", "all", "#t"]), rng.choice([None, None, "k"])
+                answer = worker.answer(to, **({"collapse_key": key} if key else {}))
+                [channel] = answer["channels"]
+                places[answer["id"]] = cursor.parse(channel["cursor"])
+                flagged[answer["id"]] = set()
+            elif kind < 0.5 and stored():
+                worker.recall(rng.choice(sorted(stored())))
+            else:
+                there = stored()
+                action = rng.choice(list(ACTIONS))
+                flags, on = ACTIONS[action]
+                if rng.random() < 0.7:
+                    aimed = set(rng.sample(sorted(places), min(len(places), 3)))
+                    change = worker.act("alice", action, *sorted(aimed))
+                    assert set(change.unknown) == aimed - there
+                else:
+                    up_to = rng.choice([FUTURE, *places.values()])
+                    aimed = {id for id in there if places[id] <= up_to}
+                    change = worker.act("alice", action, up_to=up_to)
+                before = {id: frozenset(flagged[id]) for id in aimed & there}
+                for id in before:
+                    flagged[id] = flagged[id] | set(flags) if on else flagged[id] - set(flags)
+                has_changed = any(flagged[id] != old for id, old in before.items())
+                assert change.changed or not has_changed
+                assert has_changed or not change.changed or on  # a mark may move over no item
+                revision += change.changed
+                assert change.view.state.revision == revision
+            there = stored()
+            for each in workers:
+                items = each.items("alice") + each.items("alice", status="archived")
+                listed = {
+                    notification.id_of(item.body): {
+                        letter for letter, has in zip("sra", item.flags, strict=False) if has
+                    }
+                    for item in items
+                }
+                assert listed == {id: flagged[id] for id in there}
+                assert each.counts("alice") == tuple(sum(flag not in flagged[id] for id in there) for flag in "rs")
+            assert all(len(ranks) <= 12 for ranks in exceptions(workers[0], client, "alice").values())
 
 
 class TestNamedItems:

@@ -3,7 +3,9 @@
 import pytest
 
 from notifier.protocol import cursor
-from notifier.protocol.digest import Digest, Row, key_of
+from notifier.protocol.digest import Digest
+from notifier.protocol.entry import Row
+from notifier.protocol.notification_id import key_of
 from tests.kit.ids import id_of, name_of
 
 CHANNEL = "topic:orders"

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.protocol import cursor
+from notifier.protocol import digest as digests_module
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest
 from notifier.protocol.inbox_counts import InboxView
@@ -59,7 +61,7 @@ def test_joined() -> None:
 
 def test_marks_and_exceptions() -> None:
     """Items up to a mark have its flag and later ones do not, except for exceptions."""
-    exceptions = {("r", "all"): frozenset([ranked(1), ranked(9)]), ("s", "all"): frozenset([ranked(8)])}
+    exceptions = {("r", "all"): [ranked(1), ranked(9)], ("s", "all"): [ranked(8)]}
     marks = Marks(seen=ranked(5), read=ranked(2), exceptions=exceptions)
     subject = view(InboxState(marks), all=[row(ms) for ms in (1, 2, 3, 8, 9)])
     assert [subject.flags(item)[:2] for item in subject.shared()] == [
@@ -74,7 +76,7 @@ def test_marks_and_exceptions() -> None:
 
 def test_exceptions_of_what_is_gone() -> None:
     """Exceptions are ignored if their item has left the log, or their channel is not in the inbox."""
-    exceptions = {("r", "all"): frozenset([ranked(1), ranked(7)]), ("r", "topic:z"): frozenset([ranked(3)])}
+    exceptions = {("r", "all"): [ranked(1), ranked(7)], ("r", "topic:z"): [ranked(3)]}
     subject = view(InboxState(Marks(read=ranked(2), exceptions=exceptions)), all=[row(2), row(3)])
     assert subject.counts.unread == 1
 
@@ -158,7 +160,7 @@ EVENTS = st.lists(POSTS | RECALLS, max_size=30)
 PLACES = st.integers(0, 60)
 EXCEPTIONS = st.dictionaries(
     st.tuples(st.sampled_from(FLAGS), st.sampled_from(NAMES)),
-    st.frozensets(st.builds(ranked, st.integers(1, 60), st.integers(0, 3)), max_size=8),
+    st.frozensets(st.builds(ranked, st.integers(1, 60), st.integers(0, 3)), max_size=8).map(sorted),
 )
 STANDINGS = st.builds(
     InboxState,
@@ -261,6 +263,59 @@ def test_counts_as_a_naive_model(
     assert listed == sorted(listed, reverse=True) and len(listed) == len(flags)
 
 
+@given(EVENTS, st.integers(1, 25), st.integers(0, 80), st.lists(st.integers(0, 60), max_size=3), st.integers(0, 3))
+def test_left_as_a_naive_model(events: list[Post | int], most: int, now: int, looks: list[int], spare: int) -> None:
+    """Only ranks whose entries have left the log are returned, and then few others are left over."""
+    log, subject, ranks = Log(most), Digest("all"), list[int]()
+    for number, event in enumerate(events, 1):
+        if isinstance(event, Post):
+            ranks.append(ranked(number))
+            log.post(Cursor(number, 0), f"n{number - 1}", event, number + event.ttl if event.ttl else 0, is_copy=False)
+        else:
+            log.recall(Cursor(number, 0), f"n{event}")
+        if number in looks:
+            subject.follow(log.first, log.rows)
+            subject.pass_time(min(now, number))
+
+    subject.follow(log.first, log.rows)
+    subject.pass_time(now)
+    ranks.append(ranked(99))  # this entry is newer than what the digest has
+    with mock.patch.object(digests_module, "_SPARE", spare):
+        left = set(subject.left(ranks))
+    stored = {place.rank for place, _, post in log.entries if post is not None and post.retain == b"i"}
+    assert left <= set(ranks) - stored - {ranked(99)}
+    begin = cursor.parse(log.first).rank if log.first else subject.last.rank
+    assert left >= {rank for rank in ranks if rank < begin}
+    later = [rank for rank in ranks if rank >= begin]
+    if len(later) > len(subject) + spare:
+        assert set(later) - left <= stored | {ranked(99), subject.last.rank}
+
+
+def test_left_after_an_expiry() -> None:
+    """Items that have expired count as stored for another minute."""
+    rows = [row(1), *(row(ms, expires=1000) for ms in range(2, 60)), row(60)]
+    subject = digest("all", *rows)
+    ranks = [ranked(ms) for ms in range(1, 60)]
+    for now, count in [(1000, 0), (61_000, 0), (61_001, 58)]:
+        subject.pass_time(now)
+        assert (len(subject), len(subject.left(ranks))) == (2, count)
+
+
+def test_outdated() -> None:
+    """Exceptions of entries that have left the log are outdated; so are those of channels that the user has left."""
+    ranks = [ranked(ms) for ms in (1, 2, 70_000, 140_000)]
+    exceptions = {("r", "all"): ranks, ("s", "all"): ranks[2:], ("a", "topic:z"): ranks, ("a", "topic:a"): ranks[1:2]}
+    state = member(marks=Marks(exceptions=exceptions))
+    logs = {
+        "all": digest("all", row(70_000), first=entry(70_000)),
+        "topic:a": digest("topic:a"),
+        "topic:b": digest("topic:b"),
+    }
+    subject = InboxView(state, logs)
+    assert subject.outdated(140_000) == {("r", "all"): ranks[:2], ("a", "topic:z"): ranks[:3]}
+    assert subject.outdated(0) == {("r", "all"): ranks[:2]}
+
+
 def _own(state: InboxState, places: dict[str, frozenset[str]]) -> set[str]:
     """Return the notifications that are also on the user's own channel; they were published to several."""
     return {name for name in map(name_of, state.copies) if len(places.get(name, ())) > 1}
@@ -285,7 +340,7 @@ def test_turns() -> None:
 
     rows = [row(ms, copy="1") for ms in range(1, 101)]
     digests = {f"topic:{name}": digest(f"topic:{name}", *rows) for name in "ab"}
-    exceptions = {("r", "topic:a"): frozenset(ranked(ms) for ms in range(1, 51))}
+    exceptions = {("r", "topic:a"): [ranked(ms) for ms in range(1, 51)]}
     state = member(marks=Marks(exceptions=exceptions), mutes={"type:x": 1})
     for look in (
         lambda: list(InboxView(state, digests, turns).newest(None)),

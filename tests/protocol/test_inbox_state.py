@@ -1,5 +1,7 @@
 """Inbox states: flags by marks and exceptions, mutes, and the replies of scripts."""
 
+from array import array
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_state import ACTIONS, NOTHING, InboxState, Marks, read_marks, read_state
+from notifier.protocol.rank_list import pack
 
 
 def item(ms: int, channel: str = "all", type: str = "") -> Item:
@@ -15,7 +18,7 @@ def item(ms: int, channel: str = "all", type: str = "") -> Item:
 
 def test_marks() -> None:
     """Items up to a mark have its flag and later ones do not, except for exceptions of the same channel and flag."""
-    exceptions = {("r", "all"): frozenset([Cursor(1, 0).rank, Cursor(3, 0).rank])}
+    exceptions = {("r", "all"): [Cursor(1, 0).rank, Cursor(3, 0).rank]}
     marks = Marks(seen=Cursor(3, 0).rank, read=Cursor(2, 0).rank, exceptions=exceptions)
     for flag, flagged in [("s", [1, 2, 3]), ("r", [2, 3]), ("a", [])]:
         assert [ms for ms in range(1, 5) if marks.has(flag, item(ms))] == flagged
@@ -27,7 +30,9 @@ MARKS = st.builds(
     *(st.integers(0, 9).map(lambda ms: Cursor(ms, 0).rank) for _ in range(3)),
     st.dictionaries(
         st.tuples(st.sampled_from("sra"), st.sampled_from(["all", "topic:t"])),
-        st.frozensets(st.integers(1, 9).map(lambda ms: Cursor(ms, 0).rank)),
+        st.frozensets(st.integers(1, 9).map(lambda ms: Cursor(ms, 0).rank)).map(
+            lambda ranks: array("Q", sorted(ranks))
+        ),
     ),
 )
 
@@ -86,9 +91,9 @@ def test_actions() -> None:
 def test_read_state() -> None:
     """A state is read from the reply of the script; an empty reply is the empty state."""
     assert read_state("alice", []) == NOTHING
-    reply = [b"1", b"2", b"3", b"4", 5, 6, b"7", [b"r 1-0 topic:a b", b"r 2-0 all", b"r 3-0 all"]]
+    reply = [b"1", b"2", b"3", b"4", 5, 6, b"7", [b"r topic:a b", pack([2048]), b"r all", pack([4096, 6144])]]
     reply += [[b"orders", b"9-1"], [b"type:a:b", b"8"], [b"id"], b"10", 11]
-    exceptions = {("r", "topic:a b"): frozenset([2048]), ("r", "all"): frozenset([4096, 6144])}
+    exceptions = {("r", "topic:a b"): array("Q", [2048]), ("r", "all"): array("Q", [4096, 6144])}
     assert read_state("alice", reply) == InboxState(
         Marks(1, 2, 3, exceptions),
         4,

@@ -3,8 +3,10 @@
 -- KEYS  1 the user's channel
 -- ARGV  1 action, for the state frame   2 flags to change, by their first letters   3 1 to set them, 0 to clear them
 --       4 entry up to which all items change, or ""   5 lifetime of the keys that are written, ms
---       6 number of notifications that are named
---       then the ids of notifications, and pairs of items of shared channels: id and `<entry> <channel>`
+--       6 number of notifications that are named   7 number of notifications that shared channels have
+--       8 number of shared channels with items
+--       then the ids of both, and pairs: a shared channel, and the ranks of its items; then pairs: a field of exceptions, and
+--       ranks that are removed from it, because no entry has them any more. Ranks are in the form of exceptions.lua
 -- Answer  {1 if anything changed, ids that were found, shared flags before: seen, read, archived, exceptions, state}
 --
 -- "Up to an entry" concerns the items that exist now. A mark sets a flag for all items before it at once. It never covers
@@ -16,23 +18,24 @@ local up_to, lifetime, named = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local now = time_now()
 if was_erased(now) then return {0, {}, {'0', '0', '0', {}}, inbox_state()} end
 drop_expired(now)
--- Exceptions of entries that no log has any more: nothing else removes them.
-redis.call('ZREMRANGEBYSCORE', of('shared'), '-inf', text((now - tonumber(lifetime)) * RANKS))
+
+local changes, found, own, shared = 0, {}, {}, {}
+local pairs_at = 9 + named + tonumber(ARGV[7])
+local removals_at = pairs_at + 2 * tonumber(ARGV[8])
+for i = 9 + named, pairs_at - 1 do found[ARGV[i]] = true end
+for i = pairs_at, removals_at - 1, 2 do shared[#shared + 1] = {channel = ARGV[i], ranks = ARGV[i + 1]} end
+for i = removals_at, #ARGV, 2 do
+  change_exceptions(ARGV[i], ARGV[i + 1], function() return false end)
+end
 
 local marks = redis.call('HMGET', of('state'), 'seen', 'read', 'archived')
-local before = {marks[1] or '0', marks[2] or '0', marks[3] or '0', redis.call('ZRANGE', of('shared'), 0, -1)}
-local changes, found, own, shared = 0, {}, {}, {}
-
-for i = 7 + named, #ARGV, 2 do
-  shared[#shared + 1] = ARGV[i + 1]
-  found[ARGV[i]] = true
-end
+local before = {marks[1] or '0', marks[2] or '0', marks[3] or '0', redis.call('HGETALL', of('exceptions'))}
 
 -- The items of the user's own channel that are concerned.
 local bound = 0 -- the mark that covers all items before it
 if up_to == '' then
   local notifications = {}
-  for i = 7, 6 + named do notifications[#notifications + 1] = ARGV[i] end
+  for i = 9, 8 + named do notifications[#notifications + 1] = ARGV[i] end
   for id, place in pairs(places_of(notifications)) do
     if redis.call('ZSCORE', of('inbox'), place[1]) then
       own[#own + 1] = place[1]
@@ -67,9 +70,7 @@ local function change(number)
       for _, id in ipairs(redis.call('ZRANGEBYSCORE', of(flag), '-inf', text(math.min(mark, bound)))) do note(letter, id) end
     end
     local lost = redis.call('ZREMRANGEBYSCORE', of(flag), '-inf', text(bound))
-    for _, item in ipairs(redis.call('ZRANGEBYSCORE', of('shared'), '-inf', text(bound))) do
-      if string.sub(item, 1, 1) == letter then lost = lost + redis.call('ZREM', of('shared'), item) end
-    end
+    lost = lost + drop_exceptions(letter, bound)
     if bound > mark then
       mark = bound
       redis.call('HSET', of('state'), flag, text(mark))
@@ -78,18 +79,18 @@ local function change(number)
     changes = changes + lost
   end
 
-  local function set(key, member, id)
+  local function is_exception(score) return (score > mark) == on end
+  for _, id in ipairs(own) do
     local score = rank(id)
     local changed
-    if (score <= mark) == on then changed = redis.call('ZREM', key, member)
-    else changed = redis.call('ZADD', key, text(score), member) end
+    if is_exception(score) then changed = redis.call('ZADD', of(flag), text(score), id)
+    else changed = redis.call('ZREM', of(flag), id) end
+    if changed == 1 then note(letter, id) end
     changes = changes + changed
-    return changed == 1
   end
-  for _, id in ipairs(own) do
-    if set(of(flag), id, id) then note(letter, id) end
+  for _, items in ipairs(shared) do
+    changes = changes + change_exceptions(letter .. ' ' .. items.channel, items.ranks, is_exception)
   end
-  for _, item in ipairs(shared) do set(of('shared'), letter .. ' ' .. item, string.match(item, '^%S+')) end
 end
 
 for number, flag in ipairs(FLAGS) do
@@ -100,7 +101,7 @@ local ids = {}
 for id in pairs(found) do ids[#ids + 1] = id end
 if changes > 0 then
   for _, key in ipairs({'seen', 'read', 'archived', 'receipts'}) do tie(of(key)) end
-  redis.call('PEXPIRE', of('shared'), lifetime)
+  redis.call('PEXPIRE', of('exceptions'), lifetime)
   local what = up_to ~= '' and '"up_to":"' .. up_to .. '"' or '"ids":["' .. table.concat(ids, '","') .. '"]'
   announce('"action":"' .. action .. '",' .. what, lifetime)
 end

@@ -25,7 +25,7 @@ local function inbox_state()
   local seen, read = state[1] or '0', state[2] or '0'
   return {
     seen, read, state[3] or '0', state[4] or '0', without('read', read), without('seen', seen), next[2] or '0',
-    redis.call('ZRANGE', of('shared'), 0, -1), redis.call('HGETALL', of('topics')),
+    redis.call('HGETALL', of('exceptions')), redis.call('HGETALL', of('topics')),
     redis.call('HGETALL', of('mutes')), redis.call('HVALS', of('twins')), redis.call('GET', of('cut')) or '0',
     redis.call('PEXPIRETIME', of('log')),
   }

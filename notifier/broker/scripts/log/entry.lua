@@ -8,7 +8,7 @@
 --         inbox (sorted set of the log's entries that are items of the inbox, by rank)
 --         expiring (sorted set of those with a ttl, by ms)   twins (hash: entry that went to shared channels too -> id)
 --         seen, read, archived (sorted sets of items, by rank: exceptions from the marks of the same names in `state`)
---         shared (sorted set of `<first letter of the flag> <entry> <channel>`, by rank: the same for other channels)
+--         exceptions (hash: `<first letter of the flag> <channel>` -> ranks: the same for items of other channels)
 --         state (hash: seen, read, archived, revision, acked)   topics (hash: topic -> the last entry before the membership)
 --         mutes (hash: `type:<type>` or `topic:<topic>` -> since when, ms)
 --         cut, erased (strings: time of the last disconnection and erasure, ms)
