@@ -229,5 +229,5 @@ def _page(reply: Any, now: int) -> Page:
 def _entry(id: bytes, fields: list[bytes], now: int) -> Entry:
     options = dict(zip(fields[2::2], fields[3::2], strict=True))
     if int(options.get(b"x", now + 1)) <= now:
-        return Entry(id, b"", EXPIRED, b"")
+        return Entry(id, b"", EXPIRED, fields[1])
     return Entry(id, b"", fields[0], fields[1])

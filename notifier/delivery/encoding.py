@@ -9,16 +9,24 @@ from notifier.protocol.framing import Framing
 _WRITE = 65536  # bytes of frames joined into one write
 _CHUNK = 16384  # bytes per write of a replay, so that a connection that blocks leaves little behind
 
+_UNSENT = (EXPIRED, MUTED)
+FRAME = 100  # bytes of a frame beside the body, about
+
 Chunk = tuple[bytes, list[tuple[str, Entry]]]  # frames, and the entries in them with their channels
 
 
 def encode_entry(framing: Framing, channel: str, entry: Entry, replay: bool) -> bytes:
     """Return the frame of an entry; nothing if the entry has expired or is muted."""
-    if entry.kind in (EXPIRED, MUTED):
+    if entry.kind in _UNSENT:
         return b""
     if entry.kind == REMOVED:
         return framing.frame(frames.removed(channel, entry.id, entry.body), entry.id)
     return framing.frame(frames.notification(channel, entry.id, entry.body, replay), entry.id)
+
+
+def unsent_bytes(chunk: list[tuple[str, Entry]]) -> int:
+    """Return how many bytes the entries that have no frame would have had, about."""
+    return sum(FRAME + len(entry.body) for _, entry in chunk if entry.kind in _UNSENT)
 
 
 class Writes(dict[Framing, list[tuple[bytes, bytes]]]):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from notifier.connections.stream import StreamConnection
-from notifier.delivery.encoding import Encoder
+from notifier.delivery.encoding import FRAME, Encoder, unsent_bytes
 from notifier.delivery.history import History, Pages
 from notifier.delivery.progress import Progress
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, UnexpectedFault
@@ -35,7 +35,7 @@ class Replayer:
     """One thread that turns connections with a `CatchUp` into live ones.
 
     A welcome names the worker (`name`) and the interval of its pings (`heartbeat`, in seconds). `count` is called with
-    a user and the size of what was sent from the log, and raises a `Disconnect` if it is too much.
+    a user and the size of what was sent from the log, or read in vain, and raises a `Disconnect` if it is too much.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class Replayer:
         for connection, found in pages.items():
             # Asked for each of them, since other threads run after each.
             current = self._feed.filters([connection]).get(connection)
-            if connection in outdated or current != filters[connection]:
-                self._progress.serve(connection)  # the pages were read for other memberships and mutes
-                continue
             try:
-                self._serve(connection, found, encoder, views.get(connection))
+                if connection in outdated or current != filters[connection]:
+                    self._read_again(connection, found)  # they were read for other memberships and mutes
+                else:
+                    self._serve(connection, found, encoder, views.get(connection))
             except Disconnect as disconnect:
                 connection.close(disconnect)
             except Exception:
@@ -133,7 +133,7 @@ class Replayer:
         if not connection.is_open or catch_up is None:
             return
         if not catch_up.is_reading:
-            self._progress.serve(connection)  # its channels have changed while the logs were read
+            self._read_again(connection, pages)  # its channels have changed while the logs were read
             return
         if None in pages.values():
             catch_up.retry()  # the page was shared with connections that are further behind
@@ -148,6 +148,17 @@ class Replayer:
         else:
             catch_up.pause()
             self._progress.serve(connection)
+
+    def _read_again(self, connection: StreamConnection, pages: Pages) -> None:
+        """Serve a connection later, because its pages cannot be used. Mostly its client has caused that: count them."""
+        self._progress.serve(connection)
+        read = (page.entries for page in pages.values() if isinstance(page, Page))
+        self._count_read(connection, sum(FRAME + len(entry.body) for entries in read for entry in entries))
+
+    def _count_read(self, connection: StreamConnection, size: int) -> None:
+        assert connection.session.identity is not None
+        if size:
+            self._count(connection.session.identity.user, size)
 
     def _introduce(self, connection: StreamConnection, catch_up: CatchUp, step: Step, view: InboxView | None) -> None:
         """Send the welcome and the replies that waited for it. Name the channels that have lost entries in any case."""
@@ -172,8 +183,7 @@ class Replayer:
                 return False
             metrics.REPLAYED.inc(len(chunk))
             catch_up.sent(chunk)
-            assert connection.session.identity is not None
-            self._count(connection.session.identity.user, len(data))
+            self._count_read(connection, len(data) + unsent_bytes(chunk))
         return not connection.transport.is_blocked  # it goes live when there is room for what is sent then
 
 

@@ -17,7 +17,7 @@ from notifier.delivery.progress import Progress
 from notifier.delivery.redis_listener import Listener
 from notifier.delivery.replayer import Replayer
 from notifier.delivery.subscriptions import Subscriptions
-from notifier.errors import BrokerUnavailable, Problem
+from notifier.errors import BrokerUnavailable, Problem, RateExceeded
 from notifier.inbox.mutes import Mutes
 from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
@@ -224,7 +224,11 @@ class Delivery:
         )
         self.feed: Any = FakeFeed(self.subscriptions.enroll)
         history = History(self.logs, self.hub, self.recent)
-        self.replayer: Any = Replayer(self.progress, history, self.feed, self.mutes, self.clock, "worker", 25)
+        self.counted: list[int] = []  # bytes
+        self.most_counted = 1 << 20
+        self.replayer: Any = Replayer(
+            self.progress, history, self.feed, self.mutes, self.clock, "worker", 25, self._count
+        )
         self.fan_out = FanOut(self.hub, self.progress, self.recent, self.mutes, self.feed.received)
         self.listener = Listener(
             settings.broker,
@@ -292,6 +296,11 @@ class Delivery:
                 self.subscriptions.join(connection, action)
             case Leave():
                 self.subscriptions.leave(connection, action)
+
+    def _count(self, user: str, size: int) -> None:
+        self.counted.append(size)
+        if sum(self.counted) > self.most_counted:
+            raise RateExceeded("too much")
 
     def _hooks(self) -> StreamHooks:
         def ignore(*_: object) -> None:

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from notifier.delivery.encoding import FRAME
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, UnexpectedFault
+from notifier.protocol.entry import EXPIRED, MUTED
 from notifier.protocol.inbox_state import NOTHING
 from notifier.protocol.subscribing import Join
-from tests.delivery.conftest import NOW, Delivery, at
+from tests.delivery.conftest import NOW, Delivery, at, body
 
 
 class TestWelcome:
@@ -319,3 +321,57 @@ class TestFaults:
         delivery.logs.is_down = False
         delivery.replay()
         assert line.titles == "A"
+
+
+class TestCount:
+    """What is counted against the limit of replayed bytes."""
+
+    def test_sent(self, delivery: Delivery) -> None:
+        """Frames are counted by their size."""
+        delivery.logs.append("all", 1, "A")
+        delivery.logs.append("all", 2, "B")
+        connection, line = delivery.live()
+        delivery.subscriptions.join(connection, Join(None, "news", at(0)))
+        delivery.logs.append("topic:news", 1, "A")
+        delivery.confirm()
+        delivery.replay()
+        assert line.titles == "A"
+        assert delivery.counted == [len(line.data[: line.data.index(b'{"type":"ok"') - 2])]
+
+    @pytest.mark.parametrize("kind", [MUTED, EXPIRED])
+    def test_not_sent(self, delivery: Delivery, kind: bytes) -> None:
+        """Entries that are read and not sent, since they are muted or have expired, are counted too."""
+        connection, line = delivery.live()
+        delivery.subscriptions.join(connection, Join(None, "news", at(0)))
+        for ms in range(1, 4):
+            delivery.logs.append("topic:news", ms, "A", kind)
+        delivery.confirm()
+        delivery.replay()
+        assert line.titles == ""
+        assert sum(delivery.counted) == 3 * (FRAME + len(body("A")))
+
+    def test_read_in_vain(self, delivery: Delivery) -> None:
+        """A client that subscribes to topics while logs are read for it has what was read counted, or is closed."""
+        connection, line = delivery.live()
+        delivery.logs.append("topic:t0", 1, "A")
+        numbers = iter(range(1, 10))
+        delivery.logs.on_read = lambda: delivery.subscriptions.join(connection, Join(None, f"t{next(numbers)}", at(0)))
+        delivery.subscriptions.join(connection, Join(None, "t0", at(0)))
+        for count in (1, 2):
+            delivery.confirm()
+            delivery.replay()
+            assert (delivery.counted, line.titles) == ([FRAME + len(body("A"))] * count, "")
+        delivery.most_counted = 0
+        delivery.confirm()
+        delivery.replay()
+        assert not connection.is_open
+
+    def test_read_for_other_mutes(self, delivery: Delivery) -> None:
+        """What was read under outdated mutes is counted."""
+        connection, _ = delivery.live()
+        delivery.logs.append("topic:news", 1, "A")
+        delivery.subscriptions.join(connection, Join(None, "news", at(0)))
+        delivery.confirm()
+        delivery.feed.on_read = lambda: {connection}
+        delivery.replay()
+        assert delivery.counted == [FRAME + len(body("A"))]
