@@ -63,7 +63,16 @@ def _notifications(settings: Settings, node: Node, credentials: Credentials, aud
     payer = node.usage.payer_of_key
     batches = Batches(node.publisher, node.limits, settings.publishing, payer)
     return NotificationViews(
-        credentials, node.publisher, batches, node.explanation, node.receipts, node.log, node.limits, auditor, payer
+        credentials,
+        node.publisher,
+        batches,
+        node.explanation,
+        node.receipts,
+        node.log,
+        node.limits,
+        auditor,
+        payer,
+        node.usage.keys.recipients.take,
     )
 
 

@@ -21,7 +21,7 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_frames import Acknowledge
-from notifier.protocol.inbox_state import ACTIONS, InboxState, read_marks, read_state
+from notifier.protocol.inbox_state import ACTIONS, InboxState, read_marks, read_mutes, read_state
 from notifier.protocol.inbox_target import Target
 from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
@@ -52,7 +52,8 @@ class Inbox:
     def states(self, users: Iterable[str]) -> list[InboxState]:
         """Return the states of users' inboxes."""
         asked = list(users)
-        replies = self._store.carry_out([self._store.call("state", (self._base(user),)) for user in asked])
+        commands = [self._store.call("state", (self._base(user),)) for user in asked]
+        replies = self._store.carry_out(commands, pipeline=self._store.reading)
         return [read_state(user, require(reply), in_turns) for user, reply in zip(asked, replies, strict=True)]
 
     def revisions(self, users: Iterable[str]) -> list[int]:
@@ -60,6 +61,12 @@ class Inbox:
         commands = [pack("HGET", self._store.of(channels.of_user(user), "state"), "revision") for user in users]
         replies = self._store.execute(commands, pipeline=self._store.reading)
         return [int(require(reply) or 0) for reply in replies]
+
+    def mutes(self, users: Iterable[str]) -> list[dict[str, int]]:
+        """Return the mutes of users, each with the time when it began, in Unix ms."""
+        commands = [pack("HGETALL", self._store.of(channels.of_user(user), "mutes")) for user in users]
+        replies = self._store.execute(commands, pipeline=self._store.reading)
+        return [read_mutes(require(reply)) for reply in in_turns(replies)]
 
     def view(self, user: str) -> InboxView:
         """Return the view of a user's inbox."""

@@ -136,7 +136,7 @@ def read_state(user: str, reply: list[Any], turns: Turns = iter) -> InboxState:
         int(expires),
         # Sorted, so that a notification of several topics is always listed by the same one.
         {name: cursor.parse(since) for name, since in sorted(_pairs(topics))},
-        {name: int(since) for name, since in _pairs(mutes)},
+        read_mutes(mutes),
         frozenset(id.decode() for id in copies),
         int(disconnected_at),
         max(ends, 0),
@@ -148,6 +148,11 @@ def read_marks(reply: list[Any], turns: Turns = iter) -> Marks:
     """Return marks from the reply of a script."""
     seen, read, archived, shared = reply
     return Marks(int(seen), int(read), int(archived), _exceptions(turns(_pairs(shared))))
+
+
+def read_mutes(flat: list[bytes]) -> dict[str, int]:
+    """Return mutes from a hash in a reply."""
+    return {name: int(since) for name, since in _pairs(flat)}
 
 
 def _exceptions(fields: Iterable[tuple[str, bytes]]) -> Exceptions:

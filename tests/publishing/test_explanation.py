@@ -32,3 +32,24 @@ def test_members_that_may_not_be_named(worker: Worker) -> None:
     publication = notification.parse(b'{"to":{"topics":["t"]},"title":"x"}', Limits())
     [found] = worker.explanation.of(publication, lambda user: user == "bob")
     assert ([each["user"] for each in found["members"]], found["member_count"]) == (["bob"], 2)
+
+
+def test_counted(worker: Worker) -> None:
+    """The channels and the members that are named are counted before their inboxes are read."""
+    for topic in ("t", "u"):
+        worker.members.add(topic, ["alice", "bob"])
+    publication = notification.parse(b'{"to":{"users":["carol"],"topics":["t","u"]},"title":"x"}', Limits())
+    counted: list[int] = []
+    worker.explanation.of(publication, count=counted.append)
+    assert counted == [3, 2, 2]
+
+
+def test_most_members(worker: Worker) -> None:
+    """An explanation names at most a hundred members of a topic, and a thousand of all topics."""
+    topics = [f"t{number}" for number in range(12)]
+    for topic in topics:
+        worker.members.add(topic, [f"user{number}" for number in range(101)])
+    body = json.dumps({"to": {"topics": topics}, "title": "x"}).encode()
+    found = worker.explanation.of(notification.parse(body, Limits()))
+    assert [len(each["members"]) for each in found] == [100] * 10 + [0, 0]
+    assert {each["member_count"] for each in found} == {101}

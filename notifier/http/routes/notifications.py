@@ -1,5 +1,6 @@
 """REST for publishers: publish, explain, look up and recall notifications. docs/http-api.md describes it."""
 
+import functools
 from collections.abc import Callable
 
 import flask
@@ -39,6 +40,7 @@ class NotificationViews:
         limits: Limits,
         auditor: Auditor,
         payer: Callable[[ApiKey], Payer | None] = lambda _: None,
+        count_inboxes: Callable[[str, int], None] = lambda key, number: None,
     ) -> None:
         self._credentials = credentials
         self._publisher = publisher
@@ -48,6 +50,7 @@ class NotificationViews:
         self._log = log
         self._limits = limits
         self._payer = payer
+        self._count_inboxes = count_inboxes  # that an explanation reads
         self._auditor = auditor
 
     def blueprint(self) -> Blueprint:
@@ -117,7 +120,8 @@ class NotificationViews:
         if request.args.get("dry_run") != "explain" or len(request.args) > 1:
             raise BadRequest("The only query parameter is dry_run=explain.")
         publication, _ = self._read(request, key)
-        return json_answer({"recipients": self._explanation.of(publication, _shows(key))})
+        count = functools.partial(self._count_inboxes, key.id)
+        return json_answer({"recipients": self._explanation.of(publication, _shows(key), count)})
 
     def _read(self, request: Request, key: ApiKey) -> tuple[Publication, bytes]:
         """Return the publication in the body of a request, and the body. The key must grant its channels."""

@@ -56,7 +56,8 @@ class Publisher:
 class Explanation:
     """Explains each publication by its channels."""
 
-    def of(self, publication: Publication, shows: Any) -> list[Any]:
+    def of(self, publication: Publication, shows: Any, count: Any) -> list[Any]:
+        count(len(publication.channels))
         return [*publication.channels]
 
 
@@ -70,7 +71,9 @@ class Backend:
         parts: list[Any] = [publisher, Batches(publisher, limits, settings), Explanation()]  # type: ignore[arg-type]
         credentials = credentials_of(AuthSettings(api_keys=(KEY, RECALL, EVERYONE)), limits=usage)
         unused: Any = None
-        self._views = NotificationViews(credentials, *parts, unused, unused, limits, NoAudit())  # type: ignore[arg-type]
+        self.explained: list[tuple[str, int]] = []  # API keys, and the number of inboxes
+        more: Any = {"count_inboxes": lambda key, number: self.explained.append((key, number))}
+        self._views = NotificationViews(credentials, *parts, unused, unused, limits, NoAudit(), **more)  # type: ignore[arg-type]
 
     def publish(self, body: Any = NOTE, kind: str | None = JSON, key: ApiKey = KEY, **options: Any) -> Response:
         """Return the answer to a request, which is published or raises."""
@@ -171,6 +174,7 @@ class TestQuery:
         answer = backend.publish(query="dry_run=explain")
         assert json.loads(answer.get_data()) == {"recipients": ["user:alice"]}
         assert backend.publisher.posts == []
+        assert backend.explained == [(KEY.id, 1)]
 
     @pytest.mark.parametrize(
         "query",
