@@ -25,7 +25,9 @@ class LimitSettings:
     user_frame_rate: float = setting(
         2000.0, _PER_SECOND, "How many frames a user may send; 5 times that at once.", float, 1
     )
-    user_action_rate: float = setting(100.0, _PER_SECOND, "How many inbox actions a user may send.", float, 0.1)
+    user_action_rate: float = setting(
+        100.0, _PER_SECOND, "How many inbox actions and posted acks a user may send.", float, 0.1
+    )
     user_connections: int = setting(2000, "connections", "Most streams of a user, on all workers.", int, 1)
     user_requests: int = setting(100, "requests", "Most requests of a user at a time, per worker.", int, 1)
     user_pending: int = setting(32, "requests", "Pending requests of a user at which its connections wait.", int, 1)

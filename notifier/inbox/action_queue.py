@@ -3,6 +3,7 @@
 import itertools
 import logging
 import threading
+import time
 
 from notifier.connections.stream import StreamConnection
 from notifier.connections.work_queue import Bounds, WorkQueue
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 _WORKERS = 4  # threads, each with the action of another user
 _ACKS = 200  # users per request to Redis
 _GAPS = 8  # acknowledgements of a user that wait because something lies between them
+_REST = 0.005  # seconds in which acknowledgements gather: those of a user are recorded together
 _SIZE_OF_ID = 100  # bytes of memory, about
 
 
@@ -80,6 +82,8 @@ class ActionQueue:
             self._inbox.acknowledge(acks)
         except BrokerUnavailable as error:
             logger.warning("Acknowledgements were not recorded: %s", error.detail)
+        if len(users) < _ACKS:
+            time.sleep(_REST)
 
 
 def _act(inbox: Inbox, connection: StreamConnection, marking: Marking) -> None:

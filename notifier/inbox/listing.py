@@ -93,7 +93,8 @@ class InboxLists:
             self._store.call("state", (self._base(user),)),
             self._own(user, query, query.before),
         ]
-        time_of_redis, state, own = map(require, self._store.carry_out(commands))
+        replies = self._store.carry_out(commands, pipeline=self._store.reading)
+        time_of_redis, state, own = map(require, replies)
         [view] = self._digests.views([read_state(user, state, in_turns)])
         return _Begun(int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000, view, own)
 

@@ -152,6 +152,8 @@ def test_actions_and_publications(limited: Service, user: str) -> None:
         assert any(is_limited(answer, "user_actions") for answer in posted)
         frames = [limited.request("POST", "/v1/stream", b'{"type":"read","up_to":"1-1"}', headers) for _ in range(10)]
         assert any(is_limited(answer, "user_actions") for answer in frames)
+        acks = [limited.request("POST", "/v1/stream", b'{"type":"ack","cursor":"1-1"}', headers) for _ in range(10)]
+        assert any(is_limited(answer, "user_actions") for answer in acks)
         said = [client.ask("publish", topic=user, notification={"data": 1}) for _ in range(10)]
         assert {answer["problem"]["limit"] for answer in said if answer["type"] == "error"} == {"user_publications"}
 

@@ -16,20 +16,7 @@ from notifier.protocol.entry import NOTIFICATION
 from notifier.protocol.inbox_frames import Acknowledge
 from notifier.protocol.inbox_state import ACTIONS
 from tests.kit.waiting import DEADLINE, eventually
-from tests.kit.worker import FUTURE, NOBODY, Make, Worker
-
-
-def time_of(client: redis.Redis) -> int:
-    """Return the server's time in Unix ms."""
-    seconds, microseconds = client.time()
-    return int(seconds * 1000 + microseconds // 1000)
-
-
-def next_millisecond(client: redis.Redis) -> None:
-    """Wait until the server's clock shows another millisecond."""
-    before = time_of(client)
-    while time_of(client) <= before:
-        pass
+from tests.kit.worker import FUTURE, NOBODY, Make, Worker, next_millisecond, time_of
 
 
 class TestActions:

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 
 from notifier.audience.members import Members
 from notifier.audience.users import Users
@@ -129,6 +130,19 @@ def make(valkey: EmbeddedValkey) -> Iterator[Make]:
 def worker(make: Make) -> Worker:
     """A worker with the default settings."""
     return make()
+
+
+def time_of(client: redis.Redis) -> int:
+    """Return the server's time in Unix ms."""
+    seconds, microseconds = client.time()
+    return int(seconds * 1000 + microseconds // 1000)
+
+
+def next_millisecond(client: redis.Redis) -> None:
+    """Wait until the server's clock shows another millisecond."""
+    before = time_of(client)
+    while time_of(client) <= before:
+        pass
 
 
 def _post(to: Iterable[str], idempotency: str, fields: dict[str, Any]) -> Post:

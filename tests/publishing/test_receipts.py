@@ -1,14 +1,18 @@
 """Receipts on a real server: deliveries, reads and archivings."""
 
+import random
 import time
 from typing import Any
 
+import pytest
+import redis
+
 from notifier.protocol import cursor
-from notifier.protocol.cursor import BEGINNING
+from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.frames import Ack
 from notifier.protocol.inbox_frames import Acknowledge, read_ack
 from tests.kit.waiting import DEADLINE
-from tests.kit.worker import FUTURE, Make, Worker
+from tests.kit.worker import FUTURE, Make, Worker, next_millisecond
 
 
 def receipts_of(worker: Worker, id: str) -> dict[str, dict[str, Any]]:
@@ -72,6 +76,50 @@ def test_ack_without_since(worker: Worker) -> None:
     receipts = [receipts_of(worker, each["id"])["user:alice"] for each in answers]
     assert [receipt["delivered_at"] is None for receipt in receipts] == [True, False, True]
     assert receipts_of(worker, answers[0]["id"])["all"]["delivered"] == 0
+
+
+def test_acks_again(worker: Worker, client: redis.Redis) -> None:
+    """Acks that are repeated, or go back, do not record again what is recorded."""
+    places = [cursor.parse(worker.answer("alice")["channels"][0]["cursor"]) for _ in range(5)]
+    next_millisecond(client)
+    receipts = worker.store.of("user:alice", "receipts")
+
+    def recorded(up_to: int, since: int | None) -> set[int]:
+        client.delete(receipts)
+        begin = places[up_to].previous if since is None else places[since]
+        worker.inbox.acknowledge({"alice": Acknowledge(places[up_to], begin)})
+        entries = {field.decode().removesuffix(":d") for field in client.hkeys(receipts)}
+        return {number for number, place in enumerate(places) if str(place) in entries}
+
+    for up_to, since, new in [
+        (0, None, {0}),
+        (2, 1, {2}),
+        (2, 1, set()),
+        (1, 1, set()),
+        (2, 0, {1}),
+        (3, 0, {3}),
+        (3, 0, set()),
+        (2, 1, set()),
+        (4, None, {4}),
+        (4, 0, set()),
+    ]:
+        assert recorded(up_to, since) == new, (up_to, since)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_acks_as_a_naive_model(worker: Worker, client: redis.Redis, seed: int) -> None:
+    """Whichever ranges are acknowledged, in whichever order, exactly their items are delivered."""
+    rng = random.Random(seed)
+    places: list[Cursor] = []
+    delivered: set[str] = set()
+    for _ in range(40):
+        places.append(cursor.parse(worker.answer("alice")["channels"][0]["cursor"]))
+        up_to = rng.choice(places)
+        since = rng.choice([BEGINNING, up_to.previous, *places])
+        worker.inbox.acknowledge({"alice": Acknowledge(up_to, since)})
+        delivered |= {f"{place}:d" for place in places if since < place <= up_to}
+        fields = client.hkeys(worker.store.of("user:alice", "receipts"))
+        assert {field.decode() for field in fields} == delivered
 
 
 def test_ack_of_the_future(worker: Worker) -> None:

@@ -69,6 +69,7 @@ class FrameViews:
 
     def _acknowledge(self, frame: Ack, who: Identity) -> Response:
         ack = read_ack(frame)
+        self._users.actions.take(who.user)
         self._inbox.acknowledge({who.user: ack})
         return Response(status=204)
 

@@ -9,7 +9,8 @@
 --         expiring (sorted set of those with a ttl, by ms)   twins (hash: entry that went to shared channels too -> id)
 --         seen, read, archived (sorted sets of items, by rank: exceptions from the marks of the same names in `state`)
 --         exceptions (hash: `<first letter of the flag> <channel>` -> ranks: the same for items of other channels)
---         state (hash: seen, read, archived, revision, acked)   topics (hash: topic -> the last entry before the membership)
+--         state (hash: seen, read, archived, revision, acked, recorded_from, recorded_to)
+--         topics (hash: topic -> the last entry before the membership)
 --         mutes (hash: `type:<type>` or `topic:<topic>` -> since when, ms)
 --         cut, erased (strings: time of the last disconnection and erasure, ms)
 
