@@ -24,6 +24,18 @@ from notifier.protocol import urls
         "http://example.org.:80/",
         "http://localhost/",
         "https://a_b.example/",
+        "https://a..example/",
+        "http://example.org:0080/",
+        "https://xn--bcher-kva.example/",
+        "https://XN--BCHER-KVA.example/",
+        "https://xn--strae-oqa.example/",
+        "https://\u65e5\u672c\u3002example/",
+        "https://example\uff0eorg/",
+        "https://\u05d0\u05d1.example/",
+        "https://\U0001f600.example/",
+        "https://\uff11\uff12\uff17.0.0.1/",
+        "https://0x7f.example/",
+        f"https://{'a.' * 126}a/",
     ],
 )
 def test_safe(url: str) -> None:
@@ -61,11 +73,36 @@ def test_safe(url: str) -> None:
         "https://@evil.example/",
         "https://example.org:99999/",
         "https://example.org:0/",
+        "https://example.org:1000080/",
+        "https://[::1]:1000080/",
+        f"https://example.org:{'9' * 5000}/",
         "https://example.org:8o/",
         "https://example.org:80:80/",
         "http://256.1.1.1/",
         "http://1.2.3.4.5/",
         "http://example.1/",
+        "http://example.\uff11/",
+        "https://a.0x1/",
+        "http://a.0x/",
+        "http://1.2.3.0x100/",
+        "https://good.example\uff20evil.example/",
+        "https://good.example\uff0fevil.example/",
+        "https://good.example\uff05evil.example/",
+        "https://good\u2024example/",
+        "https://good.example\u2100.evil.example/",
+        "https://\uff1a80/",
+        "https://\u0301a.example/",
+        "https://a\ufffd.example/",
+        "https://a\u05d0.example/",
+        "https://xn--a/",
+        "https://xn--/",
+        "https://xn--abc-.example/",
+        "https://xn--\u00fc.example/",
+        "https://\uff58n--a.example/",
+        "https://xn--99999999999/",
+        f"https://xn--{'a' * 60}/",
+        f"https://{'a.' * 127}a/",
+        "https://\u3002/",
         "http://[::1",
         "http://[g::1]/",
         "http://[1.2.3.4]/",
@@ -76,4 +113,20 @@ def test_safe(url: str) -> None:
 )
 def test_unsafe(url: str) -> None:
     """URLs that run a script, hide another site, or are not taken by browsers are not safe."""
+    assert not urls.is_safe(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.1/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://127.0.0.01/",
+        "/x\u3000",
+        "https://a%62.example/",
+    ],
+)
+def test_not_visible(url: str) -> None:
+    """Browsers take these, but nobody sees where they lead."""
     assert not urls.is_safe(url)
