@@ -14,10 +14,10 @@ def pointer(*parts: str | int) -> str:
 class Faults:
     """What is wrong with one body, which is then rejected with a problem of this kind."""
 
-    __slots__ = ("_found", "_kind")
+    __slots__ = ("_found", "kind")
 
     def __init__(self, kind: type[Problem]) -> None:
-        self._kind = kind
+        self.kind = kind
         self._found: list[Fault] = []
 
     def __len__(self) -> int:
@@ -40,4 +40,4 @@ class Faults:
             Problem
         """
         if self._found:
-            raise self._kind(_CUT if self.is_full else "", faults=self._found)
+            raise self.kind(_CUT if self.is_full else "", faults=self._found)

@@ -1,6 +1,11 @@
-"""The text of JSON in a body: a byte order mark is ignored, and other encodings than UTF-8 are named in the error."""
+"""The text of JSON in a body, before it is decoded.
 
+A byte order mark is ignored, other encodings than UTF-8 are named in the error, and levels are limited.
+"""
+
+from notifier.errors.problem import Fault, Problem
 from notifier.errors.problems import MalformedJson
+from notifier.protocol.json_shape import MAX_DEPTH, is_deep
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Windows programs write it; parsers may ignore it (RFC 8259 section 8.1)
 _GZIP = b"\x1f\x8b"
@@ -19,6 +24,21 @@ def utf8_of(body: bytes) -> bytes:
     if body.startswith((b"\xff\xfe", b"\xfe\xff")) or 0 in body[:4]:
         raise MalformedJson("It is encoded in UTF-16 or UTF-32: send UTF-8.")
     return body
+
+
+def require_flat(body: bytes, most: int, refusal: type[Problem]) -> None:
+    """Reject a body with more levels of arrays and objects than `most`.
+
+    Raises:
+        refusal: it is an object.
+        MalformedJson: it is not.
+    """
+    if not is_deep(body, most):
+        return
+    detail = f"At most {MAX_DEPTH} levels of arrays and objects."
+    if not body.lstrip().startswith(b"{"):
+        raise MalformedJson(detail)
+    raise refusal(faults=[Fault("", "too_deep", detail)])
 
 
 def reason(body: bytes, error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
-from notifier.errors import BodyTooLarge, Fault, InvalidNotification, MalformedJson
+from notifier.errors import BodyTooLarge, InvalidNotification, MalformedJson
 from notifier.protocol import channel, json_shape, json_text, notification_id
 from notifier.protocol import tenant as tenants
 from notifier.protocol.faults import Faults
@@ -170,11 +170,7 @@ def _fields(body: bytes, limits: Limits) -> dict[str, Raw]:
         raise BodyTooLarge(f"A notification has at most {limits.size} bytes, this one has {len(body)}.")
     if not body.startswith(b'{"'):
         body = json_text.utf8_of(body)
-    if json_shape.is_deep(body, json_shape.MAX_DEPTH + 1):
-        detail = f"At most {json_shape.MAX_DEPTH} levels of arrays and objects."
-        if not body.lstrip().startswith(b"{"):
-            raise MalformedJson(detail)
-        raise InvalidNotification(faults=[Fault("", "too_deep", detail)])
+    json_text.require_flat(body, json_shape.MAX_DEPTH + 1, InvalidNotification)
     try:
         # Fields are passed on as they arrived: the decoder does not check that their strings are UTF-8.
         body.isascii() or body.decode()

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from notifier.errors import MalformedJson
+from notifier.errors import MalformedJson, Problem
 from notifier.protocol import json_shape, json_text
 from notifier.protocol.faults import Faults, pointer
 
@@ -14,15 +14,18 @@ _MORE = 200  # values besides those of the lists: fields, and a few too many, wh
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes, refusal: type[Problem]) -> dict[str, Any]:
     """Return the fields of a JSON object.
 
     Raises:
         MalformedJson
+        refusal: it has too many levels.
     """
+    body = json_text.utf8_of(body)
+    json_text.require_flat(body, json_shape.MAX_DEPTH, refusal)
     try:
-        return _decode_object(json_text.utf8_of(body))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return _decode_object(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedJson(str(error)) from error
 
 
@@ -33,12 +36,12 @@ def read_fields(body: bytes, known: tuple[str, ...], most: int, faults: Faults) 
 
     Raises:
         MalformedJson
-        Problem: the body has so many more values that it is not decoded.
+        Problem: the body has too many levels, or so many more values that it is not decoded.
     """
     if json_shape.has_more_values(body, most + _MORE):
         faults.add("", "too_many", f"At most {most} values in one request.")
         faults.check()
-    fields = read_object(body)
+    fields = read_object(body, faults.kind)
     for name in fields:
         if name not in known:
             faults.add(pointer(name), "unknown_field", f"The known fields are {', '.join(known)}.")

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 from notifier import __version__
 from notifier.client import Item, Mutes
 from notifier.client.answer import Answer, Request
-from notifier.errors import BadRequest, NotFound, Problem
+from notifier.errors import BadRequest, InvalidMembers, InvalidTokenRequest, NotFound, Problem
 from notifier.protocol import audit
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor as cursors
@@ -109,7 +109,7 @@ class Memory:
             case "GET", "topics", topic, "members":
                 return {"members": self._of(topic), "next": None}
             case "POST", "topics", topic, "members":
-                return self._change_members(topic, **read_object(body))
+                return self._change_members(topic, **read_object(body, InvalidMembers))
             case "PUT", "topics", topic, "members", user:
                 return self._change_members(topic, add=[user])
             case "DELETE", "topics", topic, "members", user:
@@ -136,7 +136,7 @@ class Memory:
                 return {"token": f"token-of-{read_token_request(body, MAX_AGE).user}"}
             case "POST", "tokens", "revoke":
                 read_revocation(body, time.time())
-                self.revoked.append(read_object(body))
+                self.revoked.append(read_object(body, InvalidTokenRequest))
                 self.keys.note(audit.TOKENS_REVOKED, **self.revoked[-1])
                 return self.revoked[-1]
             case "GET", "keys":

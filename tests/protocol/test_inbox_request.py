@@ -108,6 +108,8 @@ class TestMutes:
             ({"types": [5]}, ("/types/0", "invalid_name")),
             ({"types": [""]}, ("/types/0", "invalid_name")),
             ({"types": ["x" * 129]}, ("/types/0", "invalid_name")),
+            ({"types": ["a\tb"]}, ("/types/0", "invalid_name")),
+            ({"types": ["a\u2028"]}, ("/types/0", "invalid_name")),
             ({"topics": ["a", "b*"]}, ("/topics/1", "invalid_name")),
             ({"topics": ["{a}"]}, ("/topics/0", "invalid_name")),
             ({"types": ["a"] * 101}, ("", "too_many")),
