@@ -10,10 +10,10 @@ from notifier.cli.failure import USAGE, Failure
 from notifier.cli.options import DATA_DIR, Duration
 from notifier.errors import Problem
 from notifier.protocol import identity
+from notifier.protocol.token_request import require_sendable
 from notifier.server.development import TOKEN_SECRET_FILE
 from notifier.settings import AuthSettings, SettingError, Settings
 
-_LONGEST = 16000  # bytes: a header has at most 16,384
 _VARIABLES = ("NOTIFIER_TOKEN_", "NOTIFIER_MAX_TOKEN_AGE")
 
 
@@ -42,9 +42,10 @@ def token(user: str, topics: tuple[str, ...], publish: tuple[str, ...], tenant: 
         identity.verify(text, (secret,), now, policy)
     except Problem as problem:
         raise Failure(f"The service would reject this token: {problem}", USAGE) from problem
-    if len(text) > _LONGEST:
-        detail = f"It has {len(text):,} bytes, and a header takes {_LONGEST:,}. Use patterns such as project:*."
-        raise Failure(f"The token is too long: {detail}", USAGE)
+    try:
+        require_sendable(text)
+    except Problem as problem:
+        raise Failure(problem.faults[0].detail, USAGE) from problem
     click.echo(text)
 
 

@@ -9,6 +9,7 @@ from notifier.protocol.identity import MAX_GRANTS
 from notifier.protocol.request_fields import check_names, read_fields, read_lists
 
 DEFAULT_AGE = 3600  # seconds
+MAX_LENGTH = 16_000  # characters of a token: a header has at most 16,384 bytes
 MAX_AHEAD = 60  # seconds that `issued_before` may lie in the future: clocks differ
 _MAX_ID = 1024  # characters
 
@@ -45,6 +46,18 @@ def read_token_request(body: bytes, max_age: int) -> TokenRequest:
         faults.add("/expires_in", "out_of_range", f"Expected 1 to {max_age} seconds.")
     faults.check()
     return TokenRequest(user, lists["topics"], lists["publish"], age)
+
+
+def require_sendable(token: str) -> str:
+    """Return a new token, unless it is too long for a header: no request could send it.
+
+    Raises:
+        InvalidTokenRequest
+    """
+    if len(token) > MAX_LENGTH:
+        detail = f"The token would have {len(token):,} bytes, and at most {MAX_LENGTH:,} fit into a header."
+        raise InvalidTokenRequest(faults=[Fault("", "too_long", f"{detail} Use patterns such as project:*.")])
+    return token
 
 
 def read_revocation(body: bytes, now: float) -> Revocation:

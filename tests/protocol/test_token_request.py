@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from notifier.errors import InvalidTokenRequest, MalformedJson
-from notifier.protocol.token_request import Revocation, TokenRequest, read_revocation, read_token_request
+from notifier.protocol import identity
+from notifier.protocol.token_request import (
+    Revocation,
+    TokenRequest,
+    read_revocation,
+    read_token_request,
+    require_sendable,
+)
 
 NOW = 1_763_661_600.5
 
@@ -52,6 +59,17 @@ def test_bad_token(fields: dict[str, Any], where: str) -> None:
     with pytest.raises(InvalidTokenRequest) as caught:
         read_token_request(body(**{"user": "alice"} | fields), 100)
     assert pointers(caught) == {where}
+
+
+@pytest.mark.parametrize("characters", ["x", "\u6f22"])
+def test_too_long(characters: str) -> None:
+    """A token that no header can carry is rejected; one with a hundred topics of 60 characters is not."""
+    secret, topics = "a-secret-of-the-tests-that-is-long-enough", [f"{number:03}" for number in range(100)]
+    token = identity.sign("alice", secret, NOW, [name.ljust(60, "x") for name in topics])
+    assert require_sendable(token) == token
+    with pytest.raises(InvalidTokenRequest) as caught:
+        require_sendable(identity.sign("alice", secret, NOW, [name.ljust(128, characters) for name in topics]))
+    assert [fault.code for fault in caught.value.faults] == ["too_long"]
 
 
 def test_revocation() -> None:

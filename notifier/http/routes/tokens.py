@@ -13,7 +13,7 @@ from notifier.http.answers import json_answer
 from notifier.http.auditor import Auditor
 from notifier.http.credentials import Credentials
 from notifier.protocol import audit, channel, identity
-from notifier.protocol.token_request import read_revocation, read_token_request
+from notifier.protocol.token_request import read_revocation, read_token_request, require_sendable
 from notifier.settings import AuthSettings
 
 _MAX_BODY = 262_144  # bytes: two lists of a hundred names, each as two escapes of six for a character
@@ -59,7 +59,7 @@ class TokenViews:
             tenant=key.tenant or None,
             policy=settings.policy,
         )
-        answer = json_answer({"token": token, "user": asked.user, "expires": expires, "jti": id})
+        answer = json_answer({"token": require_sendable(token), "user": asked.user, "expires": expires, "jti": id})
         answer.status_code = 201
         answer.headers["Cache-Control"] = "no-store"
         return answer
