@@ -92,7 +92,8 @@ def _read_names(_: str | None, names: dict[str, Any] | None) -> None:
     """Replace the names, which were found in the decoded path, by those in the path as it was sent.
 
     If the path contains `%2F`, only an unencoded `/` ends a name. Some proxies decode all of them: without `%2F`, a
-    name may contain `/`, as long as the path has only one meaning.
+    name may contain `/`, as long as the path has only one meaning. `DELETE /users/alice/export` has two: it erases the
+    user `alice/export`, or is meant for the export of `alice`.
 
     Raises:
         NotFound, BadRequest
@@ -107,8 +108,25 @@ def _read_names(_: str | None, names: dict[str, Any] | None) -> None:
         names.update((name, unquote(part)) for name, part in found.groupdict().items())
     elif any(name.endswith("/") for name in names.values()):
         raise NotFound(f"The service has no {request.path}: check the URL.")
-    elif (found := _pattern(rule, ".+").fullmatch(request.path)) and found.groupdict() != names:
+    elif any("/" in name for name in names.values()) and _has_other_meaning(request.path, names):
         raise BadRequest("The path has several meanings: encode each / in a name as %2F.")
+
+
+def _has_other_meaning(path: str, names: dict[str, Any]) -> bool:
+    """Return whether a path can be read in another way: with other names, or as that of another route of any method.
+
+    The path of an export is also that of a user, and then is the export.
+    """
+    rule = request.url_rule
+    if rule is None or (found := _pattern(rule.rule, ".+").fullmatch(path)) is None or found.groupdict() != names:
+        return True
+    others = {other.rule for other in rule.map.iter_rules() if _PLACE.search(other.rule)} - {rule.rule}
+    return any(_pattern(other, ".+").fullmatch(path) and not _includes(other, rule.rule) for other in others)
+
+
+def _includes(general: str, special: str) -> bool:
+    """Return whether each path of the `special` rule is one of the `general` rule, too."""
+    return _pattern(general, ".+").fullmatch(special) is not None
 
 
 def _sent_path() -> str:

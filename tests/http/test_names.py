@@ -21,6 +21,8 @@ def client() -> Client:
     blueprint.get("/topics/<name:topic>/members/<name:user>", merge_slashes=False, endpoint="member")(
         lambda topic, user: [topic, user]
     )
+    blueprint.delete("/users/<name:user>", merge_slashes=False, endpoint="erase")(lambda user: [user])
+    blueprint.get("/users/<name:user>/export", merge_slashes=False, endpoint="export")(lambda user: [user])
     app = Flask(__name__)
     app.register_blueprint(blueprint)
     install(app)
@@ -55,6 +57,25 @@ def test_paths(client: Client, path: str, names: list[str]) -> None:
 def test_several_meanings(client: Client, path: str) -> None:
     """A path that can be read in several ways is rejected: it would change the members of another topic."""
     assert client.get(path).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("DELETE", "/users/alice/export", 400),
+        ("DELETE", "/users/a/b/export", 400),
+        ("DELETE", "/users/alice%2Fexport", 200),
+        ("DELETE", "/users/export", 200),
+        ("DELETE", "/users/a/b", 200),
+        ("GET", "/users/alice/export", 200),
+        ("GET", "/users/a/b/export", 200),
+        ("GET", "/users/a%2Fexport/export", 200),
+        ("GET", "/topics/a/members/b/members", 400),
+    ],
+)
+def test_path_of_another_method(client: Client, method: str, path: str, status: int) -> None:
+    """A path that another method reads in another way is rejected: it would erase the user `alice/export`."""
+    assert client.open(path, method=method).status_code == status
 
 
 @pytest.mark.parametrize(
