@@ -71,11 +71,20 @@ def pieces(request: Request, limit: int) -> Iterator[bytes]:
         reading.end()
 
 
-def _announced(request: Request, limit: int) -> int | None:
+def require_uncompressed(request: Request) -> None:
+    """Reject a compressed body.
+
+    Raises:
+        UnsupportedMediaType
+    """
     encoding = request.environ.get("HTTP_CONTENT_ENCODING", "")
     if encoding.strip().lower() not in ("", "identity"):
         detail = "Content-Encoding is not supported: send the body uncompressed."
         raise UnsupportedMediaType(detail, headers={"Accept-Encoding": "identity"})
+
+
+def _announced(request: Request, limit: int) -> int | None:
+    require_uncompressed(request)
     announced = request.content_length
     if announced is not None and announced > limit:
         raise BodyTooLarge(f"At most {limit} bytes; this body has {announced}.")

@@ -111,6 +111,7 @@ class NotificationViews:
         return response
 
     def _publish_lines(self, request: Request, key: ApiKey) -> Response:
+        body.require_uncompressed(request)
         audit = self._auditor.broadcast(request, key)
         answers = self._batches.publish(request, key, audit, lambda: self._credentials.key_of(request))
         return Response(b"".join(answers), content_type=NDJSON)

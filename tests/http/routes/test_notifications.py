@@ -100,6 +100,15 @@ class TestContentTypes:
         assert (answer.status_code, answer.content_type) == (200, NDJSON)
         assert [json.loads(line)["status"] for line in answer.get_data().splitlines()] == [201, 400]
 
+    @pytest.mark.parametrize("kind", [JSON, NDJSON])
+    def test_compressed(self, kind: str) -> None:
+        """A compressed body is rejected as a whole, also if its lines would have answers of their own."""
+        backend = Backend()
+        with pytest.raises(UnsupportedMediaType) as caught:
+            backend.publish(NOTE, kind, content_encoding="gzip")
+        assert caught.value.headers == {"Accept-Encoding": "identity"}
+        assert backend.publisher.posts == []
+
     @pytest.mark.parametrize(
         "kind",
         [
