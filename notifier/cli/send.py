@@ -16,7 +16,7 @@ from notifier.cli.progress import Progress
 from notifier.cli.resume import Resume
 from notifier.cli.text import json_line, time_text, without_nothing
 from notifier.client import Explanation, NotifierClient, NotifierError, ProblemError, Published
-from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, block, malformed
+from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, block, malformed, read_data
 
 _TEXTS = ("type", "title", "body", "severity", "action_url", "collapse_key", "retain")
 _BLANK = malformed("The line is blank.")  # replaces a blank line, which is not sent
@@ -89,8 +89,8 @@ def _notification(given: dict[str, Any]) -> dict[str, Any]:
     notification = {"to": to} | {name: given[name] for name in (*_TEXTS, "ttl") if name in given}
     if "data" in given:
         try:
-            notification["data"] = json.loads(given["data"])
-        except (ValueError, RecursionError) as error:
+            notification["data"] = read_data(given["data"])
+        except ValueError as error:
             raise Failure(
                 f"--data is not JSON: {error}. A string needs its own quotes: --data '\"text\"'", USAGE
             ) from error

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from notifier.client.errors import ProblemError
+from notifier.protocol import json_shape
 
 BATCH_LINES, BATCH_BYTES = 1000, 1 << 19  # of a request: less than the default limits of a service
 
@@ -73,14 +74,54 @@ def encode(notification: Mapping[str, Any] | bytes) -> bytes:
         return line
     try:
         return json.dumps(notification, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _too_deep() from error
+    except (TypeError, ValueError) as error:
+        if "integer string conversion" in str(error):  # Python converts at most 4,300 digits
+            raise _out_of_range() from error
         raise malformed(f"It cannot be written as JSON: {error}.") from error
+
+
+def read_data(text: str) -> Any:
+    """Return the value of `data` that a text of JSON describes.
+
+    Raises:
+        ValueError: it is not JSON.
+        ProblemError: no notification can have it; the problem is the one that the service answers with.
+    """
+    body = text.encode()
+    if json_shape.is_deep(body, json_shape.MAX_DEPTH):
+        raise _too_deep()
+    json.loads(text, parse_int=float, parse_constant=_refuse)
+    if not json_shape.fits_doubles(body):
+        raise _out_of_range()
+    return json.loads(text)
 
 
 def malformed(detail: str) -> ProblemError:
     """Return what the service answers to a body that is not a JSON object."""
     title = "The body is not a JSON object."
     return ProblemError({"status": 400, "code": "malformed_json", "title": title, "detail": detail})
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+def _too_deep() -> ProblemError:
+    return _invalid("", "too_deep", f"At most {json_shape.MAX_DEPTH} levels of arrays and objects.")
+
+
+def _out_of_range() -> ProblemError:
+    detail = f"Numbers have at most {json_shape.MAX_DIGITS} digits and fit in a double. Use a string."
+    return _invalid("/data", "number_out_of_range", detail)
+
+
+def _invalid(pointer: str, code: str, detail: str) -> ProblemError:
+    """Return what the service answers to a notification with a fault."""
+    fault = {"pointer": pointer, "code": code, "detail": detail}
+    title = "The notification is not valid."
+    return ProblemError({"status": 422, "code": "invalid_notification", "title": title, "errors": [fault]})
 
 
 def block(job: str, number: int) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.client.errors import ProblemError
-from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, Batcher, block, encode
+from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, Batcher, block, encode, read_data
 
 
 def batches(notifications: list[bytes]) -> list[Batch]:
@@ -49,6 +49,63 @@ def test_bytes_are_a_line(line: bytes) -> None:
     """Bytes that would not be one line are refused."""
     with pytest.raises(ProblemError):
         encode(line)
+
+
+def nested(levels: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer", "code"),
+    [
+        (10**5000, "/data", "number_out_of_range"),
+        ({"a": [-(10**5000)]}, "/data", "number_out_of_range"),
+        (nested(3000), "", "too_deep"),
+    ],
+    ids=["digits", "digits within", "levels"],
+)
+def test_what_python_cannot_write(data: object, pointer: str, code: str) -> None:
+    """The problem is the one that the service answers with."""
+    with pytest.raises(ProblemError) as caught:
+        encode({"to": {"all": True}, "data": data})
+    assert (caught.value.status, caught.value.code) == (422, "invalid_notification")
+    assert [(fault.pointer, fault.code) for fault in caught.value.faults] == [(pointer, code)]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("9" * 5000, "number_out_of_range"),
+        ("9" * 309, "number_out_of_range"),
+        ("1e400", "number_out_of_range"),
+        ('{"a": [-1e400]}', "number_out_of_range"),
+        ("[" * 65 + "]" * 65, "too_deep"),
+        ("[" * 5000 + "]" * 5000, "too_deep"),
+    ],
+    ids=["5000 digits", "309 digits", "exponent", "exponent within", "65 levels", "5000 levels"],
+)
+def test_data_that_is_rejected(text: str, code: str) -> None:
+    """JSON that the service would reject is rejected for the same reason."""
+    with pytest.raises(ProblemError) as caught:
+        read_data(text)
+    assert [fault.code for fault in caught.value.faults] == [code]
+
+
+@pytest.mark.parametrize("text", ["", "NaN", "-Infinity", "[Infinity]", "text", "{half", "[" * 60, "\udcff"], ids=ascii)
+def test_no_json(text: str) -> None:
+    """Text that is no JSON, and what only Python takes for JSON, is a ValueError."""
+    with pytest.raises(ValueError):
+        read_data(text)
+
+
+def test_data() -> None:
+    """All other JSON is read."""
+    assert read_data(' {"a": [1, 2.5, "9", null]}\n') == {"a": [1, 2.5, "9", None]}
+    assert read_data("9" * 308) == int("9" * 308)
+    assert read_data("[" * 64 + "]" * 64) == nested(64)
 
 
 def test_encoding() -> None:
