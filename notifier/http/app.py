@@ -50,11 +50,12 @@ def create_app(settings: Settings) -> Flask:
         create_pages(settings),
     ):
         app.register_blueprint(blueprint)
-    Sharing(credentials).install(app)
+    sharing = Sharing(credentials)
+    sharing.install(app)
     answers.install(app)
     pace = Pace(settings.limits.body_timeout, settings.limits.body_rate)
     hosts = Hosts(settings.auth.public_url)
-    front = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name, hosts, usage.requests, pace)
+    front = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name, hosts, usage.requests, pace, sharing)
     app.wsgi_app = front  # type: ignore[method-assign]
     return app
 

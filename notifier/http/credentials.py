@@ -13,13 +13,12 @@ from notifier.http.body import CONFIRM
 from notifier.limits.requests import RequestLimits
 from notifier.protocol.api_key import CHALLENGE, SCOPES, ApiKey
 from notifier.protocol.identity import Identity
-from notifier.protocol.origin import normalize, of_host
+from notifier.protocol.origin import EXPOSED, normalize, of_host
 from notifier.protocol.publishing import idempotency_key as distinct_key
 from notifier.settings import AuthSettings
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')  # RFC 8941 section 3.3.3
 _ESCAPED = re.compile(r'\\(["\\])')
-_EXPOSED = {"Access-Control-Expose-Headers": "ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"}
 
 
 class Credentials:
@@ -128,9 +127,9 @@ class Credentials:
         if origin is None:
             return {}
         if normalize(origin) not in self._settings.allowed_origins:
-            return {"Access-Control-Allow-Origin": "*", **_EXPOSED}
+            return {"Access-Control-Allow-Origin": "*", **EXPOSED}
         own = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", "Vary": "Origin"}
-        return own | _EXPOSED
+        return own | EXPOSED
 
     def _admit(self, request: Request, token: str) -> Identity:
         """Return the user of a token, for whom the request counts."""

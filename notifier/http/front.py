@@ -11,6 +11,7 @@ from notifier.errors import Problem
 from notifier.http import body
 from notifier.http.answers import JSON, REQUEST_ID, fault_answer, problem_answer, sign
 from notifier.http.hosts import Hosts
+from notifier.http.sharing import Sharing
 from notifier.limits.requests import RequestLimits
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Front:
 
     Flask's dispatch takes a third of the time of a publication, and this is the one route where that counts.
     All other requests, and publications with an unusual content type, go to Flask. `limits` counts requests, and `pace`
-    says how fast their bodies must arrive.
+    says how fast their bodies must arrive. `sharing` makes refusals readable for pages.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Front:
         hosts: Hosts | None = None,
         limits: RequestLimits | None = None,
         pace: body.Pace = body.PATIENT,
+        sharing: Sharing | None = None,
     ) -> None:
         self._flask = flask
         self._hosts = hosts or Hosts(())
         self._limits = limits
         self._pace = pace
+        self._sharing = sharing
         self._path = path
         self._publish = publish
         self._name = name  # of the worker: makes request ids unique in the service
@@ -77,7 +80,8 @@ class Front:
     def _refuse(self, problem: Problem, environ: "WSGIEnvironment") -> Response:
         id = environ[REQUEST_ID]
         response = problem_answer(problem, id)
-        response.headers["Access-Control-Allow-Origin"] = "*"
+        if self._sharing:
+            response = self._sharing.share_refusal(Request(environ), response)
         sign(response, id)
         return response
 

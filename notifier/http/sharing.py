@@ -1,7 +1,7 @@
 """Sharing with pages of other origins (CORS): preflights, and headers on every answer to a page."""
 
 from flask import Flask, request
-from werkzeug import Response
+from werkzeug import Request, Response
 
 from notifier.http.credentials import Credentials
 
@@ -40,6 +40,16 @@ class Sharing:
         if _is_shared(request.path):
             response.headers.update(self._credentials.sharing(request))
         return response
+
+    def share_refusal(self, refused: Request, refusal: Response) -> Response:
+        """Return the answer to a request that is refused before its route is known, so that any page can read it.
+
+        A preflight is not refused: the browser would not send the request whose answer says why.
+        """
+        if refused.method == "OPTIONS" and _is_shared(refused.path):
+            refusal = Response(status=204, headers=_PREFLIGHT)
+        refusal.headers.update({"Access-Control-Allow-Origin": "*"} | self._credentials.sharing(refused))
+        return refusal
 
 
 def _is_shared(path: str) -> bool:

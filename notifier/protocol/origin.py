@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 _FORM = re.compile(
     r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@\\\[\]:,*%]+)(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII
 )
+# Headers that pages of other origins may read, on every answer.
+EXPOSED = {"Access-Control-Expose-Headers": "ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"}
 _PORTS = {"http": 80, "https": 443}
 
 

@@ -22,6 +22,7 @@ from gunicorn.http.wsgi import Response
 
 from notifier import __version__
 from notifier.errors import BadRequest, HeadTooLarge, InternalError, Problem, RequestTimeout, UrlTooLong
+from notifier.protocol.origin import EXPOSED
 from notifier.server.bodies import FairReader, discard_rest
 
 MAX_LINE = 8190  # bytes, gunicorn's maximum: plain requests for the stream name all their topics there
@@ -113,7 +114,8 @@ def answer_with(problem: Problem) -> bytes:
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
         "X-Content-Type-Options": "nosniff",
-        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Origin": "*",  # the Origin is not known: the head was not read
+        **EXPOSED,
         "Notifier-Version": __version__,
         "X-Request-Id": id,
         "Connection": "close",

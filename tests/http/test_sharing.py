@@ -7,6 +7,7 @@ from werkzeug.test import Client
 
 from notifier.http.answers import install
 from notifier.http.front import Front
+from notifier.http.hosts import Hosts
 from notifier.http.sharing import Sharing
 from notifier.settings import AuthSettings
 from tests.kit.credentials import credentials_of
@@ -15,16 +16,23 @@ ORIGIN = {"Origin": "https://shop.example"}
 CORS = "Access-Control-Allow-Origin"
 
 
-@pytest.fixture
-def client() -> Client:
-    """A client of an application with one shared route, and one that is not shared."""
+def client_of(hosts: Hosts | None = None) -> Client:
+    """Return a client of an application with one shared route, and one that is not shared."""
     app = Flask(__name__)
     app.get("/v1/inbox/counts", provide_automatic_options=False)(lambda: {"unread": 1})
     app.get("/v1/users", endpoint="users")(list)
     settings = AuthSettings(allowed_origins=("https://shop.example",))
-    Sharing(credentials_of(settings)).install(app)
+    sharing = Sharing(credentials_of(settings))
+    sharing.install(app)
     install(app)
-    return Client(Front(app.wsgi_app, "", publish=lambda request: Response(), name="sharing"))
+    front = Front(app.wsgi_app, "", publish=lambda request: Response(), name="sharing", hosts=hosts, sharing=sharing)
+    return Client(front)
+
+
+@pytest.fixture
+def client() -> Client:
+    """A client of the application."""
+    return client_of()
 
 
 @pytest.mark.parametrize("path", ["/v1/inbox", "/v1/inbox/counts", "/v1/inbox/nothing", "/v1/stream", "/v1/stream/x"])
@@ -54,6 +62,19 @@ def test_every_answer(client: Client, method: str, path: str, status: int) -> No
     answer = client.open(path, method=method, headers=ORIGIN)
     assert (answer.status_code, answer.headers[CORS]) == (status, "https://shop.example")
     assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize("path", ["/v1/inbox/counts", "/v1/stream", "/v1/users"])
+def test_refusals(path: str) -> None:
+    """Pages can read why a request is refused before its route is known, with credentials and without."""
+    client = client_of(Hosts(("https://notify.example",)))
+    for headers, origin in ((ORIGIN, ORIGIN["Origin"]), ({"Origin": "https://other.example"}, "*")):
+        answer = client.get(path, headers=headers)
+        assert (answer.status_code, answer.headers[CORS]) == (421, origin)
+        assert ("Access-Control-Allow-Credentials" in answer.headers) == (origin != "*")
+        assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+        preflight = client.options(path, headers=headers)
+        assert (preflight.status_code, preflight.headers[CORS]) == (421 if path == "/v1/users" else 204, origin)
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/inboxes", "/v1/streams", "/v1", "/nothing"])

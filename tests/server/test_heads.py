@@ -102,6 +102,7 @@ def test_answer(error: Exception, status: str, code: str) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Notifier-Version"] == __version__
     assert (headers["Connection"], headers["Access-Control-Allow-Origin"]) == ("close", "*")
+    assert "Retry-After" in headers["Access-Control-Expose-Headers"]
     assert int(headers["Content-Length"]) == len(body)
     problem = json.loads(body)
     assert (problem["code"], problem["request_id"]) == (code, headers["X-Request-Id"])
