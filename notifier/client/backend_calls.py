@@ -125,12 +125,12 @@ class BackendCalls:
         """Reject an older service: it would not explain the notification, but publish it.
 
         Raises:
-            TooOld
+            TooOld, ProblemError
         """
         answer = yield from self.calls.answer(Request("GET", "/v1/inbox/counts", {}), deadline)
         answer.check_sender()
         if answer.status == 404:  # newer services answer 401: there is no token
-            raise answer.too_old(_EXPLAIN)
+            raise (yield from self.calls.absence(answer, _EXPLAIN, deadline))
 
     def _ask(
         self, method: str, path: str, deadline: float | None, part: str, document: Mapping[str, Any] | None = None

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from notifier.client.answer import JSON, NDJSON, Accepted, Answer, Published, Request
 from notifier.client.checks import key_header, key_or_new
-from notifier.client.errors import ConfigurationError, NotNotifier, ProblemError, Unreachable
+from notifier.client.errors import ConfigurationError, NotifierError, NotNotifier, ProblemError, Unreachable
 from notifier.client.notification import Batch, encode
 
 logger = logging.getLogger("notifier.client")
@@ -117,12 +117,21 @@ class Calls:
         """Send a request that may be repeated, and return the answer if it is a success.
 
         `part` names the part of the service that the request needs, if older services do not have it.
+
+        Raises:
+            TooOld: the service does not have the part.
+            NotNotifier, ProblemError, Unreachable
         """
         answer = yield from self.answer(request, deadline)
         answer.check_sender()
         if part and answer.status == 404:
-            raise answer.too_old(part)
+            raise (yield from self.absence(answer, part, deadline))
         return answer.checked()
+
+    def absence(self, answer: Answer, part: str, deadline: float | None) -> Steps[NotifierError]:
+        """Return why the answer is that a part is not found: the service is older, or the URL has a wrong path."""
+        known = yield from self.answer(Request("GET", NOTIFICATIONS, {}), deadline)
+        return answer.checked_problem() if known.status == 404 else answer.too_old(part)
 
     def answer(self, request: Request, deadline: float | None) -> Steps[Answer]:
         """Send a request that may be repeated, and return the answer, also if it is an error."""

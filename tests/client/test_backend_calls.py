@@ -17,7 +17,7 @@ from notifier.client import (
 )
 from notifier.client.backend_calls import BackendCalls
 from notifier.client.calls import Calls, Pause
-from tests.kit.play import URL, Clock, Play, html, problem, refused, reply
+from tests.kit.play import URL, Clock, Play, html, problem, reason, refused, reply
 
 HELLO = {"to": {"users": ["alice"]}, "title": "Hello"}
 STORED = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -186,8 +186,9 @@ class TestExplain:
             "/v1/inbox/counts",
             {},
         )
-        with pytest.raises(TooOld, match="has no explanations yet"):
-            play.answer(problem(404, "not_found"))
+        error = reason(backend().explain(HELLO, None), 405)
+        assert isinstance(error, TooOld) and "has no explanations yet" in str(error)
+        assert isinstance(reason(backend().explain(HELLO, None), 404), ProblemError)
 
     def test_stranger(self) -> None:
         """So is a page of a proxy."""
@@ -236,24 +237,31 @@ class TestTokens:
         assert play.answer(reply(200, {"user": "alice"})) is None
 
 
-@pytest.mark.parametrize(
-    "steps, part",
-    [
-        (backend().members("orders", None, None), "members of topics"),
-        (backend().add_member("orders", "alice", None), "members of topics"),
-        (backend().change_members("orders", ["alice"], [], None), "members of topics"),
-        (backend().export_user("alice", None), "calls for users"),
-        (backend().erase_user("alice", None), "calls for users"),
-        (backend().disconnect_user("alice", None), "calls for users"),
-        (backend().create_token("alice", [], [], None, None), "tokens"),
-        (backend().revoke_tokens("alice", None, None), "tokens"),
-        (backend().revoke_token("id", None), "tokens"),
-    ],
-)
+PARTS = [
+    (lambda: backend().members("orders", None, None), "members of topics"),
+    (lambda: backend().add_member("orders", "alice", None), "members of topics"),
+    (lambda: backend().change_members("orders", ["alice"], [], None), "members of topics"),
+    (lambda: backend().export_user("alice", None), "calls for users"),
+    (lambda: backend().erase_user("alice", None), "calls for users"),
+    (lambda: backend().disconnect_user("alice", None), "calls for users"),
+    (lambda: backend().create_token("alice", [], [], None, None), "tokens"),
+    (lambda: backend().revoke_tokens("alice", None, None), "tokens"),
+    (lambda: backend().revoke_token("id", None), "tokens"),
+]
+
+
+@pytest.mark.parametrize(("steps", "part"), PARTS)
 def test_older_service(steps: Any, part: str) -> None:
     """The error for an older service names what is missing."""
-    with pytest.raises(TooOld, match=f"which has no {part} yet"):
-        Play(steps).answer(problem(404, "not_found"))
+    error = reason(steps(), 405)
+    assert isinstance(error, TooOld) and f"which has no {part} yet" in str(error)
+
+
+@pytest.mark.parametrize("steps", [steps for steps, _ in PARTS])
+def test_wrong_path(steps: Any) -> None:
+    """A URL with a wrong path is no older service: nothing is found there."""
+    error = reason(steps(), 404)
+    assert isinstance(error, ProblemError) and (error.status, error.code) == (404, "not_found")
 
 
 def test_no_api_key() -> None:

@@ -9,7 +9,7 @@ import pytest
 from notifier.client import ConfigurationError, Key, ProblemError, TooOld
 from notifier.client.calls import Calls, Pause
 from notifier.client.key_calls import KeyCalls
-from tests.kit.play import URL, Clock, Play, problem, refused, reply
+from tests.kit.play import URL, Clock, Play, problem, reason, refused, reply
 
 AT = "2026-11-21T08:00:00.000Z"
 TIME = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -108,18 +108,25 @@ def test_audit() -> None:
     assert play.result.next == "4-0"
 
 
-@pytest.mark.parametrize(
-    ("steps", "part"),
-    [
-        (keys().create("Shop", "publish", None, None, None, False, None, None), "API keys"),
-        (keys().page("key-1", None), "API keys"),
-        (keys().audit(None, None, None), "audit log"),
-    ],
-)
+PARTS = [
+    (lambda: keys().create("Shop", "publish", None, None, None, False, None, None), "API keys"),
+    (lambda: keys().page("key-1", None), "API keys"),
+    (lambda: keys().audit(None, None, None), "audit log"),
+]
+
+
+@pytest.mark.parametrize(("steps", "part"), PARTS)
 def test_older_service(steps: Any, part: str) -> None:
     """The error for an older service names what is missing."""
-    with pytest.raises(TooOld, match=f"which has no {part} yet"):
-        Play(steps).answer(problem(404, "not_found"))
+    error = reason(steps(), 405)
+    assert isinstance(error, TooOld) and f"which has no {part} yet" in str(error)
+
+
+@pytest.mark.parametrize("steps", [steps for steps, _ in PARTS])
+def test_wrong_path(steps: Any) -> None:
+    """A URL with a wrong path is no older service: nothing is found there."""
+    error = reason(steps(), 404)
+    assert isinstance(error, ProblemError) and (error.status, error.code) == (404, "not_found")
 
 
 def test_no_api_key() -> None:

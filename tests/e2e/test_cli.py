@@ -351,7 +351,7 @@ class TestBadWays:
         assert "text/html" in done.words and "check the URL" in done.words
         assert done.words.count("\n") == 1
 
-    @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+    @pytest.mark.parametrize("words", [*COMMANDS, ["inbox", "list"]], ids=lambda words: words[0])
     def test_wrong_path(self, notifier: Command, roomy: Service, words: list[str]) -> None:
         """A wrong path in the URL is named."""
         url = f"http://127.0.0.1:{roomy.port}/elsewhere"

@@ -4,8 +4,10 @@ import json
 from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
+import pytest
+
 from notifier.client.answer import Answer
-from notifier.client.errors import Unreachable
+from notifier.client.errors import NotifierError, Unreachable
 
 URL = "https://notify.example.com"
 VERSION = {"notifier-version": "0.1.0"}
@@ -28,6 +30,17 @@ class Play(Generic[Result]):
         except StopIteration as end:
             self.step, self.result = None, end.value
         return self.step
+
+
+def reason(steps: Generator[Any, Any, Any], status: int) -> NotifierError:
+    """Return why a part of the service is not found, if a request for its oldest part is answered with `status`."""
+    play = Play(steps)
+    while play.step.request.path != "/v1/notifications":
+        play.answer(problem(404, "not_found"))
+    assert (play.step.request.method, play.step.request.headers) == ("GET", {})
+    with pytest.raises(NotifierError) as caught:
+        play.answer(problem(status, "some_code"))
+    return caught.value
 
 
 class Clock:
