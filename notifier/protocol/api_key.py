@@ -186,12 +186,15 @@ def _plain_keys(text: str) -> tuple[ApiKey, ...]:
 
 
 def _restricted_keys(text: str) -> tuple[ApiKey, ...]:
+    form = 'is not a JSON list of objects {"id", "secret", "scopes", "topics", "users", "tenant"}'
     try:
-        return tuple(_restricted_key(**item) for item in json.loads(text))
-    except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            'is not a JSON list of objects {"id", "secret", "scopes", "topics", "users", "tenant"}'
-        ) from error
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also for whole numbers of more than 4,300 digits
+        raise ValueError(form) from error
+    try:
+        return tuple(_restricted_key(**item) for item in items)
+    except TypeError as error:
+        raise ValueError(form) from error
 
 
 def _restricted_key(
@@ -208,7 +211,17 @@ def _restricted_key(
     chosen = frozenset(SCOPES if scopes is None else scopes)
     if chosen - frozenset(SCOPES):
         raise ValueError(f"has an unknown scope; the scopes are {', '.join(SCOPES)}")
-    granted_topics, granted_users = (ANY if patterns is None else tuple(patterns) for patterns in (topics, users))
+    granted_topics = _patterns("topics", topics, channel.fault_of_pattern)
+    granted_users = _patterns("users", users, channel.fault_of_user_pattern)
     if tenant is not None and (not isinstance(tenant, str) or tenants.fault_of(tenant)):
         raise ValueError(f"has a tenant that is none. {tenants.RULE}")
     return ApiKey(str(id), str(secret), chosen, granted_topics, granted_users, tenant=tenant or "")
+
+
+def _patterns(field: str, patterns: list[str] | None, fault_of: Callable[[str], str | None]) -> tuple[str, ...]:
+    if patterns is None:
+        return ANY
+    for pattern in patterns:
+        if fault := fault_of(pattern):
+            raise ValueError(f"has {pattern!r} in {field}, which matches nothing. {fault.rstrip('.')}")
+    return tuple(patterns)

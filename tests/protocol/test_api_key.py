@@ -99,6 +99,14 @@ def test_wrong(text: str) -> None:
         {"topics": 5},
         {"users": "alice"},
         {"users": [1]},
+        {"topics": ["a b"]},
+        {"topics": ["orders", "{x}"]},
+        {"topics": ["a*b"]},
+        {"topics": [""]},
+        {"topics": ["a**"]},
+        {"users": ["a b"]},
+        {"users": ["a*b"]},
+        {"users": [""]},
         {"tenant": "Acme"},
         {"tenant": 5},
         {"tenant": 0},
@@ -112,6 +120,23 @@ def test_wrong_restriction(fields: dict[str, Any]) -> None:
     """A restriction that is not understood is refused: it must not mean something else."""
     with pytest.raises(ValueError):
         parse(json.dumps([{"id": "shop", "secret": KEY} | fields]))
+
+
+def test_pattern_that_matches_nothing() -> None:
+    """The error names the pattern, the field and the rule."""
+    with pytest.raises(ValueError, match="^has 'a b' in topics, which matches nothing. A name has no spaces"):
+        parse(json.dumps([{"id": "shop", "secret": KEY, "topics": ["orders", "a b"]}]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 20_000, "[" + "9" * 5000 + "]", '[{"id": ' + "9" * 5000 + "}]"],
+    ids=["levels", "digits", "digits of an id"],
+)
+def test_not_readable(text: str) -> None:
+    """JSON that Python cannot read is refused with a sentence."""
+    with pytest.raises(ValueError, match="^is not a JSON list of objects"):
+        parse(text)
 
 
 @pytest.mark.parametrize(
