@@ -80,7 +80,7 @@ def _key(member: msgspec.Raw, allowed: tuple[str, ...]) -> Key | None:
     """Return the key of a member of a set; None: it is not for signatures, or not usable."""
     try:
         jwk = msgspec.json.decode(member, type=_Jwk)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if (
         jwk.use not in (None, "sig")

@@ -82,7 +82,7 @@ def verify(token: str, keys: Iterable[Any], algorithm: str) -> dict[str, Any]:
             return jwt.decode(token, key, algorithms=[algorithm], options=_UNCHECKED)
         except jwt.InvalidSignatureError:
             continue  # signed with an older or newer key
-        except (jwt.InvalidTokenError, UnicodeEncodeError) as error:
+        except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError) as error:
             raise InvalidToken("This is not a JWT: it cannot be decoded.") from error
     raise InvalidToken("The signature does not match.")
 

@@ -83,6 +83,12 @@ def test_left_out(change: dict[str, Any]) -> None:
         jwk.parse(body(RSA.jwk | change))
 
 
+@pytest.mark.parametrize("member", [b'{"kid":"\xff"}', b'{"kty":"RSA","kid":"a","n":"\xe9"}'])
+def test_unreadable(member: bytes) -> None:
+    """A member whose text is not UTF-8 is left out as well."""
+    assert [key.kid for key in jwk.parse(body(EC.jwk).replace(b"[", b"[" + member + b",", 1))] == [EC.kid]
+
+
 @pytest.mark.parametrize(
     "key, change",
     [

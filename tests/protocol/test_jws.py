@@ -98,6 +98,27 @@ def test_bad_header(header: Any) -> None:
         jws.read_head(f"{segment(header)}.e30.e30")
 
 
+@pytest.mark.parametrize("levels", [*range(980, 1000), 10_000])
+def test_deep_header(levels: int) -> None:
+    """A header that is nested deep is rejected, also where PyJWT cannot read it."""
+    header = b'{"alg":"HS256","x":' + b"[" * levels + b"]" * levels + b"}"
+    with pytest.raises(InvalidToken):
+        token = f"{segment(header)}.{segment(CLAIMS)}.e30"
+        jws.read_head(token)
+        jws.verify(token, ["a-secret-of-the-tests-that-is-long-enough"], "HS256")
+
+
+def test_header_that_pyjwt_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyJWT before 2.10 does not handle that Python's JSON decoder has a limit."""
+
+    def decode(*_: Any, **__: Any) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr("jwt.decode", decode)
+    with pytest.raises(InvalidToken):
+        jws.verify(KEYS["RS256"].sign(CLAIMS), [public(KEYS["RS256"])], "RS256")
+
+
 def test_encrypted() -> None:
     """An encrypted token is named, and not decrypted: it could be a bomb."""
     with pytest.raises(InvalidToken, match="JWE"):
