@@ -211,6 +211,8 @@ class TestTokens:
         assert json.loads(play.step.request.body) == {"user": "alice", "topics": ["a", "b:*"], "publish": []}
         play.answer(reply(201, {"token": "abc", "user": "alice", "expires": 5, "jti": "x"}))
         assert play.result == "abc"
+        play = Play(backend().create_token("alice", "orders", "room", None, None))
+        assert json.loads(play.step.request.body) == {"user": "alice", "topics": ["orders"], "publish": ["room"]}
         play = Play(backend().create_token("alice", (), ["c"], 60, None))
         assert json.loads(play.step.request.body)["expires_in"] == 60
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.client import NotifierClient
 from notifier.client.answer import Answer
 from notifier.client.errors import (
     ConfigurationError,
@@ -21,7 +22,7 @@ from notifier.client.inbox import Change, Counts
 from notifier.client.outcomes import BROKEN, SILENCE, Closed, Opened
 from notifier.client.steps import SUBPROTOCOL, Close, Connect, Emit, FetchToken, Receive, Send, Wait
 from notifier.client.stream import Listener
-from tests.kit.play import Clock, Play, html, problem, refused, reply
+from tests.kit.play import URL, Clock, Play, html, problem, refused, reply
 
 OPENED = Opened(SUBPROTOCOL)
 
@@ -91,6 +92,13 @@ class TestBeginning:
         assert play.step.token == "the-token"
         hello = play.answer(OPENED)
         assert json.loads(hello.text) == {"type": "hello", "topics": ["orders"], "since": "5-1"}
+
+    def test_one_topic(self) -> None:
+        """One name is one topic, and not its letters."""
+        with NotifierClient(URL, token="the-token") as client:
+            play = Play(client.listen("orders")._listener.steps())
+            play.answer("the-token")
+            assert json.loads(play.answer(OPENED).text)["topics"] == ["orders"]
 
     def test_without_since(self) -> None:
         """A listener without a position to resume from begins now, and resumes from the welcome's cursor."""

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -95,11 +96,16 @@ class TestSend:
         )
         assert first.out == second.out
 
-    def test_refused(self, notifier: Command, user: str) -> None:
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [(["--severity", "loud"], "/severity: One of info"), (["--ttl", "0"], "/ttl: From 1 to ")],
+        ids=["severity", "ttl"],
+    )
+    def test_refused(self, notifier: Command, user: str, words: list[str], said: str) -> None:
         """A rejected notification is reported with the service's faults."""
-        done = notifier.run("send", "--user", user, "--title", "Hello", "--severity", "loud")
+        done = notifier.run("send", "--user", user, "--title", "Hello", *words)
         assert (done.code, done.out) == (4, "")
-        assert "/severity: One of info" in done.words
+        assert said in done.words
 
     @pytest.mark.parametrize(
         "words, said",
@@ -643,6 +649,15 @@ def test_bench(notifier: Command, roomy: Service, user: str) -> None:
 
 class TestServe:
     """`notifier serve`."""
+
+    def test_taken_port(self, tmp_path: Path) -> None:
+        """A port that is in use is one sentence, which names the setting."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            done = Command(tmp_path).run("serve", "--dev", "--bind", address)
+        assert (done.code, done.out) == (1, "")
+        sentence = f"Notifier cannot start. NOTIFIER_BIND: it cannot listen at {address}: Address already in use."
+        assert sentence in done.words and "Traceback" not in done.words
 
     def test_development(self, tmp_path: Path) -> None:
         """In one folder, the commands find the secrets of the service; SIGTERM ends the service."""

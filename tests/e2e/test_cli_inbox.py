@@ -9,7 +9,7 @@ import pytest
 from notifier.client import NotifierClient
 from tests.kit.command import Command, end
 from tests.kit.middle import Middle, Reply
-from tests.kit.service import Service
+from tests.kit.service import API_KEY, Service
 from tests.kit.waiting import DEADLINE, eventually
 
 
@@ -342,3 +342,16 @@ class TestListen:
         listening = notifier.start("listen", "--inbox")
         assert listening.stdout and listening.stdout.readline() == b"inbox 1 unread, 1 unseen\n"
         end(listening)
+
+
+def test_capitals(notifier: Command, service: Service, user: str) -> None:
+    """An id in capitals is the same id (RFC 9562), for the service and the commands."""
+    id = publish(service, user)
+    path, backend = f"/v1/notifications/{id.upper()}", {"Authorization": f"Bearer {API_KEY}"}
+    with service.client(user) as client:
+        assert client.ask("read", ids=[id.upper()])["changed"]
+    [receipt] = service.request("GET", path, headers=backend).json["receipts"]
+    assert receipt["read_at"]
+    assert notifier.run("show", id.upper()) == notifier.run("show", id)
+    assert service.recall(id.upper()).status == 204
+    assert [service.request("GET", path, headers=backend).status, service.recall(id).status] == [404, 404]

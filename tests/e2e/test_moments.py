@@ -1,13 +1,17 @@
 """The moment of an answer: notifications that are published after it follow the new mutes and memberships."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.kit.events import EventStream
 from tests.kit.service import API_KEY, Client, Service
 
-ROUNDS = 30
+ROUNDS, FEW_ROUNDS = 30, 5
+Titles = Callable[[str], list[str]]  # reads until a title, and returns all titles
+Way = Callable[[Service, str, str], contextlib.AbstractContextManager[Titles]]
 ADDRESSES: dict[str, Callable[[str], dict[str, Any]]] = {
     "user": lambda user: {"users": [user]},
     "topic": lambda user: {"topics": [f"{user}-topic"]},
@@ -40,7 +44,7 @@ def publish(service: Service, to: dict[str, Any], title: str, type: str = "t") -
     return str(answer.json["id"])
 
 
-def titles_until(client: Client, last: str) -> list[str]:
+def titles_until(client: Client | EventStream, last: str) -> list[str]:
     """Return the titles of the notifications that arrive, up to and including one."""
     titles: list[str] = []
     while last not in titles:
@@ -90,6 +94,100 @@ def test_new_member(service: Service, user: str) -> None:
     ).json
     titles = [item["notification"]["title"] for item in listed["items"] if item["channel"].startswith("topic:")]
     assert titles == [f"new {number}" for number in reversed(range(ROUNDS))]
+
+
+class News:
+    """What a client has not received yet: replays begin some seconds before the cursor."""
+
+    def __init__(self) -> None:
+        self._received = {"before"}
+
+    def of(self, titles: list[str]) -> list[str]:
+        """Return those of some titles that are new."""
+        new = [title for title in titles if title not in self._received]
+        self._received.update(new)
+        return new
+
+
+@contextlib.contextmanager
+def reconnecting(service: Service, user: str, since: str) -> Iterator[Titles]:
+    """Read what a client is sent that connects when it reads, with a cursor from before."""
+
+    def titles(last: str) -> list[str]:
+        with service.client(user, since=since) as client:
+            assert client.welcome["lost"] == []
+            return titles_until(client, last)
+
+    yield titles
+
+
+@contextlib.contextmanager
+def by_sse(service: Service, user: str, since: str) -> Iterator[Titles]:
+    """Read what an open event stream is sent."""
+    with EventStream(service, service.token(user), since=since) as stream:
+        assert stream.receive("welcome")["lost"] == []
+        yield lambda last: titles_until(stream, last)
+
+
+@contextlib.contextmanager
+def by_polls(service: Service, user: str, since: str) -> Iterator[Titles]:
+    """Read by a long poll that is begun when it reads."""
+
+    def titles(last: str) -> list[str]:
+        headers, found = {"Authorization": f"Bearer {service.token(user)}"}, list[str]()
+        cursor = since
+        while last not in found:
+            frames = service.request("GET", f"/v1/stream?since={cursor}", headers=headers).json["frames"]
+            assert [frame["lost"] for frame in frames if frame["type"] == "welcome"] == [[]]
+            found += [frame["notification"]["title"] for frame in frames if frame["type"] == "notification"]
+            cursor = max((frame["cursor"] for frame in frames if "cursor" in frame), key=rank)
+        return found
+
+    yield titles
+
+
+def rank(cursor: str) -> tuple[int, ...]:
+    return tuple(map(int, cursor.split("-")))
+
+
+WAYS = (reconnecting, by_sse, by_polls)
+
+
+def own_cursor(service: Service, user: str) -> str:
+    """Publish to the user, and return the cursor of that."""
+    return str(service.publish({"to": {"users": [user]}, "title": "before"}).json["channels"][0]["cursor"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_new_member_elsewhere(service: Service, user: str, way: Way) -> None:
+    """Other ways out, replays and counts have nothing from before a membership either."""
+    news = News()
+    for number in range(FEW_ROUNDS):
+        topic, new = f"{user}-{number}", f"new {number}"
+        with way(service, user, own_cursor(service, user)) as titles:
+            assert service.publish([{"to": {"topics": [topic]}, "title": f"old {each}"} for each in range(40)])
+            set_member(service, "PUT", topic, user)
+            publish(service, {"topics": [topic]}, new)
+            assert news.of(titles(new)) == [new]
+    headers = {"Authorization": f"Bearer {service.token(user)}"}
+    counts = service.request("GET", "/v1/inbox/counts", headers=headers).json["counts"]
+    assert counts["unread"] == 2 * FEW_ROUNDS  # with those of `own_cursor`
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_unmuted_elsewhere(service: Service, user: str, way: Way) -> None:
+    """Other ways out and replays have every notification of a type that was muted before, and nothing is lost."""
+    type, news = f"type-of-{user}", News()
+    for number in range(FEW_ROUNDS):
+        expected = [f"{user} {kind} {number}" for kind in ("all", "user")]
+        mute(service, user, type)
+        with way(service, user, own_cursor(service, user)) as titles:
+            mute(service, user)
+            for kind, title in zip(("all", "user"), expected, strict=True):
+                publish(service, ADDRESSES[kind](user), title, type)
+            publish(service, {"users": [user]}, f"{user} end {number}")
+            found = [title for title in news.of(titles(f"{user} end {number}")) if title.startswith(user)]
+            assert sorted(found) == sorted([*expected, f"{user} end {number}"])
 
 
 def test_former_member(service: Service, user: str) -> None:

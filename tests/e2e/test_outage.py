@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from chaos.aside import running_aside
-from tests.kit.outage import FAST, is_ready, valkey
+from tests.kit.outage import FAST, is_ready, url, valkey
 from tests.kit.processes import children
-from tests.kit.service import API_KEY, Service
+from tests.kit.service import API_KEY, JSON, Service
 from tests.kit.waiting import eventually
 
 
@@ -204,3 +204,30 @@ def test_export_that_is_cut_off(user: str) -> None:
         server.start()
         eventually(lambda: is_ready(service))
         assert service.request("GET", path, headers=headers).status == 200
+
+
+def test_members_removed_while_subscriptions_are_refused(user: str) -> None:
+    """What is published after a removal reaches no former member, also from a worker that subscribes again later."""
+    names, topic = [f"{user}-{number}" for number in range(200)], f"{user}:topic"
+    headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": JSON}
+    path = f"/v1/topics/{topic}/members"
+    with (
+        valkey() as server,
+        running_aside(server.port) as proxy,
+        Service(redis_url=url(proxy.port), **FAST) as service,
+        contextlib.ExitStack() as stack,
+    ):
+        assert service.request("POST", path, {"add": names}, headers).json["added"] == 200
+        clients = [stack.enter_context(service.client(name)) for name in names[:40]]
+        assert service.publish({"to": {"topics": [topic]}, "title": "member"}).status == 201
+        assert {client.receive("notification")["notification"]["title"] for client in clients} == {"member"}
+        proxy.ask(lambda proxy: setattr(proxy, "deafens", True))
+        proxy.silence()
+        assert service.request("POST", path, {"remove": names}, headers).json["removed"] == 200
+        assert service.publish({"to": {"topics": [topic]}, "title": "former"}).status == 201
+        eventually(lambda: not any(is_ready(service) for _ in range(12)))
+        assert service.publish({"to": {"topics": [topic]}, "title": "former"}).status == 201
+        proxy.ask(lambda proxy: proxy.heal())
+        eventually(lambda: all(is_ready(service) for _ in range(12)))
+        assert service.publish({"to": {"users": names[:40]}, "title": "own"}).status == 201
+        assert {client.receive("notification")["notification"]["title"] for client in clients} == {"own"}

@@ -203,6 +203,32 @@ def test_refused(service: Service, user: str, members: dict[str, Any], status: i
         assert publisher.ask("publish", topic=f"{user}:1", notification={"data": 1})["type"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ("9" * 309, "number_out_of_range"),
+        ("9" * 5000, "number_out_of_range"),
+        ("1e400", "number_out_of_range"),
+        ("[" * 65 + "]" * 65, "too_deep"),
+    ],
+    ids=["309 digits", "5000 digits", "exponent", "65 levels"],
+)
+def test_data_that_some_client_cannot_read(service: Service, user: str, data: str, code: str) -> None:
+    """It is rejected on every way in, and a stream stays open."""
+    note, token = f'"title":"x","data":{data}', claims(service, user)
+    frame = f'{{"type":"publish","ref":"r","topic":"{user}","notification":{{{note}}}}}'
+    body = f'{{"to":{{"users":["{user}"]}},{note}}}'
+    [line] = service.publish([body.encode()]).json
+    with client(service, user) as publisher:
+        publisher.socket.send(frame)
+        error = publisher.receive("error", "notification")
+        assert publisher.ask("publish", topic=user, notification={"data": 1})["type"] == "ok"
+    problems = [service.publish(body).json, line, post(service, token, frame).json, error["problem"]]
+    assert [problem["status"] for problem in problems] == [422] * 4
+    named = problems if code == "number_out_of_range" else problems[:2]  # a frame is checked as a whole before
+    assert [[fault["code"] for fault in problem["errors"]] for problem in named] == [[code]] * len(named)
+
+
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b"5", b"\xff", b'{"type":"publish"', b"[" * 60_000])
 def test_no_frame(service: Service, user: str, body: bytes) -> None:
     """A body that is not a JSON object is rejected."""

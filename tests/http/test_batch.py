@@ -118,6 +118,13 @@ class TestLines:
         answers(b"  " + line("a") + b" \r\n", publisher)
         assert publisher.batches[0][0].body == line("a")
 
+    def test_carriage_returns(self) -> None:
+        """Lines that end with CR alone are one malformed line, and the answer says why."""
+        publisher = Publisher()
+        [answer] = answers(line("one") + b"\r" + line("two") + b"\r", publisher)
+        assert (answer["line"], answer["status"], publisher.batches) == (1, 400, [])
+        assert answer["detail"].endswith("Lines end with LF, not with CR alone.")
+
     def test_not_utf8(self) -> None:
         """A line that is not UTF-8 fails alone."""
         assert outcomes(b"\xff\n" + line()) == [(1, 400), (2, 201)]

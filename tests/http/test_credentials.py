@@ -73,6 +73,7 @@ class TestKeys:
             f'Bearer "{FULL.secret}"',
             f"Bearer {FULL.secret} {FULL.secret}",
             f"Bearer {FULL.secret},{NARROW.secret}",
+            f"Bearer {FULL.secret},Bearer {FULL.secret}",  # two headers
             f"Bearer Bearer {FULL.secret}",
             "Bearer \xff\xfe",
             "Bearer " + "x" * 8000,
@@ -165,6 +166,11 @@ class TestTokens:
         with pytest.raises(InvalidToken):
             CREDENTIALS.identity(with_cookie(f"session={token()}", authorization=given))
 
+    def test_two_headers(self) -> None:
+        """Two tokens in two headers, which arrive as one, are none."""
+        with pytest.raises(InvalidToken):
+            CREDENTIALS.identity(request_of(authorization=f"Bearer {token()},Bearer {token()}"))
+
     def test_none(self) -> None:
         """A request without a token has no user."""
         for request in (request_of(), with_cookie(f"other={token()}"), request_of(query=f"token={token()}")):
@@ -190,6 +196,14 @@ class TestCookies:
     def test_among_others(self, cookie: str) -> None:
         """The cookie is found among others, also in quotes."""
         assert CREDENTIALS.require_identity(with_cookie(cookie.format(token()))).user == "alice"
+
+    def test_two(self) -> None:
+        """Of two cookies with the name the first counts, as browsers send the one with the longest path first."""
+        for first, second, user in ((token(), token("bob"), "alice"), (token("bob"), token(), "bob")):
+            request = with_cookie(f"session={first}; session={second}")
+            assert CREDENTIALS.require_identity(request).user == user
+        with pytest.raises(InvalidToken):
+            CREDENTIALS.identity(with_cookie(f"session=x; session={token()}"))
 
     def test_among_very_many(self) -> None:
         """The cookie is found behind thousands of others."""

@@ -297,3 +297,15 @@ def test_batch(notifier: RecordingNotifier) -> None:
 def test_status(notifier: RecordingNotifier) -> None:
     """The status has the version."""
     assert notifier.status()["version"] == __version__
+
+
+def test_capitals(notifier: RecordingNotifier) -> None:
+    """An id in capitals is the same id (RFC 9562)."""
+    id = notifier.inbox().list().items[0].id
+    assert notifier.inbox().read(id.upper()).changed
+    assert notifier.find(id.upper()) == notifier.find(id) == ["all"]
+    assert notifier.receipts(id.upper()) == notifier.receipts(id)
+    notifier.recall(id.upper())
+    assert notifier.recalled == [id]
+    with pytest.raises(ProblemError):
+        notifier.find(id)

@@ -16,6 +16,16 @@ def status_of(key: str, **settings: object) -> int:
     return app.test_client().get("/metrics", headers={"Authorization": f"Bearer {key}"} if key else {}).status_code
 
 
+def test_no_info(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the right to ask Redis for INFO, the status has all but that."""
+    monkeypatch.setattr("notifier.broker.database.Database.info", lambda _: {})
+    keys = (ApiKey("shop", API_KEY),)
+    app = create_app(Settings.of(redis_url="redis://localhost", api_keys=keys, token_secrets=("s" * 40,)))
+    answer = app.test_client().get("/v1/status", headers={"Authorization": f"Bearer {API_KEY}"})
+    assert answer.status_code == 200
+    assert answer.json["version"] and set(answer.json["redis"].values()) == {None}
+
+
 @pytest.mark.parametrize(
     ("settings", "key", "status"),
     [

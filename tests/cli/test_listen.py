@@ -1,0 +1,18 @@
+"""`notifier listen`: events that cannot be printed."""
+
+import pytest
+
+from notifier.cli.listen import _show
+from notifier.client import Received
+
+
+def test_deep(capsys: pytest.CaptureFixture[str]) -> None:
+    """A notification of an older service that is nested too deep to be printed is skipped, and named."""
+    data: list[object] = []
+    for _ in range(100_000):
+        data = [data]
+    _show(Received("n-1", "all", "5-1", False, {"id": "n-1", "data": data}), as_json=True)
+    _show(Received("n-2", "all", "5-2", False, {"id": "n-2"}), as_json=True)
+    said = capsys.readouterr()
+    assert said.err == "notifier: Skipped an event that is nested too deep: n-1\n"
+    assert said.out.count("\n") == 1 and "n-2" in said.out
