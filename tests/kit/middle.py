@@ -63,7 +63,7 @@ class Middle:
         handler.wfile.write(reply.body)
 
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> Reply:
-        hop_by_hop = ("connection", "upgrade", "host")
+        hop_by_hop = ("connection", "upgrade", "host", "transfer-encoding")
         headers = {name: value for name, value in handler.headers.items() if name.lower() not in hop_by_hop}
         connection = http.client.HTTPConnection("127.0.0.1", self._service, timeout=DEADLINE)
         try:
