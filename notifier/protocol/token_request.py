@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from notifier.errors import InvalidTokenRequest
+from notifier.errors import Fault, InvalidTokenRequest
 from notifier.protocol import channel
 from notifier.protocol.faults import Faults
 from notifier.protocol.identity import MAX_GRANTS

@@ -92,7 +92,7 @@ def test_notification() -> None:
     assert len(caught.value.faults) == MOST_FAULTS and caught.value.detail
 
 
-@pytest.mark.parametrize("body", [b"[" * 50_000, b"{" * 50_000, b'"' * 3, b"\\" * 9, b""])
+@pytest.mark.parametrize("body", [b"[" * 50_000, b"{]", b'"' * 3, b"\\" * 9, b""])
 def test_not_json(body: bytes) -> None:
     """What is no JSON is rejected as such."""
     with pytest.raises(MalformedJson):

@@ -7,8 +7,7 @@ import pytest
 
 from notifier.errors import InvalidMembers, MalformedJson, Problem
 from notifier.protocol import notification
-from notifier.protocol.inbox_request import read_mutes
-from notifier.protocol.inbox_target import read_target
+from notifier.protocol.inbox_request import read_mutes, read_target
 from notifier.protocol.json_text import utf8_of
 from notifier.protocol.key_request import read_key_request, read_rotation
 from notifier.protocol.notification import Limits

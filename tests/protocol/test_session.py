@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import jwt
