@@ -124,20 +124,22 @@ def post_worker_init(worker: Any) -> None:
         format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
     worker.wsgi.extensions["notifier"].start()
-    threading.Thread(target=drain_at_end, args=(worker,), name="drain", daemon=True).start()
+    threading.Thread(target=watch_connections, args=(worker,), name="connections", daemon=True).start()
 
 
-def drain_at_end(worker: Any) -> None:
-    """Close the connections when the worker ends, once it accepts no new ones.
+def watch_connections(worker: Any) -> None:
+    """Close idle connections when places run out, and all connections when the worker ends.
 
-    Any earlier, the worker would still have to accept clients. Without it, gunicorn would wait for the connections,
-    and then kill the worker.
+    That is once it accepts no new ones: any earlier, the worker would still have to accept clients. Without it,
+    gunicorn would wait for the connections, and then kill the worker.
     """
     while any(listener.fileno() >= 0 for listener in worker.sockets):
         time.sleep(0.2)
+        time.sleep(0)  # first, connections whose requests have arrived have their turn
+        worker.idle.make_room()
     worker.wsgi.extensions["notifier"].drain()
     while True:
-        worker.close_idle()
+        worker.idle.close()
         time.sleep(0.2)
 
 

@@ -11,9 +11,10 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from notifier.errors import InternalError, RateLimited
 from notifier.server.heads import answer_to_timeout, answer_with, problem_of
+from notifier.server.idle import IdleConnections
 
 _QUIET = 1.0  # seconds in which one malformed request is logged
-_IDLE = 1.0  # seconds: a client with a request has sent its head by then
+_ANSWER = 1.0  # seconds that an answer to a client may take that is closed
 
 _client: ContextVar[Any] = ContextVar("client")  # the socket of the greenlet
 
@@ -27,7 +28,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._heads: set[_Head] = set()
+        self.idle = IdleConnections(self.worker_connections)
         self._quiet_until = 0.0  # monotonic seconds
 
     def init_process(self) -> None:
@@ -43,13 +44,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
         try:
             leave = self.wsgi.extensions["notifier"].usage.requests.enter_peer(addr)
         except RateLimited as problem:
-            with contextlib.suppress(OSError), gevent.Timeout(_IDLE, False):
+            with contextlib.suppress(OSError), gevent.Timeout(_ANSWER, False):
                 client.sendall(answer_with(problem))
             return
         _client.set(client)
+        self.idle.enter()
         try:
             super().handle(listener, client, addr)
         finally:
+            self.idle.leave()
             leave()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
@@ -74,14 +77,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def timeout_ctx(self) -> "_Head":
         """Return the timeout for the head of a request."""
-        return _Head(self.cfg.keepalive, self._heads)
-
-    def close_idle(self) -> None:
-        """Close the connections that wait for a request."""
-        before = time.monotonic() - _IDLE
-        for head in self._heads:
-            if head.began < before:
-                head.expire()
+        return _Head(self.cfg.keepalive, self.idle)
 
 
 def keep_values(config: Config) -> None:
@@ -96,23 +92,22 @@ def keep_values(config: Config) -> None:
 class _Head(gevent.Timeout):  # type: ignore[misc]
     """The timeout for the head of a request. When it expires, gunicorn closes the connection."""
 
-    def __init__(self, seconds: float, heads: "set[_Head]") -> None:
+    def __init__(self, seconds: float, idle: IdleConnections) -> None:
         super().__init__(seconds, False)
-        self.began = time.monotonic()
-        self._heads = heads
+        self._idle = idle
         self._greenlet = gevent.getcurrent()
 
     def __enter__(self) -> "_Head":
-        self._heads.add(self)
+        self._idle.add(self)
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> Any:
-        self._heads.discard(self)
+        self._idle.discard(self)
         has_expired = super().__exit__(*error)
         answer = answer_to_timeout() if has_expired else None
         if answer:
-            with contextlib.suppress(OSError), gevent.Timeout(_IDLE, False):
+            with contextlib.suppress(OSError), gevent.Timeout(_ANSWER, False):
                 _client.get().sendall(answer)
         return has_expired
 
@@ -121,5 +116,5 @@ class _Head(gevent.Timeout):  # type: ignore[misc]
         gevent.get_hub().loop.run_callback(self._end)
 
     def _end(self) -> None:
-        if self in self._heads:  # otherwise the head has arrived in the meantime
+        if self in self._idle:  # otherwise the head has arrived in the meantime
             self._greenlet.throw(self)

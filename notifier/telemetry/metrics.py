@@ -32,6 +32,7 @@ SHARED_LOG_READS = Counter("notifier_shared_log_reads", "How many of those reads
 LOST = Counter("notifier_lost", "Number of times that a connection was notified of a permanent loss.")
 GAPS = Counter("notifier_gaps", "Number of times that a channel's entry did not follow the one before.")
 EVICTED = Counter("notifier_strangers_evicted", "Connections closed before their hello, to make room for others.")
+HTTP_EVICTED = Counter("notifier_http_evicted", "Idle HTTP connections closed to make room for others.")
 HELD = Counter("notifier_held", "Number of times that a connection was not read, because much of its user waited.")
 OVERLOADS = Counter("notifier_overloads", "Connections closed because too much of what clients asked for waited.")
 REFUSED_CREDENTIALS = Counter("notifier_refused_credentials", "API keys and tokens that were not valid.")

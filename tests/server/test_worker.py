@@ -8,6 +8,7 @@ import gevent
 import gevent.socket
 from gunicorn.config import Config
 
+from notifier.server.idle import IdleConnections
 from notifier.server.worker import Worker, keep_values
 
 
@@ -39,7 +40,7 @@ class Application:
 def test_many_requests_at_once() -> None:
     """A client that sends many requests without waiting for answers takes turns with others."""
     application, worker = Application(), Worker.__new__(Worker)
-    worker.cfg, worker.wsgi, worker._heads = Config(), application, set()
+    worker.cfg, worker.wsgi, worker.idle = Config(), application, IdleConnections(10)
     worker.cfg.set("keepalive", 20)
     worker.alive, worker.nr, worker.max_requests = True, 0, 1000
     worker.log = SimpleNamespace(access=lambda *_: None, debug=lambda *_: None)

@@ -1,0 +1,71 @@
+"""Idle connections: HTTP connections on which no complete head of a request has arrived.
+
+They cost an attacker nothing. While few of the worker's places are free, those that have been idle longest are closed,
+so that clients with a request do not wait until the timeout of a head has expired.
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from notifier.telemetry import metrics
+
+_FREE = 4  # one place of so many is kept free
+_PATIENCE = 1.0  # seconds: a client with a request has sent its head by then
+_LITTLE_PATIENCE = 0.25  # while no place is free: a client sends its head together with its part of TCP's handshake
+
+
+class Idle(Protocol):
+    """What waits for the head of a request."""
+
+    def expire(self) -> None:
+        """Close the connection, unless the head has arrived in the meantime."""
+
+
+class IdleConnections:
+    """The idle connections of a worker, which has so many places for HTTP connections."""
+
+    def __init__(self, places: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._places = places
+        self._clock = clock
+        self._taken = 0
+        self._since: dict[Idle, float] = {}  # the one that has been idle longest first
+
+    def enter(self) -> None:
+        """Note a new connection."""
+        self._taken += 1
+
+    def leave(self) -> None:
+        """Note that a connection is closed, or has become a stream."""
+        self._taken -= 1
+
+    def add(self, idle: Idle) -> None:
+        """Note that a connection waits for a request."""
+        self._since[idle] = self._clock()
+
+    def discard(self, idle: Idle) -> None:
+        """Note that the head of the request has arrived, or that the connection is closed."""
+        self._since.pop(idle, None)
+
+    def __contains__(self, idle: Idle) -> bool:
+        return idle in self._since
+
+    def make_room(self) -> None:
+        """Close as many of the oldest idle connections as places are missing."""
+        missing = self._taken - self._places + max(self._places // _FREE, 1)
+        if missing > 0:
+            evicted = self._expire(_LITTLE_PATIENCE if self._taken >= self._places else _PATIENCE, missing)
+            metrics.HTTP_EVICTED.inc(evicted)
+
+    def close(self) -> None:
+        """Close all idle connections. A client that has just connected may still send its request."""
+        self._expire(_PATIENCE, len(self._since))
+
+    def _expire(self, patience: float, most: int) -> int:
+        before = self._clock() - patience
+        old = itertools.takewhile(lambda idle: self._since[idle] <= before, list(self._since))
+        expired = list(itertools.islice(old, most))
+        for idle in expired:
+            idle.expire()
+        return len(expired)
