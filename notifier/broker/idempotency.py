@@ -6,6 +6,8 @@ from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.settings import BrokerSettings
 
+_SIZE, _SIZE_OF_CHANNEL = 1024, 256  # bytes of Redis for a key, about: for its hash, for a channel's receipt and mark
+
 
 class Claim(NamedTuple):
     """The outcome of claiming a key.
@@ -45,8 +47,18 @@ class IdempotencyKeys:
         """End the leases of requests that failed, so that they can be retried at once."""
         self._store.tell([pack("HSET", self._key(name), "lease", 0) for name in names])
 
+    def forget(self, names: list[str]) -> None:
+        """Delete keys that this worker has just claimed first, for requests that were rejected."""
+        left = 1000 * (self._settings.idempotency_age - self.lease)
+        self._store.tell([self._store.call("forget", (self._key(name),), (left,)) for name in names])
+
     def _key(self, name: str) -> str:
         return self._store.key("idempotency", name)
+
+
+def size_of(name: str, channels: int) -> int:
+    """Return about how many bytes of Redis a key takes until it is forgotten."""
+    return len(name) + _SIZE + _SIZE_OF_CHANNEL * channels
 
 
 def _claim(reply: Any) -> Claim:

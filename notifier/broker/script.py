@@ -32,6 +32,7 @@ _FILES = {
     "used_keys": ("keys/used",),
     "audit": ("audit/append",),
     "claim": ("claim",),
+    "forget": ("forget",),
     "beat": ("beat",),
 }
 

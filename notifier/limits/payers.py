@@ -20,7 +20,7 @@ class Payer:
         self._quotas = quotas
 
     def charge(self, publication: Publication, size: int) -> Problem | None:
-        """Count a publication of so many bytes, or return why it may not be published."""
+        """Count a publication that takes so many bytes of Redis, or return why it may not be published."""
         recipients = len(publication.channels)
         try:
             if self._rates:
@@ -28,8 +28,7 @@ class Payer:
                 publications.take(self._name)
                 all_recipients.take(self._name, recipients)
             if self._quotas:
-                stored = size if publication.retain != "none" else 0
-                self._quotas.take(self._name, Amounts(1, recipients, 0, stored))
+                self._quotas.take(self._name, Amounts(1, recipients, 0, size))
         except Problem as problem:
             return problem
         return None
@@ -62,7 +61,7 @@ class Payers:
         self._payers = payers
 
     def charge(self, publication: Publication, size: int) -> Problem | None:
-        """Count a publication of so many bytes, or return why it may not be published."""
+        """Count a publication that takes so many bytes of Redis, or return why it may not be published."""
         return _first(payer.charge(publication, size) for payer in self._payers)
 
     @property

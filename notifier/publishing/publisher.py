@@ -1,5 +1,6 @@
 """The publisher: from a publication to its answer. A batch takes few round trips for keys and appends."""
 
+import contextlib
 import hashlib
 import os
 import time
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from notifier.broker import idempotency
 from notifier.broker.idempotency import IdempotencyKeys
 from notifier.broker.log import Append, Appended, Log
 from notifier.errors import BrokerUnavailable, IdempotencyInFlight, IdempotencyMismatch, Problem
@@ -26,7 +28,7 @@ class Payer(Protocol):
     """The API key or user that is charged for publications."""
 
     def charge(self, publication: Publication, size: int) -> Problem | None:
-        """Count a publication of so many bytes, or return why it may not be published."""
+        """Count a publication that takes so many bytes of Redis, or return why it may not be published."""
 
     @property
     def may_create_topics(self) -> bool:
@@ -67,6 +69,7 @@ class _Draft(NamedTuple):
     post: Post
     id: str
     created: float
+    is_first: bool = False  # whether nobody had its idempotency key before
 
 
 class Publisher:
@@ -126,7 +129,8 @@ class Publisher:
             match claim.outcome:
                 case "claimed":
                     # A first attempt may have been interrupted: continue it under its id.
-                    drafts[index] = drafts[index]._replace(id=claim.id, created=claim.created)
+                    is_first = claim.id == drafts[index].id
+                    drafts[index] = drafts[index]._replace(id=claim.id, created=claim.created, is_first=is_first)
                 case "answered":
                     answers[index] = Answer(claim.answer, replayed=True)
                 case "running":
@@ -145,7 +149,7 @@ class Publisher:
             raise
         refused = [draft for index, draft in claimed if answers[index] is not None]
         if refused:
-            self._release(refused)
+            self._reject(refused)
 
     def _refusal(self, post: Post) -> Problem | None:
         payer = post.payer
@@ -156,12 +160,12 @@ class Publisher:
             refusal = payer.refusal_of_topics(self._log.count_unknown(topics))
             if refusal:
                 return refusal
-        return payer.charge(post.publication, len(post.body))
+        return payer.charge(post.publication, _stored_bytes(post))
 
     def _append(self, drafts: list[_Draft]) -> list[Answer | Problem]:
         batches, records = [], []
         entries = [draft.post.audit(draft.id) for draft in drafts if draft.post.audit]
-        for post, id, created in drafts:
+        for post, id, created, _ in drafts:
             publication = post.publication
             if publication.retain != "none":
                 records.append((id, publication.channels))
@@ -183,6 +187,12 @@ class Publisher:
         self._keys.answer([(draft.post.key, answer.json) for draft, answer in keyed if isinstance(answer, Answer)])
         self._release([draft for draft, answer in keyed if isinstance(answer, Problem)])
 
+    def _reject(self, drafts: list[_Draft]) -> None:
+        """Forget the keys of drafts that may not be published: those who send ever new keys would fill Redis."""
+        self._release([draft for draft in drafts if not draft.is_first])
+        with contextlib.suppress(BrokerUnavailable):  # the lease expires
+            self._keys.forget([draft.post.key for draft in drafts if draft.post.key and draft.is_first])
+
     def _release(self, drafts: list[_Draft]) -> None:
         try:
             self._keys.release([draft.post.key for draft in drafts if draft.post.key])
@@ -192,6 +202,12 @@ class Publisher:
 
 def _fingerprint(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
+
+
+def _stored_bytes(post: Post) -> int:
+    """Return about how many bytes of Redis a publication takes, other than by the number of its recipients."""
+    size = len(post.body) if post.publication.retain != "none" else 0
+    return size + (idempotency.size_of(post.key, len(post.publication.channels)) if post.key else 0)
 
 
 def _appends(post: Post, id: str, created: float) -> list[Append]:

@@ -45,6 +45,17 @@ class TestClaim:
         assert keys.claim([(key, "print", "other", 2.5)]) == [("claimed", "id", 1.5, b"")]
         assert keys.claim([(key, "print", "other", 2.5)])[0].outcome == "running"
 
+    def test_forget(self, make: Make, key: str) -> None:
+        """A request that was rejected leaves no key, unless its lease has ended: a retry may have taken it over."""
+        keys = make().keys
+        keys.claim([(key, "print", "id", 1.5)])
+        keys.forget([key])
+        assert keys.claim([(key, "another", "other", 2.5)]) == [("claimed", "other", 2.5, b"")]
+        dead = make(idempotency_lease=0).keys
+        dead.claim([(f"{key}-dead", "print", "id", 1.5)])
+        dead.forget([f"{key}-dead"])
+        assert keys.claim([(f"{key}-dead", "print", "other", 2.5)]) == [("claimed", "id", 1.5, b"")]
+
     def test_lease(self, make: Make, key: str) -> None:
         """A request that died is taken over when its lease is over, under its id and time."""
         make(idempotency_lease=0).keys.claim([(key, "print", "id", 1.5)])

@@ -193,6 +193,13 @@ def test_quotas(limited: Service, user: str) -> None:
     eventually(lambda: is_limited(limited.publish(large), "key_daily_bytes", "quota_exceeded"))
     passing = large | {"retain": "none"}
     assert limited.publish(passing).status == 201
+    small = passing | {"data": 1}
+
+    def with_a_new_key() -> Answer:
+        return limited.publish(small, {"Idempotency-Key": f"{user}-{next(numbers)}"})
+
+    eventually(lambda: is_limited(with_a_new_key(), "key_daily_bytes", "quota_exceeded"))
+    assert limited.publish(small).status == 201
 
 
 def test_a_slow_body(limited: Service, user: str) -> None:

@@ -79,12 +79,12 @@ def test_sweep(quotas: Quotas) -> None:
 
 
 def test_payer(quotas: Quotas) -> None:
-    """A publication costs its recipients and the bytes that are stored; topics count once they are created."""
+    """A publication costs its recipients and its bytes; topics count once they are created."""
     payer = Payer("shop", (), quotas)
     stored = parse(b'{"to": {"users": ["a", "b"], "topics": ["t"]}, "title": "x"}', Limits())
     passing = parse(b'{"to": {"users": ["a"]}, "title": "x", "retain": "none"}', Limits())
     assert payer.charge(stored, 600) is None
-    assert payer.charge(passing, 600) is None
+    assert payer.charge(passing, 0) is None
     [due] = quotas.take_due(10)
     assert due.granted == Amounts(2, 4, 0, 600)
     assert isinstance(payer.charge(stored, 600), QuotaExceeded)

@@ -1,7 +1,11 @@
 """The publisher on a real server: payers of publications, and when they are charged."""
 
+import hashlib
+import json
 from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from notifier.errors import Problem, QuotaExceeded, RateLimited
 from notifier.protocol.cursor import BEGINNING
@@ -15,11 +19,13 @@ class Payer:
 
     def __init__(self, publications: int = 100, topics: int = 100) -> None:
         self.publications, self.topics = publications, topics
+        self.sizes: list[int] = []
 
     def charge(self, publication: Publication, size: int) -> Problem | None:
         if not self.publications:
             return RateLimited(retry_after=1)
         self.publications -= 1
+        self.sizes.append(size)
         return None
 
     @property
@@ -64,3 +70,42 @@ def test_new_topics(worker: Worker) -> None:
     assert payer.topics == 0
     assert publish(worker, payer, one, three, two) == [Answer, QuotaExceeded, Answer]
     assert payer.publications == 95
+
+
+@pytest.mark.parametrize("retain", ["inbox", "history", "none"])
+@pytest.mark.parametrize("recipients", [1, 50])
+@pytest.mark.parametrize("key", ["", "k" * 40])
+def test_stored_bytes(worker: Worker, retain: str, recipients: int, key: str) -> None:
+    """What is stored is charged: a body unless it is not retained, and about what Redis needs for a key."""
+    users = [str(uuid4()) for _ in range(recipients)]
+    body = json.dumps({"to": {"users": users}, "title": "x", "retain": retain}).encode()
+    payer, name = Payer(), key and f"{key}{uuid4()}"
+    [answer] = worker._publisher.publish([Post(parse(body, Limits()), body, name, payer=payer)])
+    assert isinstance(answer, Answer)
+    [size] = payer.sizes
+    of_body = 0 if retain == "none" else len(body)
+    if not key:
+        assert size == of_body
+        return
+    stored = worker.store.ask("MEMORY", "USAGE", worker.store.key("idempotency", name))
+    marks = [worker.store.of(f"user:{user}", f"mark:{json.loads(answer.json)['id']}") for user in users]
+    stored += sum(worker.store.ask("MEMORY", "USAGE", mark) for mark in marks)
+    assert stored / 2 < size - of_body < 2 * stored
+
+
+def test_rejected_keys(worker: Worker) -> None:
+    """A publication that may not be published leaves no key; one that was begun before keeps its id."""
+    payer, key, topic = Payer(0), str(uuid4()), str(uuid4())
+    assert publish(worker, payer, topic, topic, key=key) == [RateLimited] * 2
+    names = [worker.store.key("idempotency", f"{key}:{number}") for number in range(2)]
+    assert worker.store.ask("EXISTS", *names) == 0
+    body = b'{"to": {"topics": ["%s"], "users": ["u"]}, "title": "x"}' % topic.encode()
+    worker._publisher._keys.claim([(f"{key}:0", hashlib.sha256(body).hexdigest(), "begun", 1.0)])
+    worker._publisher._keys.release([f"{key}:0"])
+    assert publish(worker, payer, topic, topic, key=key) == [RateLimited] * 2
+    assert [worker.store.ask("EXISTS", name) for name in names] == [1, 0]
+    payer.publications = 2
+    [answer, _] = worker._publisher.publish(
+        [Post(parse(body, Limits()), body, f"{key}:{number}", payer=payer) for number in range(2)]
+    )
+    assert isinstance(answer, Answer) and json.loads(answer.json)["id"] == "begun"
