@@ -25,6 +25,8 @@ from notifier.protocol.inbox_query import ANY, Place, Query
 from notifier.protocol.inbox_state import Flags, read_state
 
 PAGE_BYTES = 1 << 20  # of notifications: ten times that of a page of usual ones
+MOST_READ = 1 << 20  # bytes of notifications that are read for a page, about, if a filter rejects them
+_LEAST_READ = 1024  # bytes that the shortest notification counts for
 _BATCH = 100  # smallest number of items whose bodies are read at once
 _SNAPSHOT = 500  # items without bodies that are read at once
 _PIECE = 8  # items of a whole inbox whose bodies are in memory at once: half a megabyte of the longest ones
@@ -62,12 +64,17 @@ class InboxLists:
         """Return a page of a user's inbox."""
         begun = self._begin(user, query)
         found: list[Listed] = []
+        read, examined = 0, None
         for batch in self._batches(user, query, begun):
-            found += self._with_bodies(batch, query)
+            wanted, size = self._with_bodies(batch, query)
+            found, read = found + wanted, read + size
             if len(found) > query.limit:
                 break
+            if read >= MOST_READ and len(batch) == _batch_size(query):
+                examined = _place_of(batch[-1].item)
+                break
         items, more = split(found, query.limit)
-        following = Place(items[-1].cursor, items[-1].channel) if more else None
+        following = _place_of(items[-1]) if more else examined
         reached = [item.cursor for item in items if item.cursor.ms < begun.now]
         return Listing(items, following, begun.view, max([Cursor(begun.now - 1, 0), *reached]))
 
@@ -84,7 +91,7 @@ class InboxLists:
                 (archived if each.flags.archived else items).append(each)
         items += archived
         few = (items[start : start + _PIECE] for start in range(0, len(items), _PIECE))
-        return (self._with_bodies(each, query) for each in few)
+        return (self._with_bodies(each, query)[0] for each in few)
 
     def _begin(self, user: str, query: Query) -> "_Begun":
         # Entries published from now on get no earlier time than this one, in whichever order channels are read.
@@ -106,7 +113,7 @@ class InboxLists:
             yield batch
             if len(batch) < _batch_size(query):
                 return
-            before = Place(batch[-1].item.cursor, batch[-1].item.channel)
+            before = _place_of(batch[-1].item)
             [own] = map(require, self._store.carry_out([self._own(user, query, before)]))
 
     def _own(self, user: str, query: Query, before: Place | None) -> bytes:
@@ -116,18 +123,24 @@ class InboxLists:
             bound = f"{'' if channels.of_user(user) < before.channel else '('}{before.cursor.rank}"
         return self._store.call("list", (self._base(user),), (bound, _batch_size(query), query.status))
 
-    def _with_bodies(self, batch: list["_Candidate"], query: Query) -> list[Listed]:
-        """Return items with their notifications; an item that has left its log meanwhile is left out."""
+    def _with_bodies(self, batch: list["_Candidate"], query: Query) -> tuple[list[Listed], int]:
+        """Return wanted items with their notifications, and how much was read.
+
+        An item that has left its log meanwhile is left out.
+        """
         commands = [
             pack("XRANGE", self._store.of(each.item.channel, "log"), each.item.entry, each.item.entry) for each in batch
         ]
-        found = []
-        for (item, flags), reply in zip(batch, self._store.execute(commands), strict=True):
+        # Publications do not wait for the long reads of a filter.
+        replies = self._store.execute(commands, pipeline=self._store.reading if query.needs_bodies else None)
+        found, read = [], 0
+        for (item, flags), reply in zip(batch, replies, strict=True):
             for _, fields in require(reply):
+                read += max(len(fields[1]), _LEAST_READ)
                 if query.wants_body(fields[1]):
                     flags = flags._replace(muted=flags.muted or fields[0] == MUTED)
                     found.append(Listed(item.cursor, item.channel, fields[1], flags))
-        return found
+        return found, read
 
     def _base(self, user: str) -> str:
         return self._store.sharded(channels.of_user(user))
@@ -192,6 +205,10 @@ def _merge(user: str, view: InboxView, query: Query, before: Place | None, own: 
 def _batch_size(query: Query) -> int:
     """Return how many candidates are read at once: one more than fit, or many if the query may reject most of them."""
     return 1 + (max(query.limit, _BATCH) if query.needs_bodies else query.limit)
+
+
+def _place_of(item: Item | Listed) -> Place:
+    return Place(item.cursor, item.channel)
 
 
 def _key(candidate: _Candidate) -> tuple[int, str]:

@@ -87,8 +87,8 @@ def test_long_export(worker: Worker, monkeypatch: pytest.MonkeyPatch, retain: st
     sizes = []
     execute = worker.store.execute
 
-    def measure(*arguments: Any) -> list[Any]:
-        replies = execute(*arguments)
+    def measure(*arguments: Any, **options: Any) -> list[Any]:
+        replies = execute(*arguments, **options)
         sizes.append(len(repr(replies)))
         return replies
 

@@ -1,9 +1,11 @@
 """Lists of inboxes on a real server: pages, filters and order."""
 
 import threading
+from typing import Any
 
 import pytest
 
+from notifier.inbox import listing
 from notifier.inbox.listing import PAGE_BYTES, Listed, split
 from notifier.protocol import notification
 from notifier.protocol.cursor import Cursor
@@ -84,6 +86,59 @@ def test_few_of_many(worker: Worker) -> None:
         wanted += [id] if severity == "critical" else []
     for limit in (1, 2, 3, 100):
         assert worker.ids("alice", limit=limit, severities=frozenset({"critical"})) == wanted[::-1]
+
+
+def pages_of(worker: Worker, user: str, query: Query) -> list[list[str]]:
+    """Return the ids of each page of a list."""
+    pages = []
+    while True:
+        page = worker.lists.page(user, query)
+        pages.append([notification.id_of(item.body) for item in page.items])
+        if page.next is None:
+            return pages
+        query = query._replace(before=page.next)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 20])
+def test_pages_of_a_filter(worker: Worker, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """However little is read for a page, its pages have every item once, and a page may be empty."""
+    monkeypatch.setattr(listing, "MOST_READ", 1)
+    monkeypatch.setattr(listing, "_BATCH", 10)
+    wanted = []
+    for number in range(48):
+        severity = "critical" if number in (0, 1, 12, 13, 47) else "info"
+        id = worker.publish("alice" if number % 2 else "all", severity=severity)
+        wanted += [id] if severity == "critical" else []
+    pages = pages_of(worker, "alice", Query(limit=limit, severities=frozenset({"critical"})))
+    assert [id for page in pages for id in page] == wanted[::-1]
+    assert pages_of(worker, "alice", Query(severities=frozenset({"error"}))) == [[]] * 3
+
+
+@pytest.mark.parametrize("size", [100, 30_000])
+def test_filter_that_nothing_matches(worker: Worker, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """A page reads a bounded number of bytes, however much the user has; usual inboxes are read as a whole."""
+    most = 1 << 20
+    monkeypatch.setattr(listing, "MOST_READ", most)
+    monkeypatch.setattr(listing, "_BATCH", 10)
+    read: list[int] = []
+    execute = worker.store.execute
+
+    def counted(commands: list[bytes], *more: Any, **options: Any) -> list[Any]:
+        replies = execute(commands, *more, **options)
+        if b"XRANGE" in commands[0]:
+            read.append(sum(len(fields[1]) for reply in replies for _, fields in reply))
+        return replies
+
+    worker.members.add("t", ["alice"])
+    for number in range(60):
+        worker.publish("#t" if number % 2 else "alice", data="x" * size)
+    monkeypatch.setattr(worker.store, "execute", counted)
+    page = worker.lists.page("alice", Query(limit=10, severities=frozenset({"critical"})))
+    assert page.items == [] and (page.next is None) == (size == 100)
+    assert sum(read) < most + 11 * (size + 1000)
+    read.clear()
+    assert pages_of(worker, "alice", Query(severities=frozenset({"critical"})))[-1] == []
+    assert sum(read) > 60 * size
 
 
 def test_recalled_between_pages(worker: Worker) -> None:
