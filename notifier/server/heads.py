@@ -55,7 +55,14 @@ class BoundedRequest(Request):  # type: ignore[misc]
         super().set_body_reader()
         body = vars(self)["body"]
         if isinstance(body.reader, ChunkedReader):
+            self._require_only_chunks()
             self.body = Body(FairReader(self, self.unreader))
+
+    def _require_only_chunks(self) -> None:
+        """Reject codings that gunicorn accepts, but leaves to the application to decode."""
+        codings = [value for name, value in self.headers if name == "TRANSFER-ENCODING"]
+        if [coding.lower() for coding in codings] != ["chunked"]:
+            raise UnsupportedTransferCoding(", ".join(codings))
 
     def parse(self, unreader: Any) -> Any:
         """Read the head."""

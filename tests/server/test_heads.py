@@ -1,4 +1,4 @@
-"""Heads of requests that are too large."""
+"""Heads of requests that are too large, or whose body has no certain end."""
 
 import json
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from gunicorn.http.errors import (
     LimitRequestHeaders,
     LimitRequestLine,
     NoMoreData,
+    ParseException,
     UnsupportedTransferCoding,
 )
 from gunicorn.http.message import Request
@@ -21,6 +22,7 @@ from gunicorn.http.wsgi import Response
 
 from notifier import __version__
 from notifier.server import heads
+from tests.kit.smuggling import CHUNKED, CHUNKS, HEADS, POST, SMUGGLED
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +124,45 @@ def test_every_answer() -> None:
     assert [line for line in lines if line.lower().startswith("server")] == []
     assert lines.count("X-Content-Type-Options: nosniff\r\n") == 1
     assert lines[0] == "HTTP/1.1 200 OK\r\n"
+
+
+def requests(config: Config, pieces: list[bytes]) -> list[tuple[str, bytes | None]]:
+    """Return the path and the body of each request that a connection has; None: its body is not valid."""
+    found: list[tuple[str, bytes | None]] = []
+    try:
+        for request in RequestParser(config, iter(pieces), ("127.0.0.1", 1)):
+            try:
+                found.append((request.path, request.body.read()))
+            except (ParseException, NoMoreData):
+                found.append((request.path, None))
+    except ParseException:
+        pass
+    return found
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_ambiguous_heads(limits: Config, head: bytes) -> None:
+    """A request whose end proxies may see elsewhere is none, and nothing behind it is one, however it arrives."""
+    data = head + b"0\r\n\r\n" + SMUGGLED
+    assert requests(limits, [data]) == []
+    for at in range(len(POST), len(head) + 5):
+        assert requests(limits, [data[:at], data[at:]]) == []
+
+
+@pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
+def test_ambiguous_chunks(limits: Config, chunks: bytes) -> None:
+    """A body whose end proxies may see elsewhere is not valid, and nothing behind it is a request."""
+    data = CHUNKED + chunks + SMUGGLED
+    assert requests(limits, [data]) == [("/", None)]
+    for at in range(len(CHUNKED), len(CHUNKED + chunks) + 1):
+        assert requests(limits, [data[:at], data[at:]]) == [("/", None)]
+
+
+def test_bodies_that_end(limits: Config) -> None:
+    """Requests behind bodies with a certain end are read, however they arrive."""
+    data = (
+        CHUNKED + b"5;a=b\r\nabcde\r\n0\r\nA: b\r\n\r\n" + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
+    )
+    data += SMUGGLED
+    for at in range(1, len(data)):
+        assert requests(limits, [data[:at], data[at:]]) == [("/", b"abcde"), ("/", b"ab"), ("/smuggled", b"")]
