@@ -16,6 +16,9 @@ class ConnectionSettings:
     max_connections: int = setting(
         0, "connections", "Most connections per worker. 0: the limit of open files, less a reserve.", int, 0
     )
+    max_http_connections: int = setting(
+        0, "connections", "Most HTTP connections per worker. 0: 4,000, or a quarter of the open files.", int, 0
+    )
     max_message_bytes: int = setting(65536, "bytes", "Longest message of a client.", int, 1024)
     max_subscriptions: int = setting(100, "topics", "Most topics of one connection.", int, 1)
     hello_timeout: float = setting(10.0, "seconds", "How long a client may take to send hello.", float, 0.1)
@@ -51,8 +54,8 @@ class ConnectionSettings:
 
     @property
     def http_limit(self) -> int:
-        """Most HTTP connections of one worker, at most a quarter of its files. Streams are counted separately."""
-        return max(min(4000, _files() // 4), 1)
+        """Most HTTP connections of one worker. Streams are counted separately."""
+        return self.max_http_connections or max(min(4000, _files() // 4), 1)
 
 
 def _files() -> int:

@@ -419,6 +419,8 @@ class TestDerived:
         assert ConnectionSettings().http_limit == http
         assert ConnectionSettings().connection_limit == max(files - RESERVED_FILES - http, 1)
         assert ConnectionSettings(max_connections=7).connection_limit == 7
+        assert ConnectionSettings(max_http_connections=7).http_limit == 7
+        assert ConnectionSettings(max_http_connections=7).connection_limit == max(files - RESERVED_FILES - 7, 1)
 
     def test_history_age(self) -> None:
         """Topics keep their history for another time than users and all do; it is in milliseconds."""
