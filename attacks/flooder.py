@@ -27,7 +27,7 @@ class Flooder:
         self._socket.settimeout(20)
         self._socket.connect(("127.0.0.1", port))
         headers = raw.HANDSHAKE | ({} if flood.is_stranger else {"Authorization": f"Bearer {token}"})
-        self._socket.sendall(raw.handshake("GET /v1/stream HTTP/1.1", headers))
+        self._socket.sendall(raw.handshake(f"GET {flood.path} HTTP/1.1", headers))
         self.status, self._received = self._read_head()
         self._outgoing = flood.first if flood.is_stranger else raw.text(type="hello", topics=["room"]) + flood.first
         self._socket.setblocking(False)

@@ -22,6 +22,7 @@ class Flood(NamedTuple):
     is_stranger: bool = True
     reads: bool = True
     first: bytes = b""
+    path: str = "/v1/stream"
 
 
 def _many(frame: bytes) -> bytes:
@@ -37,6 +38,13 @@ _ACTION = raw.frame(raw.TEXT, json.dumps({"type": "read", "ids": IDS}).encode())
 _BEYOND = bytes((0x81, 0xFF)) + (1 << 62).to_bytes(8, "big") + b"\0\0\0\0"  # a length that nobody has
 _LETTER = "\u0101".encode()
 
+_FRAGMENTS = _many(raw.frame(raw.CONTINUATION, _LETTER, fin=False))
+_NEW_TOPICS = b"".join(
+    raw.frame(raw.TEXT, json.dumps({"type": type, "topic": f"new-{number}"}).encode())
+    for number in range(300)
+    for type in ("subscribe", "unsubscribe")
+)
+
 _CONTROL = (4500, 1002, 1008)
 
 FRAMES = [
@@ -48,7 +56,7 @@ FRAMES = [
     Flood("continuations", _many(raw.frame(raw.CONTINUATION)), (1002,)),
     Flood(
         "fragments",
-        _many(raw.frame(raw.CONTINUATION, _LETTER, fin=False)),
+        _FRAGMENTS,
         (1009,),
         first=raw.frame(raw.TEXT, _LETTER, fin=False),
     ),
@@ -84,4 +92,29 @@ USERS = [
         is_stranger=False,
     ),
     Flood("tokens", _json(type="auth", token="x" * 40_000), (None, *LIMITED), is_stranger=False),
+    Flood(
+        "subscriptions from the beginning", _json(type="subscribe", topic="room", since="0-0"), (None, *LIMITED), False
+    ),
+    Flood("new topics", _NEW_TOPICS, (None, *LIMITED), is_stranger=False),
+    Flood(
+        "long publications",
+        _json(type="publish", topic="room", notification={"title": "x", "data": "x" * 60_000}),
+        (None, *LIMITED),
+        is_stranger=False,
+    ),
+    Flood("pongs of a user", _many(raw.frame(raw.PONG)), (None, *LIMITED), is_stranger=False),
+    Flood("empty binaries of a user", _many(raw.frame(raw.BINARY)), (4500, *LIMITED), is_stranger=False),
+    Flood("continuations of a user", _many(raw.frame(raw.CONTINUATION)), (1002, *LIMITED), is_stranger=False),
+    Flood("fragments of a user", _FRAGMENTS, (1009, *LIMITED), False, first=raw.frame(raw.TEXT, _LETTER, fin=False)),
+    Flood("close frames of a user", _many(raw.close(1000)), (1000, *LIMITED), is_stranger=False),
+    Flood("unmasked frames of a user", _many(raw.frame(raw.PING, masked=False)), (1002, *LIMITED), is_stranger=False),
+]
+
+ECHOES = [
+    Flood("echoes of pings", _many(raw.frame(raw.PING)), (None, *_CONTROL, *LIMITED), path="/v1/echo"),
+    Flood("echoes of texts", _many(raw.frame(raw.TEXT, b"x")), (None, *LIMITED), path="/v1/echo"),
+    Flood("echoes of long texts", _many(raw.frame(raw.TEXT, b"x" * 60_000)), (None, *LIMITED), path="/v1/echo"),
+    Flood("echoes, not read", _many(raw.frame(raw.TEXT, b"x" * 9000)), (None, *LIMITED), reads=False, path="/v1/echo"),
+    Flood("echoes of fragments", _FRAGMENTS, (1009,), first=raw.frame(raw.TEXT, _LETTER, fin=False), path="/v1/echo"),
+    Flood("echoes of unmasked frames", _many(raw.frame(raw.PING, masked=False)), (1002,), path="/v1/echo"),
 ]

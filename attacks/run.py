@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def _flood(service: Service, flood: Flood | RequestFlood, seconds: float, connections: int) -> Result:
-    token = service.token("attacker", ["room"], publish=["room"])
+    token = service.token("attacker", ["room", "new-*"], publish=["room"])
     receiver, sender = _SPAWN.Pipe(duplex=False)
     arguments = (service.port, flood, token, seconds, connections, sender)
     target = _attack_with_requests if isinstance(flood, RequestFlood) else _attack

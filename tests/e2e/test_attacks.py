@@ -6,23 +6,28 @@
 import base64
 import contextlib
 import json
+import re
 import socket
 import threading
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from attacks.flooder import Flooder, run
-from attacks.floods import FRAMES, USERS, Flood
+from attacks.floods import ECHOES, FRAMES, USERS, Flood
 from attacks.requests import REQUESTS, RequestFlood, flood_with_requests
 from benchmarks.process import children, command_line, resident_bytes
 from tests.kit.raw import handshake
-from tests.kit.service import API_KEY, JSON, Service
+from tests.kit.service import API_KEY, JSON, NDJSON, Service
 from tests.kit.waiting import DEADLINE, eventually
 
 PLACES = 120
+HTTP_PLACES = 40
+POST = f"POST /v1/notifications HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {API_KEY}\r\nContent-Type: %s\r\n".encode()
+ANSWER_408 = re.compile(rb"^HTTP/1\.1 408 ")
 SOME_MB = 24 << 20  # the most that a worker may grow under attack; the attacks brought hundreds of megabytes
 
 
@@ -50,13 +55,13 @@ def serve_others(service: Service) -> None:
         assert service.request("POST", "/v1/inbox/archive", {"ids": [received]}, headers).status == 200
 
 
-def attack(service: Service, floods: list[Flood], each: int, most: int) -> list[Flooder]:
+def attack(service: Service, floods: list[Flood], each: int, most: int, seconds: float) -> list[Flooder]:
     """Attack with some flooders of each flood, from several addresses, and serve others during the attack."""
-    token = service.token("attacker", ["room"], publish=["room"])
+    token = service.token("attacker", ["room", "new-*"], publish=["room"])
     flooders = [
         Flooder(service.port, flood, token, f"127.0.0.{2 + number}") for flood in floods for number in range(each)
     ]
-    thread = threading.Thread(target=run, args=(flooders, 8.0, most))
+    thread = threading.Thread(target=run, args=(flooders, seconds, most))
     thread.start()
     try:
         while thread.is_alive():
@@ -69,13 +74,17 @@ def attack(service: Service, floods: list[Flood], each: int, most: int) -> list[
 
 
 @pytest.mark.parametrize(
-    ("floods", "each", "most"),
-    [pytest.param(FRAMES, 2, 1 << 20, id="strangers"), pytest.param(USERS, 1, 1 << 22, id="users")],
+    ("floods", "each", "most", "seconds"),
+    [
+        pytest.param(FRAMES, 2, 1 << 20, 8, id="strangers"),
+        pytest.param(USERS, 1, 1 << 22, 8, id="users"),
+        pytest.param(ECHOES, 2, 1 << 20, 2, id="echoes"),
+    ],
 )
-def test_floods(target: Service, floods: list[Flood], each: int, most: int) -> None:
+def test_floods(target: Service, floods: list[Flood], each: int, most: int, seconds: float) -> None:
     """Floods of all kinds at once affect no other user; each ends with an expected code."""
     before = resident_bytes(worker_of(target))
-    flooders = attack(target, floods, each, most)
+    flooders = attack(target, floods, each, most, seconds)
     wrong = {
         each.flood.name: each.code for each in flooders if each.status == 101 and each.code not in each.flood.codes
     }
@@ -186,6 +195,121 @@ def test_streams_that_do_not_read(target: Service) -> None:
             target.publish([line] * 250)
         serve_others(target)
         assert resident_bytes(worker_of(target)) - before < SOME_MB
+
+
+@pytest.fixture(scope="module")
+def rich(target: Service) -> str:
+    """A user with 2,000 long items of 20 topics, and one mute."""
+    topics = [f"rich-{number}" for number in range(20)]
+    key = {"Authorization": f"Bearer {API_KEY}"}
+    for topic in topics:
+        assert target.request("PUT", f"/v1/topics/{topic}/members/rich", headers=key).status == 204
+    for topic in topics:
+        assert target.publish([{"to": {"topics": [topic]}, "title": "x", "data": "x" * 2000}] * 100).status == 200
+    headers = {"Authorization": f"Bearer {target.token('rich')}"}
+    assert target.request("PUT", "/v1/inbox/mutes", {"types": ["zzz"], "topics": []}, headers).status == 200
+    return "rich"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/stream?wait=0", "/v1/inbox/counts", "/v1/inbox?status=unread&limit=100", "/v1/inbox?severity=critical"],
+)
+def test_requests_of_a_user(target: Service, rich: str, path: str) -> None:
+    """Requests of a user with a large inbox, from 16 clients at once, affect no other user."""
+    headers = {"Authorization": f"Bearer {target.token(rich)}", "Accept": JSON}
+    before = resident_bytes(worker_of(target))
+    with ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(target.request, "GET", path, headers=headers) for _ in range(32)]
+        while not all(answer.done() for answer in answers):
+            serve_others(target)
+    assert {answer.result().status for answer in answers} <= {200, 429}
+    assert any(answer.result().status == 200 for answer in answers)
+    assert resident_bytes(worker_of(target)) - before < SOME_MB
+
+
+def test_connections_with_many_topics(target: Service) -> None:
+    """Connections of a user with ever new topics, 100 each, and what is left of them, affect no other user."""
+    before = resident_bytes(worker_of(target))
+    for turn in range(2):
+        with contextlib.ExitStack() as stack:
+            for number in range(40):
+                topics = [f"own-{turn}-{number}-{topic}" for topic in range(100)]
+                stack.enter_context(target.client("many", topics))
+                if not number % 10:
+                    serve_others(target)
+    assert resident_bytes(worker_of(target)) - before < SOME_MB
+
+
+def test_topics_in_turn(target: Service) -> None:
+    """Clients that join ever new topics and leave them, one after another, affect no other user."""
+    before = resident_bytes(worker_of(target))
+
+    def join_and_leave(number: int) -> None:
+        with target.client("turns", token=target.token("turns", ["*"])) as client:
+            for topic in range(60):
+                for kind in ("subscribe", "unsubscribe"):
+                    assert client.ask(kind, topic=f"turn-{number}-{topic}")["type"] == "ok"
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(join_and_leave, number) for number in range(4)]
+        while not all(client.done() for client in clients):
+            serve_others(target)
+        for client in clients:
+            client.result()
+    assert resident_bytes(worker_of(target)) - before < SOME_MB
+
+
+def test_long_heads(target: Service) -> None:
+    """Heads of the greatest length that never end cost no more than their length, about twice."""
+    before = resident_bytes(worker_of(target))
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + (b"A: " + b"x" * 15_000 + b"\r\n") * 4
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(("127.0.0.1", target.port), 20)).sendall(head)
+        serve_others(target)
+        assert resident_bytes(worker_of(target)) - before < SOME_MB
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Service]:
+    """A service with few places for HTTP, which waits long for heads and not long for bodies."""
+    with Service(
+        workers=1, max_http_connections=HTTP_PLACES, head_timeout=600, body_timeout=0.5, body_rate=100_000
+    ) as service:
+        serve_others(service)
+        yield service
+
+
+@pytest.mark.parametrize(
+    ("head", "ends"),
+    [
+        (b"", re.compile(rb"^$")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", ANSWER_408),
+        (POST % JSON.encode() + b"Content-Length: 1000\r\n\r\n{", ANSWER_408),
+        (
+            POST % NDJSON.encode() + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+            re.compile(rb'"status":408[^\n]*\s+(0\s+)?$'),
+        ),
+    ],
+    ids=["silent", "half a head", "half a body", "half a line"],
+)
+def test_all_places_taken(small: Service, head: bytes, ends: re.Pattern[bytes]) -> None:
+    """More connections than there are places, none with a whole request, end in time; streams stay open."""
+    evicted = small.metric("notifier_http_evicted_total")
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(small.client("stream"))
+        socks = []
+        for _ in range(2 * HTTP_PLACES):
+            socks.append(stack.enter_context(socket.create_connection(("127.0.0.1", small.port), DEADLINE)))
+            socks[-1].sendall(head)
+        serve_others(small)
+        with socks[0].makefile("rb") as oldest:
+            assert ends.search(oldest.read())
+        assert small.publish({"to": {"users": ["stream"]}, "title": "x"}).status == 201
+        assert stream.receive("notification")
+    if b"\r\n\r\n" not in head:
+        assert small.metric("notifier_http_evicted_total") > evicted
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tokens of issuers with public keys, tokens that the service makes, and revocations, on two workers."""
 
+import contextlib
 import json
 import threading
 import time
@@ -138,7 +139,10 @@ def test_policy(secured: Service, server: KeyServer, user: str) -> None:
 
 
 def test_hello_waits_for_keys(user: str) -> None:
-    """A hello that needs keys which are being fetched waits for them, and so do the frames behind it."""
+    """A hello that needs keys which are being fetched waits for them, and so do the frames behind it.
+
+    Others do not wait, however many strangers do whose keys nobody knows.
+    """
     key, begin = SigningKey("ES256"), threading.Event()
     with key_server(key_set(key)) as slow:
         slow.serve = lambda connection: (begin.wait(4), slow.answer(connection))[1]
@@ -148,9 +152,15 @@ def test_hello_waits_for_keys(user: str) -> None:
             client.send("subscribe", ref="1", topic="orders")
             client.send("subscribe", ref="2", topic="orders")
             client.socket.ping().wait(0)
-            begin.set()
-            assert client.receive("welcome")["user"] == user
-            assert [client.receive("ok")["ref"] for _ in range(2)] == ["1", "2"]
+            with contextlib.ExitStack() as stack:
+                for number in range(40):
+                    stranger = stack.enter_context(service.connect())
+                    stranger.send("hello", token=key.sign(claims(user), kid=f"unknown-{number}"))
+                assert counts(service, service.token(user)).status == 200
+                service.client(f"{user}-2").close()
+                begin.set()
+                assert client.receive("welcome")["user"] == user
+                assert [client.receive("ok")["ref"] for _ in range(2)] == ["1", "2"]
 
 
 def test_issuer_out_of_order(user: str) -> None:
