@@ -10,6 +10,7 @@ from werkzeug import Request, Response
 
 from notifier.errors import InvalidApiKey, InvalidToken, RateLimited, TokenExpired
 from notifier.http.front import Front
+from notifier.http.sharing import Sharing
 from notifier.limit_settings import LimitSettings
 from notifier.limits.addresses import AddressLimits
 from notifier.limits.api_keys import KeyLimits
@@ -39,7 +40,8 @@ class Service:
         verify = lambda token: identity.verify(token, (SECRET,), time.time())  # noqa: E731
         self.credentials = credentials_of(AuthSettings(api_keys=(KEY,)), verify, self.limits)
         self.within: Any = lambda request: None
-        self._front = Front(self._flask, PATH, self._publish, "worker", limits=self.limits)
+        sharing = Sharing(self.credentials)
+        self._front = Front(self._flask, PATH, self._publish, "worker", limits=self.limits, sharing=sharing)
 
     def _publish(self, request: Request) -> Response:
         self.within(request)
