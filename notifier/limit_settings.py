@@ -73,3 +73,18 @@ class LimitSettings:
         20.0, "seconds", "How long the body of a request may take, if it is slower than the rate below.", float, 0.1
     )
     body_rate: float = setting(1000.0, "bytes per second", "Least rate of a body that takes longer.", float, 1)
+    response_timeout: float = setting(
+        20.0,
+        "seconds",
+        "How long reading a response may take, if it is slower than the rate below.",
+        float,
+        0.1,
+    )
+    response_rate: float = setting(
+        1000.0, "bytes per second", "Least rate of a client that takes longer to read.", float, 1
+    )
+    user_response_bytes: int = setting(
+        16777216, "bytes", "Most bytes of a user's responses that wait to be read, per worker.", int, 1024
+    )
+    key_response_bytes: int = setting(67108864, "bytes", "The same for the responses of an API key.", int, 1024)
+    response_bytes: int = setting(268435456, "bytes", "The same for all responses together.", int, 1024)

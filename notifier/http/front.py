@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from werkzeug import Request, Response
@@ -17,7 +17,38 @@ from notifier.limits.requests import RequestLimits
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_SMALL = 4096  # bytes: the number of requests limits how many of shorter items are in memory
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}\Z", re.ASCII)
+
+
+class _Answer:
+    """The body of an answer. Its request counts until the server has written it, or has failed to, and closes it."""
+
+    __slots__ = ("_body", "_environ", "_limits")
+
+    def __init__(self, body: Iterable[bytes], environ: "WSGIEnvironment", limits: RequestLimits) -> None:
+        self._body = body
+        self._environ = environ
+        self._limits = limits
+
+    def __iter__(self) -> Iterator[bytes]:
+        for item in self._body:
+            size = len(item)
+            if size < _SMALL:
+                yield item
+            else:  # the next item is asked for when this one has been written
+                self._limits.send(self._environ, size)
+                yield item
+                self._limits.sent(self._environ, size)
+
+    def close(self) -> None:
+        """Note that the request has ended."""
+        try:
+            close = getattr(self._body, "close", None)
+            if close:
+                close()
+        finally:
+            self._limits.end(self._environ)
 
 
 class Front:
@@ -57,15 +88,21 @@ class Front:
         environ[body.PACE] = self._pace
         limits = self._limits
         try:
+            answer = self._serve(environ, start_response)
+        except BaseException:  # StopIteration: a stream has the socket
             if limits:
-                limits.begin(environ)
+                limits.end(environ)
+            raise
+        return _Answer(answer, environ, limits) if limits else answer
+
+    def _serve(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        try:
+            if self._limits:
+                self._limits.begin(environ)
             self._hosts.check(environ)
             return self._pass_on(environ, start_response)
         except Problem as problem:
             return self._refuse(problem, environ)(environ, start_response)
-        finally:
-            if limits:
-                limits.end(environ)
 
     def _pass_on(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if (

@@ -9,17 +9,28 @@ from notifier.limits.api_keys import KeyLimits
 from notifier.limits.client_address import ADDRESS, ClientAddresses
 from notifier.limits.in_flight import InFlight
 from notifier.limits.rates import Name
+from notifier.limits.responses import KEY, STRANGERS, USER, Held, Holder, ResponseMemory
 from notifier.limits.users import UserLimits
 
 _LEAVE = "notifier.leave"  # the key in the environ of what is called when the request ends
+_HOLDER, _HELD = "notifier.holder", "notifier.held"  # the keys of whose response it is, and of what that holds
+_SOCKET = "gunicorn.socket"  # the key of the socket; that of this service's worker has a method `cut`
 Environ = MutableMapping[str, Any]
 
 
 class RequestLimits:
-    """Counts the requests of this worker, from `begin` to `end`."""
+    """Counts the requests of this worker, from `begin` to `end`: until their responses have been written or failed."""
 
-    def __init__(self, clients: ClientAddresses, addresses: AddressLimits, users: UserLimits, keys: KeyLimits) -> None:
+    def __init__(
+        self,
+        clients: ClientAddresses,
+        addresses: AddressLimits,
+        users: UserLimits,
+        keys: KeyLimits,
+        responses: ResponseMemory,
+    ) -> None:
         self._clients = clients
+        self._responses = responses
         self.addresses = addresses
         self._users = users
         self._keys = keys
@@ -40,21 +51,44 @@ class RequestLimits:
         return self._clients.text_of(environ)
 
     def end(self, environ: Environ) -> None:
-        """Note that a request has ended."""
-        leave: list[Callable[[], None]] = environ[_LEAVE]
+        """Note that a request has ended. It may be called again, or for a request that has not begun."""
+        leave: list[Callable[[], None]] = environ.pop(_LEAVE, [])
         for each in leave:
             each()
+        held = environ.pop(_HELD, None)
+        if held is not None:
+            self._responses.forget(held)
 
-    def keep(self, environ: Environ) -> Callable[[], None]:
-        """Count a request until the returned function is called, also after `end`: its answer is sent in parts."""
-        leave: list[Callable[[], None]] = environ[_LEAVE]
-        environ[_LEAVE] = []
+    def send(self, environ: Environ, size: int) -> None:
+        """Count so many bytes of a response that are in memory until `sent`. Older responses may be cut off."""
+        if _LEAVE in environ:  # otherwise it has ended, and nothing would be forgotten
+            self._responses.send(self._held(environ), size)
 
-        def leave_all() -> None:
-            while leave:
-                leave.pop()()
+    def sent(self, environ: Environ, size: int) -> None:
+        """Count bytes that were sent."""
+        self._responses.sent(self._held(environ), size)
 
-        return leave_all
+    def hold(self, environ: Environ, size: int) -> None:
+        """Count so many bytes of a response that are in memory and not sent yet; a negative number: that many fewer."""
+        if size < 0:
+            self._responses.remove(self._held(environ), -size)
+        elif _LEAVE in environ:
+            self._responses.add(self._held(environ), size)
+
+    def require_response_room(self, environ: Environ) -> None:
+        """Check that the response of a request may become longer.
+
+        Raises:
+            RateLimited
+        """
+        self._responses.require_room(self._held(environ).holder)
+
+    def _held(self, environ: Environ) -> Held:
+        held = environ.get(_HELD)
+        if held is None:
+            cut = getattr(environ.get(_SOCKET), "cut", _nothing)
+            held = environ[_HELD] = Held(environ.get(_HOLDER, STRANGERS), cut)
+        return held
 
     def enter_export(self, environ: Environ, id: str) -> None:
         """Count an export for the API key that asks for it.
@@ -71,6 +105,7 @@ class RequestLimits:
             RateLimited
         """
         self._enter(environ, self._users.requests, user)
+        environ[_HOLDER] = Holder(USER, user)
 
     def enter_key(self, environ: Environ, id: str) -> None:
         """Count a request for the API key that it has.
@@ -79,6 +114,7 @@ class RequestLimits:
             RateLimited
         """
         self._enter(environ, self._keys.requests, id)
+        environ[_HOLDER] = Holder(KEY, id)
 
     def failed(self, environ: Environ) -> None:
         """Count a request whose credentials are not valid.
@@ -107,4 +143,4 @@ class RequestLimits:
 
 
 def _nothing() -> None:
-    """Do nothing: the address is not counted."""
+    """Do nothing: the address is not counted, or there is no connection."""

@@ -10,6 +10,7 @@ from notifier.limits.client_address import ClientAddresses
 from notifier.limits.payers import Payer, Payers
 from notifier.limits.quotas import Quotas
 from notifier.limits.requests import RequestLimits
+from notifier.limits.responses import ResponseMemory
 from notifier.limits.settlement import Settlement
 from notifier.limits.users import UserLimits
 from notifier.protocol import tenant as tenants
@@ -26,7 +27,8 @@ class UsageLimits:
         self.addresses = AddressLimits(limits)
         self.users = UserLimits(limits, settings.publishing.client_publish_rate, count)
         self.keys = KeyLimits(limits)
-        self.requests = RequestLimits(ClientAddresses(limits.trusted_proxies), self.addresses, self.users, self.keys)
+        clients, responses = ClientAddresses(limits.trusted_proxies), ResponseMemory(limits)
+        self.requests = RequestLimits(clients, self.addresses, self.users, self.keys, responses)
         addresses, users, keys = self.addresses, self.users, self.keys
         of_users = (users.frames, users.publications, users.actions, users.replay)
         rates = (addresses.handshakes, addresses.failures, *of_users, *keys.rates)

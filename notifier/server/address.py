@@ -32,7 +32,8 @@ def require_free(bind: str, environ: Mapping[str, str]) -> None:
 def bound_writes(listeners: Iterable[socket.socket]) -> None:
     """Have the kernel close connections of listeners whose client reads nothing for a minute.
 
-    gunicorn waits for it without an end, with the rest of the answer in memory. Connections inherit this.
+    `PacedSocket` limits how long the worker waits for it; this also ends what the kernel still has to send after that.
+    Connections inherit this.
     """
     for listener in listeners:
         if listener.family != socket.AF_UNIX:

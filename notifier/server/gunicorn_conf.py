@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any
 
+from notifier.http.body import Pace
 from notifier.server import configuration
 from notifier.server.address import bound_writes, require_free
 from notifier.server.data_directory import DirectoryError
@@ -123,6 +124,7 @@ def post_worker_init(worker: Any) -> None:
         level=settings.server.log_level.upper(),
         format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
+    worker.pace = Pace(settings.limits.response_timeout, settings.limits.response_rate)
     worker.wsgi.extensions["notifier"].start()
     threading.Thread(target=watch_connections, args=(worker,), name="connections", daemon=True).start()
 

@@ -10,8 +10,10 @@ from gunicorn.config import Config
 from gunicorn.workers.ggevent import GeventWorker
 
 from notifier.errors import InternalError, RateLimited
+from notifier.http.body import PATIENT, Pace
 from notifier.server.heads import answer_to_timeout, answer_with, problem_of
 from notifier.server.idle import IdleConnections
+from notifier.server.paced_socket import PacedSocket
 
 _QUIET = 1.0  # seconds in which one malformed request is logged
 _ANSWER = 1.0  # seconds that an answer to a client may take that is closed
@@ -25,6 +27,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
     It also bounds how many connections an address has here, tells clients that are too slow, and takes turns between
     connections: gevent does so only when one has to wait, and a client that sends fast enough never lets it.
     """
+
+    pace: Pace = PATIENT  # of clients that read answers
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,7 +61,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer a request. Then others have their turn: the client may have sent many more at once."""
-        super().handle_request(listener_name, req, sock, addr)
+        super().handle_request(listener_name, req, PacedSocket(sock, self.pace), addr)
         gevent.sleep(0)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
@@ -73,7 +77,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self._quiet_until = time.monotonic() + _QUIET
             self.log.warning("Rejected a request from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
         with contextlib.suppress(OSError):
-            client.sendall(answer_with(problem))
+            PacedSocket(client, self.pace).sendall(answer_with(problem))
 
     def timeout_ctx(self) -> "_Head":
         """Return the timeout for the head of a request."""

@@ -1,5 +1,6 @@
 """Limits on what addresses, users and API keys may use, over every way in and on two workers."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -39,6 +40,9 @@ def limited() -> Iterator[Service]:
         body_timeout=0.5,
         body_rate=100_000,
         head_timeout=1,
+        address_requests=3,
+        response_timeout=2,
+        response_rate=1_000_000_000,
     ) as service:
         yield service
 
@@ -238,6 +242,22 @@ def test_requests_in_flight(limited: Service, user: str) -> None:
         sock.close()
     assert {answer.split()[1] for answer in answers} == {b"408", b"429"}
     assert sum(b'"user_requests"' in answer for answer in answers) >= 4
+
+
+def test_answers_that_are_not_read(limited: Service) -> None:
+    """Requests count for as long as their answers wait to be read, and a client that reads too slowly is cut off."""
+    path, address = "/static/notifier-inbox.js", from_("192.0.2.77")
+    request = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.77\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            slow = stack.enter_context(socket.socket())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(("127.0.0.1", limited.port))
+            slow.settimeout(DEADLINE)
+            slow.sendall(400 * request)  # answers of 12 MB
+        eventually(lambda: is_limited(limited.request("GET", path, headers=address), "address_requests"))
+        eventually(lambda: limited_total(limited, "response_rate") >= 4)
+        eventually(lambda: limited.request("GET", path, headers=address).status == 200)
 
 
 def test_frames(user: str) -> None:

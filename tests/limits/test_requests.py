@@ -1,11 +1,14 @@
 """Requests: from their beginning to their end, through the front and the credentials."""
 
+import contextlib
+import itertools
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from gevent import GreenletExit
 from werkzeug import Request, Response
 
 from notifier.errors import InvalidApiKey, InvalidToken, RateLimited, TokenExpired
@@ -16,6 +19,7 @@ from notifier.limits.addresses import AddressLimits
 from notifier.limits.api_keys import KeyLimits
 from notifier.limits.client_address import ClientAddresses
 from notifier.limits.requests import RequestLimits
+from notifier.limits.responses import ResponseMemory
 from notifier.limits.users import UserLimits
 from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
@@ -36,26 +40,38 @@ class Service:
         limits = LimitSettings(**low | settings)
         users, keys = UserLimits(limits, 10, lambda _: 0), KeyLimits(limits)
         clients = ClientAddresses(parse("10.0.0.0/8"))
-        self.limits = RequestLimits(clients, AddressLimits(limits), users, keys)
+        self.memory = ResponseMemory(limits)
+        self.limits = RequestLimits(clients, AddressLimits(limits), users, keys, self.memory)
         verify = lambda token: identity.verify(token, (SECRET,), time.time())  # noqa: E731
         self.credentials = credentials_of(AuthSettings(api_keys=(KEY,)), verify, self.limits)
         self.within: Any = lambda request: None
         sharing = Sharing(self.credentials)
-        self._front = Front(self._flask, PATH, self._publish, "worker", limits=self.limits, sharing=sharing)
+        self.body: Any = None  # of the answers of the application
+        self.front = Front(self._flask, PATH, self._publish, "worker", limits=self.limits, sharing=sharing)
 
     def _publish(self, request: Request) -> Response:
         self.within(request)
         return Response("done")
 
     def _flask(self, environ: Any, start_response: Any) -> Iterable[bytes]:
-        return self._publish(Request(environ))(environ, start_response)
+        answer = self._publish(Request(environ))(environ, start_response)
+        return answer if self.body is None else self.body
 
     def request(self, client: str = "198.51.100.1", within: Any = lambda request: None, **headers: str) -> Response:
         """Return the answer to a request; `within` is called while it is in flight."""
         self.within = within
         request = request_of(b"{}", content_type="application/json", x_forwarded_for=client, **headers)
         request.environ["REMOTE_ADDR"] = "10.0.0.1"
-        return Response.from_app(self._front, request.environ)
+        return Response.from_app(self.front, request.environ, buffered=True)
+
+    def answer(self, within: Any = lambda request: None, method: str = "POST", **headers: str) -> tuple[Any, Any]:
+        """Return the answer to a request, which the server has to write and to close, and the environ."""
+        self.within = within
+        given: dict[str, Any] = {"x_forwarded_for": "198.51.100.1", **headers}
+        request = request_of(method=method, content_type="application/json", **given)
+        request.environ["REMOTE_ADDR"] = "10.0.0.1"
+        start_response: Any = lambda *_: None  # noqa: E731
+        return self.front(request.environ, start_response), request.environ
 
 
 def limit_of(answer: Response) -> str | None:
@@ -136,6 +152,113 @@ def test_failures() -> None:
     assert limited == [False] * 7 + [True]
     right = service.request(within=credentials.require_identity, authorization=f"Bearer {token()}")
     assert right.status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
+@pytest.mark.parametrize("read", [0, 1, 2, 99])
+def test_answers(method: str, read: int) -> None:
+    """A request counts until the server closes its answer, read or not, and closing it again changes nothing."""
+    service = Service(address_requests=1)
+    for _ in range(3):
+        answer, _ = service.answer(method=method)
+        list(itertools.islice(answer, read))
+        assert limit_of(service.request()) == "address_requests"
+        answer.close()
+        answer.close()
+    assert limit_of(service.request()) is None
+    assert service.limits.addresses.requests._numbers == {}
+
+
+@pytest.mark.parametrize("error", [StopIteration, RuntimeError, GreenletExit])
+def test_no_answer(error: type[BaseException]) -> None:
+    """A request without an answer ends at once: its socket was handed over, or the application has failed."""
+    service = Service(address_requests=1)
+
+    def fail(_: Request) -> None:
+        raise error
+
+    for _ in range(3):
+        with pytest.raises(error):
+            service.answer(fail, "GET")
+    assert limit_of(service.request()) is None
+
+
+def test_refused_answers() -> None:
+    """An answer that refuses a request counts for nobody, and ends nobody else's request."""
+    service = Service(address_requests=1)
+    first, _ = service.answer()
+    for _ in range(3):
+        refused, _ = service.answer()
+        assert b"address_requests" in b"".join(refused)
+        refused.close()
+    assert limit_of(service.request()) == "address_requests"
+    first.close()
+    assert limit_of(service.request()) is None
+
+
+@pytest.mark.parametrize("close", [None, ZeroDivisionError])
+def test_closed_bodies(close: type[Exception] | None) -> None:
+    """The body of an answer is closed too, and the request ends even if that fails."""
+    service, closed = Service(address_requests=1), []
+
+    class Body:
+        """The body of an answer that is made while it is sent."""
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield 5000 * b"x"
+
+        def close(self) -> None:
+            closed.append(1)
+            if close:
+                raise close
+
+    service.body = Body()
+    answer, _ = service.answer(method="GET")
+    with pytest.raises(close) if close else contextlib.nullcontext():
+        answer.close()
+    service.body = None
+    assert closed == [1] and limit_of(service.request()) is None
+
+
+class Socket:
+    """A socket that notes whether its connection is cut."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+
+@pytest.mark.parametrize("kind", ["user", "key", "stranger"])
+def test_answers_in_memory(kind: str) -> None:
+    """Long answers that wait to be read count for the user or key, until each item is written or the answer closed."""
+    most = 12_000
+    service = Service(
+        address_requests=9, user_requests=9, key_requests=9, user_response_bytes=most, key_response_bytes=most
+    )
+    check: Any = {
+        "user": service.credentials.require_identity,
+        "key": lambda request: service.credentials.require_key(request, "publish"),
+        "stranger": lambda request: None,
+    }[kind]
+    secret = {"authorization": f"Bearer {token() if kind == 'user' else KEY.secret}"} if kind != "stranger" else {}
+    service.body = [6000 * b"x", b"short", 6000 * b"x"]
+    sockets, answers = [Socket() for _ in range(3)], []
+    for sock in sockets:
+        answer, environ = service.answer(check, "GET", **secret)
+        environ["gunicorn.socket"] = sock
+        answers.append((answer, iter(answer)))
+        next(answers[-1][1])
+    assert [sock.is_cut for sock in sockets] == [True, False, False] and service.memory.size == 12_000
+    next(answers[1][1])
+    assert service.memory.size == 6000
+    next(answers[1][1])
+    for answer, items in answers:
+        answer.close()
+        list(items)
+    assert service.memory.size == 0
+    assert [sock.is_cut for sock in sockets] == [True, False, False]
 
 
 def test_peers() -> None:

@@ -37,9 +37,7 @@ class UserViews:
         self._limits.enter_export(request.environ, key.id)
         self._auditor.write(request, key, audit.EXPORTED, user=user)
         document = self._users.export(key.scoped(user))
-        response = streamed_answer(document, request.environ[CONFIRM])
-        response.call_on_close(self._limits.keep(request.environ))
-        return response
+        return streamed_answer(document, request.environ[CONFIRM])
 
     def erase(self, user: str) -> Response:
         """Remove everything that is stored about a user."""

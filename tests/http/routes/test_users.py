@@ -19,6 +19,7 @@ from notifier.limits.addresses import AddressLimits
 from notifier.limits.api_keys import KeyLimits
 from notifier.limits.client_address import ClientAddresses
 from notifier.limits.requests import RequestLimits
+from notifier.limits.responses import ResponseMemory
 from notifier.limits.users import UserLimits
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.forwarded import Proxies
@@ -52,9 +53,8 @@ class Service:
         self.users, self.audit, app = Users(), NoAudit(), Flask(__name__)
         low = LimitSettings(key_requests=3, key_exports=2)
         none: Any = None
-        self.limits = RequestLimits(
-            ClientAddresses(Proxies()), AddressLimits(low), UserLimits(low, 1, lambda _: 0), KeyLimits(low)
-        )
+        limits = AddressLimits(low), UserLimits(low, 1, lambda _: 0), KeyLimits(low)
+        self.limits = RequestLimits(ClientAddresses(Proxies()), *limits, ResponseMemory(low))
         self.is_revoked = False
         keys = Credentials(AuthSettings(), none, self._find, self.limits)
         users: Any = self.users

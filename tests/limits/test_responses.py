@@ -1,0 +1,121 @@
+"""Responses in memory: whose are cut off when there are too many, and that nothing is counted for ever."""
+
+import random
+
+import pytest
+
+from notifier.errors import RateLimited
+from notifier.limit_settings import LimitSettings
+from notifier.limits.responses import ALL, KEY, STRANGERS, USER, Held, Holder, ResponseMemory
+
+ALICE, BOB, SHOP = Holder(USER, "alice"), Holder(USER, "bob"), Holder(KEY, "shop")
+
+
+class Worker(ResponseMemory):
+    """The memory of a worker with low limits, and the names of the responses that were cut off."""
+
+    def __init__(self, user: int = 100, key: int = 300, total: int = 500) -> None:
+        super().__init__(LimitSettings(user_response_bytes=user, key_response_bytes=key, response_bytes=total))
+        self.cut: list[str] = []
+
+    def response(self, name: str, holder: Holder = ALICE) -> Held:
+        return Held(holder, lambda: self.cut.append(name))
+
+    def sending(self, name: str, size: int, holder: Holder = ALICE) -> Held:
+        held = self.response(name, holder)
+        self.send(held, size)
+        return held
+
+
+def test_oldest() -> None:
+    """Beyond the limit of a holder its oldest responses are cut off; those of others stay."""
+    worker = Worker()
+    for name, size, holder in [("a", 40, ALICE), ("b", 40, BOB), ("c", 40, ALICE), ("d", 20, ALICE)]:
+        worker.sending(name, size, holder)
+    assert worker.cut == []
+    worker.sending("e", 50)
+    assert worker.cut == ["a", "c"] and worker.size == 110
+    worker.sending("f", 100)
+    assert worker.cut == ["a", "c", "d", "e"] and worker.size == 140
+
+
+def test_alone() -> None:
+    """A response that is longer than the limit is sent, if its holder has no other."""
+    worker = Worker()
+    worker.sending("a", 400)
+    worker.sending("b", 400, BOB)
+    assert worker.cut == ["a"]
+    worker.sending("c", 50, BOB)
+    assert worker.cut == ["a", "b"] and worker.size == 50
+
+
+def test_sent() -> None:
+    """What was sent no longer counts, and a response whose turn comes again is the youngest."""
+    worker = Worker()
+    first, second = worker.sending("a", 60), worker.sending("b", 40)
+    worker.sent(first, 60)
+    worker.send(first, 60)
+    worker.sending("c", 20)
+    assert worker.cut == ["b"]
+    worker.sent(second, 40)  # it was cut off within this
+    assert worker.size == 80
+
+
+def test_most() -> None:
+    """If all responses together are too much, the holder who has most loses its oldest."""
+    worker = Worker(total=250)
+    worker.sending("a", 90, BOB)
+    for name in ("b", "c"):
+        worker.sending(name, 75, SHOP)
+    worker.sending("d", 50)
+    assert worker.cut == ["b"] and worker.size == 215
+
+
+def test_strangers() -> None:
+    """Requests without credentials count together."""
+    worker = Worker()
+    for name in ("a", "b", "c"):
+        worker.sending(name, 50, STRANGERS)
+    assert worker.cut == ["a"]
+
+
+def test_room() -> None:
+    """A response that is not being sent is not cut off: it must not become longer."""
+    worker = Worker(total=350)
+    batch = worker.response("batch", SHOP)
+    worker.add(batch, 299)
+    worker.require_room(SHOP)
+    worker.add(batch, 1)
+    with pytest.raises(RateLimited) as caught:
+        worker.require_room(SHOP)
+    assert caught.value.fields["limit"] == KEY and worker.cut == []
+    worker.require_room(ALICE)
+    worker.sending("a", 60)
+    with pytest.raises(RateLimited) as caught:
+        worker.require_room(ALICE)
+    assert caught.value.fields["limit"] == ALL
+    worker.remove(batch, 200)
+    worker.require_room(SHOP)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_order(seed: int) -> None:
+    """In every order nothing is counted twice, no holder has too much, and nothing remains at the end."""
+    worker, order = Worker(total=180), random.Random(seed)
+    responses = [worker.response(str(number), order.choice([ALICE, BOB, SHOP, STRANGERS])) for number in range(12)]
+    sizes: dict[Held, int] = {}
+    for _ in range(300):
+        held = order.choice(responses)
+        if held in sizes:
+            worker.sent(held, sizes.pop(held))
+        elif order.random() < 0.2:
+            worker.forget(held)
+        else:
+            worker.send(held, sizes.setdefault(held, order.randrange(1, 90)))
+        assert worker.size == sum(each.size for each in responses) <= 180
+        for holder, most in ((ALICE, 100), (BOB, 100), (STRANGERS, 100)):
+            assert sum(each.size for each in responses if each.holder == holder) <= most
+    for held in responses:
+        worker.forget(held)
+        worker.forget(held)
+    assert worker.size == 0 and not worker._accounts
