@@ -1,5 +1,6 @@
 """Idempotency keys: which request has which key, under which id it publishes, and how it was answered."""
 
+import zlib
 from typing import Any, NamedTuple
 
 from notifier.broker.redis_connection import pack
@@ -7,6 +8,7 @@ from notifier.broker.store import Store, require
 from notifier.settings import BrokerSettings
 
 _SIZE, _SIZE_OF_CHANNEL = 1024, 256  # bytes of Redis for a key, about: for its hash, for a channel's receipt and mark
+_LONG = 2048  # bytes of an answer; one that names a few channels has some hundreds
 
 
 class Claim(NamedTuple):
@@ -41,7 +43,7 @@ class IdempotencyKeys:
 
     def answer(self, answers: list[tuple[str, bytes]]) -> None:
         """Store the answers of requests, by the names of their keys."""
-        self._store.tell([pack("HSET", self._key(name), "answer", text) for name, text in answers])
+        self._store.tell([pack("HSET", self._key(name), *_stored(text)) for name, text in answers])
 
     def release(self, names: list[str]) -> None:
         """End the leases of requests that failed, so that they can be retried at once."""
@@ -61,8 +63,17 @@ def size_of(name: str, channels: int) -> int:
     return len(name) + _SIZE + _SIZE_OF_CHANNEL * channels
 
 
+def _stored(answer: bytes) -> tuple[str, bytes]:
+    """Return the field of an answer, and its value. Answers that name many channels are compressed to about a tenth."""
+    if len(answer) < _LONG:
+        return "answer", answer
+    return "packed", zlib.compress(answer, 1)  # a worker of an older version does not take it for an answer
+
+
 def _claim(reply: Any) -> Claim:
     outcome, *rest = require(reply)
+    if outcome == b"packed":
+        return Claim("answered", answer=zlib.decompress(rest[0]))
     if outcome == b"claimed":
         return Claim("claimed", rest[0].decode(), float(rest[1]))
     return Claim(outcome.decode(), answer=rest[0] if rest else b"")

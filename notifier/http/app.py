@@ -61,8 +61,8 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _notifications(settings: Settings, node: Node, credentials: Credentials, auditor: Auditor) -> NotificationViews:
-    payer = node.usage.payer_of_key
-    batches = Batches(node.publisher, node.limits, settings.publishing, payer)
+    usage = node.usage
+    batches = Batches(node.publisher, node.limits, settings.publishing, usage.payer_of_key)
     return NotificationViews(
         credentials,
         node.publisher,
@@ -72,8 +72,9 @@ def _notifications(settings: Settings, node: Node, credentials: Credentials, aud
         node.log,
         node.limits,
         auditor,
-        payer,
-        node.usage.keys.recipients.take,
+        usage.requests,
+        usage.payer_of_key,
+        usage.keys.recipients.take,
     )
 
 

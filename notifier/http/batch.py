@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from werkzeug import Request
 
-from notifier.errors import BodyTooLarge, BrokerUnavailable, InvalidApiKey, MalformedJson, Problem
+from notifier.errors import BodyTooLarge, BrokerUnavailable, InvalidApiKey, MalformedJson, Problem, RateLimited
 from notifier.http import body
 from notifier.http.answers import encode
 from notifier.http.credentials import idempotency_key
@@ -57,7 +57,8 @@ class Batches:
     ) -> Iterator[bytes]:
         """Publish the body, and yield an answer for each line. A bad line does not fail the others.
 
-        `audit` is that of posts to all. `check` raises if the key has been revoked since the request began.
+        `audit` is that of posts to all. `check` raises if the key has been revoked since the request began, or has too
+        many answers in memory.
         """
         name = idempotency_key(request, key)
         payer = self._payer(key)
@@ -80,7 +81,7 @@ class Batches:
                 try:
                     check()
                     answers = iter(self._publisher.publish(posts))
-                except (BrokerUnavailable, InvalidApiKey) as problem:
+                except (BrokerUnavailable, InvalidApiKey, RateLimited) as problem:
                     # Later lines would fail too, or only wait for the same timeout, each batch again.
                     answers, failure = itertools.repeat(problem), problem
             for line in batch:

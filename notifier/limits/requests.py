@@ -81,7 +81,7 @@ class RequestLimits:
         Raises:
             RateLimited
         """
-        self._responses.require_room(self._held(environ).holder)
+        self._responses.require_room(self._held(environ))
 
     def _held(self, environ: Environ) -> Held:
         held = environ.get(_HELD)

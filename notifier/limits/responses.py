@@ -98,18 +98,17 @@ class ResponseMemory:
         """Forget a response that has ended."""
         self.sent(held, held.size)
 
-    def require_room(self, holder: Holder) -> None:
-        """Check that a response may become longer.
+    def require_room(self, held: Held) -> None:
+        """Check that a response may become longer. It may if it is the only one.
 
         Raises:
             RateLimited
         """
-        account = self._accounts.get(holder)
-        most = self._most[holder.limit]
-        if account is not None and account.size >= most:
-            raise _refusal(holder.limit, most)
-        if self.size >= self._most_of_all:
-            raise _refusal(ALL, self._most_of_all)
+        limit = held.holder.limit
+        account = self._accounts.get(held.holder, _Account())
+        for size, name, most in ((account.size, limit, self._most[limit]), (self.size, ALL, self._most_of_all)):
+            if size >= most and size > held.size:
+                raise _refusal(name, most)
 
     def _make_room(self, spared: Held) -> None:
         """Cut off responses of whoever has most."""

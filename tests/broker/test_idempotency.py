@@ -31,6 +31,18 @@ class TestClaim:
         for _ in range(2):
             assert keys.claim([(key, "print", "other", 2.5)]) == [("answered", "", 0, b'{"id":"\xc3\xa9"}\n')]
 
+    @pytest.mark.parametrize("length", [2, 3000, 100_000])
+    def test_long_answers(self, keys: IdempotencyKeys, client: redis.Redis, key: str, length: int) -> None:
+        """A long answer comes back unchanged, and needs little memory in Redis."""
+        receipt = b'{"channel":"user:%d","cursor":"1795247931855-0","online":true},'
+        answer = b"".join(receipt % number for number in range(length // 60)) + b"}"
+        keys.claim([(key, "print", "id", 1.5)])
+        keys.answer([(key, answer)])
+        assert keys.claim([(key, "print", "other", 2.5)]) == [("answered", "", 0, answer)]
+        assert keys.claim([(key, "another", "other", 2.5)])[0].outcome == "mismatch"
+        [name] = client.scan_iter(f"*idempotency:{key}*")
+        assert client.memory_usage(name) < 1000 + length / 5
+
     def test_mismatch(self, keys: IdempotencyKeys, key: str) -> None:
         """Another request under the same key is refused, before and after the answer."""
         keys.claim([(key, "print", "id", 1.5)])

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from notifier.errors import BrokerUnavailable, IdempotencyInFlight, InvalidApiKey, InvalidIdempotencyKey, Problem
+from notifier.errors import (
+    BrokerUnavailable,
+    IdempotencyInFlight,
+    InvalidApiKey,
+    InvalidIdempotencyKey,
+    Problem,
+    RateLimited,
+)
 from notifier.http import batch, body
 from notifier.http.batch import Batches
 from notifier.protocol.api_key import ApiKey
@@ -297,6 +304,19 @@ class TestBatches:
         found = answers(b"\n".join([line()] * 600), publisher, LARGE, check=check)
         assert len(publisher.batches) == 1
         assert [answer["status"] for answer in found] == [201] * 256 + [401] * 344
+
+    def test_too_many_answers(self) -> None:
+        """If the key has too many answers in memory, no later line is published, and each can be sent again."""
+        publisher = Publisher()
+
+        def check() -> None:
+            if publisher.batches:
+                raise RateLimited(retry_after=1, limit="key_response_bytes")
+
+        found = answers(b"\n".join([line()] * 300), publisher, LARGE, check=check)
+        assert len(publisher.batches) == 1
+        assert [answer["status"] for answer in found] == [201] * 256 + [429] * 44
+        assert (found[-1]["limit"], found[-1]["retry_after"]) == ("key_response_bytes", 1)
 
     def test_audit(self) -> None:
         """Publications to all have an entry in the audit log, and no others."""

@@ -80,22 +80,26 @@ def test_strangers() -> None:
 
 
 def test_room() -> None:
-    """A response that is not being sent is not cut off: it must not become longer."""
+    """A response that is not being sent is not cut off: it must not become longer if there are others."""
     worker = Worker(total=350)
-    batch = worker.response("batch", SHOP)
-    worker.add(batch, 299)
-    worker.require_room(SHOP)
-    worker.add(batch, 1)
+    first, second = worker.response("first", SHOP), worker.response("second", SHOP)
+    worker.require_room(first)
+    worker.add(first, 320)
+    worker.require_room(first)
     with pytest.raises(RateLimited) as caught:
-        worker.require_room(SHOP)
+        worker.require_room(second)
     assert caught.value.fields["limit"] == KEY and worker.cut == []
-    worker.require_room(ALICE)
-    worker.sending("a", 60)
+    worker.remove(first, 200)
+    worker.require_room(second)
+    worker.add(second, 100)
+    worker.sending("a", 90)
+    worker.require_room(first)
+    worker.sending("b", 40, BOB)
     with pytest.raises(RateLimited) as caught:
-        worker.require_room(ALICE)
+        worker.require_room(first)
     assert caught.value.fields["limit"] == ALL
-    worker.remove(batch, 200)
-    worker.require_room(SHOP)
+    worker.forget(second)
+    worker.require_room(first)
 
 
 @pytest.mark.parametrize("seed", range(20))

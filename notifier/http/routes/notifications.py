@@ -13,7 +13,9 @@ from notifier.http import body
 from notifier.http.answers import JSON, NDJSON, json_answer
 from notifier.http.auditor import Auditor
 from notifier.http.batch import Batches
+from notifier.http.batch_answer import BatchAnswer
 from notifier.http.credentials import Credentials, idempotency_key
+from notifier.limits.requests import RequestLimits
 from notifier.protocol import audit, notification
 from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import SCOPES, ApiKey
@@ -39,6 +41,7 @@ class NotificationViews:
         log: Log,
         limits: Limits,
         auditor: Auditor,
+        requests: RequestLimits,
         payer: Callable[[ApiKey], Payer | None] = lambda _: None,
         count_inboxes: Callable[[str, int], None] = lambda key, number: None,
     ) -> None:
@@ -52,6 +55,7 @@ class NotificationViews:
         self._payer = payer
         self._count_inboxes = count_inboxes  # that an explanation reads
         self._auditor = auditor
+        self._requests = requests
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
@@ -112,9 +116,16 @@ class NotificationViews:
 
     def _publish_lines(self, request: Request, key: ApiKey) -> Response:
         body.require_uncompressed(request)
-        audit = self._auditor.broadcast(request, key)
-        answers = self._batches.publish(request, key, audit, lambda: self._credentials.key_of(request))
-        return Response(b"".join(answers), content_type=NDJSON)
+        requests, environ = self._requests, request.environ
+
+        def check() -> None:
+            self._credentials.key_of(request)
+            requests.require_response_room(environ)
+
+        answer = BatchAnswer(lambda size: requests.hold(environ, size))
+        for line in self._batches.publish(request, key, self._auditor.broadcast(request, key), check):
+            answer.add(line)
+        return Response(answer.parts(), content_type=NDJSON, headers={"Content-Length": str(answer.size)})
 
     def _explain(self, request: Request, key: ApiKey) -> Response:
         """Return what would happen with a notification, and publish nothing."""

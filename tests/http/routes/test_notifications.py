@@ -24,6 +24,7 @@ from notifier.limits.addresses import AddressLimits
 from notifier.limits.api_keys import KeyLimits
 from notifier.limits.client_address import ClientAddresses
 from notifier.limits.requests import RequestLimits
+from notifier.limits.responses import ResponseMemory
 from notifier.limits.users import UserLimits
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.forwarded import Proxies
@@ -61,6 +62,13 @@ class Explanation:
         return [*publication.channels]
 
 
+def limits_of(**settings: int) -> RequestLimits:
+    """Return limits of requests with these settings."""
+    limits = LimitSettings(**settings)
+    parts = AddressLimits(limits), UserLimits(limits, 10, lambda _: 0), KeyLimits(limits)
+    return RequestLimits(ClientAddresses(Proxies()), *parts, ResponseMemory(limits))
+
+
 class Backend:
     """Publishes through the views."""
 
@@ -73,7 +81,8 @@ class Backend:
         unused: Any = None
         self.explained: list[tuple[str, int]] = []  # API keys, and the number of inboxes
         more: Any = {"count_inboxes": lambda key, number: self.explained.append((key, number))}
-        self._views = NotificationViews(credentials, *parts, unused, unused, limits, NoAudit(), **more)  # type: ignore[arg-type]
+        others: list[Any] = [unused, unused, limits, NoAudit(), usage or limits_of()]
+        self._views = NotificationViews(credentials, *parts, *others, **more)
 
     def publish(self, body: Any = NOTE, kind: str | None = JSON, key: ApiKey = KEY, **options: Any) -> Response:
         """Return the answer to a request, which is published or raises."""
@@ -228,8 +237,22 @@ class TestAnswers:
 
 def test_long_batch() -> None:
     """A request counts once for its key, however often the key is checked while its lines are published."""
-    low = LimitSettings(key_requests=1)
-    parts = AddressLimits(low), UserLimits(low, 10, lambda _: 0), KeyLimits(low)
-    backend = Backend(usage=RequestLimits(ClientAddresses(Proxies()), *parts))
+    backend = Backend(usage=limits_of(key_requests=1))
     answers = backend.publish(b"\n".join([NOTE] * 600), NDJSON).get_data().splitlines()
     assert [json.loads(answer)["status"] for answer in answers] == [201] * 600
+
+
+def test_answers_of_batches_in_memory() -> None:
+    """While many answers of a key wait to be read, a later batch is published in part, and can be sent again."""
+    backend, batch = Backend(usage=limits_of(key_response_bytes=60_000)), b"\n".join([NOTE] * 2000)
+
+    def statuses(answer: Response) -> list[int]:
+        data = answer.get_data()
+        assert answer.headers["Content-Length"] == str(len(data)) and not answer.headers.get("Transfer-Encoding")
+        return [json.loads(line)["status"] for line in data.splitlines()]
+
+    first = backend.publish(batch, NDJSON)
+    later = statuses(backend.publish(batch, NDJSON))
+    assert set(later) == {429}
+    assert statuses(first) == [201] * 2000
+    assert statuses(backend.publish(batch, NDJSON)) == [201] * 2000
