@@ -22,6 +22,9 @@ class ConnectionSettings:
     max_message_bytes: int = setting(65536, "bytes", "Longest message of a client.", int, 1024)
     max_subscriptions: int = setting(100, "topics", "Most topics of one connection.", int, 1)
     hello_timeout: float = setting(10.0, "seconds", "How long a client may take to send hello.", float, 0.1)
+    stranger_bytes: int = setting(
+        16777216, "bytes", "Most bytes of unfinished messages before the hello, of all clients.", int, 65536
+    )
     attach_timeout: float = setting(
         10.0, "seconds", "How long a connection waits until its worker has subscribed to its channels.", float, 0.1
     )

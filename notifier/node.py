@@ -81,7 +81,7 @@ class Node:
         self.access = _Access(settings, self.store, self._close_revoked)
         self.usage = UsageLimits(settings, self.store, self.name, self._count_streams)
         self.connections: set[Connection] = set()
-        self._strangers = Strangers(settings.connections.connection_limit // SHARE)
+        self._strangers = Strangers(settings.connections.connection_limit // SHARE, settings.connections.stranger_bytes)
         self._delivery = _Delivery(
             settings, self.log, self.database, self.inbox, digests, self._clock, self.name, self.usage.users
         )
@@ -118,9 +118,8 @@ class Node:
     def drain(self) -> None:
         """Close every connection, and end. A second caller waits until the first is done."""
         self.acceptor.drain()
-        self._delivery.listener.stop()
-        self.access.stop()
-        self.usage.stop()
+        for part in (self._delivery.listener, self.access, self.usage):
+            part.stop()
         self.store.close()
 
     def act(self, connection: StreamConnection, action: Action) -> None:
@@ -191,6 +190,7 @@ class Node:
             received=lambda connection: self.usage.users.count_frame(_user_of(connection)),
             refused=lambda connection: self.usage.addresses.failed_on_stream(connection.address),
             closed=self._closed,
+            buffered=self._strangers.buffer,
             take_turn=Turns().add,
             authenticated=self._strangers.forget,
             act=self.act,

@@ -29,6 +29,7 @@ class Hooks:
     schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
     opened: Callable[["Connection"], object] = lambda _: None  # notes a connection that was taken over
     closed: Callable[["Connection"], object]  # forgets a connection whose transport is closed
+    buffered: Callable[["Connection", int], object] = lambda connection, size: None  # counts an unfinished message
     take_turn: Callable[..., None] = call_soon  # calls a function when the other clients have had their turn
 
 
@@ -104,6 +105,7 @@ class Connection:
         if decoder.is_waiting:
             self._note_activity()
             self.transport.pause()
+            self._count_buffered(decoder)
         else:
             self._take_turn(decoder)
 
@@ -135,10 +137,13 @@ class Connection:
             if decoder.is_waiting is is_done:
                 decoder.is_waiting = not is_done
                 self._regulate()
+            if decoder.is_counted or self._decoder is not None:
+                self._count_buffered(decoder)
         except KeysPending as pending:
             decoder.is_waiting = True
             self.transport.pause()
             pending.then(lambda: call_soon(self._take_turn, decoder))
+            self._count_buffered(decoder)
         except Disconnect as disconnect:
             self.close(disconnect)
         except Exception:
@@ -175,6 +180,11 @@ class Connection:
             self.transport.pause()
         else:
             self.transport.resume()
+
+    def _count_buffered(self, decoder: Decoder) -> None:
+        """Count what waits in memory for the rest of a message, or to be handled."""
+        decoder.is_counted = self._decoder is not None
+        self._hooks.buffered(self, decoder.size if decoder.is_counted else 0)
 
     def _must_wait(self) -> bool:
         """Return whether the client must read before more is read from it."""

@@ -122,6 +122,7 @@ class Decoder:
         self._message = bytearray()
         self._fragments = 0
         self._put_back: Event | None = None
+        self.is_counted = False  # for its owner: whether the size of what is buffered was noted
         self.is_waiting = False  # for its owner: whether events are left for later
         self.is_held = False  # for its owner: whether they are left until work for the client is done
 
@@ -158,6 +159,13 @@ class Decoder:
         """Whether no frame and no fragmented message is incomplete."""
         frames, messages = self._frames._frame_decoder, self._frames._message_decoder
         return frames.header is None and not len(frames.buffer) and messages.opcode is None
+
+    @property
+    def size(self) -> int:
+        """How many bytes of incomplete messages are buffered, and of a message that was put back."""
+        event = self._put_back
+        waiting = len(event.text) if isinstance(event, Text) else len(event.data) if isinstance(event, Binary) else 0
+        return waiting + len(self._message) + len(self._frames._frame_decoder.buffer)
 
     def _event(self, opcode: Opcode, payload: bytes | str | tuple[int, str], finished: bool) -> Event | None:
         if isinstance(payload, tuple):

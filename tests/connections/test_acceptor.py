@@ -1,6 +1,7 @@
 """The acceptor: its limit, what it opens, and the pace at which it closes connections when the worker ends."""
 
 import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,7 @@ from notifier.settings import ConnectionSettings
 from tests.connections.conftest import Connect
 from tests.kit import raw
 from tests.kit.clock import Clock
-from tests.kit.link import until
+from tests.kit.link import Peer, turn, until
 
 ALICE = Identity("alice", 1e12)
 
@@ -34,11 +35,13 @@ class Worker:
     def __init__(self, workers: int = 1, **options: Any) -> None:
         self.actions: list[Any] = []
         self.connections: set[Connection] = set()
-        self.strangers = Strangers(options.pop("strangers", 5))
+        self.buffered: list[int] = []
+        self.strangers = Strangers(options.pop("strangers", 5), options.pop("stranger_bytes", 1 << 20))
         self.has_reached_redis = True
         hooks = StreamHooks(
             schedule=lambda *_: None,
             closed=self.closed,
+            buffered=self.buffer,
             authenticated=self.strangers.forget,
             act=lambda connection, action: self.actions.append(action),
             stop=lambda connection: None,
@@ -50,6 +53,10 @@ class Worker:
         self.acceptor = Acceptor(
             settings, Rules(unused), hooks, workers, self.connections, self.strangers, lambda: self.has_reached_redis
         )
+
+    def buffer(self, connection: Connection, size: int) -> None:
+        self.strangers.buffer(connection, size)
+        self.buffered.append(size)
 
     def closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -152,6 +159,45 @@ class TestRoom:
         other.close()
         until(lambda: not worker.strangers)
         assert transport.is_open
+
+    @pytest.mark.parametrize("kind", ["frame", "fragments", "echo"])
+    def test_unfinished_messages(self, connect: Connect, kind: str) -> None:
+        """Strangers share the memory for messages that have not arrived in full: those that began first are closed."""
+        worker = Worker(max_connections=100, strangers=9, stranger_bytes=100_000)
+        part = raw.frame(raw.TEXT, 30_000 * b"x", fin=False) if kind == "fragments" else raw.frame(1, 60_000 * b"x")
+        transports = []
+        for number in range(6):
+            transport, peer = connect()
+            transports.append(transport)
+            (worker.acceptor.open_echo if kind == "echo" else partial(worker.acceptor.open_stream, identity=None))(
+                transport, early=b""
+            )
+            peer.send(part[:30_000])
+            until(lambda number=number: sum(size > 29_900 for size in worker.buffered) > number)  # type: ignore[misc]
+            assert sum(transport.is_open for transport in transports) == min(number + 1, 2)
+        assert transports[-1].is_open and worker.strangers.unfinished < 100_000
+
+    def test_finished_messages(self, connect: Connect) -> None:
+        """A message that arrives in full, and a stranger who authenticates or leaves, free what they needed."""
+        worker = Worker(max_connections=100)
+        peers: list[Peer] = []
+        connections: dict[Connection, None] = {}
+        for _ in range(3):
+            transport, peer = connect()
+            worker.acceptor.open_stream(transport, None, b"")
+            ping = raw.frame(raw.PING, 100 * b"x")
+            peer.send(ping[:50])
+            peers.append(peer)
+            connections |= {connection: None for connection in worker.connections}
+        until(lambda: worker.strangers.unfinished > 3 * 4096)
+        worker.strangers.forget(next(iter(connections)))
+        for peer in peers[:2]:
+            peer.send(ping[50:])
+        peers[2].close()
+        until(lambda: not worker.strangers.unfinished)
+        peers[0].send(ping[:50])
+        turn()
+        assert not worker.strangers.unfinished and len(worker.connections) == 2
 
     def test_full_while_draining(self, connect: Connect, clock: Clock) -> None:
         """A draining worker rejects no connection for lack of room: it closes all connections anyway."""
