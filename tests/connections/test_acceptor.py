@@ -188,7 +188,7 @@ class TestRoom:
             ping = raw.frame(raw.PING, 100 * b"x")
             peer.send(ping[:50])
             peers.append(peer)
-            connections |= {connection: None for connection in worker.connections}
+            connections |= dict.fromkeys(worker.connections)
         until(lambda: worker.strangers.unfinished > 3 * 4096)
         worker.strangers.forget(next(iter(connections)))
         for peer in peers[:2]:
