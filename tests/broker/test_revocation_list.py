@@ -174,7 +174,7 @@ def test_expired_shares(revoked: RevocationList) -> None:
 def test_older_data(revoked: RevocationList, valkey: EmbeddedValkey, prefix: str) -> None:
     """Revocations without a share, of an older version, are read and extended."""
     with connected(valkey) as client:
-        until = int(1000 * NOW) + 100_000
+        until = int(1000 * time.time()) + 100_000
         client.hset(f"{prefix}:{{tokens}}:revoked", "user:a", f"5000 {until}")
         client.zadd(f"{prefix}:{{tokens}}:until", {"user:a": until})
         client.zadd(f"{prefix}:{{tokens}}:order", {"user:a": 1})

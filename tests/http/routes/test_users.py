@@ -46,7 +46,7 @@ class Users:
             yield each
 
 
-class Service:
+class FakeService:
     """The routes with a limit of two exports at a time."""
 
     def __init__(self) -> None:
@@ -82,12 +82,12 @@ def close(body: Any) -> None:
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
+def service() -> FakeService:
+    return FakeService()
 
 
 @pytest.mark.parametrize("lists", [[], [[]], [[1]], [[1], [], [2, 3]], [[], [{"a": [1]}, "[,]"], []]])
-def test_document(service: Service, lists: list[list[Any]]) -> None:
+def test_document(service: FakeService, lists: list[list[Any]]) -> None:
     """The answer is one JSON object, in however many pieces it is read."""
     service.users.inbox = lists
     status, body = service.begin()
@@ -97,7 +97,7 @@ def test_document(service: Service, lists: list[list[Any]]) -> None:
     assert service.audit.entries == [("user.exported", {"user": "alice"})]
 
 
-def test_reading_ahead(service: Service) -> None:
+def test_reading_ahead(service: FakeService) -> None:
     """Nothing is read that the client has no room for."""
     service.users.inbox = [[1], [2], AssertionError("was read ahead")]
     _, body = service.begin()
@@ -106,7 +106,7 @@ def test_reading_ahead(service: Service) -> None:
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailable("gone"), InvalidApiKey("revoked")])
-def test_failure(service: Service, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_failure(service: FakeService, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """A failure in the middle ends the connection within the JSON object, with one line in the log."""
     service.users.inbox = [[1], error]
     _, body = service.begin()
@@ -119,7 +119,7 @@ def test_failure(service: Service, error: Exception, caplog: pytest.LogCaptureFi
     assert "was cut off" in caplog.text and "Traceback" not in caplog.text
 
 
-def test_revoked(service: Service) -> None:
+def test_revoked(service: FakeService) -> None:
     """A key that is revoked gets no more of an answer that its client reads slowly."""
     service.users.inbox = [[number] for number in range(10)]
     _, body = service.begin()
@@ -131,7 +131,7 @@ def test_revoked(service: Service) -> None:
 
 
 @pytest.mark.parametrize("how", ["read", "closed", "HEAD"])
-def test_limit(service: Service, how: str) -> None:
+def test_limit(service: FakeService, how: str) -> None:
     """Exports count until they are sent, or their connection ends."""
     begun = [service.begin() for _ in range(2)]
     status, body = service.begin()
