@@ -31,7 +31,7 @@ def strict() -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def witness(strict: Service) -> Iterator[Client]:
     with strict.client("witness") as witness:
         yield witness
