@@ -6,8 +6,8 @@ const EVERYTHING = "Infinity-0"; // later than every cursor
 export class Position {
   cursor; // everything up to here has been passed on
   newest; // entry of this connection
-  acked; // everything from here up to the cursor has been passed on, and is to be acknowledged
-  ackedFrom; // where the last acknowledgement began
+  acked; // the end of what was acknowledged: the next acknowledgement covers the entries from here to the cursor
+  ackedFrom; // the beginning of the last acknowledgement, which may have been lost
 
   /** Forgets everything: the tabs of a new leader report their cursors. */
   clear() {

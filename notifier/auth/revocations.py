@@ -13,12 +13,11 @@ from notifier.broker.revocation_list import RevocationList, Revoked
 from notifier.errors import BrokerUnavailable, InvalidToken
 from notifier.loop import Loop
 from notifier.protocol.identity import LEEWAY, Identity, digest_of
-from notifier.protocol.share import Share
+from notifier.protocol.share import DEFAULT, Share
 
 _INTERVAL = 0.5  # seconds
 _SWEEP = 60.0  # seconds between two removals of what has expired
 _MARGIN = 60.0  # seconds: clocks of workers and of Redis may differ
-_DEFAULT = Share()
 
 
 class Revocations:
@@ -62,7 +61,7 @@ class Revocations:
             raise InvalidToken("The token has been revoked.")
         return identity
 
-    def revoke_user(self, user: str, issued_before: float, share: Share = _DEFAULT) -> None:
+    def revoke_user(self, user: str, issued_before: float, share: Share = DEFAULT) -> None:
         """Revoke the tokens of a user that were issued before a time in Unix seconds, or do not say when.
 
         `share` is that of the key that asks for it, which needs room.
@@ -74,7 +73,7 @@ class Revocations:
         self._stored.add(f"user:{user}", issued_before, kept, share)
         self.update()
 
-    def revoke_id(self, id: str, share: Share = _DEFAULT) -> None:
+    def revoke_id(self, id: str, share: Share = DEFAULT) -> None:
         """Revoke the token with this `jti`, of the tenant of a share.
 
         Raises:

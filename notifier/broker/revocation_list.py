@@ -6,12 +6,11 @@ import redis
 
 from notifier.broker.store import Store, require
 from notifier.errors import TooManyRevocations
-from notifier.protocol.share import Share
+from notifier.protocol.share import DEFAULT, Share
 from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
 
 _PAGE = 1000  # revocations of one answer
-_DEFAULT = Share()
 
 
 class Revoked(NamedTuple):
@@ -34,7 +33,7 @@ class RevocationList:
         self._most = most
         self._store = store
 
-    def add(self, name: str, before: float, kept: float, share: Share = _DEFAULT) -> None:
+    def add(self, name: str, before: float, kept: float, share: Share = DEFAULT) -> None:
         """Add a revocation in a share, or extend it. `before` is in Unix seconds, `kept` is for how many seconds.
 
         With `min_replicas`, a revocation that too few replicas have may be lost, and is not acknowledged.

@@ -9,14 +9,13 @@ from notifier.connections.websocket import Connection
 from notifier.telemetry import metrics
 
 SHARE = 4  # strangers hold one place of so many
-MOST_BYTES = 1 << 24
 _DECODER = 4096  # bytes that an unfinished message needs besides its own
 
 
 class Strangers:
     """The strangers of one worker: at most `most` of them, whose unfinished messages have at most `most_bytes`."""
 
-    def __init__(self, most: int, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most: int, most_bytes: int) -> None:
         self._most = max(most, 1)
         self._most_bytes = most_bytes
         self._connections: dict[Connection, None] = {}  # the oldest first

@@ -18,3 +18,6 @@ class Share(NamedTuple):
     def name(self) -> str:
         """The name under which the share is counted; no two shares have the same, except those of the operator."""
         return "" if self.is_operator else f"{self.tenant}/{self.key}"
+
+
+DEFAULT = Share()  # of the unlimited keys of the default tenant
