@@ -34,7 +34,7 @@ class ApiKey(NamedTuple):
 
     @property
     def share(self) -> Share:
-        """Whose part of limited rooms the key takes."""
+        """The share of limited rooms that the key uses."""
         if not self.is_unlimited:
             return Share(self.tenant, self.holder or self.id)
         return Share(self.tenant, is_operator=not self.tenant and "admin" in self.scopes)

@@ -1,7 +1,7 @@
 """Ended keys: the ids of API keys that were revoked or have expired, as a worker remembers them.
 
 Only ids and times are remembered: a record takes up to 36 KB. Redis knows the keys, too, so an id that is forgotten is
-still rejected. What a worker remembers matters if Redis loses its last changes: a revoked key stays revoked then.
+still rejected. The memory of a worker matters if Redis loses its last changes: a revoked key stays revoked then.
 """
 
 from typing import NamedTuple

@@ -12,7 +12,7 @@ def pointer(*parts: str | int) -> str:
 
 
 class Faults:
-    """What is wrong with one body, which is then rejected with a problem of this kind."""
+    """The faults of one body, which is then rejected with a problem of this kind."""
 
     __slots__ = ("_found", "kind")
 

@@ -43,7 +43,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def group(self) -> str:
-        """Whose keys this one is counted with: those of its tenant, or those that a limited key has created."""
+        """The group in which the key is counted: the keys of its tenant, or those that a limited key has created."""
         return self.tenant or f"/{self.holder}"
 
     @property

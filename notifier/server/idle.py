@@ -17,7 +17,7 @@ _LITTLE_PATIENCE = 0.25  # while no place is free: a client sends its head toget
 
 
 class Idle(Protocol):
-    """What waits for the head of a request."""
+    """A connection that waits for the head of a request."""
 
     def expire(self) -> None:
         """Close the connection, unless the head has arrived in the meantime."""

@@ -60,7 +60,7 @@ class PacedSocket:
             rest = rest[taken:]
 
     def cut(self) -> None:
-        """End the connection. Who waits to send fails."""
+        """End the connection. A write that waits fails."""
         self._is_cut = True
         with contextlib.suppress(OSError):  # the client may have gone
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

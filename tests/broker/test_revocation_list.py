@@ -117,7 +117,7 @@ def test_room(revoked: RevocationList, valkey: EmbeddedValkey, prefix: str) -> N
     [(Share(), 72), (Share("", "shop"), 25), (Share("acme"), 25), (Share("acme", "shop"), 10), (OPERATOR, 100)],
 )
 def test_shares(revoked: RevocationList, share: Share, most: int) -> None:
-    """Nobody takes all of the room. What a share has can be extended when it is full, and nothing of it is removed."""
+    """Nobody takes all of the room. Revocations of a full share can be extended, and none is removed."""
     assert fill(revoked, share) == most
     revoked.add(f"user:{share.name}  0", NOW + 5, 100, share)
     assert len(revoked.since(0)[1]) == most

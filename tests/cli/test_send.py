@@ -24,7 +24,7 @@ DEEP = "[" * 5000 + "]" * 5000
 )
 @pytest.mark.parametrize("more", [[], ["--explain"]], ids=["send", "explain"])
 def test_data(run: Run, data: str, code: int, said: str, more: list[str]) -> None:
-    """Nothing is sent. What is no JSON is wrong usage; all else is rejected as the service does."""
+    """Nothing is sent. Data that is not JSON is wrong usage; all else is rejected as the service does."""
     url = ("--url", "http://127.0.0.1:9", "--api-key", "a-key-of-the-tests")
     ended = run("send", *url, "--all", "--data", data, *more)
     assert (ended.code, ended.out) == (code, "")

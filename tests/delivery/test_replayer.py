@@ -324,7 +324,7 @@ class TestFaults:
 
 
 class TestCount:
-    """What is counted against the limit of replayed bytes."""
+    """Bytes that count against the limit of replayed bytes."""
 
     def test_sent(self, delivery: Delivery) -> None:
         """Frames are counted by their size."""
@@ -367,7 +367,7 @@ class TestCount:
         assert not connection.is_open
 
     def test_read_for_other_mutes(self, delivery: Delivery) -> None:
-        """What was read under outdated mutes is counted."""
+        """Entries that were read under outdated mutes are counted."""
         connection, _ = delivery.live()
         delivery.logs.append("topic:news", 1, "A")
         delivery.subscriptions.join(connection, Join(None, "news", at(0)))

@@ -97,7 +97,7 @@ def test_new_member(service: Service, user: str) -> None:
 
 
 class News:
-    """What a client has not received yet: replays begin some seconds before the cursor."""
+    """The titles that a client has not received yet: replays begin some seconds before the cursor."""
 
     def __init__(self) -> None:
         self._received = {"before"}

@@ -206,7 +206,7 @@ def test_export_that_is_cut_off(user: str) -> None:
 
 
 def test_members_removed_while_subscriptions_are_refused(user: str) -> None:
-    """What is published after a removal reaches no former member, also from a worker that subscribes again later."""
+    """Publications after a removal reach no former member, also from a worker that subscribes again later."""
     names, topic = [f"{user}-{number}" for number in range(200)], f"{user}:topic"
     headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": JSON}
     path = f"/v1/topics/{topic}/members"

@@ -175,7 +175,7 @@ class TestAcknowledgements:
         assert inbox.acks == [{"ada": Acknowledge(THIRD, FIRST), "bob": Acknowledge(THIRD, BEGINNING)}]
 
     def test_apart(self, queue: Queue, inbox: Inbox) -> None:
-        """What lies between the acks of two clients of a user is not recorded; few such acks wait."""
+        """Entries between the acks of two clients of a user are not recorded; few such acks wait."""
         for number in range(20):
             queue.acknowledge(RecordedConnection(), Cursor(2 * number + 1, 0), Cursor(2 * number, 0))
         queue.run()

@@ -50,7 +50,7 @@ def test_alone() -> None:
 
 
 def test_sent() -> None:
-    """What was sent no longer counts, and a response whose turn comes again is the youngest."""
+    """Bytes that were sent no longer count, and a response whose turn comes again is the youngest."""
     worker = Worker()
     first, second = worker.sending("a", 60), worker.sending("b", 40)
     worker.sent(first, 60)

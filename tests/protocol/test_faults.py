@@ -94,6 +94,6 @@ def test_notification() -> None:
 
 @pytest.mark.parametrize("body", [b"[" * 50_000, b"{]", b'"' * 3, b"\\" * 9, b""])
 def test_not_json(body: bytes) -> None:
-    """What is no JSON is rejected as such."""
+    """A body that is not JSON is rejected as such."""
     with pytest.raises(MalformedJson):
         read_fields(body, (), 0, Faults(InvalidKeyRequest))

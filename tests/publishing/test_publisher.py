@@ -76,7 +76,7 @@ def test_new_topics(worker: Worker) -> None:
 @pytest.mark.parametrize("recipients", [1, 50])
 @pytest.mark.parametrize("key", ["", "k" * 40])
 def test_stored_bytes(worker: Worker, retain: str, recipients: int, key: str) -> None:
-    """What is stored is charged: a body unless it is not retained, and about what Redis needs for a key."""
+    """The stored bytes are charged: a body unless it is not retained, and about as many as Redis needs for a key."""
     users = [str(uuid4()) for _ in range(recipients)]
     body = json.dumps({"to": {"users": users}, "title": "x", "retain": retain}).encode()
     payer, name = Payer(), key and f"{key}{uuid4()}"

@@ -67,7 +67,7 @@ class World:
         self.since.pop(name, None)
 
     def look(self, seconds: float) -> None:
-        """Let time pass, and look whether places are missing."""
+        """Advance the clock, and look whether places are missing."""
         self.clock.now += seconds
         before = {name: each.expired for name, each in self.here.items()}
         self.connections.make_room()

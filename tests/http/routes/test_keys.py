@@ -88,7 +88,7 @@ class Service:
 
 
 def test_other_tenant() -> None:
-    """What the operator does to a key of a tenant is in both logs. That of the tenant does not have its address."""
+    """The operator's changes to a key of a tenant are in both logs. That of the tenant does not have the address."""
     service = Service()
     id = service.create(OPERATOR, tenant="acme").json["id"]
     service.ask(OPERATOR, "POST", f"/v1/keys/{id}/rotate", {"overlap": 0})
@@ -102,7 +102,7 @@ def test_other_tenant() -> None:
 
 @pytest.mark.parametrize(("by", "log"), [(OPERATOR, ""), (ACME, "acme")])
 def test_own_tenant(by: ApiKey, log: str) -> None:
-    """What a key does to a key of its own tenant is in its log. A revocation that changes nothing has no entry."""
+    """Changes of a key to a key of its own tenant are in its log. A revocation that changes nothing has no entry."""
     service = Service()
     id = service.create(by, tenant=by.tenant or None).json["id"]
     for _ in range(3):

@@ -54,7 +54,7 @@ def members() -> Members:
 
 @pytest.fixture
 def auditor() -> NoAudit:
-    """What would be in the audit log."""
+    """The entries that would be in the audit log."""
     return NoAudit()
 
 
