@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sy
 from tests.kit.service import Service
 from tests.kit.waiting import DEADLINE, eventually
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 _AXE = Path(__file__).parent.parent.parent / "node_modules/axe-core/axe.min.js"
