@@ -469,7 +469,6 @@ for (const [state, wait] of [["connecting", 1_000], ["idle", 0], ["connected", 0
       await tick(10_000);
       assert.equal(http.requests.length, 1);
       list.end();
-      t.mock.restoreAll();
     }
   });
 }
