@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error
 
-from tests.kit.chromium import CHROMIUM, Tab, connections
+from tests.kit.chromium import CHROMIUM, WHOLE, Chromium, Tab, connections
 from tests.kit.proxies import enemy, is_installed
 from tests.kit.service import Service
 from tests.kit.waiting import eventually
@@ -37,6 +37,14 @@ def service() -> Iterator[Service]:
 def context(browser: Browser, service: Service) -> Iterator[BrowserContext]:
     """A browser context without stored data."""
     with browser.new_context() as context:
+        yield context
+    eventually(lambda: connections(service) == 0)
+
+
+@pytest.fixture
+def whole_context(chromium: Chromium, service: Service) -> Iterator[BrowserContext]:
+    """As `context`, of a browser that has the back/forward cache."""
+    with chromium.whole() as browser, browser.new_context() as context:
         yield context
     eventually(lambda: connections(service) == 0)
 
@@ -100,9 +108,10 @@ def crash(tab: Tab) -> None:
         tab.page.goto("chrome://crash", wait_until="commit")
 
 
-def test_a_leader_goes_back_and_forth(context: BrowserContext, service: Service, user: str) -> None:
+@pytest.mark.skipif(WHOLE is None, reason="needs the whole Chromium")
+def test_a_leader_goes_back_and_forth(whole_context: BrowserContext, service: Service, user: str) -> None:
     """A page in the back/forward cache hands its connection to another tab, and resumes when it is shown again."""
-    leader, other = (Tab(context, service, user).connected() for _ in range(2))
+    leader, other = (Tab(whole_context, service, user).connected() for _ in range(2))
     first = other.get("notifier.connection")
     leader.page.evaluate("() => addEventListener('pageshow', ({ persisted }) => localStorage.persisted = persisted)")
     leader.page.evaluate("() => { location.href = '/healthz'; }")

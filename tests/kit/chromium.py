@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sy
 from tests.kit.service import Service
 from tests.kit.waiting import DEADLINE, eventually
 
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+WHOLE = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or WHOLE  # the headless shell takes less time
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 _AXE = Path(__file__).parent.parent.parent / "node_modules/axe-core/axe.min.js"
@@ -48,34 +49,46 @@ class Chromium:
 
     def __init__(self) -> None:
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=_QUIET,
-            # Keep the back/forward cache, as browsers do.
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
+        self._browser = self._launch(CHROMIUM)
         self._loop = asyncio.get_running_loop()
         asyncio._set_running_loop(None)
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[Browser]:
-        """Give the browser to a test, and close what the test has left open.
-
-        Playwright's event loop counts as running in this thread only during the test: other tests run their own loops.
-        """
-        asyncio._set_running_loop(self._loop)
-        try:
+        """Give the browser to a test, and close what the test has left open."""
+        with self._running():
             yield self._browser
             for context in self._browser.contexts:
                 context.close()
-        finally:
-            asyncio._set_running_loop(None)
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[Browser]:
+        """Start a browser with all that Chromium has: the headless shell has no back/forward cache."""
+        with self._running(), self._launch(WHOLE) as browser:
+            yield browser
 
     def close(self) -> None:
         """End Chromium."""
         asyncio._set_running_loop(self._loop)
         self._browser.close()
         self._playwright.stop()
+
+    def _launch(self, program: str | None) -> Browser:
+        return self._playwright.chromium.launch(
+            executable_path=program,
+            args=_QUIET,
+            # Keep the back/forward cache, as browsers do.
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """Let Playwright's event loop count as running in this thread only meanwhile: other tests run their own."""
+        asyncio._set_running_loop(self._loop)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(None)
 
 
 class Tab:
