@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page
 
 from notifier.client import NotifierClient, State
 from notifier.client import Stream as Listener
-from tests.kit.chromium import CHROMIUM
+from tests.kit.chromium import CHROMIUM, until
 from tests.kit.inboxes import Copy, Model, manage
 from tests.kit.service import Service
 from tests.kit.waiting import DEADLINE, eventually
@@ -58,11 +58,6 @@ def pages(browser: Browser, service: Service, user: str) -> Iterator[list[Page]]
             page.evaluate(_START, service.token(user))
             until(page, "notifier.state === 'connected' && told.length")
         yield pages
-
-
-def until(page: Page, condition: str) -> None:
-    """Wait for a condition in a page, whose security policy forbids functions made from strings."""
-    eventually(lambda: page.evaluate(condition), 3 * DEADLINE)
 
 
 class Program:
@@ -137,7 +132,7 @@ def test_a_thousand_random_operations(service: Service, user: str, pages: list[P
         program.play(model, rng, OPERATIONS)
         backend.join()
         for page in pages:
-            until(page, "outcome")
+            until(page, "outcome", deadline=3 * DEADLINE)
             assert page.evaluate("outcome") == "done"
 
         counts = program.inbox.counts()

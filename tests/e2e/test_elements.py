@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
-from tests.kit.chromium import CHROMIUM, check_accessibility, needs_axe
+from tests.kit.chromium import CHROMIUM, check_accessibility, needs_axe, until
 from tests.kit.service import Service
 from tests.kit.waiting import eventually
 
@@ -42,7 +42,7 @@ class Tab:
         self.page.evaluate(_START, [token, {"topics": ["orders"]}, texts or {}])
         if connects:
             self.page.evaluate("notifier.connect()")
-            eventually(lambda: self.page.evaluate("notifier.state === 'connected'"))
+            until(self.page, "notifier.state === 'connected'")
         self.bell = self.page.locator("notifier-bell > button, notifier-bell [part=button]")
         self.panel = self.page.locator("notifier-bell [part=panel]")
         self.inbox = self.page.locator("main > notifier-inbox")
@@ -679,12 +679,12 @@ def test_one_of_each(context: BrowserContext, service: Service, user: str) -> No
     )
     expect(tab.titles()).to_have_text(["First"])
     expect(tab.bell).to_have_accessible_name("Notifications, 1 unread")
-    eventually(lambda: tab.page.evaluate("notifier.state === 'connected'"))
+    until(tab.page, "notifier.state === 'connected'")
     assert tab.page.evaluate("tokens") == 1
     assert asked.count("inbox") == 1
     publish(service, user, "Second", "Third")
     expect(tab.titles()).to_have_text(["Third", "Second", "First"])
-    eventually(lambda: tab.page.evaluate("notifier.inbox.counts.unseen === 0"))
+    until(tab.page, "notifier.inbox.counts.unseen === 0")
     assert asked.count("inbox") == 1
     assert 1 <= asked.count("inbox/seen") <= 2  # for both, unless the machine is slow
     assert tab.page.evaluate("tokens") == 1

@@ -43,6 +43,23 @@ _START = """async ([token, options]) => {
   notifier.connect();
 }"""
 
+# The page itself looks: each question from outside would keep four processes busy.
+_WAIT = """(value) => {
+  const end = Date.now() + 1000;
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      try {
+        if (%s) resolve(true);
+        else if (Date.now() > end) resolve(false);
+        else setTimeout(look, 20);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    look();
+  });
+}"""
+
 
 class Chromium:
     """A Chromium without a window, for one test after the other."""
@@ -104,20 +121,12 @@ class Tab:
 
     def wait(self, condition: str, value: object = None) -> None:
         """Wait until an expression is true in the page; `value` is a variable of the expression."""
-        eventually(lambda: self._holds(condition, value))
+        until(self.page, condition, value)
 
     def connected(self) -> "Tab":
         """Wait until it is connected."""
         self.wait("globalThis.notifier?.state === 'connected'")
         return self
-
-    def _holds(self, condition: str, value: object) -> bool:
-        try:
-            return bool(self.page.evaluate(f"(value) => {condition}", value))
-        except Error as error:
-            if "context was destroyed" in str(error):
-                return False  # the tab is on its way to another page, or back to this one
-            raise
 
     def get(self, expression: str) -> Any:
         """Evaluate an expression in the page."""
@@ -128,6 +137,21 @@ class Tab:
         self.wait("titles.includes(value)", titles[-1])
         got = self.get("titles")
         assert got == titles, got
+
+
+def until(page: Page, condition: str, value: object = None, deadline: float = DEADLINE) -> None:
+    """Wait until an expression is true in a page; `value` is a variable of the expression."""
+    eventually(lambda: _comes_true(page, condition, value), deadline)
+
+
+def _comes_true(page: Page, condition: str, value: object) -> bool:
+    """Return whether an expression becomes true within a second."""
+    try:
+        return bool(page.evaluate(_WAIT % condition, value))
+    except Error as error:
+        if "context was destroyed" in str(error):
+            return False  # the tab is on its way to another page, or back to this one
+        raise
 
 
 def check_accessibility(page: Page) -> None:
