@@ -68,10 +68,10 @@ class Both:
         )
         place = dice.random()
         for index, inbox in enumerate(self.inboxes):
-            page = inbox.list(limit=100)
+            items = inbox.list(limit=100).items if place < 0.3 else []
             act = getattr(inbox, action)
-            if page.items and place < 0.3:
-                act(up_to=page.items[int(place / 0.3 * len(page.items))].cursor)
+            if items:
+                act(up_to=items[int(place / 0.3 * len(items))].cursor)
             else:
                 act([self.ids[number][index] for number in numbers])
 
