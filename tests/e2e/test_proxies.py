@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
@@ -50,9 +51,21 @@ def seen(kind: str, service: Service) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def lively() -> Iterator[Service]:
-    """A service that pings every second."""
-    with Service(workers=1, heartbeat=1) as service:
+    """A service that pings every second, limits failures, and knows the addresses of clients."""
+    with Service(workers=1, heartbeat=1, trusted_proxies="127.0.0.1", address_failure_rate=0.1) as service:
         yield service
+
+
+@contextlib.contextmanager
+def behind_each(*services: Service) -> Iterator[dict[str, Service]]:
+    """Start each proxy that is installed; yield the first service as its clients see it, through each of them."""
+    with contextlib.ExitStack() as stack:
+        proxies = {name: kind(*(each.port for each in services)) for name, kind in KINDS.items() if is_installed(name)}
+        if not proxies:
+            pytest.skip("needs a proxy")
+        for proxy in proxies.values():
+            stack.enter_context(proxy)
+        yield {name: services[0].behind(proxy.port, proxy.tls) for name, proxy in proxies.items()}
 
 
 def publish(service: Service, user: str, data: object) -> None:
@@ -127,7 +140,7 @@ class Follower(threading.Thread):
         self.cursor: str | None = None
         self._follow = TRANSPORTS[transport]
         self._service = service
-        self._user = user
+        self.user = user
         self._stopped = threading.Event()
 
     def __enter__(self) -> "Follower":
@@ -144,9 +157,9 @@ class Follower(threading.Thread):
         assert (list(self.heard.values()), self.lost) == (data, [])
 
     def run(self) -> None:
-        while not self._stopped.wait(0.1):
+        while not self._stopped.wait(0.3):  # a pause, as clients make between attempts
             with contextlib.suppress(*self._AWAY):
-                for frame in self._follow(self._service, self._user, self.cursor):
+                for frame in self._follow(self._service, self.user, self.cursor):
                     self._take(frame)
 
     def _take(self, frame: dict[str, Any]) -> None:
@@ -155,6 +168,14 @@ class Follower(threading.Thread):
             notification = frame["notification"]
             self.heard.setdefault(notification["id"], notification["data"])
         self.lost += frame.get("lost", [])
+
+
+def follow(stack: contextlib.ExitStack, seen: list[tuple[Service, str]]) -> list[Follower]:
+    """Follow these users of these services, over each transport."""
+    followers = [Follower(transport, service, user) for service, user in seen for transport in TRANSPORTS]
+    for follower in followers:
+        stack.enter_context(follower)
+    return followers
 
 
 def publish_until_acknowledged(service: Service, user: str, number: int) -> None:
@@ -248,18 +269,22 @@ def test_the_longest_batch(seen: Service, user: str) -> None:
     assert [line["status"] for line in answer.json] == [201] * (limit // len(line))
 
 
-def test_addresses(kind: str, user: str) -> None:
+def test_addresses(lively: Service) -> None:
     """Limits apply to the addresses of clients. A client cannot choose its own, and cannot get out of the limits."""
-    with (
-        Service(workers=1, trusted_proxies="127.0.0.1", address_failure_rate=0.1) as service,
-        KINDS[kind](service.port) as proxy,
-    ):
-        seen = service.behind(proxy.port, proxy.tls)
-        guess = {"Authorization": "Bearer wrong-wrong-wrong"}
-        for invented in ({"X-Forwarded-For": "198.51.100.1"}, {"Forwarded": "for=198.51.100.1"}, {"Forwarded": "x"}):
-            eventually(lambda headers=guess | invented: status_from("127.0.0.2", seen, headers) == 429)
-        assert "for 127.0.0.2: a pause" in service.log and "198.51.100.1" not in service.log
-        assert seen.request("GET", "/v1/status", headers=guess).status == 401
+    guess = {"Authorization": "Bearer wrong-wrong-wrong"}
+    with behind_each(lively) as proxies:
+        for number, seen in enumerate(proxies.values()):
+            address, invention = f"127.0.0.{2 + number}", f"198.51.100.{1 + number}"
+            for invented in ({"X-Forwarded-For": invention}, {"Forwarded": f"for={invention}"}, {"Forwarded": "x"}):
+                headers = guess | invented
+                eventually(lambda seen=seen, address=address, headers=headers: is_limited(seen, address, headers))
+            assert f"for {address}: a pause" in lively.log and invention not in lively.log
+            assert seen.request("GET", "/v1/status", headers=guess).status == 401
+
+
+def is_limited(service: Service, address: str, headers: dict[str, str]) -> bool:
+    """Return whether a request from an address is refused as one too many."""
+    return status_from(address, service, headers) == 429
 
 
 def status_from(address: str, service: Service, headers: dict[str, str]) -> int:
@@ -354,27 +379,25 @@ def test_heartbeat_against_idle_timeout(service: Service, lively: Service, user:
             assert next(notifications(stream)) == "alive"
 
 
-def test_a_restart(kind: str, user: str) -> None:
+def test_a_restart(lively: Service, user: str) -> None:
     """During a restart publishing is answered with 503; after it, clients behind a proxy have missed nothing."""
-    with (
-        Service(workers=1, heartbeat=2) as service,
-        KINDS[kind](service.port) as proxy,
-        contextlib.ExitStack() as stack,
-    ):
-        seen = service.behind(proxy.port, proxy.tls)
-        followers = [stack.enter_context(Follower(transport, seen, user)) for transport in TRANSPORTS]
-        publish(seen, user, "before")
-        service.stop()
-        refused = seen.publish({"to": {"users": [user]}, "data": "refused"})
-        assert (refused.status, refused.headers["Content-Type"]) == (503, PROBLEM)
-        assert int(refused.headers["Retry-After"]) == refused.json["retry_after"] > 0
-        service.start()
-        publish(service, user, "after")
+    with behind_each(lively) as proxies, contextlib.ExitStack() as stack:
+        followers = follow(stack, [(seen, user) for seen in proxies.values()])
+        publish(lively, user, "before")
+        lively.stop()
+        try:
+            for seen in proxies.values():
+                refused = seen.publish({"to": {"users": [user]}, "data": "refused"})
+                assert (refused.status, refused.headers["Content-Type"]) == (503, PROBLEM)
+                assert int(refused.headers["Retry-After"]) == refused.json["retry_after"] > 0
+        finally:
+            lively.start()
+        publish(lively, user, "after")
         for follower in followers:
             follower.expect(["before", "after"])
 
 
-def test_two_machines(kind: str, user: str) -> None:
+def test_two_machines(user: str) -> None:
     """Two services share a Redis. While they restart in sequence, no acknowledged notification is lost, and
     clients of one receive what was published to the other."""
     settings = {"workers": 1, "heartbeat": 2}
@@ -382,24 +405,31 @@ def test_two_machines(kind: str, user: str) -> None:
         running_valkey() as valkey,
         Service(redis_url=valkey.url, **settings) as one,
         Service(redis_url=valkey.url, **settings) as two,
-        KINDS[kind](one.port, two.port) as proxy,
+        behind_each(one, two) as proxies,
         contextlib.ExitStack() as stack,
     ):
-        seen = one.behind(proxy.port, proxy.tls)
-        followers = [stack.enter_context(Follower(transport, seen, user)) for transport in TRANSPORTS]
-        with one.client(user) as client:
-            publish(two, user, 0)
-            assert client.receive("notification")["notification"]["data"] == 0
-        numbers = itertools.count(1)
-        for service in (one, two):
-            restart = threading.Thread(target=lambda service=service: (service.stop(), service.start()))
-            restart.start()
+        users = {name: f"{user}-{name}" for name in proxies}
+        followers = follow(stack, [(seen, users[name]) for name, seen in proxies.items()])
+        for each in users.values():
+            with one.client(each) as client:
+                publish(two, each, 0)
+                assert client.receive("notification")["notification"]["data"] == 0
+        numbers = {name: itertools.count(1) for name in proxies}
+
+        def publish_during(restart: threading.Thread, name: str) -> None:
             while restart.is_alive():
-                publish_until_acknowledged(seen, user, next(numbers))
-                restart.join(0.02)
-        published = list(range(next(numbers)))
+                publish_until_acknowledged(proxies[name], users[name], next(numbers[name]))
+                restart.join(0.05)
+
+        with ThreadPoolExecutor(len(proxies)) as pool:
+            for service in (one, two):
+                restart = threading.Thread(target=lambda service=service: (service.stop(), service.start()))
+                restart.start()
+                for publishing in [pool.submit(publish_during, restart, name) for name in proxies]:
+                    publishing.result()
+        published = {users[name]: list(range(next(numbers[name]))) for name in proxies}
         for follower in followers:
-            follower.expect(published)
+            follower.expect(published[follower.user])
 
 
 @needs_nginx

@@ -45,7 +45,8 @@ def certificate() -> Certificate:
     directory = Path(tempfile.mkdtemp(prefix="notifier-tls-"))
     atexit.register(shutil.rmtree, directory)
     made = Certificate(*(directory / name for name in ("chain.pem", "key.pem", "both.pem")))
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]  # handshakes cost less than with RSA
     command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", made.chain, "-keyout", made.key]
     processes.run(command, check=True, capture_output=True)
     made.both.write_bytes(made.chain.read_bytes() + made.key.read_bytes())
