@@ -24,6 +24,7 @@ def strict() -> Iterator[Service]:
         workers=1,
         hello_timeout=1,
         heartbeat=1,
+        lag_timeout=2,
         max_message_bytes=MAX_MESSAGE,
         max_subscriptions=MAX_TOPICS,
         allowed_origins=FRIEND,
@@ -279,27 +280,22 @@ class TestToken:
             strict.publish({"to": {"topics": [topic]}, "title": topic})
         assert alice.receive("notification")["channel"] == "topic:news"
 
-    def test_expires(self, strict: Service) -> None:
-        """A client that does not renew its token is warned, and disconnected when the token expires."""
-        with strict.client("alice", token=strict.token("alice", expires_in=4)) as client:
-            assert 0 <= client.receive("expiring")["in"] <= 4
-            assert client.close_code() == 4001
+    def test_expires(self, strict: Service, service: Service) -> None:
+        """A client is warned, and disconnected when its token expires, unless it renews it.
 
-    def test_expires_within_a_heartbeat(self, service: Service) -> None:
-        """The warning also comes for a token that expires within one heartbeat."""
-        with service.client("alice", token=service.token("alice", expires_in=4)) as client:
-            assert 0 <= client.receive("expiring")["in"] <= 4
-            assert client.close_code() == 4001
-
-    def test_renewed(self, strict: Service) -> None:
-        """A client that renews its token stays connected after the old one has expired."""
-        expiry = time.time() + 4
-        with strict.client("alice", token=strict.token("alice", expires_in=4)) as client:
-            client.receive("expiring")
-            client.ask("auth", token=strict.token("alice"))
-            while time.time() < expiry:
-                client.receive("ping")
-            assert_lives(client)
+        The warning also comes for a token that expires within one heartbeat, as those of `service`.
+        """
+        with contextlib.ExitStack() as stack:
+            renewing, idle, rare = (
+                stack.enter_context(each.client("alice", token=each.token("alice", expires_in=4)))
+                for each in (strict, strict, service)
+            )
+            assert 0 <= renewing.receive("expiring")["in"] <= 4
+            renewing.ask("auth", token=strict.token("alice"))
+            for client in (idle, rare):
+                assert 0 <= client.receive("expiring")["in"] <= 4
+                assert client.close_code() == 4001
+            assert_lives(renewing)
 
 
 class TestCookie:
@@ -486,17 +482,17 @@ class TestLeaving:
         ],
         ids=["frames", "errors", "pings", "pings of the echo", "echoes"],
     )
-    def test_flood(self, path: str, request_: bytes) -> None:
+    def test_flood(self, strict: Service, user: str, path: str, request_: bytes) -> None:
         """A client that sends requests without reading the answers is disconnected."""
-        settings: dict[str, Any] = {"workers": 1, "lag_timeout": 2, "heartbeat": 1}
-        with Service(**settings) as service, Peer(service.port, path, receive_buffer=4096) as peer:
+        eventually(lambda: strict.metric("notifier_connections") == 1)  # that of the witness
+        with Peer(strict.port, path, receive_buffer=4096) as peer:
             if path == "/v1/stream":
-                peer.send(text(type="hello", token=service.token()))
+                peer.send(text(type="hello", token=strict.token(user)))
                 assert peer.read_json()["type"] == "welcome"
-            eventually(lambda: service.metric("notifier_connections") == 1)
+            eventually(lambda: strict.metric("notifier_connections") == 2)
             with contextlib.suppress(ConnectionError, TimeoutError):
                 peer.send(*[request_ * 500] * 200)
-            eventually(lambda: service.metric("notifier_connections") == 0, deadline=60)
+            eventually(lambda: strict.metric("notifier_connections") == 1)
             try:
                 *answers, last = peer.frames()
             except (ConnectionError, EOFError):
@@ -521,18 +517,15 @@ def test_full() -> None:
 
 
 def test_drain() -> None:
-    """A stopping service sends `drain` with the time to reconnect, then closes with 1012."""
-    with Service() as service:
+    """A stopping service sends `drain` with the time to reconnect, then closes with 1012.
+
+    An echo connection receives only what it sent, and at the end the close frame.
+    """
+    with Service() as service, Peer(service.port) as echo:
         clients = [service.client("alice") for _ in range(6)]
         assert service.stop() == 0
         for client in clients:
             assert 0 <= client.receive("drain")["retry_after_ms"] <= 1000
             assert client.close_code() == 1012
             client.close()
-
-
-def test_drain_of_echo() -> None:
-    """An echo connection receives only what it sent, and at the end the close frame."""
-    with Service() as service, Peer(service.port) as echo:
-        assert service.stop() == 0
         assert echo.close_code() == 1012
