@@ -6,46 +6,79 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 import redis
 
 from chaos.aside import running_aside
-from tests.kit.outage import FAST, is_ready, url, valkey
+from tests.kit.outage import FAST, Valkey, is_ready, url, valkey
 from tests.kit.processes import children
 from tests.kit.service import API_KEY, JSON, Service
 from tests.kit.waiting import eventually
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    """A Valkey that tests stop and kill; each leaves it running."""
+    with valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def _with_server(server: Valkey) -> Iterator[Service]:
+    with Service(redis_url=server.url, **FAST) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def _embedded() -> Iterator[Service]:
+    with Service(**FAST) as service:
+        yield service
+
+
+@pytest.fixture
+def service(_with_server: Service) -> Service:
+    """A service that uses `server`, and has recovered from the test before."""
+    eventually(_with_server.is_ready)
+    return _with_server
+
+
+@pytest.fixture
+def embedded(_embedded: Service) -> Service:
+    """A service with an embedded Valkey, which has recovered from the test before."""
+    eventually(_embedded.is_ready)
+    return _embedded
+
+
 @pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
-def test_outage(fault: signal.Signals, user: str) -> None:
+def test_outage(server: Valkey, service: Service, fault: signal.Signals, user: str) -> None:
     """While Redis hangs or is down, publishing and readiness answer 503; afterwards nothing is lost."""
-    with valkey() as server, Service(redis_url=server.url, **FAST) as service:
-        note = {"to": {"users": [user]}, "title": "kept"}
-        with service.client(user) as client:
-            assert service.publish(note).status == 201
-            assert client.receive("notification")["notification"]["title"] == "kept"
-            server.signal(fault)
-            refused = service.publish(note | {"title": "refused"})
-            assert (refused.status, refused.json["code"]) == (503, "broker_unavailable")
-            assert int(refused.headers["Retry-After"]) > 0
-            eventually(lambda: not is_ready(service))
-            if fault == signal.SIGKILL:
-                server.start()
-            else:
-                server.signal(signal.SIGCONT)
-            eventually(lambda: service.publish(note | {"title": "after"}).status == 201)
+    note = {"to": {"users": [user]}, "title": "kept"}
+    with service.client(user) as client:
+        assert service.publish(note).status == 201
+        assert client.receive("notification")["notification"]["title"] == "kept"
+        server.signal(fault)
+        refused = service.publish(note | {"title": "refused"})
+        assert (refused.status, refused.json["code"]) == (503, "broker_unavailable")
+        assert int(refused.headers["Retry-After"]) > 0
+        eventually(lambda: not is_ready(service))
+        if fault == signal.SIGKILL:
+            server.start()
+        else:
+            server.signal(signal.SIGCONT)
+        eventually(lambda: service.publish(note | {"title": "after"}).status == 201)
+        titles = [client.receive("notification")["notification"]["title"]]
+        # The rejected publication may have been written: a server that hung processes what it has received.
+        if titles == ["refused"]:
             titles = [client.receive("notification")["notification"]["title"]]
-            # The rejected publication may have been written: a server that hung processes what it has received.
-            if titles == ["refused"]:
-                titles = [client.receive("notification")["notification"]["title"]]
-            assert titles == ["after"]
-            eventually(lambda: is_ready(service))
+        assert titles == ["after"]
+        eventually(lambda: is_ready(service))
 
 
-def test_a_subscription_that_was_cut(user: str) -> None:
+def test_a_subscription_that_was_cut(server: Valkey, service: Service, user: str) -> None:
     """A worker whose subscription Redis closed subscribes again, and delivers what it missed."""
-    with valkey() as server, Service(redis_url=server.url, **FAST) as service, service.client(user) as client:
+    with service.client(user) as client:
         with redis.Redis(port=server.port) as control:
             for number in range(20):
                 control.client_kill_filter(_type="pubsub")
@@ -53,12 +86,11 @@ def test_a_subscription_that_was_cut(user: str) -> None:
         assert [client.receive("notification")["notification"]["data"] for _ in range(20)] == list(range(20))
 
 
-def test_a_lost_script(user: str) -> None:
+def test_a_lost_script(server: Valkey, service: Service, user: str) -> None:
     """A publication loads the scripts again that Redis has lost."""
-    with valkey() as server, Service(redis_url=server.url, **FAST) as service:
-        with redis.Redis(port=server.port) as control:
-            control.script_flush()
-        assert service.publish({"to": {"users": [user]}, "title": "again"}).status == 201
+    with redis.Redis(port=server.port) as control:
+        control.script_flush()
+    assert service.publish({"to": {"users": [user]}, "title": "again"}).status == 201
 
 
 def test_replicas(user: str) -> None:
@@ -74,33 +106,31 @@ def test_replicas(user: str) -> None:
             eventually(lambda: service.publish(note).status == 201)
 
 
-def test_a_worker_that_dies(user: str) -> None:
+def test_a_worker_that_dies(embedded: Service, user: str) -> None:
     """Clients of a killed worker resume on another one and have missed nothing."""
-    with Service(**FAST) as service:
-        with service.client(user) as client:
-            cursor = client.welcome["cursor"]
-            for pid in children(service.pid):
-                os.kill(pid, signal.SIGKILL)
-            assert client.close_code() is None
-        eventually(lambda: service.publish({"to": {"users": [user]}, "title": "meanwhile"}).status == 201)
-        with service.client(user, since=cursor) as client:
-            assert client.receive("notification")["notification"]["title"] == "meanwhile"
+    with embedded.client(user) as client:
+        cursor = client.welcome["cursor"]
+        for pid in children(embedded.pid):
+            os.kill(pid, signal.SIGKILL)
+        assert client.close_code() is None
+    eventually(lambda: embedded.publish({"to": {"users": [user]}, "title": "meanwhile"}).status == 201)
+    with embedded.client(user, since=cursor) as client:
+        assert client.receive("notification")["notification"]["title"] == "meanwhile"
 
 
-def test_reload(user: str) -> None:
+def test_reload(embedded: Service, user: str) -> None:
     """A reload sends every connection the time to reconnect, and loses nothing."""
-    with Service(**FAST) as service:
-        clients = [service.client(user) for _ in range(20)]
-        cursor, workers = clients[0].welcome["cursor"], children(service.pid)
-        os.kill(service.pid, signal.SIGHUP)
-        drains = [client.receive("drain")["retry_after_ms"] for client in clients]
-        assert len(set(drains)) > 1, "all would come back at once"
-        assert [client.close_code() for client in clients] == [1012] * len(clients)
-        eventually(lambda: not set(workers) & set(children(service.pid)))
-        eventually(lambda: service.publish({"to": {"users": [user]}, "title": "reloaded"}).status == 201)
-        with service.client(user, since=cursor) as client:
-            assert client.receive("notification")["notification"]["title"] == "reloaded"
-            assert client.welcome["lost"] == []
+    clients = [embedded.client(user) for _ in range(20)]
+    cursor, workers = clients[0].welcome["cursor"], children(embedded.pid)
+    os.kill(embedded.pid, signal.SIGHUP)
+    drains = [client.receive("drain")["retry_after_ms"] for client in clients]
+    assert len(set(drains)) > 1, "all would come back at once"
+    assert [client.close_code() for client in clients] == [1012] * len(clients)
+    eventually(lambda: not set(workers) & set(children(embedded.pid)))
+    eventually(lambda: embedded.publish({"to": {"users": [user]}, "title": "reloaded"}).status == 201)
+    with embedded.client(user, since=cursor) as client:
+        assert client.receive("notification")["notification"]["title"] == "reloaded"
+        assert client.welcome["lost"] == []
 
 
 def test_a_log_that_lost_its_end(user: str) -> None:
@@ -161,48 +191,46 @@ def test_a_clock_that_stepped_back(user: str) -> None:
             assert frame["cursor"] == answer.json["channels"][0]["cursor"] >= f"{hour_ahead}-0"
 
 
-def test_the_embedded_valkey_is_watched(user: str) -> None:
+def test_the_embedded_valkey_is_watched(embedded: Service, user: str) -> None:
     """A killed embedded Valkey is restarted automatically, with all its data."""
-    with Service(**FAST) as service, redis.Redis(unix_socket_path=str(service.directory / "valkey.sock")) as control:
-        with service.client(user) as client:
+    with redis.Redis(unix_socket_path=str(embedded.directory / "valkey.sock")) as control:
+        with embedded.client(user) as client:
             cursor = client.welcome["cursor"]
-            assert service.publish({"to": {"users": [user]}, "title": "kept"}).status == 201
+            assert embedded.publish({"to": {"users": [user]}, "title": "kept"}).status == 201
             os.kill(control.info("server")["process_id"], signal.SIGKILL)
-            eventually(lambda: service.publish({"to": {"users": [user]}, "title": "after"}).status == 201)
-        eventually(lambda: is_ready(service))
-        with service.client(user, since=cursor) as client:
+            eventually(lambda: embedded.publish({"to": {"users": [user]}, "title": "after"}).status == 201)
+        eventually(lambda: is_ready(embedded))
+        with embedded.client(user, since=cursor) as client:
             titles = [client.receive("notification")["notification"]["title"] for _ in range(2)]
             assert titles == ["kept", "after"]
 
 
-def test_one_directory_one_service() -> None:
+def test_one_directory_one_service(embedded: Service) -> None:
     """A second service on the same data directory does not start, and does not affect the first."""
-    with Service(**FAST) as service:
-        second = Service(**FAST, data_dir=service.directory)
-        with pytest.raises(AssertionError, match="Another service uses"):
-            second.start()
-        shutil.rmtree(second.directory)
-        assert service.publish({"to": {"users": ["alice"]}, "title": "still there"}).status == 201
+    second = Service(**FAST, data_dir=embedded.directory)
+    with pytest.raises(AssertionError, match="Another service uses"):
+        second.start()
+    shutil.rmtree(second.directory)
+    assert embedded.publish({"to": {"users": ["alice"]}, "title": "still there"}).status == 201
 
 
-def test_export_that_is_cut_off(user: str) -> None:
+def test_export_that_is_cut_off(server: Valkey, service: Service, user: str) -> None:
     """An export that Redis cannot complete ends without its last chunk. A later one is complete."""
-    with valkey() as server, Service(redis_url=server.url, **FAST) as service:
-        lines = [{"to": {"users": [user]}, "title": "x", "body": "x" * 30_000}] * 400
-        assert service.publish(lines).status == 200
-        path, headers = f"/v1/users/{user}/export", {"Authorization": f"Bearer {API_KEY}"}
-        with contextlib.closing(service.dial()) as connection:
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            assert (answer.status, answer.headers["Transfer-Encoding"]) == (200, "chunked")
-            assert answer.read(1000).startswith(b'{"user":"')
-            server.signal(signal.SIGKILL)
-            with pytest.raises(http.client.IncompleteRead):
-                while answer.read(1 << 20):
-                    pass
-        assert "was cut off" in service.log
-        server.start()
-        eventually(lambda: service.request("GET", path, headers=headers).status == 200)
+    lines = [{"to": {"users": [user]}, "title": "x", "body": "x" * 30_000}] * 400
+    assert service.publish(lines).status == 200
+    path, headers = f"/v1/users/{user}/export", {"Authorization": f"Bearer {API_KEY}"}
+    with contextlib.closing(service.dial()) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Transfer-Encoding"]) == (200, "chunked")
+        assert answer.read(1000).startswith(b'{"user":"')
+        server.signal(signal.SIGKILL)
+        with pytest.raises(http.client.IncompleteRead):
+            while answer.read(1 << 20):
+                pass
+    assert "was cut off" in service.log
+    server.start()
+    eventually(lambda: service.request("GET", path, headers=headers).status == 200)
 
 
 def test_members_removed_while_subscriptions_are_refused(user: str) -> None:
