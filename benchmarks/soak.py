@@ -100,26 +100,31 @@ class Load:
         hello = {"type": "hello", "token": self._token(user), "topics": random.sample(TOPIC_NAMES, 3)}
         async with self._http.ws_connect("/v1/stream") as stream:
             await stream.send_json(hello)
-            until = time.monotonic() + seconds
+            until, since = time.monotonic() + seconds, None
             async with asyncio.timeout(seconds):
                 async for message in stream:
-                    await self._answer(stream, message)
+                    since = await self._answer(stream, message, since)
                     if time.monotonic() > until:
                         break
 
-    async def _answer(self, stream, message):
+    async def _answer(self, stream, message, since):
+        """Return where the next `ack` begins. The first begins at the cursor of the `welcome`."""
         if message.type is not aiohttp.WSMsgType.TEXT:
-            return
+            return since
         frame = json.loads(message.data)
+        if frame["type"] == "welcome":
+            return frame["cursor"]
         if frame["type"] == "notification":
             self.counts["received"] += 1
-            if random.random() < 0.1:
-                await stream.send_json({"type": "ack", "cursor": frame["cursor"]})
             if random.random() < 0.02:
                 await stream.send_json({"type": random.choice(("seen", "read")), "up_to": frame["cursor"]})
             if random.random() < 0.02:
                 ids = [frame["notification"]["id"]]
                 await stream.send_json({"type": random.choice(("read", "unread", "archive")), "ids": ids})
+            if random.random() < 0.1:
+                await stream.send_json({"type": "ack", "since": since, "cursor": frame["cursor"]})
+                return frame["cursor"]
+        return since
 
     async def publish(self):
         """Publish at the rate, and recall one of fifty."""
