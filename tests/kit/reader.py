@@ -1,18 +1,20 @@
 """A reader of the documentation, who follows its steps: in a copy of the project, in one shell, on free ports."""
 
 import contextlib
+import http.client
 import os
 import re
 import shutil
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.kit import environment, processes
+from tests.kit import environment
 from tests.kit.ports import free_port
-from tests.kit.waiting import eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SERVICE, APP, REDIS = "8080", "5000", "6379"  # ports as the documentation has them
@@ -126,7 +128,12 @@ class Reader:
         def is_ready() -> bool:
             assert process.poll() is None, self._log(f"server-{port}")
             path = "/readyz" if port == SERVICE else "/"
-            return processes.run(["curl", "-sf", self.url(port) + path], capture_output=True).returncode == 0
+            with (
+                contextlib.suppress(OSError, http.client.HTTPException),
+                urllib.request.urlopen(self.url(port) + path, timeout=DEADLINE),
+            ):
+                return True  # another status than 200 is an OSError
+            return False
 
         eventually(is_ready, PATIENCE)
         return self._log(f"server-{port}")
