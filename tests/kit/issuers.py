@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import itertools
 import json
 import socket
@@ -20,25 +21,33 @@ _numbers = itertools.count(1)
 
 
 class SigningKey:
-    """A key of an issuer. `jwk` is its public half, as in a key set."""
+    """A key of an issuer. `jwk` is its public half, as in a key set.
+
+    Both are made when they are first needed: an RSA key takes long, and most processes that import a test need none.
+    """
 
     def __init__(self, algorithm: str = "RS256", kid: str | None = None, bits: int = 2048) -> None:
         self.algorithm = algorithm
         self.kid = f"key-{next(_numbers)}" if kid is None else kid
-        self.private: Any
-        if algorithm in ("RS256", "PS256"):
-            self.private = rsa.generate_private_key(65537, bits)
-            public = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
-        elif algorithm == "ES256":
-            self.private = ec.generate_private_key(ec.SECP256R1())
-            public = ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
-        else:
-            self.private = ed25519.Ed25519PrivateKey.generate()
-            public = OKPAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        self._bits = bits
+
+    @functools.cached_property
+    def private(self) -> Any:
+        """The private key."""
+        if self.algorithm in ("RS256", "PS256"):
+            return rsa.generate_private_key(65537, self._bits)
+        if self.algorithm == "ES256":
+            return ec.generate_private_key(ec.SECP256R1())
+        return ed25519.Ed25519PrivateKey.generate()
+
+    @functools.cached_property
+    def jwk(self) -> dict[str, Any]:
+        """The public key."""
+        kinds: dict[str, Any] = {"RS256": RSAAlgorithm, "PS256": RSAAlgorithm, "ES256": ECAlgorithm}
+        public = kinds.get(self.algorithm, OKPAlgorithm).to_jwk(self.private.public_key(), as_dict=True)
         public.pop("key_ops", None)
-        self.jwk: dict[str, Any] = {**public, "kid": self.kid, "alg": algorithm, "use": "sig"}
-        if not self.kid:
-            del self.jwk["kid"]
+        named = {"kid": self.kid} if self.kid else {}
+        return {**public, **named, "alg": self.algorithm, "use": "sig"}
 
     def sign(self, claims: dict[str, Any], **header: Any) -> str:
         """Return a token."""
