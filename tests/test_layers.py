@@ -6,9 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.kit import processes
+from tests.kit.cases import every
 
 ROOT = Path(__file__).parent.parent
 COMMON = {"errors", "limit_settings", "loop", "protocol", "settings", "telemetry"}
@@ -184,7 +183,7 @@ def test_rooms_import_downwards() -> None:
             assert row[other] > row[room], f"the table lets {room}/ import from {other}/, which is not below it"
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
+@every(name=COMPONENTS)
 def test_imports(name: str) -> None:
     """A module imports from its own room, and from the rooms that the table names."""
     room = room_of(name)
@@ -210,7 +209,7 @@ def test_no_cycle_and_short_chains() -> None:
     assert len(longest) <= LONGEST_CHAIN, f"{' imports '.join(longest)}: {len(longest)} modules"
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
+@every(name=COMPONENTS)
 def test_owners(name: str) -> None:
     """A library is imported by its owners only."""
     for library in sorted({target.split(".")[0] for target in imports(name)}):
@@ -226,14 +225,14 @@ def test_owners_own() -> None:
             assert library in used, f"{owner} does not import {library}"
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
+@every(name=COMPONENTS)
 def test_environment(name: str) -> None:
     """Only programs that start something read the environment: settings are made of a mapping."""
     reads = bool(ENVIRONMENT & (set(imports(name)) | attributes(name)))
     assert reads == (name in ENVIRONMENT_READERS), f"{name} {'reads' if reads else 'does not read'} the environment"
 
 
-@pytest.mark.parametrize("name", PROTOCOL)
+@every(name=PROTOCOL)
 def test_protocol_is_pure(name: str) -> None:
     """The protocol imports no I/O, clock, thread, log, randomness or environment, and reaches none in another way."""
     for target in imports(name):
@@ -242,13 +241,13 @@ def test_protocol_is_pure(name: str) -> None:
     assert not {attribute.split(".")[1] for attribute in attributes(name)} & CLOCKS
 
 
-@pytest.mark.parametrize("name", ERRORS)
+@every(name=ERRORS)
 def test_errors_import_nothing(name: str) -> None:
     """The errors need nothing but types and each other."""
     assert {target.split(".")[0] for target in imports(name) if not target.startswith("notifier.errors.")} <= {"typing"}
 
 
-@pytest.mark.parametrize("name", [name for name in ROOMS if MODULES[name].stem == "__init__"])
+@every(name=[name for name in ROOMS if MODULES[name].stem == "__init__"])
 def test_packages_import_nothing(name: str) -> None:
     """A room loads none of its modules before they are asked for; the client is the exception."""
     assert not list(imports(name)) or name in ("client", "testing"), f"{name}/__init__.py imports something"

@@ -22,6 +22,7 @@ from notifier.settings import (
     SettingError,
     Settings,
 )
+from tests.kit.cases import every
 
 KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
 SECRET, OTHER_SECRET = "x" * 32, "é" * 16
@@ -96,7 +97,7 @@ class TestEnvironment:
         names = [item.name for room in fields(Settings) for item in fields(getattr(Settings(), room.name))]
         assert names == list(FIELDS)
 
-    @pytest.mark.parametrize("name", FIELDS)
+    @every(name=FIELDS)
     def test_described(self, name: str) -> None:
         """Every setting has a unit and a sentence on what it is for."""
         assert FIELDS[name].metadata["unit"]
@@ -104,33 +105,29 @@ class TestEnvironment:
 
 
 class TestNumbers:
-    @pytest.mark.parametrize("name", NUMBERS)
-    @pytest.mark.parametrize("text", ["", "x", "ten", "1,5", "0x10", "1 000", "1s", "--1"])
+    @every(text=["", "x", "ten", "1,5", "0x10", "1 000", "1s", "--1"], name=NUMBERS)
     def test_no_number(self, name: str, text: str) -> None:
         """A text that is not a number is rejected, and the setting explained."""
         assert FIELDS[name].metadata["help"] in refusal(**{name: text})
 
-    @pytest.mark.parametrize("name", WHOLE)
-    @pytest.mark.parametrize("text", ["100000.5", "1e9", "inf", "nan"])
+    @every(text=["100000.5", "1e9", "inf", "nan"], name=WHOLE)
     def test_no_whole_number(self, name: str, text: str) -> None:
         """Where whole numbers are counted, no other is taken."""
         assert "whole number" in refusal(**{name: text})
 
-    @pytest.mark.parametrize("name", BROKEN)
-    @pytest.mark.parametrize("text", ["nan", "inf"])
+    @every(text=["nan", "inf"], name=BROKEN)
     def test_no_time(self, name: str, text: str) -> None:
         """A time that is not a finite number is rejected."""
         refusal(**{name: text})
 
-    @pytest.mark.parametrize("name", NUMBERS)
+    @every(name=NUMBERS)
     def test_least(self, name: str) -> None:
         """A number has a least value, which the error for a lower number names."""
         least = FIELDS[name].metadata["least"]
         assert least is not None
         assert f"at least {least:g}" in refusal(**{name: least - 1})
 
-    @pytest.mark.parametrize("name", NUMBERS)
-    @pytest.mark.parametrize("digits", [12, 17, 400])
+    @every(digits=[12, 17, 400], name=NUMBERS)
     def test_greatest(self, name: str, digits: int) -> None:
         """A number has a greatest value, which the error names; timers have a week."""
         assert "at most " in refusal(**{name: digits * "9"})
@@ -148,7 +145,7 @@ class TestNumbers:
         """Values that would overflow at run time are rejected at the start."""
         assert "at most " in refusal(**{name: text})
 
-    @pytest.mark.parametrize("name", NUMBERS)
+    @every(name=NUMBERS)
     def test_a_number(self, name: str) -> None:
         """A number is taken as it is written."""
         value = FIELDS[name].default + 7
@@ -161,20 +158,17 @@ class TestNumbers:
 
 
 class TestFlags:
-    @pytest.mark.parametrize("name", FLAGS)
-    @pytest.mark.parametrize("text", ["1", "true", "True", "yes", "on", "ON"])
+    @every(text=["1", "true", "True", "yes", "on", "ON"], name=FLAGS)
     def test_on(self, name: str, text: str) -> None:
         """There are some words for on."""
         assert getattr(read(**{name: text}), name) is True
 
-    @pytest.mark.parametrize("name", FLAGS)
-    @pytest.mark.parametrize("text", ["0", "false", "no", "off", "OFF", ""])
+    @every(text=["0", "false", "no", "off", "OFF", ""], name=FLAGS)
     def test_off(self, name: str, text: str) -> None:
         """There are some words for off."""
         assert getattr(read(**{name: text}), name) is False
 
-    @pytest.mark.parametrize("name", FLAGS)
-    @pytest.mark.parametrize("text", ["2", "maybe", "enabled", " 1"])
+    @every(text=["2", "maybe", "enabled", " 1"], name=FLAGS)
     def test_neither(self, name: str, text: str) -> None:
         """Another word is not guessed at."""
         assert "neither" in refusal(**{name: text})

@@ -1,5 +1,6 @@
 """Batches: lines and their numbers, limits, bodies that were cut off, and an outage of Redis."""
 
+import functools
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from notifier.protocol.api_key import ApiKey
 from notifier.protocol.notification import Limits
 from notifier.publishing.publisher import Answer, Post
 from notifier.settings import PublishingSettings
+from tests.kit.cases import every
 from tests.kit.requests import BrokenBody, request_of
 
 KEY = ApiKey("backend", "s" * 16)
@@ -93,16 +95,22 @@ def outcomes(data: Any, **options: Any) -> list[tuple[int, int]]:
     return [(answer["line"], answer["status"]) for answer in answers(data, **options)]
 
 
-@pytest.fixture(params=PIECES)
-def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The size of the pieces in which the body is read."""
-    monkeypatch.setattr(body, "_READ", request.param)
-    size: int = request.param
-    return size
+def in_pieces(test: Callable[..., None]) -> Callable[..., None]:
+    """Call a test with each size of the pieces in which the body is read."""
+
+    @every(size=PIECES)
+    @functools.wraps(test)
+    def read_in_pieces(*args: Any, size: int, **others: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(body, "_READ", size)
+            test(*args, size=size, **others)
+
+    return read_in_pieces
 
 
 class TestLines:
-    @pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \t\r\n"])
+    @in_pieces
+    @every(end=[b"\n", b"\r\n", b" \t\r\n"])
     def test_numbers(self, size: int, end: bytes) -> None:
         """Lines are answered in order with their numbers; blank ones are counted and skipped."""
         publisher = Publisher()
@@ -112,7 +120,8 @@ class TestLines:
         assert found == [(1, 201, "one"), (4, 201, "four"), (5, 400, malformed), (6, 201, "six")]
         assert publisher.titles == ["one", "four", "six"]
 
-    @pytest.mark.parametrize("data", [b"", b"\n", b" ", b"\r\n\r\n", b"\n" * 8, b" " * 3000])
+    @in_pieces
+    @every(data=[b"", b"\n", b" ", b"\r\n\r\n", b"\n" * 8, b" " * 3000])
     def test_nothing(self, size: int, data: bytes) -> None:
         """A body of blank lines has no answers, and nothing is published."""
         publisher = Publisher()
@@ -138,8 +147,8 @@ class TestLines:
 
 
 class TestLongLines:
-    @pytest.mark.parametrize("before", SPACES)
-    @pytest.mark.parametrize("after", SPACES)
+    @in_pieces
+    @every(after=SPACES, before=SPACES)
     def test_limit(self, size: int, before: bytes, after: bytes) -> None:
         """A line may be as long as a notification, without the spaces around it and wherever a piece ends."""
         longest = before + line(size=LONGEST) + after
@@ -149,6 +158,7 @@ class TestLongLines:
             assert outcomes(data) == [(1, 201), (2, 413), (3, 201)]
             assert outcomes(too_long + b"\n" + longest + b"\n" + too_long + end) == [(1, 413), (2, 201), (3, 413)]
 
+    @in_pieces
     def test_text_after_spaces(self, size: int) -> None:
         """A line is not shortened to its text before many spaces."""
         for spaces in (LONGEST - 10, LONGEST, LONGEST + 1, 600):
@@ -156,7 +166,8 @@ class TestLongLines:
             assert [status for _, status in outcomes(data + b"\n" + line())] in ([413, 201], [400, 201])
             assert outcomes(data + b"\n" + line())[0][1] == (413 if len(data) > LONGEST else 400)
 
-    @pytest.mark.parametrize("length", [LONGEST + 1, 3 * LONGEST, 3500])
+    @in_pieces
+    @every(length=[LONGEST + 1, 3 * LONGEST, 3500])
     def test_once(self, size: int, length: int) -> None:
         """A line that is far too long is one line with one answer."""
         publisher = Publisher()
@@ -189,6 +200,7 @@ class TestLimits:
         assert [answer["code"] for answer in answers(line(), publisher, length=4097)] == ["body_too_large"]
         assert publisher.batches == []
 
+    @in_pieces
     def test_chunked(self, size: int) -> None:
         """Of a chunked body that is too long the lines before the limit are published, half a line is not."""
         publisher = Publisher()
@@ -202,6 +214,7 @@ class TestLimits:
 
 
 class TestCutBody:
+    @in_pieces
     def test_length(self, size: int) -> None:
         """The last line of a body that is shorter than announced is not published, even if it seems complete."""
         publisher = Publisher()
@@ -211,6 +224,7 @@ class TestCutBody:
         assert found[-1]["code"] == "incomplete_body"
         assert publisher.titles == ["one"]
 
+    @in_pieces
     def test_reset(self, size: int) -> None:
         """If the connection is reset, the complete lines before that are published."""
         publisher = Publisher()
@@ -218,6 +232,7 @@ class TestCutBody:
         assert [(answer["line"], answer.get("code")) for answer in found] == [(1, None), (2, "incomplete_body")]
         assert publisher.titles == ["one"]
 
+    @in_pieces
     def test_in_a_long_line(self, size: int) -> None:
         """A body that ends within a line that is too long was cut off, too."""
         assert {status for _, status in outcomes(BrokenBody(b"x" * 1000), chunked=True)} <= {400, 413}
