@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from uuid import uuid4
 
 import pytest
@@ -32,6 +33,17 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     the time into its head.
     """
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage neither while tests are collected nor, later, among the thousands of collected ones."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)
