@@ -1,5 +1,6 @@
 """The promises to a connection, checked with everything that it is sent."""
 
+import functools
 from collections.abc import Iterable, Mapping
 
 from notifier.protocol import cursor
@@ -10,6 +11,7 @@ from notifier.protocol.log_position import LogPosition
 Key = tuple[str, bytes]  # a channel, and the id of an entry
 
 
+@functools.lru_cache(maxsize=4096)
 def at(entry: Entry) -> Cursor:
     return cursor.parse(entry.id)
 
