@@ -63,8 +63,8 @@ class RevocationList:
 def _refusal(most: int, share: Share) -> str:
     if share.is_operator:
         return f"At most {most} revocations are stored."
-    whose = "of this key" if share.key else "of this tenant"
-    return f"The part {whose} of the {most} revocations that are stored is used up."
+    whose = "key" if share.key else "tenant"
+    return f"This {whose} has used up its share of the {most} revocations that can be stored."
 
 
 def _revoked(name: bytes, text: bytes) -> Revoked:

@@ -51,7 +51,7 @@ class UnexpectedFault(Disconnect):
 
 
 class Restarting(Disconnect):
-    """The worker is draining."""
+    """The worker is draining: it closes all connections before it stops."""
 
     close_code, reason = 1012, "service restarts"
     remedy = "Reconnects after the delay in `drain`, or after a short delay if there was no `drain`."
@@ -99,14 +99,14 @@ class Overloaded(Disconnect):
 
 
 class RateExceeded(Disconnect):
-    """A limit of the user's frames, streams or replayed data, or of invalid tokens of an address, is exceeded."""
+    """The user's limit of frames, streams or replayed data, or the IP address's of invalid tokens, is exceeded."""
 
     close_code, reason = 4005, "rate limited"
     remedy = "Reconnects after a longer delay."
 
 
 class ProtocolViolation(Disconnect):
-    """A message is binary or not a JSON object, the first frame is not a valid `hello`, or `hello` is sent twice."""
+    """A message is binary or no JSON object, or `hello` is invalid, repeated, not first, or comes after 8 pings."""
 
     close_code, reason = 4500, "protocol violation"
     remedy = "Does not reconnect: the client is faulty."
@@ -120,7 +120,7 @@ class StreamForbidden(Disconnect):
 
 
 class Disconnected(Disconnect):
-    """An operator or the backend disconnected or erased the user."""
+    """The user was disconnected or erased."""
 
     close_code, reason = 4502, "disconnected"
     remedy = "Does not reconnect."

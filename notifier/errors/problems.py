@@ -35,7 +35,7 @@ class InvalidToken(Problem):
     """The token is missing, was revoked, is not a JWT signed with an accepted key, or has invalid claims."""
 
     status, code, title = 401, "invalid_token", "The token is not valid."
-    remedy = "Check its key and its claims, or fetch a new token."
+    remedy = "Check the key that signs the token, and the token's claims; or fetch a new token."
 
 
 class TokenExpired(Problem):
@@ -95,7 +95,8 @@ class KeyRotating(Problem):
 
     status, code, title = 409, "key_rotating", "The key is being rotated."
     remedy = (
-        "Wait until `old_secret_until`, or rotate with an `overlap` of 0, which invalidates both secrets immediately."
+        "Wait until `old_secret_until`, or rotate with an `overlap` of 0, which invalidates both existing secrets and "
+        "leaves only the new one."
     )
 
 
@@ -135,7 +136,7 @@ class UnsupportedMediaType(Problem):
 
 
 class MisdirectedRequest(Problem):
-    """The host of the request is not that of a URL in `NOTIFIER_PUBLIC_URL`."""
+    """The host of the request does not match any URL in `NOTIFIER_PUBLIC_URL`."""
 
     status, code, title = 421, "misdirected_request", "The service has another name."
     remedy = "Use the public URL, and check that the proxy forwards `Host`."
@@ -198,10 +199,13 @@ class TooManyKeys(Problem):
 
 
 class TooManyRevocations(Problem):
-    """The key's or tenant's part of `NOTIFIER_MAX_REVOCATIONS` is used up. Revocations end when their tokens expire."""
+    """The key or tenant has used up its share of `NOTIFIER_MAX_REVOCATIONS`, or all of it is used up."""
 
     status, code, title = 422, "too_many_revocations", "Too many tokens are revoked."
-    remedy = "Revoke with an unlimited `admin` key, raise the limit, or replace the secret that signs the tokens."
+    remedy = (
+        "Revoke with the operator's key (no tenant, all grants, scopes `admin` and `tokens`), raise the limit, or "
+        "replace the secret that signs the tokens. Each revocation is stored for about `NOTIFIER_MAX_TOKEN_AGE`."
+    )
 
 
 class InvalidMembers(Problem):
@@ -226,9 +230,9 @@ class TooManySubscriptions(Problem):
 
 
 class UpgradeRequired(Problem):
-    """The path serves WebSockets, and the request is not an upgrade."""
+    """A WebSocket handshake has no `Upgrade` header or the wrong version, or a request to `/v1/echo` is none."""
 
-    status, code, title = 426, "upgrade_required", "This path requires a WebSocket upgrade."
+    status, code, title = 426, "upgrade_required", "A valid WebSocket upgrade is required."
     remedy = "Connect with a WebSocket client, and check that the proxy passes `Upgrade`."
 
 
@@ -275,7 +279,7 @@ class IssuerUnavailable(Problem):
 
 
 class BrokerUnavailable(Problem):
-    """Redis, the broker, cannot be reached, is too slow, or rejects writes."""
+    """Redis, the broker, cannot be reached, is too slow, or rejects writes; or the worker is starting or stopping."""
 
     status, code, title = 503, "broker_unavailable", "The broker is unavailable."
     remedy = "Retry later; if the request is a publication, use the same `Idempotency-Key`."

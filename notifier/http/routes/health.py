@@ -70,7 +70,8 @@ class HealthViews:
     def readyz(self) -> Response:
         """Return whether this worker receives notifications from Redis, and can publish."""
         if not self._is_ready():
-            raise BrokerUnavailable("This worker does not receive notifications, or cannot publish.", retry_after=1)
+            detail = "This worker does not receive notifications, cannot publish, or is starting or stopping."
+            raise BrokerUnavailable(detail, retry_after=1)
         return json_answer({"status": "ready"})
 
     def metrics(self) -> Response:
