@@ -99,7 +99,7 @@ class Overloaded(Disconnect):
 
 
 class RateExceeded(Disconnect):
-    """The user's limit of frames, streams or replayed data, or the IP address's of invalid tokens, is exceeded."""
+    """The limit of a user's frames, streams or replayed data, or of an IP address's invalid tokens, is exceeded."""
 
     close_code, reason = 4005, "rate limited"
     remedy = "Reconnects after a longer delay."

@@ -230,7 +230,7 @@ class TooManySubscriptions(Problem):
 
 
 class UpgradeRequired(Problem):
-    """A WebSocket handshake has no `Upgrade` header or the wrong version, or a request to `/v1/echo` is none."""
+    """A WebSocket handshake has no `Upgrade` header or the wrong version, or `/v1/echo` was requested without one."""
 
     status, code, title = 426, "upgrade_required", "A valid WebSocket upgrade is required."
     remedy = "Connect with a WebSocket client, and check that the proxy passes `Upgrade`."
