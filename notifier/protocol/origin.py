@@ -9,6 +9,7 @@ _FORM = re.compile(
 # Headers that pages of other origins may read, on every answer.
 EXPOSED = {"Access-Control-Expose-Headers": "ETag, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"}
 _PORTS = {"http": 80, "https": 443}
+_MAX_HOST = 253  # characters (RFC 1035 section 2.3.4); a header has room for more, and Unicode takes long to encode
 
 
 def normalize(text: str) -> str | None:
@@ -17,7 +18,7 @@ def normalize(text: str) -> str | None:
     if not parts:
         return None
     scheme, host, port = parts[1].lower(), parts[2].lower().removesuffix("."), int(parts[3] or 0)
-    if not host or port > 65535:
+    if not 0 < len(host) <= _MAX_HOST or port > 65535:
         return None
     try:
         host = host if host.isascii() else host.encode("idna").decode()

@@ -18,6 +18,7 @@ from notifier.protocol.origin import normalize, parse, parse_urls
         ("http://localhost:5173", "http://localhost:5173"),
         ("capacitor://localhost", "capacitor://localhost"),
         ("https://a_b.example", "https://a_b.example"),
+        (f"https://{'a.' * 120}shop.example", f"https://{'a.' * 120}shop.example"),
     ],
 )
 def test_origin(text: str, origin: str) -> None:
@@ -43,6 +44,8 @@ def test_origin(text: str, origin: str) -> None:
         "https://shop.example https://other.example",
         "https://shop\\.example",
         "https://.",
+        f"https://{'a.' * 124}shop.example",  # longer than any domain: to encode one takes time
+        f"https://{chr(0xFC) + '.'}{'b.' * 123}shop.example",
     ],
 )
 def test_no_origin(text: str) -> None:
