@@ -96,9 +96,9 @@ class WebSocketViews:
         if request.content_length or "Transfer-Encoding" in request.headers:
             raise BadRequest("A request to upgrade has no body.")
         self._addresses.require_stream(request.environ.get(ADDRESS))
-        self._acceptor.require_room()
         if request.endpoint == "stream.stream":
             g.identity = self._credentials.identity(request)
+        self._acceptor.require_room()  # last: another connection may have made room, and the token may have taken time
 
     def serve(self, handshake: Handshake) -> None:
         """Hand over the socket of a stream."""
