@@ -19,6 +19,7 @@ from notifier.broker.revocation_list import RevocationList
 from notifier.broker.store import Store
 from notifier.connections.acceptor import Acceptor
 from notifier.connections.hub import Hub
+from notifier.connections.places import Counts, Places
 from notifier.connections.strangers import SHARE, Strangers
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.timers import YIELD_EVERY, Timers
@@ -41,7 +42,6 @@ from notifier.inbox.mutes import Mutes
 from notifier.inbox.states import InboxStates
 from notifier.limits.usage import UsageLimits
 from notifier.limits.users import UserLimits
-from notifier.protocol import channel as channels
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
@@ -55,7 +55,7 @@ from notifier.publishing.client_queue import ClientQueue
 from notifier.publishing.explanation import Explanation
 from notifier.publishing.publisher import Publisher
 from notifier.publishing.receipts import Receipts
-from notifier.settings import Settings
+from notifier.settings import ConnectionSettings, Settings
 from notifier.telemetry import metrics
 
 
@@ -79,9 +79,9 @@ class Node:
         publishing = settings.publishing
         self.limits = Limits(publishing.max_notification_bytes, publishing.max_users, publishing.max_topics)
         self.access = _Access(settings, self.store, self._close_revoked)
-        self.usage = UsageLimits(settings, self.store, self.name, self._count_streams)
+        self.usage = UsageLimits(settings, self.store, self.name)
         self.connections: set[Connection] = set()
-        self._strangers = Strangers(settings.connections.connection_limit // SHARE, settings.connections.stranger_bytes)
+        self._places = _places(settings.connections, self.usage)
         self._delivery = _Delivery(
             settings, self.log, self.database, self.inbox, digests, self._clock, self.name, self.usage.users
         )
@@ -96,7 +96,7 @@ class Node:
             self._hooks(),
             settings.server.workers,
             self.connections,
-            self._strangers,
+            self._places,
             lambda: bool(self._delivery.listener.birth.ms) and self.access.revocations.is_loaded,
         )
 
@@ -148,13 +148,8 @@ class Node:
         Raises:
             RateExceeded
         """
-        users, user = self.usage.users, _user_of(connection)
-        users.require_stream(user)
+        self._places.authenticated(connection)
         self._delivery.subscriptions.attach(connection, attach)
-        users.streams.note(user)
-
-    def _count_streams(self, user: str) -> int:
-        return self._delivery.hub.count(channels.of_user(user))
 
     def _close_revoked(self) -> None:
         """Close the connections whose tokens have been revoked."""
@@ -173,26 +168,22 @@ class Node:
 
     def _closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
-        self.usage.addresses.closed(connection.address)
-        self._strangers.forget(connection)
+        self._places.closed(connection)
 
     def _stop(self, connection: StreamConnection) -> None:
         """Unsubscribe a connection that is closing."""
+        self._places.closing(connection)
         self._delivery.subscriptions.close(connection)
         self._delivery.feed.forget(connection)
-        if connection.session.identity is not None:
-            self.usage.users.streams.note(_user_of(connection))
 
     def _hooks(self) -> StreamHooks:
         return StreamHooks(
             schedule=self._timers.schedule,
-            opened=lambda connection: self.usage.addresses.opened(connection.address),
             received=lambda connection: self.usage.users.count_frame(_user_of(connection)),
             refused=lambda connection: self.usage.addresses.failed_on_stream(connection.address),
             closed=self._closed,
-            buffered=self._strangers.buffer,
+            buffered=self._places.strangers.buffer,
             take_turn=Turns().add,
-            authenticated=self._strangers.forget,
             act=self.act,
             stop=self._stop,
             drained=self._delivery.progress.serve,
@@ -283,6 +274,12 @@ def _user_of(connection: StreamConnection) -> str:
     identity = connection.session.identity
     assert identity is not None
     return identity.user
+
+
+def _places(settings: ConnectionSettings, usage: UsageLimits) -> Places:
+    addresses, users = usage.addresses, usage.users
+    counts = Counts(addresses.opened, addresses.closed, users.open_stream, users.streams.closed)
+    return Places(Strangers(settings.connection_limit // SHARE, settings.stranger_bytes), counts)
 
 
 def _rules(settings: Settings, limits: Limits, verify: Callable[[str, float], Identity], users: UserLimits) -> Rules:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from notifier.connections.echo import EchoConnection
+from notifier.connections.places import Places
 from notifier.connections.sse import Ask, EventConnection
-from notifier.connections.strangers import Strangers
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.transport import Transport
 from notifier.connections.websocket import Connection
@@ -35,7 +35,7 @@ class Acceptor:
         hooks: StreamHooks,
         workers: int,
         connections: set[Connection],
-        strangers: Strangers,
+        places: Places,
         has_reached_redis: Callable[[], bool],
     ) -> None:
         self._settings = settings
@@ -43,7 +43,7 @@ class Acceptor:
         self._hooks = hooks
         self._workers = workers
         self._connections = connections
-        self._strangers = strangers
+        self._places = places
         self._has_reached_redis = has_reached_redis
         self._limit = settings.connection_limit
         self._numbers = itertools.count(1)
@@ -62,7 +62,7 @@ class Acceptor:
             raise BrokerUnavailable("This worker has not reached Redis yet.", retry_after=1)
         # While it drains, a client is accepted and sent on to another worker like all others.
         is_full = len(self._connections) >= self._limit and not self.is_draining
-        if is_full and not self._strangers.evict():
+        if is_full and not self._places.strangers.make_room():
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
     def open_stream(
@@ -74,8 +74,6 @@ class Acceptor:
         what the connection counts for.
         """
         connection = self._create(StreamConnection, transport, identity, address)
-        if identity is None:
-            self._strangers.admit(connection)
         self._open(connection, lambda: connection.start(early))
 
     def open_plain(
@@ -99,7 +97,6 @@ class Acceptor:
             heartbeat=self._settings.heartbeat,
             address=address,
         )
-        self._strangers.admit(connection)
         self._open(connection, lambda: connection.start(early))
 
     def drain(self) -> None:
@@ -126,7 +123,7 @@ class Acceptor:
 
     def _open(self, connection: Connection, begin: Callable[[], None]) -> None:
         self._connections.add(connection)
-        self._hooks.opened(connection)
+        self._places.opened(connection)
         try:
             begin()
         except Exception:

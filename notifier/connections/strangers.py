@@ -1,8 +1,10 @@
-"""Strangers: connections whose client has not authenticated yet.
+"""Strangers: connections that count for no user, because their client has not authenticated, or has too many.
 
 Strangers cost an attacker nothing, so they may hold only a part of a worker's places. When that part is full, the
 oldest stranger makes room: a client says hello within moments, and an attacker has to keep connecting. In the same way
 they share the memory for messages that have not arrived in full.
+
+Connections that are closing count for nobody either. They keep their places for some seconds, unless a worker is full.
 """
 
 from notifier.connections.websocket import Connection
@@ -19,6 +21,7 @@ class Strangers:
         self._most = max(most, 1)
         self._most_bytes = most_bytes
         self._connections: dict[Connection, None] = {}  # the oldest first
+        self._closing: dict[Connection, None] = {}  # connections that were no strangers
         self._unfinished: dict[Connection, int] = {}  # bytes; first the one that began first
         self._bytes = 0
 
@@ -60,9 +63,25 @@ class Strangers:
         self._close(oldest)
         return True
 
+    def make_room(self) -> bool:
+        """Close a connection that is closing, or else a stranger, at once; return whether there was one."""
+        closing = next(iter(self._closing), None)
+        if closing is None:
+            return self.evict()
+        self.forget(closing)
+        closing.abort()
+        return True
+
+    def note_closing(self, connection: Connection) -> None:
+        """Note that a connection is closing."""
+        self._finish(connection)
+        if connection not in self._connections:
+            self._closing[connection] = None
+
     def forget(self, connection: Connection) -> None:
-        """Remove a connection that has authenticated, or is closed."""
+        """Remove a connection that counts for a user now, or is closed."""
         self._connections.pop(connection, None)
+        self._closing.pop(connection, None)
         self._finish(connection)
 
     def _close(self, connection: Connection) -> None:

@@ -23,7 +23,6 @@ from notifier.protocol import tenant as tenants
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.session import Action, Reply, Session
-from notifier.protocol.subscribing import Attach
 from notifier.protocol.websocket import Binary, Event, Text
 
 
@@ -33,7 +32,6 @@ class StreamHooks(Hooks):
 
     received: Callable[["StreamConnection"], object] = lambda _: None  # counts a frame of a client with a valid token
     refused: Callable[["StreamConnection"], object] = lambda _: None  # counts an invalid token; may raise RateExceeded
-    authenticated: Callable[["StreamConnection"], None]  # notes that the hello had a valid token
     act: Callable[["StreamConnection", Action], None]  # carries out what the session asks for
     stop: Callable[["StreamConnection"], None]  # unsubscribes a connection from everything: it is closing
     drained: Callable[["StreamConnection"], None]  # continues the replay: the client reads again
@@ -49,6 +47,7 @@ class StreamConnection(Connection):
         "_has_pending_state",
         "_lag_timeout",
         "catch_up",
+        "is_counted",
         "is_disconnected",
         "memberships",
         "number",
@@ -73,6 +72,7 @@ class StreamConnection(Connection):
         self.memberships: tuple[str, ...] | None = None  # topics of its user; None: not known yet
         self._lag_timeout = lag_timeout
         self._has_pending_state = False  # a state frame could not be sent
+        self.is_counted = False  # for its user
         self.is_disconnected = False  # or its token was revoked: its actions that have not begun are dropped
 
     def close(self, disconnect: Disconnect) -> None:
@@ -209,9 +209,6 @@ class StreamConnection(Connection):
         match action:
             case Reply(frame):
                 self.reply(frame)
-            case Attach():
-                self._hooks.authenticated(self)
-                self._hooks.act(self, action)
             case _:
                 self._hooks.act(self, action)
 

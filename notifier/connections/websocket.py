@@ -27,7 +27,6 @@ class Hooks:
     """The callbacks of a connection. All connections of a worker share one instance."""
 
     schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
-    opened: Callable[["Connection"], object] = lambda _: None  # notes a connection that was taken over
     closed: Callable[["Connection"], object]  # forgets a connection whose transport is closed
     buffered: Callable[["Connection", int], object] = lambda connection, size: None  # counts an unfinished message
     take_turn: Callable[..., None] = call_soon  # calls a function when the other clients have had their turn

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from notifier.errors import RateExceeded, RateLimited
 from notifier.limit_settings import LimitSettings
-from notifier.limits.holdings import Holdings
 from notifier.limits.in_flight import InFlight
 from notifier.limits.rates import MOST_NAMES, Rates
+from notifier.limits.streams import Streams
 from notifier.protocol import forwarded
 from notifier.protocol.allowance import Rate
 from notifier.protocol.pause import Pause
@@ -25,13 +25,12 @@ class AddressLimits:
 
     def __init__(self, settings: LimitSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._streams: dict[int, int] = {}  # open streams by address
         self._pauses: dict[int, Pause] = {}
         self.requests = InFlight("address_requests", settings.address_requests)
         self.peers = InFlight("address_requests", settings.address_requests)
         self.handshakes = Rates("address_handshakes", Rate.of(settings.address_handshake_rate), clock)
         self.failures = Rates("address_failures", Rate.of(settings.address_failure_rate, _FAILURES_AT_ONCE), clock)
-        self.streams = Holdings("address_connections", settings.address_connections, self._count, clock)
+        self.streams = Streams("address_connections", settings.address_connections, clock)
 
     def require_stream(self, address: int | None) -> None:
         """Count a handshake, and check that one more stream may be opened.
@@ -46,19 +45,12 @@ class AddressLimits:
     def opened(self, address: int | None) -> None:
         """Count a stream that is open."""
         if address is not None:
-            self._streams[address] = self._count(address) + 1
-            self.streams.note(address)
+            self.streams.opened(address)
 
     def closed(self, address: int | None) -> None:
         """Count a stream that is closed."""
-        if address is None:
-            return
-        number = self._count(address) - 1
-        if number > 0:
-            self._streams[address] = number
-        else:
-            self._streams.pop(address, None)
-        self.streams.note(address)
+        if address is not None:
+            self.streams.closed(address)
 
     def failed(self, address: int | None) -> None:
         """Count credentials that are not valid. Beyond the limit begins a pause, longer each time.
@@ -100,6 +92,3 @@ class AddressLimits:
             metrics.LIMITED.labels(self.failures.limit).inc()
             detail = "Authentication has failed too often for this address."
             raise RateLimited(detail, retry_after=math.ceil(left), limit=self.failures.limit)
-
-    def _count(self, address: int) -> int:
-        return self._streams.get(address, 0)

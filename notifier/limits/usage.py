@@ -1,7 +1,5 @@
 """Usage limits: all limits of one worker on what addresses, users and API keys may use."""
 
-from collections.abc import Callable
-
 from notifier.broker.ledger import Ledger
 from notifier.broker.store import Store
 from notifier.limits.addresses import AddressLimits
@@ -20,19 +18,19 @@ from notifier.settings import Settings
 
 
 class UsageLimits:
-    """The limits of the worker that is called `worker`. `count` returns how many streams a user has here."""
+    """The limits of the worker that is called `worker`."""
 
-    def __init__(self, settings: Settings, store: Store, worker: str, count: Callable[[str], int]) -> None:
+    def __init__(self, settings: Settings, store: Store, worker: str) -> None:
         limits = settings.limits
         self.addresses = AddressLimits(limits)
-        self.users = UserLimits(limits, settings.publishing.client_publish_rate, count)
+        self.users = UserLimits(limits, settings.publishing.client_publish_rate)
         self.keys = KeyLimits(limits)
         clients, responses = ClientAddresses(limits.trusted_proxies), ResponseMemory(limits)
         self.requests = RequestLimits(clients, self.addresses, self.users, self.keys, responses)
         addresses, users, keys = self.addresses, self.users, self.keys
         of_users = (users.frames, users.publications, users.actions, users.replay)
         rates = (addresses.handshakes, addresses.failures, *of_users, *keys.rates)
-        holdings = (addresses.streams, users.streams)
+        holdings = (addresses.streams.holdings, users.streams.holdings)
         daily = Amounts(
             limits.tenant_daily_publications,
             limits.tenant_daily_recipients,

@@ -1,14 +1,12 @@
 """Limits of users, over all of their connections and requests."""
 
-from collections.abc import Callable
-
 from notifier.errors import RateExceeded, RateLimited
 from notifier.limit_settings import LimitSettings
-from notifier.limits.holdings import Holdings
 from notifier.limits.in_flight import InFlight
 from notifier.limits.payers import Payer
 from notifier.limits.quotas import Quotas
 from notifier.limits.rates import Rates
+from notifier.limits.streams import Streams
 from notifier.protocol.allowance import Rate
 from notifier.protocol.daily_usage import Amounts
 
@@ -17,14 +15,14 @@ _REPLAY_SECONDS = 30  # what may be sent from the log at once: as much as in so 
 
 
 class UserLimits:
-    """The limits of users. `publish_rate` is in publications per second; `count` returns a user's streams here."""
+    """The limits of users. `publish_rate` is in publications per second."""
 
-    def __init__(self, settings: LimitSettings, publish_rate: float, count: Callable[[str], int]) -> None:
+    def __init__(self, settings: LimitSettings, publish_rate: float) -> None:
         self.frames = Rates("user_frames", Rate.of(settings.user_frame_rate, _FRAME_SECONDS))
         self.publications = Rates("user_publications", Rate.of(publish_rate))
         self.actions = Rates("user_actions", Rate.of(settings.user_action_rate))
         self.replay = Rates("user_replayed_bytes", Rate.of(settings.user_replay_rate, _REPLAY_SECONDS))
-        self.streams = Holdings("user_connections", settings.user_connections, count)
+        self.streams = Streams("user_connections", settings.user_connections)
         self.requests = InFlight("user_requests", settings.user_requests)
         daily = Amounts(topics=settings.user_daily_topics, bytes=settings.user_daily_bytes)
         self.quotas = Quotas("user_daily", daily)
@@ -40,8 +38,8 @@ class UserLimits:
         except RateLimited as problem:
             raise RateExceeded("too many frames") from problem
 
-    def require_stream(self, user: str) -> None:
-        """Check that a user may have one more stream, and be sent what it missed.
+    def open_stream(self, user: str) -> None:
+        """Count a stream of a user until `streams.closed` is called, if the user may have one more.
 
         Raises:
             RateExceeded
@@ -50,6 +48,7 @@ class UserLimits:
             self.streams.require(user)
         except RateLimited as problem:
             raise RateExceeded("too many connections of this user") from problem
+        self.streams.opened(user)
 
     def count_replay(self, user: str, size: int) -> None:
         """Count bytes that were sent from the log.

@@ -62,12 +62,10 @@ class Calls:
     def __init__(self) -> None:
         self.scheduled: list[float] = []
         self.actions: list[Action] = []
-        self.authenticated: list[StreamConnection] = []
         self.names: list[str] = []  # of the other hooks
         self.on_act: Callable[[StreamConnection, Action], None] = lambda connection, action: None
         self.hooks = StreamHooks(
             schedule=lambda connection, due: self.scheduled.append(due),
-            authenticated=lambda connection: self.authenticated.append(connection),
             act=self._act,
             closed=lambda connection: self.names.append("closed"),
             stop=lambda connection: self.names.append("stop"),

@@ -9,13 +9,16 @@ import pytest
 
 from notifier.connections import acceptor as module
 from notifier.connections.acceptor import Acceptor
+from notifier.connections.places import Counts, Places
 from notifier.connections.poll import PollConnection
 from notifier.connections.sse import Ask, EventConnection
 from notifier.connections.states import ConnectionState, TransportState
 from notifier.connections.strangers import Strangers
-from notifier.connections.stream import StreamHooks
+from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.websocket import Connection
 from notifier.errors import BrokerUnavailable, Disconnect, Restarting, TooManyConnections
+from notifier.limit_settings import LimitSettings
+from notifier.limits.users import UserLimits
 from notifier.protocol.frames import Hello
 from notifier.protocol.identity import Identity
 from notifier.protocol.session import Rules
@@ -37,22 +40,30 @@ class Worker:
         self.connections: set[Connection] = set()
         self.buffered: list[int] = []
         self.strangers = Strangers(options.pop("strangers", 5), options.pop("stranger_bytes", 1 << 20))
+        self.users = UserLimits(LimitSettings(user_connections=options.pop("user_connections", 100)), 1)
+        self.addresses: list[int | None] = []  # of the open connections
+        counts = Counts(self.addresses.append, self.addresses.remove, self.users.open_stream, self.users.streams.closed)
+        self.places = Places(self.strangers, counts)
         self.has_reached_redis = True
         hooks = StreamHooks(
             schedule=lambda *_: None,
             closed=self.closed,
             buffered=self.buffer,
-            authenticated=self.strangers.forget,
-            act=lambda connection, action: self.actions.append(action),
-            stop=lambda connection: None,
+            act=self.act,
+            stop=self.places.closing,
             drained=lambda connection: None,
             request_state=lambda connection: None,
         )
         settings = ConnectionSettings(**{"max_connections": 10} | options)
         unused: Any = None
         self.acceptor = Acceptor(
-            settings, Rules(unused), hooks, workers, self.connections, self.strangers, lambda: self.has_reached_redis
+            settings, Rules(unused), hooks, workers, self.connections, self.places, lambda: self.has_reached_redis
         )
+
+    def act(self, connection: StreamConnection, action: Any) -> None:
+        self.actions.append(action)
+        if isinstance(action, Attach):
+            self.places.authenticated(connection)
 
     def buffer(self, connection: Connection, size: int) -> None:
         self.strangers.buffer(connection, size)
@@ -60,7 +71,7 @@ class Worker:
 
     def closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
-        self.strangers.forget(connection)
+        self.places.closed(connection)
 
 
 class Closing:
@@ -159,6 +170,57 @@ class TestRoom:
         other.close()
         until(lambda: not worker.strangers)
         assert transport.is_open
+
+    @pytest.mark.parametrize("kind", [StreamConnection, EventConnection, PollConnection])
+    def test_users(self, connect: Connect, kind: Any) -> None:
+        """A connection whose request has a token counts for the user, and those that are too many are strangers."""
+        worker = Worker(max_connections=100, strangers=2, user_connections=3)
+        opened = [connect() for _ in range(6)]
+        for transport, _ in opened:
+            if kind is StreamConnection:
+                worker.acceptor.open_stream(transport, ALICE, b"")
+            else:
+                worker.acceptor.open_plain(kind, transport, ALICE, Ask(b"", Hello(), wait=10))
+        assert [transport.is_open for transport, _ in opened] == [True] * 3 + [False] + [True] * 2
+        assert len(worker.connections) == len(worker.addresses) == 5 and len(worker.strangers) == 2
+        worker.acceptor.open_stream(connect()[0], ALICE._replace(user="bob"), b"")
+        assert len(worker.strangers) == 2
+        for _, peer in opened:
+            peer.close()
+        until(lambda: len(worker.connections) == 1)
+        assert len(worker.users.streams) == 1 and not worker.strangers
+
+    def test_hellos_of_a_user(self, connect: Connect) -> None:
+        """A hello counts once for its user. One that is too many is closed with 4005, and stays a stranger."""
+        worker = Worker(max_connections=100, strangers=2, user_connections=2)
+        peers = []
+        for _ in range(5):
+            transport, peer = connect()
+            peers.append(peer)
+            worker.acceptor.open_stream(transport, ALICE, raw.text(type="hello"))
+            turn()
+        worker.acceptor.open_stream(connect()[0], None, b"")
+        until(lambda: peers[4].frames())
+        assert [frame.close_code for peer in peers[3:] for frame in peer.frames()] == [4005, 4005]
+        assert len(worker.strangers) == 2 and len(worker.connections) == 4
+        for peer in peers[:2]:
+            peer.close()
+        until(lambda: not worker.users.streams)
+
+    def test_closing(self, connect: Connect) -> None:
+        """Connections that are closing count for no user. When a worker is full, they make room before strangers."""
+        worker = Worker(max_connections=3, user_connections=1)
+        transports = [connect()[0] for _ in range(5)]
+        worker.acceptor.open_stream(transports[0], None, b"")
+        for transport in transports[1:3]:
+            worker.acceptor.open_stream(transport, ALICE, b"")
+            [connection] = [each for each in worker.connections if each.transport is transport]
+            connection.close(Restarting())
+        assert len(worker.strangers) == 1 and not worker.users.streams
+        for transport, evicted in zip((*transports[3:], connect()[0]), (1, 2, 0), strict=True):
+            worker.acceptor.require_room()
+            assert not transports[evicted].is_open and len(worker.connections) == 2
+            worker.acceptor.open_stream(transport, None, b"")
 
     @pytest.mark.parametrize("kind", ["frame", "fragments", "echo"])
     def test_unfinished_messages(self, connect: Connect, kind: str) -> None:

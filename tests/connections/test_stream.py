@@ -86,7 +86,6 @@ class TestFrames:
         peer.send(HELLO)
         until(lambda: calls.actions)
         assert calls.actions == [Attach(None, ("news",), ())]
-        assert calls.authenticated == [connection]
         assert connection.channels == ["user:alice", "all", "topic:news"]
 
     def test_nearer_deadline(self, open_: Open, calls: Calls, clock: Clock) -> None:

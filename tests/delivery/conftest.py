@@ -309,7 +309,6 @@ class Delivery:
         return StreamHooks(
             schedule=ignore,
             closed=ignore,
-            authenticated=ignore,
             act=self.act,
             stop=self.subscriptions.close,
             drained=self.progress.serve,

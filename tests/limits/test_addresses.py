@@ -74,7 +74,7 @@ def test_streams(clock: Clock) -> None:
     for _ in range(2):
         limits.closed(1)
     limits.require_stream(1)
-    assert not limits._streams
+    assert not limits.streams
 
 
 def test_handshakes(clock: Clock) -> None:
@@ -122,4 +122,4 @@ def test_not_counted(clock: Clock) -> None:
         limits.failed(None)
         limits.failed_on_stream(None)
     limits.closed(None)
-    assert not limits._streams and not limits._pauses
+    assert not limits.streams and not limits._pauses

@@ -38,7 +38,7 @@ class Service:
     def __init__(self, **settings: Any) -> None:
         low = {"address_requests": 2, "user_requests": 1, "key_requests": 1, "address_failure_rate": 0.1}
         limits = LimitSettings(**low | settings)
-        users, keys = UserLimits(limits, 10, lambda _: 0), KeyLimits(limits)
+        users, keys = UserLimits(limits, 10), KeyLimits(limits)
         clients = ClientAddresses(parse("10.0.0.0/8"))
         self.memory = ResponseMemory(limits)
         self.limits = RequestLimits(clients, AddressLimits(limits), users, keys, self.memory)

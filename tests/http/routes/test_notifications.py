@@ -65,7 +65,7 @@ class Explanation:
 def limits_of(**settings: int) -> RequestLimits:
     """Return limits of requests with these settings."""
     limits = LimitSettings(**settings)
-    parts = AddressLimits(limits), UserLimits(limits, 10, lambda _: 0), KeyLimits(limits)
+    parts = AddressLimits(limits), UserLimits(limits, 10), KeyLimits(limits)
     return RequestLimits(ClientAddresses(Proxies()), *parts, ResponseMemory(limits))
 
 

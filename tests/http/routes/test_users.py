@@ -53,7 +53,7 @@ class FakeService:
         self.users, self.audit, app = Users(), NoAudit(), Flask(__name__)
         low = LimitSettings(key_requests=3, key_exports=2)
         none: Any = None
-        limits = AddressLimits(low), UserLimits(low, 1, lambda _: 0), KeyLimits(low)
+        limits = AddressLimits(low), UserLimits(low, 1), KeyLimits(low)
         self.limits = RequestLimits(ClientAddresses(Proxies()), *limits, ResponseMemory(low))
         self.is_revoked = False
         keys = Credentials(AuthSettings(), none, self._find, self.limits)
