@@ -1,5 +1,6 @@
 """Responses in memory: how many bytes of them each user or API key may have, and all together, on this worker."""
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -33,20 +34,23 @@ class Held:
 
 
 class _Account:
-    """The responses of one holder, and those that are being sent: first the one that has been for longest."""
+    """The responses of one holder, the oldest first, and those that are being sent: the one for longest first."""
 
-    __slots__ = ("sending", "size")
+    __slots__ = ("held", "sending", "size")
 
     def __init__(self) -> None:
         self.size = 0
+        self.held: dict[Held, None] = {}
         self.sending: dict[Held, None] = {}
 
 
 class ResponseMemory:
     """The memory of all responses of a worker.
 
-    If there is too much, responses that are being sent are cut off, the oldest first: a client that reads has its
-    response within moments. One response of each holder may be longer than the limit.
+    If a holder has too much, its responses that are being sent are cut off, the oldest first: a client that reads has
+    its response within moments. One response of each holder may be longer than the limit. If all together have too
+    much, that with most is cut off, also one that is not sent yet: its request would else take the room of others as
+    long as its body lasts.
     """
 
     def __init__(self, settings: LimitSettings) -> None:
@@ -60,6 +64,7 @@ class ResponseMemory:
         account = self._accounts.get(held.holder)
         if account is None:
             account = self._accounts[held.holder] = _Account()
+        account.held[held] = None
         held.size += size
         account.size += size
         self.size += size
@@ -73,6 +78,8 @@ class ResponseMemory:
         held.size -= size
         account.size -= size
         self.size -= size
+        if not held.size:
+            account.held.pop(held, None)
         if not account.size and not account.sending:
             del self._accounts[held.holder]
 
@@ -99,25 +106,29 @@ class ResponseMemory:
         self.sent(held, held.size)
 
     def require_room(self, held: Held) -> None:
-        """Check that a response may become longer. It may if it is the only one.
+        """Check that a response may become longer. It may if it is the only one, or if others have more.
 
         Raises:
             RateLimited
         """
         limit = held.holder.limit
         account = self._accounts.get(held.holder, _Account())
-        for size, name, most in ((account.size, limit, self._most[limit]), (self.size, ALL, self._most_of_all)):
-            if size >= most and size > held.size:
-                raise _refusal(name, most)
+        if account.size >= self._most[limit] and account.size > held.size:
+            raise _refusal(limit, self._most[limit])
+        if self.size >= self._most_of_all and self.size > held.size:
+            if account.size >= max(each.size for each in self._accounts.values()):
+                raise _refusal(ALL, self._most_of_all)
+            self._make_room(held)
 
     def _make_room(self, spared: Held) -> None:
         """Cut off responses of whoever has most."""
         while self.size > self._most_of_all:
-            others = [each for each in self._accounts.values() if any(held is not spared for held in each.sending)]
+            others = [each for each in self._accounts.values() if any(held is not spared for held in each.held)]
             if not others:
                 return
             account = max(others, key=lambda each: each.size)
-            self._cut(next(held for held in account.sending if held is not spared), ALL)
+            oldest = itertools.chain(account.sending, account.held)
+            self._cut(next(held for held in oldest if held is not spared), ALL)
 
     def _cut(self, held: Held, limit: str) -> None:
         metrics.LIMITED.labels(limit).inc()

@@ -77,6 +77,17 @@ def test_cut(pair: tuple[Any, Any]) -> None:
     paced.cut()
 
 
+def test_cut_within_a_request(pair: tuple[Any, Any]) -> None:
+    """A request whose body still arrives ends when its connection is cut."""
+    service, _ = pair
+    reading = gevent.spawn(service.recv, 1)
+    gevent.sleep(0.01)
+    assert not reading.ready()
+    PacedSocket(service, SLOW).cut()
+    with pytest.raises(OSError, match="closed in another greenlet"):
+        reading.get(timeout=20)
+
+
 class Kernel:
     """A socket that takes some bytes after each wait, which takes some seconds."""
 
