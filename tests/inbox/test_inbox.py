@@ -523,10 +523,34 @@ class TestNamedItems:
         assert worker.act("alice", "read", *late).unknown == late
         assert client.hkeys(key) == []
 
+    def test_late_in_a_quiet_log(self, make: Make, client: redis.Redis) -> None:
+        """A late notification is found for as long as its log has it, also if the log was about to expire."""
+        worker = make(user_history_age=86400)
+        worker.publish("alice")
+        log, meta, key = (worker.store.of("user:alice", what) for what in ("log", "meta", "late"))
+        client.hset(meta, "kept", time_of(client) - 80_000_000)  # as if nothing had been published since then
+        client.pexpire(log, 10_000_000)
+        late = _append(worker, worker.clock.ms - 60_000)
+        assert client.pexpiretime(key) == client.pexpiretime(log)
+        client.delete(meta)  # the next entry renews the log once more
+        worker.publish("alice")
+        assert client.pexpiretime(key) == client.pexpiretime(log)
+        assert worker.act("alice", "read", late).unknown == []
 
-def _append(worker: Worker, made: int) -> str:
+    def test_replaced_late(self, worker: Worker, client: redis.Redis) -> None:
+        """A late notification that another one replaces leaves no data."""
+        key = worker.store.of("user:alice", "late")
+        late = [_append(worker, worker.clock.ms - 60_000, collapse_key="k") for _ in range(3)]
+        assert worker.act("alice", "read", *late).unknown == late[:2]
+        assert [name.decode() for name in client.hkeys(key)] == late[2:]
+        worker.publish("alice", collapse_key="k")
+        assert not client.exists(key)
+
+
+def _append(worker: Worker, made: int, collapse_key: str = "") -> str:
     """Append a notification whose id was made at a time in Unix ms, and return the id."""
     id = notification.new_id(made, uuid4().bytes[:10])
     body = b'{"id":"%b","title":"x"}' % id.encode()
-    worker.log.append([[Append("user:alice", NOTIFICATION, body)]], [(id, ["user:alice"])])
+    append = Append("user:alice", NOTIFICATION, body, collapse_key=collapse_key)
+    worker.log.append([[append]], [(id, ["user:alice"])])
     return id

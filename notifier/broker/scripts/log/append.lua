@@ -87,15 +87,23 @@ local function fall_out(entries)
   if floor and before(state[4] or '0-0', floor) then redis.call('HSET', meta, 'floor', floor) end
 end
 
+local function delete(entry)
+  if redis.call('EXISTS', of('late')) == 1 then
+    for _, found in ipairs(redis.call('XRANGE', log, entry, entry)) do
+      redis.call('HDEL', of('late'), notification_of(found[2][2]))
+    end
+  end
+  redis.call('XDEL', log, entry)
+  forget(entry)
+end
+
 -- Remove a notification from the log, and return its collapse key.
 local function take_out(notification)
   local place = places_of({notification})[notification]
   if not place then return end
   local entry = place[1]
   local fields = redis.call('XRANGE', log, entry, entry)[1][2]
-  redis.call('XDEL', log, entry)
-  redis.call('HDEL', of('late'), notification)
-  forget(entry)
+  delete(entry)
   for i = 3, #fields, 2 do
     if fields[i] == 'c' then
       if redis.call('HGET', collapse, fields[i + 1]) == entry then redis.call('HDEL', collapse, fields[i + 1]) end
@@ -116,10 +124,7 @@ else
     entry[#entry + 1] = 'c'
     entry[#entry + 1] = ARGV[6]
     local replaced = redis.call('HGET', collapse, ARGV[6])
-    if replaced then
-      redis.call('XDEL', log, replaced)
-      forget(replaced)
-    end
+    if replaced then delete(replaced) end
     redis.call('HSET', collapse, ARGV[6], id)
     if redis.call('HLEN', collapse) == 1 then redis.call('PEXPIRE', collapse, lifetime) end
   end
@@ -177,8 +182,7 @@ if is_due and kind ~= 'e' then
   until #old < 100
   redis.call('XTRIM', log, 'MINID', oldest)
   redis.call('HSET', meta, 'kept', text(now))
-  redis.call('PEXPIRE', log, lifetime)
-  redis.call('PEXPIRE', collapse, lifetime)
+  for _, key in ipairs({log, collapse, of('late')}) do redis.call('PEXPIRE', key, lifetime) end
   if is_user then
     for _, key in ipairs(TIED) do redis.call('PEXPIRE', of(key), lifetime) end
   end
