@@ -64,15 +64,18 @@ class KeyList:
     def since(self, version: int) -> tuple[int, list[KeyRecord]]:
         """Return all that has changed since a version, and the version that the caller has then.
 
-        A version that is lower than the caller's is that of another database: read from version 0 again.
+        A version that is lower than the caller's is that of another database, or records of later changes were removed:
+        read from version 0 again.
         """
+        # While all records are read, others may be removed that have changed since: so the caller has no later version.
+        begun, least = version, 0 if version else int(self._store.ask("GET", self._key("version")) or 0)
         records: list[KeyRecord] = []
         while True:
-            call = self._store.call("changed_keys", (self._store.sharded("keys"),), (version, _PAGE))
+            call = self._store.call("changed_keys", (self._store.sharded("keys"),), (version, _PAGE, begun))
             reached, *found = require(self._store.carry_out([call])[0])
             records += map(key_record.decode, found)
             if reached <= version:
-                return reached, records
+                return reached if begun else least, records
             version = reached
 
     def page(self, after: str, limit: int) -> list[Stored]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from notifier.auth.api_keys import ApiKeys
+from notifier.broker import key_list
 from notifier.errors import BrokerUnavailable, InvalidApiKey
 from notifier.protocol import key_text
 from notifier.protocol.api_key import ApiKey
@@ -120,6 +121,18 @@ class TestWorkers:
         assert not worker.accepts(made.text)
         eventually(lambda: not other.accepts(made.text))
         assert time.monotonic() - began < 1
+
+    def test_many_revoked(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Others also learn of revoked keys whose records were removed before they asked."""
+        monkeypatch.setattr(key_list, "_PAGE", 5)
+        worker, other = make(), make()
+        kept, *revoked = [worker.create() for _ in range(25)]  # of a hundred keys, ten that have ended are stored
+        other.keys.update()
+        for made in revoked:
+            worker.revoke(made)
+        other.keys.update()
+        assert [made.record.name for made in revoked if other.accepts(made.text)] == []
+        assert other.accepts(kept.text)
 
     def test_restart(self, make: Make) -> None:
         """A worker that starts knows all keys, in all states."""

@@ -10,6 +10,7 @@ from notifier.broker import key_list
 from notifier.broker.key_list import KeyList
 from notifier.broker.store import Store
 from notifier.errors import BrokerUnavailable, TooManyKeys
+from notifier.protocol import key_record
 from notifier.protocol.key_record import KEPT, KeyRecord
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
@@ -209,3 +210,44 @@ def test_reserve(make: Make) -> None:
     assert keys.put(record("x"), is_operator=True)
     with pytest.raises(TooManyKeys, match="10"):
         keys.put(record("y"), is_operator=True)
+
+
+def test_removed_before_it_was_read(make: Make) -> None:
+    """A worker that has not read the end of a key before the record was removed has to read all records."""
+    keys = make(max_keys=10)
+    for id in ("a", "b", "c"):
+        keys.put(record(id))
+    before, _ = keys.since(0)
+    _revoke(keys, "a")
+    between, _ = keys.since(before)
+    _revoke(keys, "b")
+    assert [each.id for each in keys.since(0)[1]] == ["c", "b"]
+    assert [each.id for each in keys.since(between)[1]] == ["b"], "it has read the end of the key that was removed"
+    assert keys.since(before) == (0, [])
+
+
+def test_removed_while_all_are_read(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that is removed between two pages is not taken for one that has not changed."""
+    monkeypatch.setattr(key_list, "_PAGE", 2)
+    keys, other = make(max_keys=10), make(max_keys=10)
+    for id in ("a", "b", "c"):
+        keys.put(record(id))
+    decode, done = key_record.decode, set[str]()
+
+    def decode_slowly(text: bytes) -> KeyRecord:
+        found = decode(text)
+        if not done:
+            done.add(found.id)
+            for id in ("a", "b"):
+                _revoke(other, id)
+        return found
+
+    monkeypatch.setattr(key_record, "decode", decode_slowly)
+    version, found = keys.since(0)
+    assert [(each.id, each.revoked) for each in found] == [("a", 0), ("b", 0), ("c", 0), ("b", NOW + 1)]
+    assert keys.since(version) == (0, [])
+
+
+def _revoke(keys: KeyList, id: str) -> None:
+    stored = keys.get(id)
+    assert stored and keys.put(stored.record.revoke(NOW + (id == "b")), stored.text)

@@ -8,7 +8,8 @@
 --
 -- Keys: `records` (hash: id to record), `used` (hash: id to ms), `until` (zset: id by removal), `until:<group>` (the same,
 -- of one group; some of its keys may be gone), `names` (zset: ids, in their order), `order` (zset: id by number of its
--- last change), `version` (number of changes).
+-- last change), `version` (number of changes), `removed` (the highest number of a change whose record was removed to make
+-- room: a worker that has not read that change must read all records, or the key would remain valid there).
 
 local id, record, before = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
@@ -23,6 +24,14 @@ local function remove(old)
   redis.call('ZREM', of('order'), old)
 end
 
+local function make_room(ended)
+  local number = redis.call('ZSCORE', of('order'), ended)
+  if number and tonumber(number) > tonumber(redis.call('GET', of('removed')) or '0') then
+    redis.call('SET', of('removed'), number)
+  end
+  remove(ended)
+end
+
 for _, old in ipairs(redis.call('ZRANGEBYSCORE', of('until'), '-inf', now, 'LIMIT', 0, 100)) do
   remove(old)
 end
@@ -31,7 +40,7 @@ if before == '' and redis.call('HLEN', of('records')) >= tonumber(ARGV[6]) then
   -- One that has ended makes room.
   local ended = redis.call('ZRANGEBYSCORE', of('until'), '-inf', now + tonumber(ARGV[5]), 'LIMIT', 0, 1)
   if #ended == 0 then return redis.error_reply('FULL of keys') end
-  remove(ended[1])
+  make_room(ended[1])
 end
 local version = redis.call('INCR', of('version'))
 redis.call('HSET', of('records'), id, record)
@@ -49,7 +58,7 @@ else
   for index = 1, #ended - 2 * tonumber(ARGV[8]), 2 do
     redis.call('ZREM', group, ended[index])
     -- Another key may have the id since then.
-    if redis.call('ZSCORE', of('until'), ended[index]) == ended[index + 1] then remove(ended[index]) end
+    if redis.call('ZSCORE', of('until'), ended[index]) == ended[index + 1] then make_room(ended[index]) end
   end
   local last = redis.call('ZRANGE', group, -1, -1, 'WITHSCORES')
   if last[2] then redis.call('PEXPIREAT', group, last[2]) end
