@@ -127,8 +127,9 @@ class Listener:
             channel = self._hub.get(name)
             if channel is not None:
                 # A connection before the floor has lost entries. A log that cannot be read fails when it is read.
+                before = channel.last
                 channel.confirm(max(readable.get(name, (BEGINNING,))))
-                self._feed.subscribed(channel)
+                self._feed.subscribed(channel, has_missed=channel.last > before)
                 self._clock.observe(channel.last.ms)
                 self._progress.serve_all(channel.connections)
         if NODES in names:

@@ -96,10 +96,16 @@ class InboxFeed:
             if channel.inbox:
                 known(channel).invalidate_filters()
 
-    def subscribed(self, channel: Channel[StreamConnection]) -> None:
-        """Note that a channel is subscribed to again."""
-        if channels.is_user(channel.name) and known(channel).was_sent:
-            self._rounds.check_later(user_of(channel))
+    def subscribed(self, channel: Channel[StreamConnection], *, has_missed: bool) -> None:
+        """Note that a channel is subscribed to, perhaps again, and whether its log has entries that were not received.
+
+        The state of a user may have been read before those were published: the user's channel was subscribed to first.
+        """
+        if channels.is_user(channel.name):
+            if known(channel).was_sent:
+                self._rounds.check_later(user_of(channel))
+        elif has_missed and any(connection.session.is_welcome for connection in channel.connections):
+            self._rounds.put_shared(channel.name, is_item=True)
 
     def request_state(self, connection: StreamConnection) -> None:
         """Send a connection the state that could not be sent to it before."""

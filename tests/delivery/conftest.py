@@ -192,8 +192,8 @@ class FakeFeed:
     def received(self, channel: Channel[StreamConnection], entries: list[Entry]) -> None:
         self.calls.append(f"received {channel.name} {len(entries)}")
 
-    def subscribed(self, channel: Channel[StreamConnection]) -> None:
-        self.calls.append(f"subscribed {channel.name}")
+    def subscribed(self, channel: Channel[StreamConnection], *, has_missed: bool) -> None:
+        self.calls.append(f"subscribed {channel.name}" + has_missed * " has missed")
 
     def subscription_lost(self, lost: Iterable[Channel[StreamConnection]]) -> None:
         self.calls.append(f"lost {len(list(lost))}")

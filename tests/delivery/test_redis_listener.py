@@ -116,6 +116,16 @@ class TestSubscription:
         delivery.replay()
         assert (line.titles, connection.catch_up) == ("ABC", None)
 
+    def test_missed(self, delivery: Delivery) -> None:
+        """The feed is told which channels have entries that were not received: they may change counts."""
+        delivery.live(("news",))
+        delivery.publish("all", 1, "A")
+        delivery.listener.subscription_lost()
+        delivery.logs.append("topic:news", 2, "B")
+        delivery.feed.calls.clear()
+        delivery.listener.subscribed(delivery.listener.wanted_channels())
+        assert delivery.feed.calls == ["subscribed user:user-1", "subscribed all", "subscribed topic:news has missed"]
+
     def test_memory(self, delivery: Delivery) -> None:
         """When the subscription is lost, the memory of recent entries is dropped: later entries may follow a gap."""
         connection, _ = delivery.live()

@@ -230,7 +230,7 @@ class TestWhatIsSent:
         worker.run()
         assert (gone.states, unconfirmed.states, worker.asked) == ([], [], [])
         worker.channel("bob").confirm(BEGINNING)
-        worker.feed.subscribed(worker.channel("bob"))
+        worker.feed.subscribed(worker.channel("bob"), has_missed=False)
         worker.run()
         assert unconfirmed.unread == [1]
 
@@ -413,9 +413,29 @@ class TestWhatIsKnown:
         worker.asked.clear()
         for channel in worker.hub.channels():
             channel.confirm(BEGINNING)
-            worker.feed.subscribed(channel)
+            worker.feed.subscribed(channel, has_missed=False)
         worker.run()
         assert (device.unread, fresh.states, worker.asked) == ([4], [], ["ada"])
+
+    @pytest.mark.parametrize("name", ["all", "topic:news"])
+    def test_regained_one_after_the_other(self, worker: Worker, name: str) -> None:
+        """Counts include what was published while only the user's channel was subscribed to again."""
+        worker.set("ada", topics={"news": BEGINNING})
+        device, stranger = worker.attach("ada", "news"), worker.attach("bob", "news")
+        worker.feed.subscription_lost(worker.hub.channels())
+        worker.feed.subscribed(worker.channel("ada"), has_missed=False)
+        worker.run()
+        worker.logs.publish(name, 2000)
+        worker.feed.subscribed(worker.hub[name], has_missed=True)
+        worker.run()
+        assert device.unread == [1]
+        assert stranger.unread == ([1] if name == "all" else [])
+
+    def test_a_new_channel(self, worker: Worker) -> None:
+        """A channel that nobody has been welcomed to concerns nobody: a welcome has the counts."""
+        worker.attach("ada", is_welcome=False)
+        worker.feed.subscribed(worker.hub["all"], has_missed=True)
+        assert (worker.run(), worker.asked) == (0, [])
 
     def test_disconnected_elsewhere(self, worker: Worker) -> None:
         """A disconnection that was not received closes connections that have been welcomed, and no newer one."""
