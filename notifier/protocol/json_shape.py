@@ -17,7 +17,7 @@ MAX_DIGITS = 308  # of a number; the greatest double has 309
 _LONG = 200  # digits, of which a number may be too long
 # The last quote of a string is optional, so that text without one is read once and not from each of its quotes.
 _TEXT_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
-_MOST_TOKENS = 4096  # that are read one by one: a millisecond
+_MOST_TOKENS = 4096  # that are read one by one, whatever they are: a millisecond
 _COLON = re.compile(r"\s*:")
 _LARGE_EXPONENT = re.compile(rb"[eE][+-]?[0-9]{3}")
 
@@ -56,7 +56,12 @@ def is_deep(json: bytes, most: int) -> bool:
     """Return whether JSON has more levels of arrays and objects than `most`. It need not be valid."""
     if json.count(b"[") + json.count(b"{") <= most:
         return False
-    steps = _without_strings(json, b"").translate(_STEPS, _NO_BRACKETS)
+    outside = _without_strings(json, b"")
+    opened = outside.count(b"[") + outside.count(b"{")
+    # Each bracket is around an innermost one, at most so many are around one of these, and commas are between them.
+    if opened > _MOST_TOKENS and opened > most * (outside.count(b",") + 1):
+        return True
+    steps = outside.translate(_STEPS, _NO_BRACKETS)[: 2 * opened]  # if there are more, a bracket too many is closed
     return max(itertools.accumulate(memoryview(steps).cast("b")), default=0) > most
 
 

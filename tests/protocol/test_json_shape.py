@@ -1,7 +1,10 @@
 """The shape of JSON that is passed on unread."""
 
+import itertools
 import json
 import math
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -90,6 +93,30 @@ def test_many_tokens(text: str) -> None:
     assert not json_shape.is_deep(text.encode(), 64)
     assert json_shape.fits_doubles(text.encode())
     assert json_shape.text_of(text, "ref") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_deep"),
+    [
+        (b"[" * 1_500_000, True),
+        (b'{"a":' + b"[]" * 700_000, True),  # which is no JSON, and has no commas
+        (b"[" * 70 + b"]" * 1_500_000, True),
+        (b"]" * 1_500_000 + b"[" * 70, False),  # nobody reads beyond the first one
+        (b"[" + b",".join([b"[" * 63 + b"]" * 63] * 1000) + b"]", False),
+        (b"[" + b",".join([b"[" * 64 + b"]" * 64] * 1000) + b"]", True),
+    ],
+)
+def test_long_bodies(text: bytes, is_deep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few brackets are looked at one by one, if few values follow each other."""
+    looked_at = []
+
+    def accumulate(steps: memoryview) -> Iterator[int]:
+        looked_at.append(len(steps))
+        return itertools.accumulate(steps)
+
+    monkeypatch.setattr(json_shape, "itertools", SimpleNamespace(accumulate=accumulate))
+    assert json_shape.is_deep(text, 64) is is_deep
+    assert sum(looked_at) < 130_000
 
 
 def test_text_of() -> None:
