@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from notifier.errors import RateLimited
-from notifier.limits.rates import Name
+from notifier.limits.name import Name
 from notifier.protocol import rate_headers
 from notifier.telemetry import metrics
 

@@ -1,7 +1,7 @@
 """Requests in flight: how many each address, user or API key may have at a time on this worker."""
 
 from notifier.errors import RateLimited
-from notifier.limits.rates import Name
+from notifier.limits.name import Name
 from notifier.protocol import rate_headers
 from notifier.telemetry import metrics
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from notifier.errors import RateLimited
+from notifier.limits.name import Name
 from notifier.protocol import rate_headers
 from notifier.protocol.allowance import Allowance, Rate
 from notifier.telemetry import metrics
 
 MOST_NAMES = 100_000
-Name = int | str  # of an address, a user or an API key
 _SHARE = 8  # a worker keeps to itself at most one part of so many of a burst
 
 

@@ -8,7 +8,7 @@ from notifier.limits.addresses import AddressLimits
 from notifier.limits.api_keys import KeyLimits
 from notifier.limits.client_address import ADDRESS, ClientAddresses
 from notifier.limits.in_flight import InFlight
-from notifier.limits.rates import Name
+from notifier.limits.name import Name
 from notifier.limits.responses import KEY, STRANGERS, USER, Held, Holder, ResponseMemory
 from notifier.limits.users import UserLimits
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from notifier.errors import RateLimited
 from notifier.limit_settings import LimitSettings
-from notifier.limits.rates import Name
+from notifier.limits.name import Name
 from notifier.protocol import rate_headers
 from notifier.telemetry import metrics
 

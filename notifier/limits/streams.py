@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from notifier.limits.holdings import Holdings
-from notifier.limits.rates import Name
+from notifier.limits.name import Name
 
 
 class Streams:
