@@ -14,7 +14,7 @@ class ConnectionSettings:
     """Connections of clients, and what they receive."""
 
     max_connections: int = setting(
-        0, "connections", "Most connections per worker. 0: the limit of open files, less a reserve.", int, 0
+        0, "connections", "Most connections per worker. 0: the limit on open files, less a reserve.", int, 0
     )
     max_http_connections: int = setting(
         0, "connections", "Most HTTP connections per worker. 0: 4,000, or a quarter of the open files.", int, 0

@@ -11,7 +11,7 @@ from notifier.settings import InboxSettings
 
 
 class Added(NamedTuple):
-    """How many users have become members, and which users have reached the limit of topic memberships."""
+    """How many users have become members, and which users have reached the limit on topic memberships."""
 
     added: int
     refused: list[str]
@@ -61,7 +61,7 @@ class Members:
         )
 
     def page(self, topic: str, after: str, limit: int) -> list[str]:
-        """Return up to `limit` members after a name, in the order of their names."""
+        """Return up to `limit` members after a name, sorted by name."""
         begin = f"({after}" if after else "-"
         found = self._store.ask("ZRANGEBYLEX", self._key(topic), begin, "+", "LIMIT", 0, limit)
         return [name.decode() for name in found]

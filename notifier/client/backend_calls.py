@@ -19,7 +19,7 @@ _TOKENS = "tokens"
 class MembersChanged(NamedTuple):
     """How many users became members of a topic, and how many are no longer members.
 
-    `refused` are users that did not become members, because they have reached the limit of topic memberships.
+    `refused` are users that did not become members, because they have reached the limit on topic memberships.
     """
 
     added: int = 0

@@ -12,8 +12,8 @@ ACTIONS = get_args(Action)
 class Counts(NamedTuple):
     """How many items of an inbox are unread, and unseen; muted items do not count.
 
-    `revision` increases with every change of the user's flags, mutes or memberships. At `expires_at` the next item
-    expires, which changes the counts without a change of the revision.
+    `revision` increases with every change to the user's flags, mutes or memberships. At `expires_at` the next item
+    expires, which changes the counts without a change to the revision.
     """
 
     unread: int
@@ -67,7 +67,7 @@ class Mutes(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A change of an inbox: an action on `ids` or on all items up to a cursor, or "mutes" or "topics"."""
+    """A change to an inbox: an action on `ids` or on all items up to a cursor, or "mutes" or "topics"."""
 
     revision: int
     action: str

@@ -44,7 +44,7 @@ class MessageTooBig(Disconnect):
 
 
 class UnexpectedFault(Disconnect):
-    """The service failed unexpectedly; its log has the cause."""
+    """The service failed unexpectedly; its log contains the cause."""
 
     close_code, reason = 1011, "internal error"
     remedy = "Reconnects."
@@ -58,7 +58,7 @@ class Restarting(Disconnect):
 
 
 class HeartbeatLost(Disconnect):
-    """The service received nothing from the client for a whole interval of `NOTIFIER_HEARTBEAT`."""
+    """The service received nothing from the client for a whole `NOTIFIER_HEARTBEAT` interval."""
 
     close_code, reason = 4000, "heartbeat lost"
     remedy = "Reconnects."
@@ -99,14 +99,14 @@ class Overloaded(Disconnect):
 
 
 class RateExceeded(Disconnect):
-    """The limit of a user's frames, streams or replayed data, or of an IP address's invalid tokens, is exceeded."""
+    """The user has exceeded a limit on frames, streams or replays, or the IP address sent too many invalid tokens."""
 
     close_code, reason = 4005, "rate limited"
     remedy = "Reconnects after a longer delay."
 
 
 class ProtocolViolation(Disconnect):
-    """A message is binary or no JSON object, or `hello` is invalid, repeated, not first, or comes after 8 pings."""
+    """A message is binary or not a JSON object, or `hello` is not first, is invalid or repeated, or follows 8 pings."""
 
     close_code, reason = 4500, "protocol violation"
     remedy = "Does not reconnect: the client is faulty."

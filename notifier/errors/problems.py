@@ -53,7 +53,7 @@ class Forbidden(Problem):
 
 
 class ForeignOrigin(Problem):
-    """The cookie was sent by a page of an origin that is not allowed."""
+    """The cookie was sent by a page whose origin is not allowed."""
 
     status, code, title = 403, "foreign_origin", "This origin may not use the cookie."
     remedy = "Add the origin to `NOTIFIER_ALLOWED_ORIGINS`."
@@ -178,28 +178,28 @@ class InvalidInboxAction(Problem):
 
 
 class InvalidTokenRequest(Problem):
-    """A field of the request for a token, or of the revocation, is missing, unknown or not valid."""
+    """A field of the token request or of the revocation is missing, unknown or not valid."""
 
     status, code, title = 422, "invalid_token_request", "The request for tokens is not valid."
     remedy = "Correct the fields listed in `errors`."
 
 
 class InvalidKeyRequest(Problem):
-    """A field of the request for an API key, or of its rotation, is missing, unknown or not valid."""
+    """A field of the API key request or of the rotation is missing, unknown or not valid."""
 
     status, code, title = 422, "invalid_key_request", "The request for a key is not valid."
     remedy = "Correct the fields listed in `errors`."
 
 
 class TooManyKeys(Problem):
-    """The service or a tenant has reached its limit of API keys (`NOTIFIER_MAX_KEYS`, `NOTIFIER_MAX_TENANT_KEYS`)."""
+    """The service or tenant has reached its limit on API keys (`NOTIFIER_MAX_KEYS`, `NOTIFIER_MAX_TENANT_KEYS`)."""
 
     status, code, title = 422, "too_many_keys", "There are too many keys."
     remedy = "Revoke keys that nobody uses, or raise the limit."
 
 
 class TooManyRevocations(Problem):
-    """The key or tenant has used up its share of `NOTIFIER_MAX_REVOCATIONS`, or all of it is used up."""
+    """The key or tenant has used up its share of `NOTIFIER_MAX_REVOCATIONS`, or the whole capacity is used up."""
 
     status, code, title = 422, "too_many_revocations", "Too many tokens are revoked."
     remedy = (
@@ -216,21 +216,21 @@ class InvalidMembers(Problem):
 
 
 class TooManyMemberships(Problem):
-    """The user has reached the limit of topic memberships (`NOTIFIER_MAX_MEMBERSHIPS`)."""
+    """The user has reached the limit on topic memberships (`NOTIFIER_MAX_MEMBERSHIPS`)."""
 
     status, code, title = 422, "too_many_memberships", "The user is a member of too many topics."
     remedy = "Remove the user from another topic."
 
 
 class TooManySubscriptions(Problem):
-    """The connection has reached the limit of topics (`NOTIFIER_MAX_SUBSCRIPTIONS`)."""
+    """The connection has reached the limit on topics (`NOTIFIER_MAX_SUBSCRIPTIONS`)."""
 
     status, code, title = 422, "too_many_subscriptions", "The connection has too many topics."
     remedy = "Unsubscribe from another topic."
 
 
 class UpgradeRequired(Problem):
-    """A WebSocket handshake has no `Upgrade` header or the wrong version, or `/v1/echo` was requested without one."""
+    """A WebSocket handshake lacks `Upgrade` or has the wrong version, or a request to `/v1/echo` is not a handshake."""
 
     status, code, title = 426, "upgrade_required", "A valid WebSocket upgrade is required."
     remedy = "Connect with a WebSocket client, and check that the proxy passes `Upgrade`."
@@ -254,7 +254,7 @@ class HeadTooLarge(Problem):
     """The headers of the request exceed the limit."""
 
     status, code, title = 431, "head_too_large", "The headers are too large."
-    remedy = "Use topic patterns instead of topics in the token, or send the token in `hello`; send fewer cookies."
+    remedy = "Use topic patterns instead of topic names in the token, or send the token in `hello`; send fewer cookies."
 
 
 class InternalError(Problem):

@@ -36,7 +36,7 @@ class Backend:
         return self._run(self._backend.explain({**(notification or {}), **fields}, deadline))
 
     def members(self, topic: str, *, deadline: float | None = None) -> Iterator[str]:
-        """Yield the members of a topic, in the order of their names. The deadline applies to each page of them."""
+        """Yield the members of a topic, sorted by name. The deadline applies to each page of them."""
         after = None
         while True:
             page = self._run(self._backend.members(topic, after, deadline))

@@ -47,7 +47,7 @@ class TopicViews:
         return blueprint
 
     def list_members(self, topic: str) -> Response:
-        """Return members of a topic that the key grants, in the order of their names."""
+        """Return members of a topic that the key grants, sorted by name."""
         key = self._check(topic)
         limit = read_limit(request.args.get("limit", "100"), _MOST_LISTED)
         after = request.args.get("after")
