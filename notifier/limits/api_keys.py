@@ -13,7 +13,7 @@ _CHANGE_SECONDS = 60  # as many keys may be created at once as in so many second
 
 
 class KeyLimits:
-    """The limits of API keys, by their ids."""
+    """The limits of API keys, by their accounts."""
 
     def __init__(self, settings: LimitSettings) -> None:
         self.publications = Rates("key_publications", Rate.of(settings.key_publish_rate))
@@ -38,12 +38,10 @@ class KeyLimits:
     def count_change(self, by: ApiKey) -> None:
         """Count the creation or rotation of a key: for the tenant, or for the key that asks for it.
 
-        Keys that a limited key has created count for it. So nobody has more by creating more keys.
-
         Raises:
             RateLimited
         """
-        self._changes.take(f"{by.tenant}/" if by.tenant else f"/{by.share.key or by.id}")
+        self._changes.take(f"{by.tenant}/" if by.tenant else f"/{by.account}")
 
     def count_entry(self, by: ApiKey) -> None:
         """Count an entry of the audit log that a key causes. The operator's are not limited: it can always revoke.
@@ -52,8 +50,8 @@ class KeyLimits:
             RateLimited
         """
         if not by.share.is_operator:
-            self._entries.take(f"{by.tenant}/{by.share.key or by.id}")
+            self._entries.take(f"{by.tenant}/{by.account}")
 
-    def payer(self, id: str) -> Payer:
+    def payer(self, account: str) -> Payer:
         """Return what counts the publications of a key."""
-        return Payer(id, (self.publications, self.recipients), self.quotas)
+        return Payer(account, (self.publications, self.recipients), self.quotas)

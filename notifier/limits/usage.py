@@ -43,7 +43,7 @@ class UsageLimits:
 
     def payer_of_key(self, key: ApiKey) -> Payer | Payers:
         """Return the payer for the publications of an API key."""
-        return self._with_tenant(self.keys.payer(key.id), key.tenant)
+        return self._with_tenant(self.keys.payer(key.account), key.tenant)
 
     def payer_of_user(self, user: str) -> Payer | Payers:
         """Return the payer for the publications of a user. It does not count their rate."""

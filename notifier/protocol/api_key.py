@@ -33,6 +33,14 @@ class ApiKey(NamedTuple):
     holder: str = ""
 
     @property
+    def account(self) -> str:
+        """The id under which the usage of the key counts. The keys that a limited key has created count for it.
+
+        So nobody may use more by creating more keys.
+        """
+        return self.holder or self.id
+
+    @property
     def share(self) -> Share:
         """The share of limited rooms that the key uses."""
         if not self.is_unlimited:

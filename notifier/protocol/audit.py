@@ -47,7 +47,7 @@ def entry(action: str, author: Author, by: ApiKey, target: dict[str, Any]) -> En
     """Return an entry about what a key does to a target."""
     share = by.share
     part = ("security" if action.startswith(_SECURITY) else "others") + ("-limited" if share.key else "")
-    return Entry(encode(action, author, target), part, share.key or by.id, by.tenant)
+    return Entry(encode(action, author, target), part, by.account, by.tenant)
 
 
 def encode(action: str, author: Author, target: dict[str, Any]) -> bytes:

@@ -2,10 +2,14 @@
 
 import pytest
 
+from notifier.broker.store import Store
 from notifier.errors import RateLimited
 from notifier.limit_settings import LimitSettings
 from notifier.limits.api_keys import KeyLimits
+from notifier.limits.usage import UsageLimits
 from notifier.protocol.api_key import ApiKey
+from notifier.protocol.notification import Publication
+from notifier.settings import BrokerSettings, Settings
 
 OPERATOR, LIMITED = ApiKey("root", ""), ApiKey("shop", "", users=("shop:*",))
 ACME, BETA = ApiKey("a", "", tenant="acme"), ApiKey("b", "", tenant="beta")
@@ -26,6 +30,21 @@ def test_changes(first: ApiKey) -> None:
         assert caught.value.retry_after and 5 <= caught.value.retry_after <= 10
     for by in {OPERATOR, LIMITED, ACME, BETA, ApiKey("second", ""), LIMITED._replace(id="x")} - {first}:
         limits.count_change(by)
+
+
+def test_publications() -> None:
+    """The publications of keys that a limited key has created count for it."""
+    limits = LimitSettings(key_daily_publications=3, key_publish_rate=10)
+    usage = UsageLimits(Settings(limits=limits), Store(BrokerSettings(redis_url="redis://127.0.0.1:1")), "worker")
+    publication = Publication(["user:shop:1"], b"")
+
+    def charge(*keys: ApiKey) -> list[str | None]:
+        problems = [usage.payer_of_key(key).charge(publication, 1) for key in keys]
+        return [problem and problem.fields["limit"] for problem in problems]
+
+    made = [LIMITED._replace(id=f"made-{number}", holder="shop") for number in range(3)]
+    assert charge(LIMITED, *made) == [None, None, None, "key_daily_publications"]
+    assert charge(LIMITED._replace(id="x"), LIMITED._replace(id="x", tenant="acme"), OPERATOR) == [None] * 3
 
 
 def test_names() -> None:

@@ -29,6 +29,7 @@ from tests.kit.credentials import credentials_of
 from tests.kit.requests import request_of
 
 SECRET, KEY = "the-secret-of-these-tests-" * 2, ApiKey("shop", "a-key-of-these-tests")
+MADE = ApiKey("made", "a-key-that-shop-has-made", users=("x",), holder="shop")
 PATH = "/v1/notifications"
 
 
@@ -43,7 +44,7 @@ class Service:
         self.memory = ResponseMemory(limits)
         self.limits = RequestLimits(clients, AddressLimits(limits), users, keys, self.memory)
         verify = lambda token: identity.verify(token, (SECRET,), time.time())  # noqa: E731
-        self.credentials = credentials_of(AuthSettings(api_keys=(KEY,)), verify, self.limits)
+        self.credentials = credentials_of(AuthSettings(api_keys=(KEY, MADE)), verify, self.limits)
         self.within: Any = lambda request: None
         sharing = Sharing(self.credentials)
         self.body: Any = None  # of the answers of the application
@@ -120,6 +121,21 @@ def test_users_and_keys(kind: str) -> None:
 
     assert service.request(within=nested, **secret).status_code == 200
     assert [limit_of(answer) for answer in found] == [f"{kind}_requests"]
+
+
+@pytest.mark.parametrize("key", [KEY, MADE])
+def test_made_keys(key: ApiKey) -> None:
+    """The requests of a key that a limited key has made count for the limited key."""
+    service = Service()
+    check = lambda request: service.credentials.require_key(request, "publish")  # noqa: E731
+    found = []
+
+    def nested(request: Request) -> None:
+        check(request)
+        found.append(service.request("198.51.100.2", check, authorization=f"Bearer {MADE.secret}"))
+
+    service.request(within=nested, authorization=f"Bearer {key.secret}")
+    assert [limit_of(answer) for answer in found] == ["key_requests"]
 
 
 def test_failures() -> None:

@@ -132,7 +132,7 @@ class NotificationViews:
         if request.args.get("dry_run") != "explain" or len(request.args) > 1:
             raise BadRequest("The only query parameter is dry_run=explain.")
         publication, _ = self._read(request, key)
-        count = functools.partial(self._count_inboxes, key.id)
+        count = functools.partial(self._count_inboxes, key.account)
         return json_answer({"recipients": self._explanation.of(publication, _shows(key), count)})
 
     def _read(self, request: Request, key: ApiKey) -> tuple[Publication, bytes]:
