@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from notifier.broker.key_list import KeyList
 from notifier.errors import BrokerUnavailable, InvalidApiKey
-from notifier.loop import Loop
+from notifier.loop import Loop, in_turns
 from notifier.protocol import key_text
 from notifier.protocol.api_key import CHALLENGE, ApiKey
 from notifier.protocol.ended_keys import EndedKeys
@@ -110,7 +110,8 @@ class ApiKeys:
     def count(self, group: str) -> int:
         """Return how many managed keys of a group have not ended."""
         now = time.time()
-        return sum(known.record.group == group and not known.has_ended(now) for known in list(self._known.values()))
+        known = in_turns(list(self._known.values()))
+        return sum(each.record.group == group and not each.has_ended(now) for each in known)
 
     def sweep(self, now: float) -> None:
         """Forget the records of keys that have ended at `now`, in Unix seconds, and the ids of older ones."""
@@ -176,7 +177,7 @@ class ApiKeys:
         """Note records; `is_all`: there are no others. A key that was revoked stays revoked, also if Redis forgot."""
         now = time.time()
         fresh: dict[str, _Known] = {} if is_all else self._known
-        for record in records:
+        for record in in_turns(records):
             before, known = self._known.get(record.id), _Known(record)
             if known.has_ended(now):
                 self._end(record)

@@ -17,15 +17,17 @@ from notifier.errors import (
     NotFound,
     TooManyKeys,
 )
+from notifier.loop import in_turns
 from notifier.protocol import key_text
 from notifier.protocol.api_key import ApiKey
-from notifier.protocol.granted_page import granted_page
+from notifier.protocol.granted_page import granted
 from notifier.protocol.key_record import KeyRecord
 from notifier.protocol.key_request import KeyRequest
 from notifier.telemetry import metrics
 
 _RETRIED = 600_000  # ms after which a request is no retry
 _TRIES = 5
+_MOST_READ, _PAGE_BYTES = 100, 1_000_000  # records of a page that are read at once, and bytes after which it ends
 
 
 class Made(NamedTuple):
@@ -120,15 +122,26 @@ class KeyChanges:
         return found
 
     def page(self, by: ApiKey, after: str, limit: int) -> tuple[list[Stored], str | None]:
-        """Return keys after an id that `by` may change, and the id after which the next page begins: one of theirs."""
-        shown = granted_page(
+        """Return keys after an id that `by` may change, and the id after which the next page begins: one of theirs.
+
+        A page ends after some bytes: records may be long.
+        """
+        found = granted(
             self._stored.page,
             name_of=lambda each: each.record.id,
-            is_granted=lambda each: covers(by, each.record.api_key),
+            granted_of=lambda read: (each for each in in_turns(read) if covers(by, each.record.api_key)),
             after=after,
-            most=limit + 1,  # one more shows whether there is another page
+            first=limit + 1,  # one more shows whether there is another page
+            most_read=_MOST_READ,
         )
-        return shown[:limit], shown[limit - 1].record.id if len(shown) > limit else None
+        shown: list[Stored] = []
+        size = 0
+        for each in found:
+            if len(shown) == limit or size > _PAGE_BYTES:
+                return shown, shown[-1].record.id
+            shown.append(each)
+            size += len(each.text)
+        return shown, None
 
     def new_secret(self, found: Stored, overlap: int, retry: Retry) -> Made:
         """Return a key with a new secret, to be stored with `rotate`. This waits for nothing.

@@ -8,6 +8,7 @@ import redis
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.errors import TooManyKeys
+from notifier.loop import in_turns
 from notifier.protocol import key_record
 from notifier.protocol.key_record import KeyRecord
 from notifier.settings import BrokerSettings
@@ -73,7 +74,7 @@ class KeyList:
         while True:
             call = self._store.call("changed_keys", (self._store.sharded("keys"),), (version, _PAGE, begun))
             reached, *found = require(self._store.carry_out([call])[0])
-            records += map(key_record.decode, found)
+            records += map(key_record.decode, in_turns(found))
             if reached <= version:
                 return reached if begun else least, records
             version = reached
@@ -86,7 +87,7 @@ class KeyList:
             return []
         commands = [pack("HMGET", self._key(what), *ids) for what in ("records", "used")]
         texts, used = map(require, self._store.execute(commands))
-        found = zip(texts, used, strict=True)
+        found = in_turns(zip(texts, used, strict=True))
         return [Stored(key_record.decode(text), text, int(ms or 0)) for text, ms in found if text]
 
     def note_used(self, times: Mapping[str, int]) -> None:

@@ -1,11 +1,34 @@
-"""A page of what a key grants, out of a list that has more."""
+"""What a key grants, out of a list that has more, so that it can be shown page by page."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Each = TypeVar("Each")
 
 MOST_READ = 1000  # elements at a time
+
+
+def granted(
+    read: Callable[[str, int], list[Each]],
+    name_of: Callable[[Each], str],
+    granted_of: Callable[[list[Each]], Iterable[Each]],
+    after: str,
+    first: int,
+    most_read: int,
+) -> Iterator[Each]:
+    """Yield the granted elements whose names come after `after`, in the order of the list.
+
+    `read` returns up to a number of elements after a name; fewer are the last ones. That is `first`, where as many are
+    needed, and `most_read` after that. `granted_of` returns those that are granted.
+    """
+    size = min(first, most_read)
+    while True:
+        found = read(after, size)
+        yield from granted_of(found)
+        if len(found) < size:
+            return
+        after, size = name_of(found[-1]), most_read
 
 
 def granted_page(
@@ -15,16 +38,6 @@ def granted_page(
     after: str,
     most: int,
 ) -> list[Each]:
-    """Return up to `most` granted elements whose names come after `after`, in the order of the list.
-
-    `read` returns up to a number of elements after a name; fewer are the last ones.
-    """
-    granted: list[Each] = []
-    size = most
-    while len(granted) < most:
-        found = read(after, size)
-        granted += filter(is_granted, found)
-        if len(found) < size:
-            break
-        after, size = name_of(found[-1]), MOST_READ
-    return granted[:most]
+    """Return up to `most` elements of `granted`."""
+    found = granted(read, name_of, lambda read: filter(is_granted, read), after, most, MOST_READ)
+    return list(itertools.islice(found, most))

@@ -218,8 +218,10 @@ class Listed(KeyList):
 
     def __init__(self, *records: KeyRecord) -> None:
         self._found = {record.id: Stored(record, record.encode()) for record in records}
+        self.sizes: list[int] = []  # of the pages
 
     def page(self, after: str, limit: int) -> list[Stored]:
+        self.sizes.append(limit)
         return [each for id, each in self._found.items() if id > after][:limit]
 
     def get(self, id: str) -> Stored | None:
@@ -255,6 +257,21 @@ def test_ids_of_others(limit: int) -> None:
         found += [each.record.id for each in page]
         assert after is None or after == found[-1]
     assert found == ["0007", "0307", "0607", "0907"]
+
+
+def test_long_records() -> None:
+    """Pages of keys with many grants are shorter, and few records are read at once."""
+    grants = tuple(f"{number:0127}*" for number in range(100))
+    records = [KeyRecord(f"{number:04}", "", (), grants, grants, 1, "", "") for number in range(250)]
+    stored = Listed(*records)
+    found: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page, after = changes_of(stored).page(ROOT, after, 1000)
+        assert sum(len(each.text) for each in page) < 1_100_000
+        found += [each.record.id for each in page]
+    assert found == [record.id for record in records]
+    assert max(stored.sizes) == 100
 
 
 def test_keys_of_a_tenant() -> None:
