@@ -61,6 +61,7 @@ class ApiKeys:
         self.is_loaded = False  # whether the managed keys are known
         self._used: dict[str, int] = {}  # by id: when it was last used, Unix ms, not stored yet
         self._read_at = 0.0
+        self._has_failed = False  # the last time that this was read
         self._swept_at = time.monotonic()
         self._updating = threading.Lock()
         self._loop = Loop("API keys", self._step)
@@ -87,25 +88,19 @@ class ApiKeys:
         return self._accepted(known, text) or self._after_update(known.key.id, text)
 
     def update(self) -> None:
-        """Learn what has changed until now. Callers that wait for another one share what that reads.
+        """Learn what has changed until now. Callers that wait for another one share what that reads, or its failure.
 
         Raises:
             BrokerUnavailable
         """
         asked = time.monotonic()
         with self._updating:
-            if self._read_at > asked:
-                return
-            self._read_at = time.monotonic()
-            # If this fails, all keys are read next time: another server may come, which has lost the last changes.
-            start, self._version = self._version, 0
-            version, records = self._stored.since(start)
-            if version < start:
-                start = 0
-                version, records = self._stored.since(0)
-            self._learn(records, is_all=start == 0)
-            self._version = version
-        self.is_loaded = True
+            if self._read_at <= asked:
+                self._read_at, self._has_failed = time.monotonic(), True
+                self._read()
+                self._has_failed = False
+            elif self._has_failed:
+                raise BrokerUnavailable("API keys cannot be looked up now.")
 
     def count(self, group: str) -> int:
         """Return how many managed keys of a group have not ended."""
@@ -132,6 +127,17 @@ class ApiKeys:
             except BrokerUnavailable:
                 self._used = used | self._used
                 raise
+
+    def _read(self) -> None:
+        # If this fails, all keys are read next time: another server may come, which has lost the last changes.
+        start, self._version = self._version, 0
+        version, records = self._stored.since(start)
+        if version < start:
+            start = 0
+            version, records = self._stored.since(0)
+        self._learn(records, is_all=start == 0)
+        self._version = version
+        self.is_loaded = True
 
     def _accepted(self, known: _Known, text: str) -> ApiKey | None:
         """Return a key if a text is accepted for it. None: another worker may have given it a new secret.

@@ -1,8 +1,12 @@
 """API keys on a real server: which are accepted, on all workers, how soon and until when."""
 
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,7 +21,7 @@ from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.auth.conftest import ACME, ROOT, SHOP, KeyWorker
 from tests.kit.ports import free_port
 from tests.kit.valkey import connected
-from tests.kit.waiting import eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 Make = Callable[[], KeyWorker]
 
@@ -98,6 +102,39 @@ class TestFind:
         assert not worker.accepts(revoked.text)
         with pytest.raises(BrokerUnavailable):
             worker.keys.find(key_text.new_text(key_text.new_id(b"unknown!"), b"x" * 32))
+
+
+class Entrance:
+    """A lock that counts who wants it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.asked += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_waiting_without_redis() -> None:
+    """Requests that wait for others that ask Redis fail as these do: the key may be valid."""
+    release, entrance = threading.Event(), Entrance()
+
+    def since(version: int) -> Any:
+        release.wait(DEADLINE)
+        raise BrokerUnavailable("gone")
+
+    stored: Any = SimpleNamespace(since=since)
+    keys, text = ApiKeys((), stored), key_text.new_text(key_text.new_id(b"unknown!"), b"x" * 32)
+    keys._updating = entrance  # type: ignore[assignment]
+    with ThreadPoolExecutor() as pool:
+        found = [pool.submit(keys.find, text) for _ in range(4)]
+        eventually(lambda: entrance.asked == 4)
+        release.set()
+        assert {type(each.exception()) for each in found} == {BrokerUnavailable}
 
 
 class TestWorkers:
