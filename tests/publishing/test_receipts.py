@@ -68,9 +68,12 @@ def test_ack_since(worker: Worker) -> None:
     assert [receipt["delivered_at"] is None for receipt in receipts] == [True, False]
 
 
-def test_ack_without_since(worker: Worker) -> None:
+def test_ack_without_since(worker: Worker, client: redis.Redis) -> None:
     """An ack without `since` covers its entry, and none before it that the client may not have received."""
-    answers = [worker.answer("alice", "all") for _ in range(3)]
+    answers = []
+    for _ in range(3):
+        next_millisecond(client)  # entries of several channels may have the same cursor
+        answers.append(worker.answer("alice", "all"))
     place = answers[1]["channels"][0]["cursor"]
     worker.inbox.acknowledge({"alice": read_ack(Ack(cursor=place))})
     receipts = [receipts_of(worker, each["id"])["user:alice"] for each in answers]
@@ -104,6 +107,42 @@ def test_acks_again(worker: Worker, client: redis.Redis) -> None:
         (4, 0, set()),
     ]:
         assert recorded(up_to, since) == new, (up_to, since)
+
+
+def test_acks_with_gaps(worker: Worker, client: redis.Redis) -> None:
+    """Nothing is read twice, whatever lies between the acks: a client could repeat one that reads a whole inbox."""
+    places = [cursor.parse(worker.answer("alice")["channels"][0]["cursor"]) for _ in range(7)]
+    next_millisecond(client)
+    receipts = worker.store.of("user:alice", "receipts")
+    for up_to, since, new in [
+        (6, 5, {6}),
+        (2, 0, {1, 2}),
+        (2, 0, set()),
+        (4, 3, {4}),
+        (2, 0, set()),
+        (4, 3, set()),
+        (6, 0, {3, 5}),
+        (6, 0, set()),
+    ]:
+        client.delete(receipts)
+        worker.inbox.acknowledge({"alice": Acknowledge(places[up_to], places[since])})
+        entries = {field.decode().removesuffix(":d") for field in client.hkeys(receipts)}
+        assert entries == {str(places[number]) for number in new}, (up_to, since)
+    recorded = client.hget(worker.store.of("user:alice", "state"), "recorded")
+    assert recorded and recorded.count(b"-") == 1
+
+
+def test_acks_with_many_gaps(worker: Worker, client: redis.Redis) -> None:
+    """A client that leaves gaps everywhere does not fill the memory of Redis."""
+    places = [cursor.parse(worker.answer("alice")["channels"][0]["cursor"]) for _ in range(100)]
+    next_millisecond(client)
+    for place in places[::2]:
+        worker.inbox.acknowledge({"alice": Acknowledge(place, place.previous)})
+    key = worker.store.of("user:alice", "state")
+    assert (client.hget(key, "recorded") or b"").count(b"-") == 32
+    worker.inbox.acknowledge({"alice": Acknowledge(places[-1], BEGINNING)})
+    assert (client.hget(key, "recorded") or b"").count(b"-") == 1
+    assert client.hlen(worker.store.of("user:alice", "receipts")) == 100
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -9,7 +9,7 @@
 --         expiring (sorted set of those with a ttl, by ms)   twins (hash: entry that went to shared channels too -> id)
 --         seen, read, archived (sorted sets of items, by rank: exceptions from the marks of the same names in `state`)
 --         exceptions (hash: `<first letter of the flag> <channel>` -> ranks: the same for items of other channels)
---         state (hash: seen, read, archived, revision, acked, recorded_from, recorded_to)
+--         state (hash: seen, read, archived, revision, acked, recorded)
 --         topics (hash: topic -> the last entry before the membership)
 --         mutes (hash: `type:<type>` or `topic:<topic>` -> since when, ms)
 --         cut, erased (strings: time of the last disconnection and erasure, ms)
