@@ -28,6 +28,14 @@ test("a toast that was not added, or has been removed, makes no room", () => {
   assert.deepEqual(page, { shown: [0, 1, 2, 3], waiting: 1 });
 });
 
+test("a hundred toasts wait at most: the oldest of more is not shown", () => {
+  const { page, queue } = start();
+  for (let toast = 0; toast < 1000; toast++) queue.add(toast);
+  assert.deepEqual(page, { shown: [0, 1, 2], waiting: 100 });
+  queue.remove(0);
+  assert.deepEqual(page, { shown: [0, 1, 2, 900], waiting: 99 });
+});
+
 test(`in every course of ${DEEP} steps, toasts are shown in order, as many as there is room for, and the rest is counted`, () => {
   const steps = ["add", "dismiss the first", "dismiss the last", "recall the first that waits", "recall the last"];
   for (let number = 0; number < steps.length ** DEEP; number++) {

@@ -1,7 +1,9 @@
+const MOST_WAITING = 100; // anybody who may publish to the page could fill its memory
+
 /**
  * The toasts of one kind, of which at most `most` are shown at once. `show(toast)` is called for each when there is room
  * for it, in the order of their arrival: a toast that is shown keeps its place. `count(waiting)` is called with the number
- * of the others.
+ * of the others. If too many wait, the oldest is forgotten: it is in the inbox.
  */
 export function createToastQueue(most, show, count) {
   const shown = new Set();
@@ -9,6 +11,7 @@ export function createToastQueue(most, show, count) {
 
   function add(toast) {
     waiting.push(toast);
+    if (waiting.length > MOST_WAITING) waiting.shift();
     fill();
   }
 
