@@ -143,14 +143,14 @@ def test_full(make: Callable[[], Worker]) -> None:
     users = [f"shop:{number}" for number in range(3)]
     for user in users:
         worker.revocations.revoke_user(user, now, shop)
-    with pytest.raises(TooManyRevocations, match="of this key"):
+    with pytest.raises(TooManyRevocations, match="This key has used up its share"):
         worker.revocations.revoke_user("shop:3", now, shop)
-    with pytest.raises(TooManyRevocations, match="of this key"):
+    with pytest.raises(TooManyRevocations, match="This key has used up its share"):
         worker.revocations.revoke_id("1", shop)
     acme = Share("acme")
     worker.revocations.revoke_id("1", acme)
     worker.revocations.revoke_user("acme\x1fa", now, acme)
-    with pytest.raises(TooManyRevocations, match="of this tenant"):
+    with pytest.raises(TooManyRevocations, match="This tenant has used up its share"):
         worker.revocations.revoke_user("acme\x1fb", now, acme)
     for number in range(5):
         worker.revocations.revoke_id(str(number), Share(is_operator=True))
