@@ -24,7 +24,7 @@ ROWS = {
     "mark": Row("action until the state frame on another device, p50", "{:.2f} ms", 10),
     "extra": Row("publish to a user's inbox, extra cost over `retain: history`", "{:.0f} %", 30),
     "writes": Row("publish to `all` with 1,000,000 known users: entries written to Redis", "{:.0f}", 1),
-    "memory": Row("Redis memory of a notification of 300 bytes, log and inbox", "{:.0f} B", 700),
+    "memory": Row("Redis memory for a 300-byte notification, log and inbox", "{:.0f} B", 700),
     "record": Row("the same, with the record for recalls", "{:.0f} B", 0),
 }
 USER, CHANNELS, ITEMS = "alice", 20, 1_000

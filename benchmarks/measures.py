@@ -22,7 +22,7 @@ class Row:
 
 
 ROWS = {
-    "memory": Row("idle connection, memory of the worker", "{:,.0f} B", 2048),
+    "memory": Row("idle connection, worker memory", "{:,.0f} B", 2048),
     "memory events": Row("the same with Server-Sent Events", "{:,.0f} B", 2048),
     "memory poll": Row("the same with a waiting poll", "{:,.0f} B", 2048),
     "handshakes": Row("handshakes per second", "{:,.0f}", 2_000, less_is_better=False),

@@ -31,11 +31,11 @@ ROWS = {
     "reload": Row("reload with 5,000 connections: reconnects per second, most", "{:,.0f}", 500),
     "reload away": Row("the same: longest time that a client was disconnected", "{:.2f} s", 0),
     "stampede": Row("5,000 clients reconnect at once: all complete", "{:.1f} s", 10),
-    "stampede shared": Row("the same: reads of logs of shared channels", "{:,.0f}", 300),
-    "stampede own": Row("the same: reads of logs of users", "{:,.0f}", 0),
+    "stampede shared": Row("the same: reads of shared channels' logs", "{:,.0f}", 300),
+    "stampede own": Row("the same: reads of users' logs", "{:,.0f}", 0),
     "new": Row("5,000 clients reconnect at once to a new worker: all complete", "{:.1f} s", 10),
-    "new shared": Row("the same: reads of logs of shared channels", "{:,.0f}", 300),
-    "new own": Row("the same: reads of logs of users", "{:,.0f}", 0),
+    "new shared": Row("the same: reads of shared channels' logs", "{:,.0f}", 300),
+    "new own": Row("the same: reads of users' logs", "{:,.0f}", 0),
 }
 CYCLE, AWAY = 15, 2  # seconds from one drop to the next, and of each absence
 CYCLES = 2

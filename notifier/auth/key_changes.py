@@ -52,7 +52,7 @@ class Retry(NamedTuple):
 class KeyChanges:
     """The changes that one worker makes to managed keys. Every method may raise `BrokerUnavailable`.
 
-    A key with the scope `admin` makes and changes only keys of its tenant whose topics and users it grants itself: with
+    A key with the `admin` scope makes and changes only keys of its tenant whose topics and users it grants itself: with
     the secret of another key it could do more than it may. An unlimited key of the default tenant is the operator's: it
     makes and changes the keys of all tenants. A tenant has at most about `max_of_tenant` keys, and a limited key has
     created no more: workers that create keys at the same time do not count each other's.

@@ -92,7 +92,7 @@ class HelloTimeout(Disconnect):
 
 
 class Overloaded(Disconnect):
-    """The worker is overloaded or full, cannot reach Redis, or lacks the keys of the token's issuer."""
+    """The worker is overloaded or full, cannot reach Redis, or lacks the token issuer's keys."""
 
     close_code, reason = 4004, "overloaded"
     remedy = "Reconnects after a longer delay."
@@ -106,14 +106,14 @@ class RateExceeded(Disconnect):
 
 
 class ProtocolViolation(Disconnect):
-    """A message is binary or not a JSON object, or `hello` is not first, is invalid or repeated, or follows 8 pings."""
+    """A message is binary or not a JSON object; or `hello` is invalid, not first, sent twice, or sent after 8 pings."""
 
     close_code, reason = 4500, "protocol violation"
     remedy = "Does not reconnect: the client is faulty."
 
 
 class StreamForbidden(Disconnect):
-    """The tokens of the request and of `hello` belong to different users."""
+    """The tokens in the request and in `hello` belong to different users."""
 
     close_code, reason = 4501, "forbidden"
     remedy = "Does not reconnect."

@@ -74,7 +74,7 @@ class MethodNotAllowed(Problem):
 
 
 class RequestTimeout(Problem):
-    """The head or the body of the request did not arrive in time."""
+    """The request's head or body did not arrive in time."""
 
     status, code, title = 408, "request_timeout", "The request is too slow."
     remedy = (
@@ -91,7 +91,7 @@ class IdempotencyInFlight(Problem):
 
 
 class KeyRotating(Problem):
-    """The API key already has two secrets: the older one is still accepted."""
+    """The API key already has two secrets, because the older one is still accepted."""
 
     status, code, title = 409, "key_rotating", "The key is being rotated."
     remedy = (
@@ -136,7 +136,7 @@ class UnsupportedMediaType(Problem):
 
 
 class MisdirectedRequest(Problem):
-    """The host of the request does not match any URL in `NOTIFIER_PUBLIC_URL`."""
+    """The request's host does not match any URL in `NOTIFIER_PUBLIC_URL`."""
 
     status, code, title = 421, "misdirected_request", "The service has another name."
     remedy = "Use the public URL, and check that the proxy forwards `Host`."
@@ -178,14 +178,14 @@ class InvalidInboxAction(Problem):
 
 
 class InvalidTokenRequest(Problem):
-    """A field of the token request or of the revocation is missing, unknown or not valid."""
+    """A field of the token request or revocation is missing, unknown or not valid."""
 
     status, code, title = 422, "invalid_token_request", "The request for tokens is not valid."
     remedy = "Correct the fields listed in `errors`."
 
 
 class InvalidKeyRequest(Problem):
-    """A field of the API key request or of the rotation is missing, unknown or not valid."""
+    """A field of the API key request or rotation is missing, unknown or not valid."""
 
     status, code, title = 422, "invalid_key_request", "The request for a key is not valid."
     remedy = "Correct the fields listed in `errors`."
@@ -195,7 +195,7 @@ class TooManyKeys(Problem):
     """The service or tenant has reached its limit on API keys (`NOTIFIER_MAX_KEYS`, `NOTIFIER_MAX_TENANT_KEYS`)."""
 
     status, code, title = 422, "too_many_keys", "There are too many keys."
-    remedy = "Revoke keys that nobody uses, or raise the limit."
+    remedy = "Revoke unused keys, or raise the limit."
 
 
 class TooManyRevocations(Problem):
@@ -203,7 +203,7 @@ class TooManyRevocations(Problem):
 
     status, code, title = 422, "too_many_revocations", "Too many tokens are revoked."
     remedy = (
-        "Revoke with the operator's key (no tenant, all grants, scopes `admin` and `tokens`), raise the limit, or "
+        "Revoke with the operator's key (no tenant, all grants, `admin` and `tokens` scopes), raise the limit, or "
         "replace the secret that signs the tokens. Each revocation is stored for about `NOTIFIER_MAX_TOKEN_AGE`."
     )
 
@@ -251,7 +251,7 @@ class QuotaExceeded(Problem):
 
 
 class HeadTooLarge(Problem):
-    """The headers of the request exceed the limit."""
+    """The request's headers exceed the limit."""
 
     status, code, title = 431, "head_too_large", "The headers are too large."
     remedy = "Use topic patterns instead of topic names in the token, or send the token in `hello`; send fewer cookies."
@@ -272,9 +272,9 @@ class TooManyConnections(Problem):
 
 
 class IssuerUnavailable(Problem):
-    """The service does not have the keys of the token's issuer, and cannot fetch them now."""
+    """The service does not have the token issuer's keys, and cannot fetch them now."""
 
-    status, code, title = 503, "issuer_unavailable", "The keys of the token's issuer are unavailable."
+    status, code, title = 503, "issuer_unavailable", "The token issuer's keys are unavailable."
     remedy = "Retry after `retry_after` seconds; if the error persists, search the service's log for the issuer."
 
 

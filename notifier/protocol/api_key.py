@@ -123,7 +123,7 @@ class ApiKey(NamedTuple):
     def require_grants(self, channels: Iterable[str], scope: str) -> None:
         """Reject a key that may not reach all of these channels, which are those of its tenant.
 
-        The channel of all users needs the scope `broadcast` instead of `scope`.
+        The channel of all users needs the `broadcast` scope instead of `scope`.
 
         Raises:
             Forbidden
@@ -133,7 +133,7 @@ class ApiKey(NamedTuple):
         for name in channels:  # of which there may be a thousand
             needed = "broadcast" if name == everyone else scope
             if needed not in self.scopes:
-                raise Forbidden(f"The key {self.id} does not have the scope {needed}.")
+                raise Forbidden(f"The key {self.id} does not have the {needed} scope.")
             if name == everyone:
                 self.require_everyone()
 

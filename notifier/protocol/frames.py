@@ -97,7 +97,7 @@ class Inbox(Protocol):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Return the fields `counts`, `revision` and `expires_at`."""
+        """Return the `counts`, `revision` and `expires_at` fields."""
 
     @property
     def memberships(self) -> list[str]:
@@ -141,7 +141,7 @@ def decode(text: str) -> ClientFrame:
 
 
 def decode_cursor(text: str | None, ref: str | None = None, name: str = "since") -> Cursor | None:
-    """Return the cursor in the field `name` of a frame.
+    """Return the cursor in a frame's `name` field.
 
     Raises:
         InvalidFrame: the value is not a cursor.

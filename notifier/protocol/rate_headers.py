@@ -1,4 +1,4 @@
-"""The fields `RateLimit-Policy` and `RateLimit` of an answer (draft-ietf-httpapi-ratelimit-headers-11)."""
+"""A response's `RateLimit-Policy` and `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers-11)."""
 
 import math
 

@@ -270,14 +270,14 @@ def test_covers(topics: tuple[str, ...], users: tuple[str, ...], covered: bool) 
 
 
 def test_grants() -> None:
-    """Everyone is reached with the scope `broadcast` only, all other channels with the scope of the call."""
+    """Everyone is reached only with the `broadcast` scope, all other channels with the call's scope."""
     ApiKey("shop", KEY, frozenset({"publish"})).require_grants(["user:alice", "topic:orders"], "publish")
     ApiKey("shop", KEY, frozenset({"broadcast"})).require_grants(["all"], "publish")
     for scopes, channels, missing in [
         ({"publish"}, ["user:alice", "all"], "broadcast"),
         ({"broadcast"}, ["all", "user:alice"], "publish"),
     ]:
-        with pytest.raises(Forbidden, match=f"does not have the scope {missing}"):
+        with pytest.raises(Forbidden, match=f"does not have the {missing} scope"):
             ApiKey("shop", KEY, frozenset(scopes)).require_grants(channels, "publish")
     with pytest.raises(Forbidden, match="topic secret"):
         ApiKey("shop", KEY, topics=()).require_grants(["topic:secret"], "publish")
@@ -297,7 +297,7 @@ def test_grants() -> None:
     ],
 )
 def test_share(key: ApiKey, share: Share) -> None:
-    """Only an unlimited key of the default tenant with the scope `admin` is the operator's."""
+    """Only an unlimited key of the default tenant with the `admin` scope is the operator's."""
     assert key.share == share
 
 

@@ -170,14 +170,14 @@ def test_missing_claim(claim: str) -> None:
 
 @pytest.mark.parametrize("sub", [None, 5, True, [], {}, "", "a b", "a\n", "{a}", "a" * 129])
 def test_user(sub: object) -> None:
-    """The claim `sub` is a name as a publisher may use it."""
+    """The `sub` claim is a name as a publisher may use it."""
     with pytest.raises(InvalidToken):
         verify(token(sub=sub))
 
 
 @pytest.mark.parametrize("exp", [None, "", "soon", str(NOW + 60), True, [], {}, math.nan, math.inf, 10**400, 1e300])
 def test_expiry_is_a_time(exp: object) -> None:
-    """The claim `exp` is a number of seconds with an end."""
+    """The `exp` claim is a number of seconds with an end."""
     with pytest.raises(InvalidToken):
         verify(token(exp=exp))
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Operator:
-    """The methods of a client about API keys and the audit log. They need a key with the scope `admin`."""
+    """The methods of a client about API keys and the audit log. They need a key with the `admin` scope."""
 
     _keys: KeyCalls
 
