@@ -213,9 +213,9 @@ def test_tenant() -> None:
         assert "\x1f" not in str(caught.value)
     loud = ApiKey("loud", KEY, frozenset({"broadcast"}), tenant="acme")
     loud.require_grants(["all:acme\x1f"], "publish")
-    with pytest.raises(Forbidden, match="scope publish"):
+    with pytest.raises(Forbidden, match="publish scope"):
         loud.require_grants(["user:acme\x1falice"], "publish")
-    with pytest.raises(Forbidden, match="scope broadcast"):
+    with pytest.raises(Forbidden, match="broadcast scope"):
         loud._replace(scopes=frozenset({"publish"})).require_grants(["all:acme\x1f"], "publish")
     with pytest.raises(Forbidden, match="confined to its tenant"):
         key.require_default_tenant()
