@@ -6,6 +6,7 @@ Frames of a server are not masked, so the bytes of one frame serve every connect
 import base64
 import hashlib
 import struct
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -164,7 +165,8 @@ class Decoder:
     def size(self) -> int:
         """How many bytes of incomplete messages are buffered, and of a message that was put back."""
         event = self._put_back
-        waiting = len(event.text) if isinstance(event, Text) else len(event.data) if isinstance(event, Binary) else 0
+        # One character may make a text four times as large as it arrived.
+        waiting = sys.getsizeof(event[0]) if isinstance(event, Text | Binary) else 0
         return waiting + len(self._message) + len(self._frames._frame_decoder.buffer)
 
     def _event(self, opcode: Opcode, payload: bytes | str | tuple[int, str], finished: bool) -> Event | None:

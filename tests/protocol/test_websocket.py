@@ -355,3 +355,15 @@ def test_characters_over_fragments() -> None:
     text = "é€😀".encode()
     parts = [frame(CONTINUATION if at else TEXT, text[at : at + 1], fin=False) for at in range(len(text))]
     assert decode(*parts, frame(CONTINUATION)) == [Text("é€😀")]
+
+
+@pytest.mark.parametrize("event", [Text("x" * 999), Text("x" * 999 + "\U0001f600"), Binary(b"x" * 999)])
+def test_size_of_waiting(event: Text | Binary) -> None:
+    """A message that waits counts with its memory: that of a text depends on its largest character."""
+    decoder = Decoder(LIMIT)
+    decoder.receive(frame(TEXT, b"abc")[:-1])
+    assert list(decoder.events()) == [] and decoder.size == 2
+    decoder.put_back(event)
+    least = 4000 if isinstance(event, Text) and not event.text.isascii() else 999
+    assert least < decoder.size < least + 100
+    assert next(decoder.events()) == event and decoder.size == 2
