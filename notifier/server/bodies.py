@@ -9,6 +9,9 @@ from typing import Any
 
 from gunicorn.http.body import ChunkedReader
 
+# Bytes of a body that are received at once: the rest waits in the kernel. gunicorn's own is a megabyte, which each of
+# thousands of requests would have in memory while it reads 64 KB at a time.
+MAX_RECEIVED = 65536
 _CHUNKS = 64  # between two turns of others: a chunk of one byte takes as long as one of 8 KB
 _REST = 65536  # bytes that are discarded between two turns of others
 

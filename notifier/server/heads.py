@@ -18,12 +18,13 @@ from gunicorn.http.errors import (
 )
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.http.wsgi import Response
 
 from notifier import __version__
 from notifier.errors import BadRequest, HeadTooLarge, InternalError, Problem, RequestTimeout, UrlTooLong
 from notifier.protocol.origin import EXPOSED
-from notifier.server.bodies import FairReader, discard_rest
+from notifier.server.bodies import MAX_RECEIVED, FairReader, discard_rest
 
 MAX_LINE = 8190  # bytes, gunicorn's maximum: plain requests for the stream name all their topics there
 MAX_FIELDS = 64
@@ -80,7 +81,8 @@ class BoundedRequest(Request):  # type: ignore[misc]
 
 
 def limit_heads() -> None:
-    """Make gunicorn read requests with a limit for the whole head, and discard unread bodies a piece at a time."""
+    """Make gunicorn read requests with a limit for the whole head, and bodies a piece at a time."""
+    SocketUnreader.max_body_chunk = MAX_RECEIVED
     RequestParser.mesg_class = BoundedRequest
     RequestParser.finish_body = discard_rest
 

@@ -1,13 +1,15 @@
 """Bodies as gunicorn reads them: turns of others, and what follows a body that nobody has read."""
 
+import contextlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.http.errors import InvalidChunkSize
+from gunicorn.http.errors import InvalidChunkSize, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import SocketUnreader
 
 from notifier.server import bodies
 from notifier.server.heads import limit_heads
@@ -25,6 +27,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """The turns that others have had, while gunicorn reads bodies as in the service."""
     taken: list[float] = []
     monkeypatch.setattr(bodies, "time", SimpleNamespace(sleep=taken.append))
+    monkeypatch.setattr(SocketUnreader, "max_body_chunk", SocketUnreader.max_body_chunk)
     limit_heads()
     yield taken
     RequestParser.mesg_class = Request
@@ -42,6 +45,34 @@ def test_unread(kind: str, turns: list[float]) -> None:
     requests = requests_of(POST + LONG[kind] + GET)
     assert [next(requests).method, next(requests).method] == ["POST", "GET"]
     assert len(turns) > 40
+
+
+class Sock:
+    """A socket on which a request has arrived, and as much of its body as anybody wants."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+        self.sizes: list[int] = []  # that were received at once
+
+    def recv(self, size: int) -> bytes:
+        head, self._head = self._head, b""
+        self.sizes.append(size)
+        return head or size * b"x"
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest.mark.parametrize("head", [b"Content-Length: 3000000\r\n\r\n", CHUNKED + b"2dc6c0\r\n"])
+def test_received_at_once(head: bytes, is_read: bool, turns: list[float]) -> None:
+    """Of a long body no more is in memory than is handled at once, read or not."""
+    sock = Sock(POST + head)
+    requests = RequestParser(Config(), sock, ("127.0.0.1", 1))
+    request = next(requests)
+    while is_read and request.body.read(65536):
+        if sum(sock.sizes) > 2_000_000:
+            break
+    with contextlib.suppress(StopIteration, ParseException):
+        next(requests)
+    assert sum(sock.sizes) > 2_000_000 and max(sock.sizes) == 65536
 
 
 def test_tiny_chunks(turns: list[float]) -> None:
