@@ -264,20 +264,29 @@ class TestRegression:
         assert make().log.log_ends([user]) == [(last, lost)]
 
     @pytest.mark.parametrize("key", ["", "one"])
-    def test_replaced_nothing(self, make: Make, client: redis.Redis, user: str, key: str) -> None:
-        """A later entry with a collapse key does not hide a loss: it has replaced nothing there."""
-        kept, names = append(make().log, user), [f"{sharded(user)}:{part}" for part in ("log", "meta", "collapse")]
-        before = [client.dump(name) for name in names]
-        lost = append(make().log, user, collapse_key=key)
-        for name, dump in zip(names, before, strict=True):
-            client.delete(name)
-            if dump is not None:
-                client.restore(name, 0, dump)
-        last = append(make().log, user, collapse_key="one")
+    @pytest.mark.parametrize("later", [["one"], ["one", "one"], ["one", "recalled"], ["one"] * 40])
+    def test_replaced_nothing(self, make: Make, client: redis.Redis, user: str, key: str, later: list[str]) -> None:
+        """Later entries that replace or remove others do not hide a loss: they have not removed what was lost."""
+        kept, lost = self.lose_an_entry(make, client, user, key)
+        for each in later:
+            if each == "recalled":
+                make().log.recall(publish(make().log, user))
+            else:
+                last = append(make().log, user, collapse_key=each)
         assert [make().log.note_regression([(user, lost)]) for _ in range(2)] == [1, 0]
-        assert make().log.log_ends([user]) == [(last, lost)]
+        assert make().log.log_ends([user])[0][1] == lost
         assert read(make().log, user).floor == lost
-        assert kept in ids(read(make().log, user))
+        assert {kept, last} <= set(ids(read(make().log, user)))
+
+    def lose_an_entry(self, make: Make, client: redis.Redis, user: str, key: str = "") -> tuple[Cursor, Cursor]:
+        """Append two entries, and return to the moment between them; return both."""
+        kept, pattern = append(make().log, user), f"{sharded(user)}:*"
+        before = {name: client.dump(name) for name in client.scan_iter(pattern, count=1000)}
+        lost = append(make().log, user, collapse_key=key)
+        client.delete(*client.scan_iter(pattern, count=1000))
+        for name, dump in before.items():
+            client.restore(name, 0, dump or b"")
+        return kept, lost
 
     def test_nothing_lost(self, log: Log, user: str) -> None:
         """A log that ends at or after the last entry that was seen has lost nothing."""
@@ -293,6 +302,24 @@ class TestRegression:
         log.recall(recalled)
         append(log, topic, collapse_key="one")
         assert log.note_regression([(user, seen), (topic, replaced)]) == 0
+
+    def test_taken_away_before_others(self, log: Log, client: redis.Redis, user: str) -> None:
+        """An entry that was replaced is not lost, although a hundred others were replaced after it."""
+        replaced = append(log, user, collapse_key="one")
+        append(log, user, collapse_key="one")
+        log.append([[Append(user, NOTIFICATION, b"{}", collapse_key="other") for _ in range(150)]], [])
+        key = f"{sharded(user)}:removed"
+        assert client.llen(key) == 100 and 0 < client.pttl(key) <= 600_000
+        assert log.note_regression([(user, replaced)]) == 0
+
+    def test_taken_away_long_ago(self, log: Log, client: redis.Redis, user: str) -> None:
+        """An entry that was replaced longer ago than a channel remembers is not lost."""
+        old = Cursor(now() - 700_000, 0)
+        client.xadd(f"{sharded(user)}:log", {"i": "{}", "c": "one"}, id=str(old))
+        client.hset(f"{sharded(user)}:collapse", "one", str(old))
+        append(log, user, collapse_key="one")
+        client.delete(f"{sharded(user)}:removed")  # as if it had expired
+        assert log.note_regression([(user, old)]) == 0
 
     def test_bounds(self, make: Make, client: redis.Redis, user: str) -> None:
         """Entries that are trimmed afterwards do not hide the lost ones."""

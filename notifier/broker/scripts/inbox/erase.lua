@@ -16,7 +16,7 @@ repeat -- few at a time: their bodies may be long
   end
 until #entries < 64
 local topics = redis.call('HKEYS', of('topics'))
-for _, what in ipairs({'log', 'late', 'meta', 'collapse', 'exceptions', 'state', 'topics', 'mutes', unpack(TIED)}) do
+for _, what in ipairs({'log', 'late', 'removed', 'meta', 'collapse', 'exceptions', 'state', 'topics', 'mutes', unpack(TIED)}) do
   redis.call('DEL', of(what))
 end
 redis.call('SET', of('erased'), disconnect(ARGV[1], ARGV[2]), 'PX', ARGV[2])

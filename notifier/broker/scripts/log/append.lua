@@ -93,7 +93,11 @@ local function delete(entry)
       redis.call('HDEL', of('late'), notification_of(found[2][2]))
     end
   end
-  redis.call('XDEL', log, entry)
+  if redis.call('XDEL', log, entry) == 1 then -- see raise.lua
+    redis.call('LPUSH', of('removed'), entry .. ' ' .. id)
+    redis.call('LTRIM', of('removed'), 0, MOST_REMOVED - 1)
+    redis.call('PEXPIRE', of('removed'), REMEMBERED)
+  end
   forget(entry)
 end
 

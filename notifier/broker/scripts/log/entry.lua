@@ -2,6 +2,7 @@
 --
 -- KEYS  1 the channel, as sharded pub/sub channel. The names of its keys begin with it and so share its hash tag:
 --         log (stream)   meta (hash)   collapse (hash: collapse key -> entry)   mark:<notification> (string)
+--         removed (list: `<entry> <by>`, which entries a recall or a collapse key has removed lately, the last one first)
 --         late (hash: notification -> its entry, if that was appended more than LATE after the notification's id was made)
 --         receipts (hash: <entry>:d, :r, :a -> when it was delivered, read, archived; of a shared channel: how many times)
 --       and of a user's channel
@@ -19,6 +20,7 @@ local FLAGS = {'seen', 'read', 'archived'}
 local TIED = {'inbox', 'expiring', 'twins', 'seen', 'read', 'archived', 'receipts'} -- expire with a user's log
 local RANKS = 2048 -- entries of a millisecond that differ in rank
 local LATE = 10000 -- ms
+local MOST_REMOVED, REMEMBERED = 100, 600000 -- entries that a channel remembers to be removed; for how long, ms
 
 local function of(what) return channel .. ':' .. what end
 

@@ -5,8 +5,20 @@
 -- Answer  1 if the entry is lost and that was not known, otherwise 0
 --
 -- The log ends before the entry, or goes on without it. In the second case the entry may also have been removed by a recall
--- or replaced by its collapse key: either of them would be a later entry of the log, and the log would have deleted an
--- entry at or after this one. Erased entries are not lost.
+-- or replaced by its collapse key. A channel remembers which entries were removed lately. Where it has forgotten some, one
+-- that removes others must be a later entry of the log, and the log must have deleted an entry at or after this one. Erased
+-- entries are not lost.
+
+-- Return whether an entry was removed; nothing if that is not known any more.
+local function was_removed(entry)
+  local removed = redis.call('LRANGE', of('removed'), 0, -1)
+  for _, each in ipairs(removed) do
+    local which, by = string.match(each, '(%S+) (%S+)')
+    if which == entry then return true end
+    if before(by, entry) then return false end -- this and all earlier removals were before the entry
+  end
+  if #removed < MOST_REMOVED and parts(entry) > time_now() - REMEMBERED then return false end
+end
 
 local function takes_away(fields)
   for i = 3, #fields, 2 do
@@ -24,6 +36,13 @@ local function deleted(log)
   return '0-0'
 end
 
+local function may_be_removed(log, entry)
+  if before(deleted(log), entry) then return false end
+  for _, later in ipairs(redis.call('XRANGE', log, '(' .. entry, '+')) do
+    if takes_away(later[2]) then return true end
+  end
+end
+
 local meta, log, seen = of('meta'), of('log'), ARGV[1]
 local state = redis.call('HMGET', meta, 'floor', 'logged')
 local erased = redis.call('GET', of('erased'))
@@ -31,11 +50,8 @@ if erased and parts(seen) <= tonumber(erased) then return 0 end
 if not before(state[1] or '0-0', seen) or state[2] == seen then return 0 end
 if before(seen, state[2]) then
   if #redis.call('XRANGE', log, seen, seen) > 0 then return 0 end
-  if not before(deleted(log), seen) then
-    for _, entry in ipairs(redis.call('XRANGE', log, '(' .. seen, '+')) do
-      if takes_away(entry[2]) then return 0 end
-    end
-  end
+  local removed = was_removed(seen)
+  if removed or (removed == nil and may_be_removed(log, seen)) then return 0 end
 end
 redis.call('HSET', meta, 'floor', seen)
 if redis.call('PTTL', meta) < 0 then redis.call('PEXPIRE', meta, ARGV[2]) end
