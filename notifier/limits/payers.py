@@ -1,12 +1,11 @@
 """Payers: users, API keys and tenants for whose publications rates and quotas are charged."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from notifier.errors import Problem
 from notifier.limits.quotas import Quotas
 from notifier.limits.rates import Rates
 from notifier.protocol.daily_usage import Amounts
-from notifier.protocol.notification import Publication
 
 
 class Payer:
@@ -19,19 +18,39 @@ class Payer:
         self._rates = rates
         self._quotas = quotas
 
-    def charge(self, publication: Publication, size: int) -> Problem | None:
-        """Count a publication that takes so many bytes of Redis, or return why it may not be published."""
-        recipients = len(publication.channels)
+    def charge(self, amounts: Amounts) -> Problem | None:
+        """Count a publication, or return why it may not be published."""
         try:
-            if self._rates:
-                publications, all_recipients = self._rates
-                publications.take(self._name)
-                all_recipients.take(self._name, recipients)
+            for rates, amount in self._rated(amounts):
+                rates.take(self._name, amount)
             if self._quotas:
-                self._quotas.take(self._name, Amounts(1, recipients, 0, size))
+                self._quotas.take(self._name, amounts)
         except Problem as problem:
             return problem
         return None
+
+    def charge_all(self, amounts: Amounts) -> bool:
+        """Count several publications if each of them may be published; otherwise count nothing, and return False."""
+        if not self.has(amounts):
+            return False
+        self.spend(amounts)
+        return True
+
+    def has(self, amounts: Amounts) -> bool:
+        """Return whether several publications may be published, all of them and in every order."""
+        if not all(rates.has(self._name, amount) for rates, amount in self._rated(amounts)):
+            return False
+        return not self._quotas or self._quotas.has(self._name, amounts)
+
+    def spend(self, amounts: Amounts) -> None:
+        """Count publications that may be published."""
+        for rates, amount in self._rated(amounts):
+            rates.spend(self._name, amount)
+        if self._quotas:
+            self._quotas.take(self._name, amounts)
+
+    def _rated(self, amounts: Amounts) -> Iterable[tuple[Rates, int]]:
+        return zip(self._rates, (amounts.publications, amounts.recipients), strict=False)  # there may be no rates
 
     @property
     def may_create_topics(self) -> bool:
@@ -60,9 +79,17 @@ class Payers:
     def __init__(self, *payers: Payer) -> None:
         self._payers = payers
 
-    def charge(self, publication: Publication, size: int) -> Problem | None:
-        """Count a publication that takes so many bytes of Redis, or return why it may not be published."""
-        return _first(payer.charge(publication, size) for payer in self._payers)
+    def charge(self, amounts: Amounts) -> Problem | None:
+        """Count a publication, or return why it may not be published."""
+        return _first(payer.charge(amounts) for payer in self._payers)
+
+    def charge_all(self, amounts: Amounts) -> bool:
+        """Count several publications if each of them may be published; otherwise count nothing, and return False."""
+        if not all(payer.has(amounts) for payer in self._payers):
+            return False
+        for payer in self._payers:
+            payer.spend(amounts)
+        return True
 
     @property
     def may_create_topics(self) -> bool:

@@ -55,6 +55,10 @@ class Quotas:
             raise self._refusal(usage, now, exceeded)
         self._add(name, usage, now, amounts)
 
+    def has(self, name: str, amounts: Amounts) -> bool:
+        """Return whether amounts would be granted now, at once or in parts."""
+        return not self._usage(name).exceeds(self._most, self._clock(), amounts)
+
     def require_topics(self, name: str, number: int) -> None:
         """Check that topics may be created.
 
@@ -67,7 +71,7 @@ class Quotas:
 
     def has_used_topics(self, name: str) -> bool:
         """Return whether the quota of new topics is used up."""
-        return bool(self._usage(name).exceeds(self._most, self._clock(), Amounts(topics=1)))
+        return not self.has(name, Amounts(topics=1))
 
     def note_topics(self, name: str, number: int) -> None:
         """Note topics that were created."""

@@ -51,6 +51,11 @@ class Rates:
         if allowance.unsettled >= self._quantum:
             self._due[name] = allowance
 
+    def has(self, name: Name, amount: float) -> bool:
+        """Return whether an amount would be granted now, at once or in parts."""
+        allowance = self._allowances.get(name) or self._new(name)
+        return allowance.has(self.rate, self._clock(), amount)
+
     def spend(self, name: Name, amount: float) -> float:
         """Note an amount that was used. Return in how many seconds the next may be; 0.0: now."""
         allowance = self._allowances.get(name) or self._new(name)

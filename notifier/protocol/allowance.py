@@ -59,6 +59,11 @@ class Allowance:
         self._add(amount)
         return max(self._debt - rate.burst, 0.0) / rate.per_second
 
+    def has(self, rate: Rate, now: float, amount: float) -> bool:
+        """Return whether it can be used, at once or in parts."""
+        self._pay(rate, now)
+        return self._debt + amount <= rate.burst
+
     def is_full(self, rate: Rate, now: float) -> bool:
         """Return whether it is the same as a new one."""
         self._pay(rate, now)

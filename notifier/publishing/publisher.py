@@ -17,6 +17,7 @@ from notifier.protocol import channel as channels
 from notifier.protocol import notification
 from notifier.protocol import tenant as tenants
 from notifier.protocol.clock import Clock
+from notifier.protocol.daily_usage import Amounts
 from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION
 from notifier.protocol.notification import Publication
 from notifier.telemetry import metrics
@@ -27,8 +28,11 @@ _KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
 class Payer(Protocol):
     """The API key or user that is charged for publications."""
 
-    def charge(self, publication: Publication, size: int) -> Problem | None:
-        """Count a publication that takes so many bytes of Redis, or return why it may not be published."""
+    def charge(self, amounts: Amounts) -> Problem | None:
+        """Count a publication, or return why it may not be published."""
+
+    def charge_all(self, amounts: Amounts) -> bool:
+        """Count several publications if each of them may be published; otherwise count nothing, and return False."""
 
     @property
     def may_create_topics(self) -> bool:
@@ -141,6 +145,8 @@ class Publisher:
     def _charge(self, drafts: list[_Draft], answers: list[Answer | Problem | None]) -> None:
         """Answer the publications that their payers may not publish now."""
         claimed = [(i, draft) for i, draft in enumerate(drafts) if answers[i] is None and draft.post.payer is not None]
+        if len(claimed) > 1 and _charge_together([draft.post for _, draft in claimed]):
+            return
         try:
             for index, draft in claimed:
                 answers[index] = self._refusal(draft.post)
@@ -160,7 +166,7 @@ class Publisher:
             refusal = payer.refusal_of_topics(self._log.count_unknown(topics))
             if refusal:
                 return refusal
-        return payer.charge(post.publication, _stored_bytes(post))
+        return payer.charge(_amounts([post]))
 
     def _append(self, drafts: list[_Draft]) -> list[Answer | Problem]:
         batches, records = [], []
@@ -198,6 +204,20 @@ class Publisher:
             self._keys.release([draft.post.key for draft in drafts if draft.post.key])
         except BrokerUnavailable:
             return  # the lease expires
+
+
+def _charge_together(posts: list[Post]) -> bool:
+    """Charge for publications of one payer what charging each of them would; or charge nothing, and return False."""
+    payer = posts[0].payer
+    if payer is None or any(post.payer is not payer for post in posts) or not payer.may_create_topics:
+        return False
+    return payer.charge_all(_amounts(posts))
+
+
+def _amounts(posts: list[Post]) -> Amounts:
+    """Return what publications cost. The topics that they create are counted later."""
+    recipients = sum([len(post.publication.channels) for post in posts])
+    return Amounts(len(posts), recipients, 0, sum(map(_stored_bytes, posts)))
 
 
 def _fingerprint(body: bytes) -> str:

@@ -3,10 +3,8 @@
 import pytest
 
 from notifier.errors import QuotaExceeded
-from notifier.limits.payers import Payer, Payers
 from notifier.limits.quotas import Quotas
 from notifier.protocol.daily_usage import Amounts
-from notifier.protocol.notification import Limits, parse
 from tests.limits.conftest import Clock
 
 MOST = Amounts(publications=3, recipients=10, topics=2, bytes=1000)
@@ -76,44 +74,3 @@ def test_sweep(quotas: Quotas) -> None:
     quotas.settle(due, [(each.granted, 3600.0) for each in due])
     assert len(list(quotas.sweep(1))) == 3
     assert set(quotas._usages) == {"much", "unsettled"}
-
-
-def test_payer(quotas: Quotas) -> None:
-    """A publication costs its recipients and its bytes; topics count once they are created."""
-    payer = Payer("shop", (), quotas)
-    stored = parse(b'{"to": {"users": ["a", "b"], "topics": ["t"]}, "title": "x"}', Limits())
-    passing = parse(b'{"to": {"users": ["a"]}, "title": "x", "retain": "none"}', Limits())
-    assert payer.charge(stored, 600) is None
-    assert payer.charge(passing, 0) is None
-    [due] = quotas.take_due(10)
-    assert due.granted == Amounts(2, 4, 0, 600)
-    assert isinstance(payer.charge(stored, 600), QuotaExceeded)
-    assert payer.may_create_topics and payer.refusal_of_topics(2) is None
-    assert isinstance(payer.refusal_of_topics(3), QuotaExceeded)
-    payer.created_topics(2)
-    assert not payer.may_create_topics and payer.refusal_of_topics(0) is None
-
-
-def test_none(clock: Clock) -> None:
-    """Without quotas nothing is counted."""
-    quotas = Quotas("key_daily", Amounts(), clock)
-    payer = Payer("shop", (), quotas)
-    assert not quotas and payer.may_create_topics
-    payer.created_topics(5)
-    assert payer.charge(parse(b'{"to": {"all": true}, "title": "x"}', Limits()), 10**9) is None
-    assert quotas.take_due(10) == []
-
-
-def test_payers(quotas: Quotas, clock: Clock) -> None:
-    """A key pays, and so does its tenant; one that refuses is enough."""
-    of_tenant = Quotas("tenant_daily", Amounts(publications=1, topics=1), clock)
-    payers = Payers(Payer("shop", (), quotas), Payer("acme", (), of_tenant))
-    note = parse(b'{"to": {"users": ["a"], "topics": ["t"]}, "title": "x"}', Limits())
-    assert payers.charge(note, 10) is None
-    refusal = payers.charge(note, 10)
-    assert isinstance(refusal, QuotaExceeded) and refusal.fields["limit"] == "tenant_daily_publications"
-    assert payers.may_create_topics and payers.refusal_of_topics(1) is None
-    assert isinstance(payers.refusal_of_topics(2), QuotaExceeded)
-    payers.created_topics(1)
-    assert not payers.may_create_topics
-    assert [due.granted.topics for each in (quotas, of_tenant) for due in each.take_due(10)] == [1, 1]

@@ -92,6 +92,16 @@ def test_amounts() -> None:
     assert Allowance(0.0).spend(limit, 0.0, 30) == 1.0
 
 
+@given(RATES, STEPS, st.integers(1, 70))
+def test_parts(rate: float, steps: list[int], number: int) -> None:
+    """A number is left if, and only if, each use of so many is granted."""
+    allowance, limit, now = Allowance(0.0), Rate.of(rate), 0.0
+    for step in steps:
+        now += step / 64
+        allowance.take(limit, now)
+    assert allowance.has(limit, now, number) == all(not allowance.take(limit, now) for _ in range(number))
+
+
 def test_full() -> None:
     """It is full before it was used, not just after, and again when enough time has passed."""
     allowance, limit = Allowance(0.0), Rate.of(2)

@@ -9,24 +9,28 @@ import pytest
 
 from notifier.errors import Problem, QuotaExceeded, RateLimited
 from notifier.protocol.cursor import BEGINNING
-from notifier.protocol.notification import Limits, Publication, parse
+from notifier.protocol.daily_usage import Amounts
+from notifier.protocol.notification import Limits, parse
 from notifier.publishing.publisher import Answer, Post
 from tests.kit.worker import Worker
 
 
 class Payer:
-    """Pays for so many publications, and for so many new topics."""
+    """Pays for so many publications, and for so many new topics. `charged` is what was charged, and how often."""
 
     def __init__(self, publications: int = 100, topics: int = 100) -> None:
         self.publications, self.topics = publications, topics
-        self.sizes: list[int] = []
+        self.charged: list[Amounts] = []
 
-    def charge(self, publication: Publication, size: int) -> Problem | None:
-        if not self.publications:
-            return RateLimited(retry_after=1)
-        self.publications -= 1
-        self.sizes.append(size)
-        return None
+    def charge(self, amounts: Amounts) -> Problem | None:
+        return None if self.charge_all(amounts) else RateLimited(retry_after=1)
+
+    def charge_all(self, amounts: Amounts) -> bool:
+        if self.publications < amounts.publications:
+            return False
+        self.publications -= amounts.publications
+        self.charged.append(amounts)
+        return True
 
     @property
     def may_create_topics(self) -> bool:
@@ -62,6 +66,18 @@ def test_retries_cost_nothing(worker: Worker) -> None:
     assert len(worker.log.read([(f"topic:{topic}", BEGINNING)], 0)[0].entries) == 5  # type: ignore[union-attr]
 
 
+def test_a_batch_is_charged_at_once(worker: Worker) -> None:
+    """A payer is charged once for a batch that it may publish; otherwise, and among other payers, for each line."""
+    payer, other, topic = Payer(7), Payer(), str(uuid4())
+    assert publish(worker, payer, *[topic] * 5) == [Answer] * 5
+    assert [amounts[:3] for amounts in payer.charged] == [(5, 10, 0)]
+    assert publish(worker, payer, *[topic] * 3) == [Answer, Answer, RateLimited]
+    assert [amounts[:3] for amounts in payer.charged[1:]] == [(1, 2, 0)] * 2
+    body = b'{"to": {"all": true}, "title": "x", "retain": "none"}'
+    worker._publisher.publish([Post(parse(body, Limits()), body, payer=each) for each in (other, Payer(), None, other)])
+    assert other.charged == [Amounts(1, 1, 0, 0)] * 2
+
+
 def test_new_topics(worker: Worker) -> None:
     """Topics count when they are created. At the limit, existing topics can still be published to."""
     one, two, three = (str(uuid4()) for _ in range(3))
@@ -82,7 +98,8 @@ def test_stored_bytes(worker: Worker, retain: str, recipients: int, key: str) ->
     payer, name = Payer(), key and f"{key}{uuid4()}"
     [answer] = worker._publisher.publish([Post(parse(body, Limits()), body, name, payer=payer)])
     assert isinstance(answer, Answer)
-    [size] = payer.sizes
+    [(_, charged_recipients, _, size)] = payer.charged
+    assert charged_recipients == recipients
     of_body = 0 if retain == "none" else len(body)
     if not key:
         assert size == of_body
