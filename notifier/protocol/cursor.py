@@ -4,6 +4,7 @@ A cursor is the id of a Redis Stream entry, `<milliseconds>-<sequence>`. It is s
 numbers.
 """
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ class Cursor(NamedTuple):
 BEGINNING = Cursor(0, 0)
 
 
+@functools.lru_cache(maxsize=1024)  # many parts read the cursor of an entry, one after the other
 def parse(text: str | bytes) -> Cursor:
     """Return the cursor that a text spells.
 
