@@ -14,7 +14,7 @@ import re
 MAX_DEPTH = 64  # levels of arrays and objects
 MAX_DIGITS = 308  # of a number; the greatest double has 309
 
-_LONG = 200  # digits, of which a number may be too long
+_MANY = b"0" * 200  # digits: a number with as many may be too long
 # The last quote of a string is optional, so that text without one is read once and not from each of its quotes.
 _TEXT_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _MOST_TOKENS = 4096  # that are read one by one, whatever they are: a millisecond
@@ -32,7 +32,8 @@ _DIGITS = b"0123456789"
 def fits_doubles(json: bytes) -> bool:
     """Return whether all numbers of valid JSON are finite doubles of at most 308 digits."""
     # A number that is too long or too large has one of these. Strings may have them, too: then numbers are read.
-    if b"0" * _LONG not in json.translate(_ZEROS) and not _LARGE_EXPONENT.search(json):
+    has_many = len(json) >= len(_MANY) and _MANY in json.translate(_ZEROS)
+    if not has_many and not _LARGE_EXPONENT.search(json):
         return True
     numbers = _NUMBER.findall(_without_strings(json, b" "))
     if max(map(len, numbers), default=0) > MAX_DIGITS and max(map(_digits, numbers)) > MAX_DIGITS:
