@@ -97,12 +97,13 @@ def parse_to_topic(topic: str, body: bytes, sender: str, limits: Limits) -> Publ
 
 def _publication(fields: dict[str, Raw], reader: FieldReader) -> Publication:
     values = {name: reader.read(name, raw) for name, raw in itertools.islice(fields.items(), MOST_FIELDS)}
-    if not fields.keys() & _VISIBLE:
+    if _VISIBLE.isdisjoint(fields):
         reader.fault("required", "Give it a type, a title, a body or data.")
     reader.faults.check()
-    sent = [
-        b',"%b":%b' % (SENT[name], values[name] if name == "data" else fields[name]) for name in fields if name in SENT
-    ]
+    sent: list[bytes | Raw] = []
+    for name, raw in fields.items():
+        if name in SENT:
+            sent += SENT[name], values[name] if name == "data" else raw
     if "severity" not in fields:
         sent.append(b',"severity":"info"')
     return Publication(
