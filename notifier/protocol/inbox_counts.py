@@ -8,6 +8,7 @@ from typing import Any
 
 from notifier.protocol import channel as channels
 from notifier.protocol import tenant as tenants
+from notifier.protocol.copies import mark_of
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item
 from notifier.protocol.inbox_state import Counts, Field, Flags, InboxState
@@ -174,16 +175,17 @@ class InboxView:
     def _elsewhere(self) -> dict[str, list[Item]]:
         """The items of each shared channel that are listed by another channel instead."""
         own = {key_of(id) for id in self.state.copies}
-        seen, twice = set(own), set[bytes]()
+        seen, twice = set(map(mark_of, own)), set[int]()
         for digest in self._turns(self._digests.values()):
-            twice |= digest.copies & seen
-            seen |= digest.copies
+            twice.update(seen.intersection(digest.copies))
+            seen.update(digest.copies)
         copies: dict[bytes, list[Item]] = {}
         for name, digest in self._digests.items():
             joined = self._joined(name)
-            for key in self._turns(digest.copies & twice):
-                if (item := digest.copy(key)) and item.rank > joined:
-                    copies.setdefault(key, []).append(item)
+            marks = twice.intersection(digest.copies)
+            for item in self._turns(item for mark in marks for item in digest.marked(mark)):
+                if item.rank > joined:
+                    copies.setdefault(item.key, []).append(item)
         found: dict[str, list[Item]] = {}
         for key, items in self._turns(copies.items()):
             listed = None if key in own else min(items, key=self.state.mutes_item)
@@ -226,11 +228,12 @@ class InboxView:
         """Return whether the notification is listed by another channel: the first one that is not muted."""
         if item.id in self.state.copies:
             return True
-        key = key_of(item.id)
+        mark = mark_of(item.key)
         copies = (
             copy
             for name, digest in self._digests.items()
-            if (copy := digest.copy(key)) and copy.rank > self._joined(name)
+            for copy in digest.marked(mark)
+            if copy.key == item.key and copy.rank > self._joined(name)
         )
         return min(copies, key=self.state.mutes_item, default=item).channel != item.channel
 
