@@ -89,6 +89,7 @@ PURE = {
     "msgspec",
     "re",
     "struct",
+    "sys",  # for the sizes of objects
     "typing",
     "unicodedata",
     "wsproto",

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 _RANDOM = 8  # bytes at the end of a key
 
 
-def mark_of(key: bytes) -> int:
+def mark_of(key: bytes | bytearray) -> int:
     """Return the random half of the key of a notification. Two keys with the same mark need not be the same."""
     return int.from_bytes(key[-_RANDOM:], "big")
 

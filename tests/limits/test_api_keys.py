@@ -8,7 +8,7 @@ from notifier.limit_settings import LimitSettings
 from notifier.limits.api_keys import KeyLimits
 from notifier.limits.usage import UsageLimits
 from notifier.protocol.api_key import ApiKey
-from notifier.protocol.notification import Publication
+from notifier.protocol.daily_usage import Amounts
 from notifier.settings import BrokerSettings, Settings
 
 OPERATOR, LIMITED = ApiKey("root", ""), ApiKey("shop", "", users=("shop:*",))
@@ -36,10 +36,10 @@ def test_publications() -> None:
     """The publications of keys that a limited key has created count for it."""
     limits = LimitSettings(key_daily_publications=3, key_publish_rate=10)
     usage = UsageLimits(Settings(limits=limits), Store(BrokerSettings(redis_url="redis://127.0.0.1:1")), "worker")
-    publication = Publication(["user:shop:1"], b"")
+    amounts = Amounts(publications=1, recipients=1)
 
     def charge(*keys: ApiKey) -> list[str | None]:
-        problems = [usage.payer_of_key(key).charge(publication, 1) for key in keys]
+        problems = [usage.payer_of_key(key).charge(amounts) for key in keys]
         return [problem and problem.fields["limit"] for problem in problems]
 
     made = [LIMITED._replace(id=f"made-{number}", holder="shop") for number in range(3)]
