@@ -3,18 +3,17 @@
 A digest follows the log of the channel: an entry adds an item; a recall, another entry with the same collapse key, or
 time removes one. It does not depend on the user, so a worker needs one digest per channel.
 
-A worker has the items of all its channels in memory, so a digest stores columns of numbers, about 35 bytes per item
-and 16 more of those that have copies, and makes an `Item` when it is asked for one.
+A worker has the items of all its channels in memory, so a digest stores columns of numbers, about 35 bytes per item,
+and makes an `Item` when it is asked for one.
 """
 
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from notifier.protocol import cursor, rank_list
-from notifier.protocol.copies import Copies, mark_of
 from notifier.protocol.cursor import BEGINNING, RANKS, Cursor
 from notifier.protocol.entry import NOTIFICATION, REMOVED, Row
 from notifier.protocol.notification_id import id_of, key_of
@@ -80,9 +79,9 @@ class Digest:
         self._ranks = array("Q")
         self._keys = bytearray()
         self._tails = bytearray()  # the last bytes of the keys, which are random: to find a key fast
-        self._types = array("I")  # numbers of the types, doubled; one more for items that are also in other channels
+        self._types = array("I")  # numbers of the types
         # The values that only some items have, by the keys of the items.
-        self._copies = Copies()
+        self._copies: dict[bytes, int] = {}  # the ranks of items that are also in other channels
         self._expiries: dict[bytes, int] = {}
         self._seqs: dict[bytes, int] = {}  # of entries that the rank does not tell apart
         self._collapse_keys: dict[bytes, bytes] = {}
@@ -158,14 +157,14 @@ class Digest:
         if self._ranks_by_type is None:
             found: dict[int, array[int]] = {}
             for number, rank in zip(self._types, self._ranks, strict=True):
-                found.setdefault(number >> 1, array("Q")).append(rank)
+                found.setdefault(number, array("Q")).append(rank)
             self._ranks_by_type = {self._type_names[number]: ranks for number, ranks in found.items()}
         return self._ranks_by_type
 
     @property
-    def copies(self) -> Sequence[int]:
-        """The marks of items that were published to other channels too."""
-        return self._copies.marks
+    def copies(self) -> KeysView[bytes]:
+        """The keys of items that were published to other channels too."""
+        return self._copies.keys()
 
     def between(self, after: int, up_to: int) -> Iterator[Item]:
         """Yield the items with ranks above `after`, up to and including `up_to`. The digest may change meanwhile."""
@@ -189,14 +188,10 @@ class Digest:
                 place = found if found >= 0 else bisect_left(self._ranks, item.rank)
             place -= 1
 
-    def marked(self, mark: int) -> list[Item]:
-        """Return the items with this mark that were published to other channels too."""
-        return [
-            self._item(place)
-            for rank in dict.fromkeys(self._copies.ranks(mark))
-            for place in range(bisect_left(self._ranks, rank), bisect_right(self._ranks, rank))
-            if self._types[place] & 1 and mark_of(self._keys[place * _KEY : (place + 1) * _KEY]) == mark
-        ]
+    def copy(self, key: bytes) -> Item | None:
+        """Return the item with this key, if it is among the `copies`."""
+        rank = self._copies.get(key)
+        return None if rank is None else self._item(self._place(key, rank))
 
     def find(self, keys: Sequence[bytes]) -> list[Item]:
         """Return the items with these keys."""
@@ -215,8 +210,8 @@ class Digest:
             self._seqs.get(key, rank % RANKS),
             key,
             self._expiries.get(key, 0),
-            self._type_names[self._types[place] >> 1],
-            bool(self._types[place] & 1),
+            self._type_names[self._types[place]],
+            key in self._copies,
         )
 
     def _place(self, key: bytes, rank: int | None = None) -> int:
@@ -236,7 +231,7 @@ class Digest:
         if row.kind != NOTIFICATION or not key:
             return
         number = self._number(row.type.decode())  # which may replace the column
-        self._types.append(2 * number + bool(row.copy))
+        self._types.append(number)
         self._ranks.append(place.rank)
         self._keys += key
         self._tails.append(key[-1])
@@ -244,7 +239,7 @@ class Digest:
         if place.seq >= RANKS - 1:
             self._seqs[key] = place.seq
         if row.copy:
-            self._copies.add(key, place.rank)
+            self._copies[key] = place.rank
         if row.collapse_key:
             self._collapsible[row.collapse_key] = key
             self._collapse_keys[key] = row.collapse_key
@@ -264,11 +259,10 @@ class Digest:
 
     def _forget_types(self) -> None:
         """Number the types again that items still have."""
-        names = [self._type_names[number >> 1] for number in self._types]
+        names = [self._type_names[number] for number in self._types]
         self._type_names = list(dict.fromkeys(names))
         self._type_numbers = {name: number for number, name in enumerate(self._type_names)}
-        is_copy = (number & 1 for number in self._types)
-        self._types = array("I", [2 * self._type_numbers[name] + bit for name, bit in zip(names, is_copy, strict=True)])
+        self._types = array("I", [self._type_numbers[name] for name in names])
 
     def _drop_before(self, place: Cursor) -> None:
         count = bisect_left(self._ranks, place.rank)
@@ -285,15 +279,16 @@ class Digest:
     def _forget(self, places: range) -> None:
         """Remove the items at these places."""
         self._removals += 1
-        for place in places:
-            key = bytes(self._keys[place * _KEY : (place + 1) * _KEY])
-            if self._types[place] & 1:
-                self._copies.remove(key, self._ranks[place])
+        ends = slice(places.start * _KEY, places.stop * _KEY)
+        keys = bytes(self._keys[ends])
+        del self._keys[ends]
+        for column in (self._tails, self._ranks, self._types):
+            del column[places.start : places.stop]
+        self._ranks_by_type = None
+        for at in range(0, len(keys), _KEY):
+            key = keys[at : at + _KEY]
+            self._copies.pop(key, None)
             self._seqs.pop(key, None)
             self._collapsible.pop(self._collapse_keys.pop(key, b""), None)
             if self._expiries.pop(key, -1) == self._next_expiry:
                 self._next_expiry = None
-        del self._keys[places.start * _KEY : places.stop * _KEY]
-        for column in (self._tails, self._ranks, self._types):
-            del column[places.start : places.stop]
-        self._ranks_by_type = None

@@ -8,7 +8,6 @@ from typing import Any
 
 from notifier.protocol import channel as channels
 from notifier.protocol import tenant as tenants
-from notifier.protocol.copies import mark_of
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Digest, Item
 from notifier.protocol.inbox_state import Counts, Field, Flags, InboxState
@@ -175,17 +174,16 @@ class InboxView:
     def _elsewhere(self) -> dict[str, list[Item]]:
         """The items of each shared channel that are listed by another channel instead."""
         own = {key_of(id) for id in self.state.copies}
-        seen, twice = set(map(mark_of, own)), set[int]()
+        seen, twice = set(own), set[bytes]()
         for digest in self._turns(self._digests.values()):
-            twice.update(seen.intersection(digest.copies))
-            seen.update(digest.copies)
+            twice |= digest.copies & seen
+            seen |= digest.copies
         copies: dict[bytes, list[Item]] = {}
         for name, digest in self._digests.items():
             joined = self._joined(name)
-            marks = twice.intersection(digest.copies)
-            for item in self._turns(item for mark in marks for item in digest.marked(mark)):
-                if item.rank > joined:
-                    copies.setdefault(item.key, []).append(item)
+            for key in self._turns(digest.copies & twice):
+                if (item := digest.copy(key)) and item.rank > joined:
+                    copies.setdefault(key, []).append(item)
         found: dict[str, list[Item]] = {}
         for key, items in self._turns(copies.items()):
             listed = None if key in own else min(items, key=self.state.mutes_item)
@@ -228,12 +226,11 @@ class InboxView:
         """Return whether the notification is listed by another channel: the first one that is not muted."""
         if item.id in self.state.copies:
             return True
-        mark = mark_of(item.key)
+        key = key_of(item.id)
         copies = (
             copy
             for name, digest in self._digests.items()
-            for copy in digest.marked(mark)
-            if copy.key == item.key and copy.rank > self._joined(name)
+            if (copy := digest.copy(key)) and copy.rank > self._joined(name)
         )
         return min(copies, key=self.state.mutes_item, default=item).channel != item.channel
 

@@ -3,7 +3,6 @@
 import pytest
 
 from notifier.protocol import cursor
-from notifier.protocol.copies import mark_of
 from notifier.protocol.digest import Digest
 from notifier.protocol.entry import Row
 from notifier.protocol.notification_id import key_of
@@ -51,7 +50,7 @@ def test_items() -> None:
         True,
     )
     assert (second.entry, second.cursor, second.expires, second.is_copy) == ("3-7", cursor.parse("3-7"), 0, False)
-    assert (list(subject.copies), subject.last) == ([mark_of(first.key)], cursor.parse("3-7"))
+    assert (subject.copies, subject.last) == ({key_of(first.id)}, cursor.parse("3-7"))
 
 
 def test_the_same_rows_again() -> None:
@@ -121,25 +120,12 @@ def test_ranges() -> None:
 
 @pytest.mark.parametrize("others", [0, 100])
 def test_find(others: int) -> None:
-    """Items are found by ids, few or many, and copies by their marks."""
+    """Items are found by ids, few or many, and by the keys of copies."""
     subject = digest(row(1, "a", copy="1"), row(2, "b"), row(3, "c"), row(4, "c", b"r"))
     unknown = [id_of(f"unknown {number}") for number in range(others)]
     found = subject.find([key_of(id) for id in (id_of("b"), id_of("c"), *unknown, id_of("a"))])
     assert [name_of(item.id) for item in found] == ["b", "a"]
-    assert (subject.marked(mark_of(found[1].key)), subject.marked(1)) == ([found[1]], [])
-
-
-def test_marks() -> None:
-    """Items are told apart if they have the same mark, the same rank, or both."""
-    names = ["a", "b", "c", "other random"]
-    subject = digest(*(row(1, name, seq=5000 + number, copy="1") for number, name in enumerate(names)), row(2, "d"))
-    mark = mark_of(key_of(id_of("a")))
-    assert sorted(subject.copies) == [mark, mark, mark, mark_of(key_of(id_of("other random")))]
-    assert [name_of(item.id) for item in subject.marked(mark)] == ["a", "b", "c"]
-    subject.follow(entry(1), [row(3, "b", b"r")])
-    assert [name_of(item.id) for item in subject.marked(mark)] == ["a", "c"]
-    subject.follow(entry(2), [])
-    assert (places(subject), len(subject.copies)) == (["2-0"], 0)
+    assert [subject.copy(key_of(id_of(name))) for name in "abc"] == [found[1], None, None]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +169,7 @@ def test_reset() -> None:
     """A digest is empty after a reset."""
     subject = digest(row(1, copy="1", key="k", expires=9))
     subject.reset()
-    assert (places(subject), len(subject.copies), subject.next_expiry, subject.behind(-1)) == ([], 0, 0, 0)
+    assert (places(subject), subject.copies, subject.next_expiry, subject.behind(-1)) == ([], set(), 0, 0)
     assert subject.last == cursor.BEGINNING
 
 
