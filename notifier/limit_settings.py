@@ -84,7 +84,11 @@ class LimitSettings:
         1000.0, "bytes per second", "Least rate of a client that takes longer to read.", float, 1
     )
     user_response_bytes: int = setting(
-        16777216, "bytes", "Most bytes of a user's responses that wait to be read, per worker.", int, 1024
+        16777216,
+        "bytes",
+        "Most bytes of a user's responses that wait to be read and bodies in memory, per worker.",
+        int,
+        1024,
     )
-    key_response_bytes: int = setting(67108864, "bytes", "The same for the responses of an API key.", int, 1024)
-    response_bytes: int = setting(268435456, "bytes", "The same for all responses together.", int, 1024)
+    key_response_bytes: int = setting(67108864, "bytes", "The same for an API key.", int, 1024)
+    response_bytes: int = setting(268435456, "bytes", "The same for everything in a worker.", int, 1024)

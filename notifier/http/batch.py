@@ -18,11 +18,15 @@ from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Payer, Post, Publisher
 from notifier.settings import PublishingSettings
 
+_COUNTED = 16384  # bytes of lines that are counted at once
 _BATCH = 256  # appends published together: a few milliseconds, then other requests have their turn
 
 
 class _Line(NamedTuple):
-    """A line of the body, numbered from 1, and the publication that it describes or what is wrong with it."""
+    """A line of the body, numbered from 1, and the publication that it describes or what is wrong with it.
+
+    The text is that of a publication.
+    """
 
     number: int
     text: bytes
@@ -89,9 +93,9 @@ class Batches:
             time.sleep(0)  # other greenlets have their turn, also if no line needed Redis
 
     def _batches(self, request: Request, key: ApiKey) -> Iterator[list[_Line]]:
-        """Yield the lines, as many at a time as are published together."""
+        """Yield the lines, as many at a time as are published together. Until then they count as memory of the key."""
         batch: list[_Line] = []
-        weight = read = 0
+        weight = read = kept = held = 0
         for number, text in enumerate(self._lines(request), 1):
             if number > self._settings.max_batch_lines:
                 batch.append(_Line(number, b"", BodyTooLarge(f"At most {self._settings.max_batch_lines} lines.")))
@@ -103,11 +107,19 @@ class Batches:
             if not text:
                 continue
             line = self._parse(number, text, key)
+            kept += 2 * len(line.text)  # it is parsed, and kept for its idempotency key
+            if kept - held >= _COUNTED:
+                try:
+                    body.hold(request.environ, kept - held)
+                    held = kept
+                except RateLimited as problem:
+                    line = _Line(number, b"", problem)
             batch.append(line)
             weight += line.weight
             if weight >= _BATCH:
                 yield batch
-                batch, weight = [], 0
+                body.hold(request.environ, -held)
+                batch, weight, kept, held = [], 0, 0, 0
         if batch:
             yield batch
 
@@ -120,9 +132,9 @@ class Batches:
         except MalformedJson as problem:
             has_cr = b"\r" in text
             cure = "Lines end with LF, not with CR alone." if has_cr else "Each line must be one whole JSON object."
-            return _Line(number, text, MalformedJson(f"{problem.detail} {cure}"))
+            return _Line(number, b"", MalformedJson(f"{problem.detail} {cure}"))
         except Problem as problem:
-            return _Line(number, text, problem)
+            return _Line(number, b"", problem)
         return _Line(number, text, publication)
 
     def _lines(self, request: Request) -> Iterator[bytes | Problem]:

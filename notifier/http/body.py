@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from werkzeug import Request
 
-from notifier.errors import BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType
+from notifier.errors import BodyTooLarge, IncompleteBody, Problem, RateLimited, RequestTimeout, UnsupportedMediaType
 
 PACE = "notifier.pace"  # the key in the environ of how fast a body must arrive
 CONFIRM = "notifier.confirm"  # the key of a function that raises if the credentials are no longer valid
+HOLD = "notifier.hold"  # of one that counts bytes of a request, with its environ, or raises RateLimited
 _SOON = 0.5  # seconds: workers learn of a revocation within this time, and are not asked again sooner
 _READ = 65536  # bytes at a time
 
@@ -32,6 +33,7 @@ def read(request: Request, limit: int) -> bytes:
         IncompleteBody: it was cut off.
         RequestTimeout: it arrives too slowly.
         UnsupportedMediaType: it is compressed.
+        RateLimited: its user or API key has too many bytes of bodies and responses in memory.
         InvalidApiKey, InvalidToken, TokenExpired: the credentials were valid when the body began to arrive.
     """
     announced = _announced(request, limit)
@@ -50,10 +52,11 @@ def read(request: Request, limit: int) -> bytes:
 
 
 def pieces(request: Request, limit: int) -> Iterator[bytes]:
-    """Yield the body in pieces.
+    """Yield the body in pieces. Whoever keeps them counts them.
 
     Raises:
-        BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType: see `read`. The pieces before were yielded.
+        BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType, RateLimited: see `read`. The pieces before
+            were yielded.
     """
     announced = _announced(request, limit)
     size = 0
@@ -63,12 +66,24 @@ def pieces(request: Request, limit: int) -> Iterator[bytes]:
             size += len(data)
             if size > limit:
                 raise BodyTooLarge(f"At most {limit} bytes.")
+            reading.release()
             began = time.monotonic()
             yield data
             reading.pause(time.monotonic() - began)
         reading.require_end(announced, size)
     finally:
         reading.end()
+
+
+def hold(environ: dict[str, Any], size: int) -> None:
+    """Count so many bytes of a request that are in memory until it ends; a negative number: that many fewer.
+
+    Raises:
+        RateLimited: its user or API key has too many.
+    """
+    count = environ.get(HOLD)
+    if count and size:
+        count(environ, size)
 
 
 def require_uncompressed(request: Request) -> None:
@@ -94,17 +109,19 @@ def _announced(request: Request, limit: int) -> int | None:
 class _Reading:
     """Bounds the time in which a body arrives: gunicorn itself would wait for each byte without an end.
 
-    A body that is too slow ends like one that was cut off, so that what has arrived is not lost. Nothing is read from
-    its connection any more, so the rest cannot be taken for another request.
+    A body that is too slow, or for which there is no memory, ends like one that was cut off, so that what has arrived
+    is not lost. Nothing is read from its connection any more, so the rest cannot be taken for another request.
     """
 
-    __slots__ = ("_began", "_has_timed_out", "_input", "_pace", "_received", "_unreader")
+    __slots__ = ("_began", "_environ", "_held", "_input", "_pace", "_problem", "_received", "_unreader")
 
     def __init__(self, request: Request) -> None:
         self._pace = request.environ.get(PACE, PATIENT)
         self._began = time.monotonic()
         self._received = 0
-        self._has_timed_out = False
+        self._environ = request.environ
+        self._held = 0  # bytes that are counted
+        self._problem: Problem | None = None  # why nothing more is read
         # gunicorn ends it where the body ends, so Werkzeug's wrapper around it is not needed.
         self._input = request.environ["wsgi.input"]
         reader = getattr(self._input, "reader", None)
@@ -119,8 +136,13 @@ class _Reading:
 
     def end(self) -> None:
         """Allow gunicorn to read the next request."""
-        if self._unreader and not self._has_timed_out:
+        if self._unreader and not self._problem:
             del self._unreader.chunk
+
+    def release(self) -> None:
+        """Count what was received no longer. Otherwise it counts until the request ends."""
+        hold(self._environ, -self._held)
+        self._held = 0
 
     def pause(self, seconds: float) -> None:
         """Do not count so many seconds: the service was busy with what it had read."""
@@ -130,12 +152,12 @@ class _Reading:
         """Return so many bytes, or fewer at the end of the body.
 
         Raises:
-            IncompleteBody, RequestTimeout
+            IncompleteBody, RequestTimeout, RateLimited
         """
         try:
             piece: bytes = self._input.read(size)
         except Exception as error:
-            self._require_pace()
+            self._require_no_problem()
             # Of many kinds: a reset connection, a chunk with a wrong size, a client that closed the connection.
             raise IncompleteBody("The connection ended within the body, or a chunk is malformed.") from error
         return piece
@@ -144,31 +166,38 @@ class _Reading:
         """Check that the body of this size has ended where it should.
 
         Raises:
-            IncompleteBody, RequestTimeout
+            IncompleteBody, RequestTimeout, RateLimited
         """
-        self._require_pace()
+        self._require_no_problem()
         if announced is not None and size < announced:
             raise IncompleteBody(f"{announced} bytes were announced, {size} arrived.")
 
-    def _require_pace(self) -> None:
-        if self._has_timed_out:
-            raise RequestTimeout("The body arrives too slowly.")
+    def _require_no_problem(self) -> None:
+        if self._problem:
+            raise self._problem
 
     def _chunk(self, size_hint: int | None = None) -> bytes:
-        """Return the next bytes of the socket, or nothing if they do not come in time."""
+        """Return the next bytes of the socket. Nothing: they do not come in time, or there is no memory for them."""
         unreader = self._unreader
         left = self._pace.seconds + self._received / self._pace.rate - (time.monotonic() - self._began)
         try:
             unreader.sock.settimeout(max(left, 0.001))
             data: bytes = type(unreader).chunk(unreader, size_hint)
+            hold(self._environ, len(data))
         except TimeoutError:
-            self._has_timed_out = True
-            unreader.chunk = _nothing
-            return b""
+            return self._end_with(RequestTimeout("The body arrives too slowly."))
+        except RateLimited as problem:
+            return self._end_with(problem)
         finally:
             unreader.sock.settimeout(None)
         self._received += len(data)
+        self._held += len(data)
         return data
+
+    def _end_with(self, problem: Problem) -> bytes:
+        self._problem = problem
+        self._unreader.chunk = _nothing
+        return b""
 
 
 def _nothing(size_hint: int | None = None) -> bytes:

@@ -75,6 +75,7 @@ class Front:
         self._flask = flask
         self._hosts = hosts or Hosts(())
         self._limits = limits
+        self._hold = limits.receive if limits else None
         self._pace = pace
         self._sharing = sharing
         self._path = path
@@ -86,6 +87,7 @@ class Front:
         given = environ.get("HTTP_X_REQUEST_ID")
         environ[REQUEST_ID] = given if given and _REQUEST_ID.match(given) else f"{self._name}-{next(self._numbers)}"
         environ[body.PACE] = self._pace
+        environ[body.HOLD] = self._hold
         limits = self._limits
         try:
             answer = self._serve(environ, start_response)

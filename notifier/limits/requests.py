@@ -75,6 +75,16 @@ class RequestLimits:
         elif _LEAVE in environ:
             self._responses.add(self._held(environ), size)
 
+    def receive(self, environ: Environ, size: int) -> None:
+        """Count so many bytes of a body that are in memory; a negative number: that many fewer.
+
+        Raises:
+            RateLimited
+        """
+        if size > 0:
+            self.require_response_room(environ)
+        self.hold(environ, size)
+
     def require_response_room(self, environ: Environ) -> None:
         """Check that the response of a request may become longer.
 

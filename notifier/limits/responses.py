@@ -1,4 +1,7 @@
-"""Responses in memory: how many bytes of them each user or API key may have, and all together, on this worker."""
+"""Responses in memory: how many bytes of them each user or API key may have, and all together, on this worker.
+
+The bodies of their requests count with them.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -138,5 +141,5 @@ class ResponseMemory:
 
 def _refusal(limit: str, most: int) -> RateLimited:
     metrics.LIMITED.labels(limit).inc()
-    detail = f"At most {most} bytes of responses that wait to be read."
+    detail = f"At most {most} bytes of bodies that arrive and of responses that wait to be read."
     return RateLimited(detail, retry_after=1, headers=rate_headers.of_concurrency(limit, most), limit=limit)

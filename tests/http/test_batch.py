@@ -333,6 +333,22 @@ class TestBatches:
         assert [answer["status"] for answer in found] == [201] * 256 + [429] * 44
         assert (found[-1]["limit"], found[-1]["retry_after"]) == ("key_response_bytes", 1)
 
+    def test_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Lines count as memory until they are published. Those that are too many are rejected, and no others."""
+        monkeypatch.setattr(batch, "_COUNTED", 1000)
+        publisher, request, held = Publisher(), request_of(b"\n".join([line(size=250)] * 600)), [0]
+
+        def hold(environ: object, size: int) -> None:
+            if size > 0 and not publisher.batches and held[-1] >= 50_000:
+                raise RateLimited
+            held.append(held[-1] + size)
+
+        request.environ[body.HOLD] = hold
+        batches = Batches(publisher, Limits(size=LONGEST), LARGE)  # type: ignore[arg-type]
+        found = [json.loads(answer)["status"] for answer in batches.publish(request, KEY, str.encode, lambda: None)]
+        assert found[:100] == [201] * 100 and 0 < found.count(429) < 156 and found[256:] == [201] * 344
+        assert 50_000 <= max(held) < 130_000 and 0 in held[1:] and held[-1] < 130_000
+
     def test_audit(self) -> None:
         """Publications to all have an entry in the audit log, and no others."""
         publisher = Publisher()

@@ -7,7 +7,7 @@ from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 from werkzeug import Request
 
-from notifier.errors import BodyTooLarge, IncompleteBody, RequestTimeout, UnsupportedMediaType
+from notifier.errors import BodyTooLarge, IncompleteBody, RateLimited, RequestTimeout, UnsupportedMediaType
 from notifier.http import body
 from tests.kit.requests import BrokenBody, request_of
 
@@ -171,3 +171,39 @@ def test_slow_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
             found += piece
             sock.now += 1000
     assert found == b"y" * 5
+
+
+class Memory:
+    """Counts the bytes of a request that are in memory, at most so many."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.size = self.peak = 0
+        self._most = most
+
+    def count(self, environ: dict[str, object], size: int) -> None:
+        if size > 0 and self.size >= self._most:
+            raise RateLimited
+        self.size += size
+        self.peak = max(self.peak, self.size)
+
+
+def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole body counts until its request ends, a piece until it is yielded."""
+    for left in (50, 0):
+        memory, request = Memory(), slow(Sock(b"x" * 200, monkeypatch), body.PATIENT, 50)
+        request.environ[body.HOLD] = memory.count
+        read = [body.read(request, LIMIT)] if left else body.pieces(request, LIMIT)
+        assert b"".join(read) == 50 * b"x"
+        assert (memory.peak, memory.size) == (50, left)
+
+
+def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body for which there is no memory is rejected, and nothing more is read. Its pieces are yielded first."""
+    for is_whole in (True, False):
+        memory, request, arrived = Memory(20), slow(Sock(b"x" * 200, monkeypatch), body.PATIENT, 50), b""
+        request.environ[body.HOLD] = memory.count
+        with pytest.raises(RateLimited):
+            for piece in [body.read(request, LIMIT)] if is_whole else body.pieces(request, LIMIT):
+                arrived += piece
+        assert len(arrived) == (0 if is_whole else 20)
+        assert request.environ["wsgi.input"].reader.unreader.read() == b""

@@ -12,6 +12,7 @@ from gevent import GreenletExit
 from werkzeug import Request, Response
 
 from notifier.errors import InvalidApiKey, InvalidToken, RateLimited, TokenExpired
+from notifier.http import body
 from notifier.http.front import Front
 from notifier.http.sharing import Sharing
 from notifier.limit_settings import LimitSettings
@@ -275,6 +276,26 @@ def test_answers_in_memory(kind: str) -> None:
         list(items)
     assert service.memory.size == 0
     assert [sock.is_cut for sock in sockets] == [True, False, False]
+
+
+@pytest.mark.parametrize("kind", ["user", "key"])
+def test_bodies_in_memory(kind: str) -> None:
+    """Bodies that arrive count for the user or key until their requests end, and beyond the limit get 429."""
+    service = Service(user_requests=9, key_requests=9, address_requests=9, **{f"{kind}_response_bytes": 12_000})
+    credentials = service.credentials
+    check: Any = credentials.require_identity if kind == "user" else lambda r: credentials.require_key(r, "publish")
+    secret = {"authorization": f"Bearer {token() if kind == 'user' else KEY.secret}"}
+
+    def receive(request: Request) -> None:
+        check(request)
+        body.hold(request.environ, 8000)
+
+    answers = [service.answer(receive, **secret)[0] for _ in range(2)]
+    assert service.memory.size == 16_000
+    assert limit_of(service.request(within=receive, **secret)) == f"{kind}_response_bytes"
+    for answer in answers:
+        answer.close()
+    assert service.memory.size == 0 and service.request(within=receive, **secret).status_code == 200
 
 
 def test_peers() -> None:
