@@ -1,7 +1,7 @@
-"""Idle connections: HTTP connections on which no complete head of a request has arrived.
+"""Idle connections: HTTP connections whose client sends no complete head of a request, or reads nothing of an answer.
 
 They cost an attacker nothing. While few of the worker's places are free, those that have been idle longest are closed,
-so that clients with a request do not wait until the timeout of a head has expired.
+so that clients with a request do not wait until a timeout of others has expired.
 """
 
 import itertools
@@ -13,14 +13,15 @@ from notifier.telemetry import metrics
 
 _FREE = 4  # one place of so many is kept free
 _PATIENCE = 1.0  # seconds: a client with a request has sent its head by then
+_READING = 2.0  # seconds: a client that reads an answer, also by a slow line, has read a part of it by then
 _LITTLE_PATIENCE = 0.25  # while no place is free: a client sends its head together with its part of TCP's handshake
 
 
 class Idle(Protocol):
-    """A connection that waits for the head of a request."""
+    """A connection that waits for its client."""
 
     def expire(self) -> None:
-        """Close the connection, unless the head has arrived in the meantime."""
+        """Close the connection, unless the client has done its part in the meantime."""
 
 
 class IdleConnections:
@@ -31,6 +32,7 @@ class IdleConnections:
         self._clock = clock
         self._taken = 0
         self._since: dict[Idle, float] = {}  # the one that has been idle longest first
+        self._stalled: dict[Idle, float] = {}  # the same of those that wait for their client to read
 
     def enter(self) -> None:
         """Note a new connection."""
@@ -48,6 +50,14 @@ class IdleConnections:
         """Note that the head of the request has arrived, or that the connection is closed."""
         self._since.pop(idle, None)
 
+    def stall(self, idle: Idle) -> None:
+        """Note that a connection waits for its client to read."""
+        self._stalled[idle] = self._clock()
+
+    def resume(self, idle: Idle) -> None:
+        """Note that the client has read something, or is gone."""
+        self._stalled.pop(idle, None)
+
     def __contains__(self, idle: Idle) -> bool:
         return idle in self._since
 
@@ -55,16 +65,18 @@ class IdleConnections:
         """Close as many of the oldest idle connections as places are missing."""
         missing = self._taken - self._places + max(self._places // _FREE, 1)
         if missing > 0:
-            evicted = self._expire(_LITTLE_PATIENCE if self._taken >= self._places else _PATIENCE, missing)
+            patience = _LITTLE_PATIENCE if self._taken >= self._places else _PATIENCE
+            evicted = self._expire(self._since, patience, missing)
+            evicted += self._expire(self._stalled, _READING, missing - evicted)
             metrics.HTTP_EVICTED.inc(evicted)
 
     def close(self) -> None:
-        """Close all idle connections. A client that has just connected may still send its request."""
-        self._expire(_PATIENCE, len(self._since))
+        """Close all that wait for a request. A client that has just connected may still send its request."""
+        self._expire(self._since, _PATIENCE, len(self._since))
 
-    def _expire(self, patience: float, most: int) -> int:
+    def _expire(self, waiting: dict[Idle, float], patience: float, most: int) -> int:
         before = self._clock() - patience
-        old = itertools.takewhile(lambda idle: self._since[idle] <= before, list(self._since))
+        old = itertools.takewhile(lambda idle: waiting[idle] <= before, list(waiting))
         expired = list(itertools.islice(old, most))
         for idle in expired:
             idle.expire()

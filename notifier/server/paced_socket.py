@@ -13,6 +13,7 @@ from typing import Any
 from gevent import socket
 
 from notifier.http.body import Pace
+from notifier.server.idle import IdleConnections
 from notifier.telemetry import metrics
 
 _RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: what the client has not read is dropped when the socket is closed
@@ -21,11 +22,12 @@ _RESET = struct.pack("ii", 1, 0)  # for SO_LINGER: what the client has not read 
 class PacedSocket:
     """Writes to a gevent socket. For all else it is that socket."""
 
-    __slots__ = ("_is_cut", "_pace", "_sent", "_sock", "_waited")
+    __slots__ = ("_idle", "_is_cut", "_pace", "_sent", "_sock", "_waited")
 
-    def __init__(self, sock: Any, pace: Pace) -> None:
+    def __init__(self, sock: Any, pace: Pace, idle: IdleConnections) -> None:
         self._sock = sock
         self._pace = pace
+        self._idle = idle
         self._sent = 0  # bytes
         self._waited = 0.0  # seconds: the time that the service needs for the answer does not count
         self._is_cut = False
@@ -66,22 +68,28 @@ class PacedSocket:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._sock.shutdown(socket.SHUT_RDWR)
 
+    def expire(self) -> None:
+        """End the connection, because the client reads nothing, and others need its place."""
+        self.cut()
+
     def _send_some(self, data: memoryview, flags: int) -> int:
         """Wait until the client has read something, and send what fits."""
         left = self._pace.seconds + self._sent / self._pace.rate - self._waited
         began = time.monotonic()
         self._sock.settimeout(max(left, 0.001))
+        self._idle.stall(self)
         try:
             taken: int = self._sock.send(data, flags)
         except OSError as error:
             if self._is_cut:
-                raise _reset("too many bytes of responses wait to be read") from error
+                raise _reset("others need the memory of the response, or its place") from error
             if isinstance(error, TimeoutError):
                 metrics.LIMITED.labels("response_rate").inc()
                 self.cut()
                 raise _reset("the client reads too slowly") from error
             raise
         finally:
+            self._idle.resume(self)
             self._sock.settimeout(None)
             self._waited += time.monotonic() - began
         return taken

@@ -61,7 +61,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer a request. Then others have their turn: the client may have sent many more at once."""
-        super().handle_request(listener_name, req, PacedSocket(sock, self.pace), addr)
+        super().handle_request(listener_name, req, PacedSocket(sock, self.pace, self.idle), addr)
         gevent.sleep(0)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
@@ -77,7 +77,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self._quiet_until = time.monotonic() + _QUIET
             self.log.warning("Rejected a request from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
         with contextlib.suppress(OSError):
-            PacedSocket(client, self.pace).sendall(answer_with(problem))
+            PacedSocket(client, self.pace, self.idle).sendall(answer_with(problem))
 
     def timeout_ctx(self) -> "_Head":
         """Return the timeout for the head of a request."""

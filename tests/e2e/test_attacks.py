@@ -312,6 +312,19 @@ def test_all_places_taken(small: Service, head: bytes, ends: re.Pattern[bytes]) 
         assert small.metric("notifier_http_evicted_total") > evicted
 
 
+def test_all_places_taken_by_answers(small: Service) -> None:
+    """Clients that do not read their answers do not keep all places until their timeout."""
+    evicted = small.metric("notifier_http_evicted_total")
+    with contextlib.ExitStack() as stack:
+        for _ in range(HTTP_PLACES):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", small.port))
+            client.sendall(b"GET /static/notifier-inbox.js HTTP/1.1\r\nHost: a\r\n\r\n" * 400)
+        serve_others(small)
+        assert small.metric("notifier_http_evicted_total") > evicted
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -122,3 +122,24 @@ def test_one_place() -> None:
     clock.now += 0.25
     connections.make_room()
     assert only.expired == 1
+
+
+def test_readers() -> None:
+    """Clients that read nothing make room after those that send nothing, and have more time."""
+    clock = Clock()
+    connections = IdleConnections(PLACES, clock)
+    all_ = [Connection(connections) for _ in range(PLACES)]
+    for reader in all_[1:]:
+        reader.request()
+        connections.stall(reader)
+    connections.resume(all_[3])
+    connections.stall(all_[3])  # it has read something
+    for seconds, expired in ((1.9, [0]), (0.1, [0, 1])):
+        clock.now += seconds
+        connections.make_room()
+        assert [number for number, each in enumerate(all_) if each.expired] == expired
+    all_[0].close()
+    connections.resume(all_[1])
+    all_[1].close()
+    connections.make_room()
+    assert [each.expired for each in all_[2:]] == [0] * (PLACES - FREE)

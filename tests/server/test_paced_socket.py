@@ -10,11 +10,17 @@ import pytest
 
 from notifier.http.body import Pace
 from notifier.server import paced_socket
+from notifier.server.idle import IdleConnections
 from notifier.server.paced_socket import PacedSocket
 from tests.kit.clock import Clock
 
 DATA = bytes(range(256)) * 8192  # more than the kernel takes
 SLOW = Pace(0.05, 1e9)
+
+
+def paced_of(sock: Any, pace: Pace, idle: IdleConnections | None = None) -> PacedSocket:
+    """Return a socket that is written at a pace."""
+    return PacedSocket(sock, pace, idle or IdleConnections(10))
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def read(client: Any, size: int) -> bytes:
 def test_whole(pair: tuple[Any, Any]) -> None:
     """A client that reads gets everything, short or long, and the socket waits without a timeout afterwards."""
     service, client = pair
-    paced = PacedSocket(service, Pace(20, 1000))
+    paced = paced_of(service, Pace(20, 1000))
     for data in (b"", b"x", DATA):
         sending = gevent.spawn(paced.sendall, data)
         assert read(client, len(data)) == data
@@ -49,7 +55,7 @@ def test_slow(pair: tuple[Any, Any]) -> None:
     """A client that does not read is disconnected; nothing more is sent to it."""
     service, client = pair
     with pytest.raises(ConnectionResetError) as caught:
-        PacedSocket(service, SLOW).sendall(DATA)
+        paced_of(service, SLOW).sendall(DATA)
     assert caught.value.errno == errno.ECONNRESET and service.gettimeout() is None
     with pytest.raises(BrokenPipeError):
         service.send(b"x")
@@ -60,13 +66,13 @@ def test_gone(pair: tuple[Any, Any]) -> None:
     service, client = pair
     client.close()
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
-        PacedSocket(service, SLOW).sendall(DATA)
+        paced_of(service, SLOW).sendall(DATA)
 
 
 def test_cut(pair: tuple[Any, Any]) -> None:
     """Whoever waits for a client is woken when the connection is cut; to cut it again does nothing."""
     service, client = pair
-    paced = PacedSocket(service, Pace(600, 1))
+    paced = paced_of(service, Pace(600, 1))
     sending = gevent.spawn(paced.sendall, DATA)
     gevent.sleep(0.01)
     assert not sending.ready()
@@ -77,13 +83,33 @@ def test_cut(pair: tuple[Any, Any]) -> None:
     paced.cut()
 
 
+def test_stalled(pair: tuple[Any, Any]) -> None:
+    """A client that reads nothing for two seconds loses its place if it is needed; one that reads does not."""
+    service, client = pair
+    clock = Clock(1000.0)
+    idle = IdleConnections(1, clock.monotonic)
+    idle.enter()
+    sending = gevent.spawn(paced_of(service, Pace(600, 1), idle).sendall, DATA)
+    for seconds, is_cut in ((1.9, False), (0.1, True)):
+        gevent.sleep(0.01)
+        client.recv(500_000 if seconds == 1.9 else 0)
+        gevent.sleep(0.01)
+        clock.now += seconds
+        idle.make_room()
+        gevent.sleep(0.01)
+        assert sending.ready() is is_cut
+    with pytest.raises(ConnectionResetError):
+        sending.get(timeout=20)
+    idle.make_room()
+
+
 def test_cut_within_a_request(pair: tuple[Any, Any]) -> None:
     """A request whose body still arrives ends when its connection is cut."""
     service, _ = pair
     reading = gevent.spawn(service.recv, 1)
     gevent.sleep(0.01)
     assert not reading.ready()
-    PacedSocket(service, SLOW).cut()
+    paced_of(service, SLOW).cut()
     with pytest.raises(OSError, match="closed in another greenlet"):
         reading.get(timeout=20)
 
@@ -125,7 +151,7 @@ def test_pace(seconds: float, size: int, taken: int, monkeypatch: pytest.MonkeyP
     clock = Clock(1000.0)
     monkeypatch.setattr(paced_socket, "time", clock)
     kernel = Kernel(clock, seconds, size)
-    paced = PacedSocket(kernel, Pace(20, 100))
+    paced = paced_of(kernel, Pace(20, 100))
     if taken == 5000:
         paced.sendall(5000 * b"x")
     else:
@@ -139,7 +165,7 @@ def test_time_between(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(1000.0)
     monkeypatch.setattr(paced_socket, "time", clock)
     kernel = Kernel(clock, 1, 100)
-    paced = PacedSocket(kernel, Pace(20, 100))
+    paced = paced_of(kernel, Pace(20, 100))
     for _ in range(30):
         paced.sendall(100 * b"x")
         clock.now += 60
