@@ -121,9 +121,15 @@ def new_id(ms: int, random: bytes) -> str:
 
     Every entry of the notification has an id time of at least `ms`, so it is found in a log without an index.
     """
-    digits = f"{ms & 0xFFFFFFFFFFFF:012x}7{random.hex()}"
+    digits = random.hex()
     variant = "89ab"[random[2] & 3]
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+    return f"{_time_digits(ms)}-7{digits[:3]}-{variant}{digits[4:7]}-{digits[7:19]}"
+
+
+@functools.lru_cache(maxsize=1)  # a batch has one time
+def _time_digits(ms: int) -> str:
+    digits = f"{ms & 0xFFFFFFFFFFFF:012x}"
+    return f"{digits[:8]}-{digits[8:]}"
 
 
 def id_of(body: bytes) -> str:
