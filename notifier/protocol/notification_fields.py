@@ -123,10 +123,11 @@ class FieldReader:
         return text
 
     def _data(self, raw: Raw) -> bytes:
-        if not json_shape.fits_doubles(bytes(raw)):
+        json = bytes(raw)
+        if not json_shape.fits_doubles(json):
             detail = f"Numbers have at most {json_shape.MAX_DIGITS} digits and fit in a double. Use a string."
             self.fault("number_out_of_range", detail, "data")
-        return _on_one_line(raw)
+        return _on_one_line(json)
 
     def _choice(self, name: str, raw: Raw, choices: tuple[str, ...]) -> str | None:
         word: str | None = self._decode(_decode_text, raw, "a string", name)
@@ -151,9 +152,8 @@ class FieldReader:
         self.fault("unknown_field", f"The known fields are {', '.join(known)}.", *path)
 
 
-def _on_one_line(json: Raw) -> bytes:
+def _on_one_line(json: bytes) -> bytes:
     """Return JSON without line breaks: a frame, an event and an NDJSON line are one line each."""
-    text = bytes(json)
-    if b"\n" not in text and b"\r" not in text:
-        return text
-    return msgspec.json.format(text, indent=-1)
+    if b"\n" not in json and b"\r" not in json:
+        return json
+    return msgspec.json.format(json, indent=-1)
