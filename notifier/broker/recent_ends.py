@@ -29,7 +29,7 @@ class RecentEnds:
             self._previous, self._current = self._current, {}
             self._since = self._now()
         known = self._current.get(channel)
-        if known is None or cursor.parse(entry) > cursor.parse(known):
+        if known is None or cursor.is_later(entry, known):
             self._current[channel] = entry
 
     def __iter__(self) -> Iterator[tuple[str, Cursor]]:

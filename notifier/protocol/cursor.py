@@ -52,3 +52,10 @@ def parse(text: str | bytes) -> Cursor:
     if not match:
         raise ValueError("a cursor is <milliseconds>-<sequence>")
     return Cursor(int(match[1]), int(match[2]))
+
+
+def is_later(text: str, other: str) -> bool:
+    """Return whether a cursor is later than another one, both as Redis spells them: without leading zeros."""
+    ms, _, seq = text.partition("-")
+    other_ms, _, other_seq = other.partition("-")
+    return (len(ms), ms, len(seq), seq) > (len(other_ms), other_ms, len(other_seq), other_seq)

@@ -71,6 +71,13 @@ def test_order_is_total(one: Cursor, other: Cursor) -> None:
     assert (one < other) == (one.ms < other.ms or (one.ms == other.ms and one.seq < other.seq))
 
 
+@given(CURSORS, CURSORS)
+def test_later(one: Cursor, other: Cursor) -> None:
+    """Texts are compared as the numbers that they spell."""
+    for left in (one, Cursor(one.ms, other.seq), Cursor(other.ms, one.seq), other):
+        assert cursor.is_later(str(left), str(other)) == (left > other)
+
+
 def test_earlier() -> None:
     """An earlier cursor is the first one of its millisecond."""
     assert Cursor(5000, 7).earlier(2000) == Cursor(3000, 0)
