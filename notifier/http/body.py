@@ -100,10 +100,16 @@ def require_uncompressed(request: Request) -> None:
 
 def _announced(request: Request, limit: int) -> int | None:
     require_uncompressed(request)
-    announced = request.content_length
+    announced = _length(request.environ)
     if announced is not None and announced > limit:
         raise BodyTooLarge(f"At most {limit} bytes; this body has {announced}.")
     return announced
+
+
+def _length(environ: dict[str, Any]) -> int | None:
+    """Return the length that gunicorn has checked: digits, and none for a body in chunks."""
+    length = environ.get("CONTENT_LENGTH")
+    return int(length) if length else None
 
 
 class _Reading:

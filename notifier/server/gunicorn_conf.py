@@ -20,7 +20,15 @@ from notifier.server.address import bound_writes, require_free
 from notifier.server.data_directory import DirectoryError
 from notifier.server.development import API_KEY_FILE, provide_secrets, store_address
 from notifier.server.embedded_valkey import EmbeddedError, EmbeddedValkey
-from notifier.server.heads import FORWARDER_HEADERS, MAX_FIELD, MAX_FIELDS, MAX_LINE, harden_answers, limit_heads
+from notifier.server.heads import (
+    FORWARDER_HEADERS,
+    MAX_FIELD,
+    MAX_FIELDS,
+    MAX_LINE,
+    harden_answers,
+    limit_heads,
+    remember_dates,
+)
 from notifier.settings import SettingError, Settings
 
 try:
@@ -47,6 +55,7 @@ limit_request_line, limit_request_fields, limit_request_field_size = MAX_LINE, M
 forwarder_headers = FORWARDER_HEADERS
 limit_heads()
 harden_answers()
+remember_dates()
 timeout = 60
 graceful_timeout = int(settings.connections.drain_timeout) + 8  # then gunicorn kills the worker
 max_requests = 0  # a worker that restarts after some requests would drop all its connections

@@ -1,11 +1,16 @@
 """Heads of requests and responses: limits, problems for requests that are no valid HTTP, and what every answer says."""
 
+import functools
 import secrets
+import time
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from gunicorn import util
+from gunicorn.config import Config
+from gunicorn.http import message
 from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.errors import (
     InvalidResponseHeader,
@@ -51,6 +56,11 @@ class BoundedRequest(Request):  # type: ignore[misc]
     def max_buffer_headers(self, computed: int) -> None:
         """Ignore what gunicorn computes from its settings."""
 
+    def _peer_is_trusted_proxy(self) -> bool:
+        """Return whether gunicorn trusts the peer. It would parse the address and the networks for each request."""
+        peer = self.peer_addr
+        return _is_trusted(self.cfg, peer[0] if isinstance(peer, tuple) else None)
+
     def set_body_reader(self) -> None:
         """Read a body in chunks so that others have their turn."""
         super().set_body_reader()
@@ -80,6 +90,12 @@ class BoundedRequest(Request):  # type: ignore[misc]
         _has_begun.set(True)
 
 
+@functools.lru_cache(maxsize=1024)
+def _is_trusted(config: Config, address: str | None) -> bool:
+    networks = config.forwarded_allow_networks()
+    return address is None or message._ip_in_allow_list(address, config.forwarded_allow_ips, networks)
+
+
 def limit_heads() -> None:
     """Make gunicorn read requests with a limit for the whole head, and bodies a piece at a time."""
     SocketUnreader.max_body_chunk = MAX_RECEIVED
@@ -95,6 +111,12 @@ def harden_answers() -> None:
         return [_NO_SNIFFING if line.startswith(_SERVER) else line for line in default_headers(self)]
 
     Response.default_headers = hardened
+
+
+def remember_dates() -> None:
+    """Format the date of answers once a second."""
+    date_of = functools.lru_cache(maxsize=1)(util.http_date)
+    util.http_date = lambda timestamp=None: date_of(int(time.time() if timestamp is None else timestamp))
 
 
 def problem_of(error: BaseException) -> Problem:

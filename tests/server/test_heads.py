@@ -1,10 +1,14 @@
 """Heads of requests that are too large, or whose body has no certain end."""
 
 import json
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from gunicorn import util
 from gunicorn.config import Config
 from gunicorn.http.errors import (
     InvalidChunkSize,
@@ -124,6 +128,29 @@ def test_every_answer() -> None:
     assert [line for line in lines if line.lower().startswith("server")] == []
     assert lines.count("X-Content-Type-Options: nosniff\r\n") == 1
     assert lines[0] == "HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(("address", "is_trusted"), [(("127.0.0.1", 1), True), (("10.0.0.1", 1), False), ("", True)])
+def test_trusted_proxy(limits: Config, address: Any, is_trusted: bool) -> None:
+    """What gunicorn says about an address is remembered for its configuration."""
+    pieces = [b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n\r\n"] * 2
+    schemes = [request.scheme for request in RequestParser(limits, iter(pieces), address)]
+    assert schemes == ["https" if is_trusted else "http"] * 2
+
+
+def test_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date is that of its second."""
+    monkeypatch.setattr(util, "http_date", util.http_date)
+    heads.remember_dates()
+    assert [util.http_date(at) for at in (0.1, 0.9, 1.0, 0.0)] == [
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Thu, 01 Jan 1970 00:00:01 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+    ]
+    before = time.time()
+    now = parsedate_to_datetime(util.http_date()).timestamp()
+    assert int(before) <= now <= time.time()
 
 
 def requests(config: Config, pieces: list[bytes]) -> list[tuple[str, bytes | None]]:
