@@ -4,6 +4,7 @@ redis-py opens them (URL, TLS, authentication). Commands and replies are packed 
 command through redis-py's client costs about 110 us under gevent, and its pub/sub reader takes ten times as long.
 """
 
+import mmap
 import os
 import socket
 import time
@@ -54,6 +55,9 @@ class RedisConnection:
         self._socket: Any = None
         self._used_at = 0.0  # monotonic seconds
         self._reader = hiredis.Reader()
+        # In pages of its own. A large object for each read would be taken from the heap, and what is kept of the read
+        # would be placed behind it: freed objects would leave holes there that are too small for the next reads.
+        self._received = mmap.mmap(-1, _READ, mmap.MAP_PRIVATE)
 
     def connect(self) -> None:
         """Open the connection, if it is not open.
@@ -98,10 +102,10 @@ class RedisConnection:
                 replies = list(self._parsed())
                 if replies:
                     return replies
-                data = self._socket.recv(_READ)
-                if not data:
+                size = self._socket.recv_into(self._received)
+                if not size:
                     raise ConnectionError("the connection was closed by Redis")
-                self._reader.feed(data)
+                self._reader.feed(self._received, 0, size)  # type: ignore[arg-type]
             except (OSError, AttributeError, *_UNREADABLE) as error:
                 self.close()
                 raise unavailable(error) from error

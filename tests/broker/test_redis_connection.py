@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+import tracemalloc
+from collections.abc import Iterator
 
 import pytest
 import redis
@@ -13,6 +15,16 @@ from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit.broker import PATIENCE, TIMEOUT, echo
 from tests.kit.valkey import pid_of
 from tests.kit.waiting import DEADLINE
+
+SMALL = 32768  # bytes
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    """The memory that Python takes from the heap is traced."""
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
 
 
 class TestRedisConnection:
@@ -42,6 +54,17 @@ class TestRedisConnection:
         connection = RedisConnection(valkey.url, PATIENCE)
         text = b"0123456789" * 300_000
         assert connection.exchange([pack("ECHO", text)] * 3) == [text] * 3
+        connection.close()
+
+    def test_small(self, valkey: EmbeddedValkey, traced: None) -> None:
+        """To receive a small reply takes no large piece of the heap, however much is received at once."""
+        connection = RedisConnection(valkey.url, PATIENCE)
+        connection.exchange(echo("a"))
+        begin, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        assert connection.exchange(echo("a")) == [b"a"]
+        _, most = tracemalloc.get_traced_memory()
+        assert most - begin < SMALL
         connection.close()
 
     def test_greet(self, valkey: EmbeddedValkey) -> None:
