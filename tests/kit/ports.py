@@ -6,7 +6,6 @@ import os
 import random
 import socket
 import tempfile
-from typing import BinaryIO
 
 # Below the ports of outgoing connections: one of these could take the port of a service that is just
 # restarting, or not yet there.
@@ -31,7 +30,7 @@ def _take(port: int) -> bool:
     if port in _taken:
         return False
     try:
-        fcntl.lockf(_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        fcntl.lockf(_descriptor(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
         return False
     _taken.add(port)
@@ -39,6 +38,8 @@ def _take(port: int) -> bool:
 
 
 @functools.cache
-def _file() -> BinaryIO:
-    """Return the file of the locks. It is kept open: the locks end with it."""
-    return open(os.path.join(tempfile.gettempdir(), f"notifier-ports-{os.getuid()}"), "wb")
+def _descriptor() -> int:
+    """Return the descriptor of the file of the locks. It is kept open: the locks end with it."""
+    return os.open(
+        os.path.join(tempfile.gettempdir(), f"notifier-ports-{os.getuid()}"), os.O_WRONLY | os.O_CREAT, 0o600
+    )
