@@ -7,6 +7,7 @@ from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, Entry, Page
 from notifier.protocol.log_position import LogPosition
+from tests.protocol.states import ELSEWHERE, MAPPING, SEQUENCE, SET, Kind
 
 Key = tuple[str, bytes]  # a channel, and the id of an entry
 
@@ -50,6 +51,9 @@ class Log:
         """Read as broker/scripts/log/read.lua does."""
         found = [each._replace(previous=b"") for each in self.entries if at(each) > position][:size]
         return Page(found, len(found) < size, self.floor)
+
+
+LOGS = Kind(Log, vars(Log()), entries=SEQUENCE, all=SEQUENCE, withdrawn=SET).by_name
 
 
 class Promises:
@@ -159,3 +163,25 @@ class Promises:
             and cursor.parse(id) > self._logs[name].floor
         }
         assert not left, f"{entry.id!r} was sent before {left}"
+
+    def share(self, logs: Mapping[str, Log], places: Mapping[str, LogPosition[str]]) -> None:
+        """Check with other logs and places from now on."""
+        self._logs, self._places = logs, places
+
+
+PROMISES = Kind(
+    Promises,
+    vars(Promises({}, {})),
+    _logs=ELSEWHERE,
+    _places=ELSEWHERE,
+    sent=SEQUENCE,
+    named_lost=MAPPING,
+    confirmed=MAPPING,
+    overtaken=SET,
+    _start=MAPPING,
+    _asked=MAPPING,
+    _in_flight=SET,
+    _in_hand=SET,
+    _sent_now=SET,
+    _named_now=MAPPING,
+).held

@@ -4,18 +4,21 @@ Each public method is one thing that can happen. A test chooses the order; `Prom
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.entry import NOTIFICATION, Entry, Page
 from notifier.protocol.log_position import LogPosition
 from notifier.protocol.recent import Recent
-from tests.protocol.promises import Log, Promises, at, keys
+from tests.protocol.promises import LOGS, PROMISES, Log, Promises, at, keys
+from tests.protocol.states import CATCH_UP, GROUPS, LISTS, MAPPING, PAGES, PLACES, RECENT, SEQUENCE, Kind
 
 PLENTY = 10**6  # bytes
 SKEW = 3  # ms by which the clocks of two workers differ
 A, B, C = "user:a", "topic:b", "all"
 ME = "the connection"
+SENT_TO_ME, SENT_TO_NOBODY = frozenset({ME}).__contains__, frozenset[str]().__contains__
 
 
 class World:
@@ -141,10 +144,10 @@ class World:
         self.begin_fan_out(count)
         if self._groups:
             name, _ = self._groups[0]
-            written = frozenset({ME} if name in self._channels else ())
+            written = SENT_TO_ME if name in self._channels else SENT_TO_NOBODY
             self._take_turn()
             self._had_turn = True
-            self._places[name].pause(written.__contains__)
+            self._places[name].pause(written)
 
     def end_fan_out(self) -> None:
         while self._groups:
@@ -302,6 +305,17 @@ class World:
             if position is not None:
                 self.promises.begin(name, position, keys(item for item in self._unheard() if item[0] == name))
 
+    def copy(self) -> "World":
+        """Return a world in the same state, for another order."""
+        copied = WORLDS.copy(self)
+        copied.promises.share(copied._logs, copied._places)
+        return copied
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """All that decides what happens next: equal for worlds in the same state."""
+        return WORLDS.value(self)
+
     def settle(self) -> None:
         """Run until nothing is left to do, and check that nothing is missing, also not of later entries."""
         self.relieve()
@@ -320,3 +334,20 @@ class World:
             steps += 1
             assert steps < 1000, "the connection does not become live"
         self.promises.check_complete(self._channels)
+
+
+WORLDS = Kind(
+    World,
+    vars(World()),
+    _logs=LOGS,
+    _places=PLACES,
+    _recent=RECENT,
+    _wire=SEQUENCE,
+    _groups=GROUPS,
+    _chosen=LISTS,
+    _channels=SEQUENCE,
+    _positions=MAPPING,
+    _pages=PAGES,
+    _catch_up=CATCH_UP,
+    promises=PROMISES,
+)

@@ -1,5 +1,8 @@
 """Idle HTTP connections, and which of them are closed for others."""
 
+import pickle
+from typing import Self
+
 import pytest
 
 from notifier.server.idle import IdleConnections
@@ -75,6 +78,14 @@ class World:
         patience = 0.25 if len(self.here) >= PLACES else 1.0
         old = [name for name, since in self.since.items() if self.clock.now - since >= patience]
         assert expired == old[: max(len(self.here) - PLACES + FREE, 0)]
+
+    @property
+    def state(self) -> bytes:
+        return pickle.dumps(self)
+
+    def copy(self) -> Self:
+        copied: Self = pickle.loads(self.state)
+        return copied
 
     def settle(self) -> None:
         assert all(self.here[name].expired == times for name, times in self.requested.items() if name in self.here)
