@@ -92,6 +92,7 @@ class Listener:
         """Unsubscribe from channels that have had no connection for a while."""
         for name in self._hub.forget_idle(time.time() - _LINGER):
             self._subscriber.unsubscribe(name)
+            self._feed.left(name)
 
     # The callbacks of the subscriber.
 

@@ -118,6 +118,11 @@ class InboxFeed:
         """Forget a connection that is closing."""
         self._mutes.forget(connection)
 
+    def left(self, name: str) -> None:
+        """Forget when the inbox of a user's channel changes: the last connection of the user has left this worker."""
+        if channels.is_user(name):
+            self._rounds.expect(channels.user_of(name), 0)
+
     # The preparation of connections, before they are welcomed or served from the log.
 
     def prepare(self, connections: Iterable[StreamConnection]) -> None:

@@ -198,6 +198,9 @@ class FakeFeed:
     def subscription_lost(self, lost: Iterable[Channel[StreamConnection]]) -> None:
         self.calls.append(f"lost {len(list(lost))}")
 
+    def left(self, name: str) -> None:
+        self.calls.append(f"left {name}")
+
 
 class Delivery:
     """The parts of the room, as the node puts them together."""

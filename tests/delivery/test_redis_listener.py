@@ -213,3 +213,4 @@ def test_idle_channels(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> N
     delivery.live()
     delivery.listener.forget_idle()
     assert left == ["user:user-1", "topic:news"]
+    assert delivery.feed.calls[-2:] == ["left user:user-1", "left topic:news"]

@@ -121,6 +121,12 @@ class Worker:
         connection.session.is_welcome = True
         return view
 
+    @property
+    def expected(self) -> Mapping[str, int]:
+        """The expiries that the feed waits for, by user."""
+        expected: dict[str, int] = self._rounds._expected
+        return expected
+
     def channel(self, user: str) -> Channel[Any]:
         return self.hub[channels.of_user(user)]
 
@@ -626,6 +632,16 @@ class TestExpiries:
         assert device.states == []
         self.tick(worker, clock, 1_002_200)
         assert device.unread == [0]
+
+    def test_left(self, worker: Worker) -> None:
+        """The expiries of users take no memory once all of their connections have left."""
+        for user in ("ada", "bob"):
+            worker.set(user, unread=1, expires=1_002_000)
+            worker.attach(user)
+        assert sorted(worker.expected) == ["ada", "bob"]
+        for name in ("user:ada", "topic:bob", "all"):
+            worker.feed.left(name)
+        assert list(worker.expected) == ["bob"]
 
     def test_another_expiry(self, worker: Worker, clock: list[int]) -> None:
         """A newer expiry replaces an older one."""
