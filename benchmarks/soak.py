@@ -25,7 +25,8 @@ CLIENTS, USERS, TOPICS = 150, 400, 50
 RATE = 45  # publications per second
 ACTIONS = 10  # inbox requests per second
 STAY = 60  # most seconds that a client stays connected
-HISTORY = 1000  # entries of a full log
+ROUNDS = 1250  # entries of a log at the beginning: 1,000, and those that others replace
+STORED = ("inbox", "inbox", "history")  # `retain`, as often as in the load
 WINDOW = 5  # readings of one median
 NAMES = [f"user-{number}" for number in range(USERS)]
 TOPIC_NAMES = [f"topic-{number}" for number in range(TOPICS)]
@@ -92,12 +93,18 @@ class Load:
                 await self._request("PUT", f"/v1/topics/{topic}/members/{name}", self._backend)
 
     async def fill(self):
-        """Publish as many notifications to each topic as its log can store, each to two topics."""
+        """Publish to each topic, and to everyone, at least as many notifications as a log can store, mixed as later.
+
+        A third of the entries is on one topic only, and a third is in no inbox. With more items than later, a worker
+        would free memory while it runs, and that would hide growth.
+        """
         headers = self._backend | {"Content-Type": "application/x-ndjson"}
-        for _ in range(HISTORY):
+        for _ in range(ROUNDS):
             names = random.sample(TOPIC_NAMES, TOPICS)
-            pairs = zip(names[::2], names[1::2], strict=True)
-            lines = [json.dumps(_notification(0) | {"to": {"topics": pair}, "retain": "inbox"}) for pair in pairs]
+            alone, together = names[: TOPICS // 3], names[TOPICS // 3 :]
+            pairs = zip(together[::2], together[1::2], strict=True)
+            audiences = [{"all": True}, *({"topics": topics} for topics in (*zip(alone), *pairs))]
+            lines = [json.dumps(_notification(0) | {"to": to, "retain": random.choice(STORED)}) for to in audiences]
             async with self._http.post("/v1/notifications", headers=headers, data="\n".join(lines)) as answer:
                 answer.raise_for_status()
 
