@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.cases import every
+from tests.kit.cases import every, rows
 
 tried: list[tuple[int, str]] = []
 
@@ -50,3 +50,21 @@ def test_nothing_to_try() -> None:
     """A test without cases is a mistake."""
     with pytest.raises(AssertionError, match="nothing to try"):
         every(number=[])
+
+
+def test_rows() -> None:
+    """Each row of a table is tried, under either way to write the names, and combined with those of other tables."""
+    tried_rows = []
+
+    @rows("letter", ["a", pytest.param("b", id="the other")])
+    @rows("number, word", [(1, "one"), (2, "two")])
+    @rows(("first", "last"), [(True, False)])
+    def check(letter: str, number: int, word: str, first: bool, last: bool) -> None:
+        tried_rows.append((letter, number, word, first, last))
+        assert (letter, number) != ("b", 2)
+
+    with pytest.raises(AssertionError, match="1 of 2 cases fail"):
+        check()
+    assert tried_rows == [
+        (letter, number, word, True, False) for letter in "ab" for number, word in ((1, "one"), (2, "two"))
+    ]

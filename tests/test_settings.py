@@ -22,7 +22,7 @@ from notifier.settings import (
     SettingError,
     Settings,
 )
-from tests.kit.cases import every
+from tests.kit.cases import every, rows
 
 KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
 SECRET, OTHER_SECRET = "x" * 32, "é" * 16
@@ -72,7 +72,7 @@ class TestEnvironment:
         """By default there are as many workers as cores."""
         assert Settings().server.workers == (os.cpu_count() or 1)
 
-    @pytest.mark.parametrize("variable", ["NOTIFIER_", "NOTIFIER_BINDS", "NOTIFIER_bind", "NOTIFIER_TOKEN_SECRET"])
+    @rows("variable", ["NOTIFIER_", "NOTIFIER_BINDS", "NOTIFIER_bind", "NOTIFIER_TOKEN_SECRET"])
     def test_unknown(self, variable: str) -> None:
         """A misspelled variable is an error that names it."""
         with pytest.raises(SettingError, match=rf"{variable}\b"):
@@ -132,7 +132,7 @@ class TestNumbers:
         """A number has a greatest value, which the error names; timers have a week."""
         assert "at most " in refusal(**{name: digits * "9"})
 
-    @pytest.mark.parametrize(
+    @rows(
         ("name", "text"),
         [
             ("send_buffer_bytes", "99999999999"),
@@ -181,7 +181,7 @@ class TestText:
         assert read(bind="localhost").bind == "localhost:8080"
         refusal(bind="127.0.0.1:99999")
 
-    @pytest.mark.parametrize("bind", ["0.0.0.0:8080", "[::]:8080", ":8080", "192.0.2.1", "host.example"])
+    @rows("bind", ["0.0.0.0:8080", "[::]:8080", ":8080", "192.0.2.1", "host.example"])
     def test_development(self, bind: str) -> None:
         """Development mode listens on this machine only, unless a setting allows others."""
         assert "NOTIFIER_DEV_ANYWHERE" in refusal(dev=1, bind=bind)
@@ -198,34 +198,30 @@ class TestText:
         """A directory is a path."""
         assert read(data_dir="/var/lib/notifier").data_dir == Path("/var/lib/notifier")
 
-    @pytest.mark.parametrize(
-        "url", ["", "redis://localhost", "redis://:pw@host:6379/0", "rediss://host", "unix:///run/redis.sock"]
-    )
+    @rows("url", ["", "redis://localhost", "redis://:pw@host:6379/0", "rediss://host", "unix:///run/redis.sock"])
     def test_redis_url(self, url: str) -> None:
         """Redis is reached over TCP, TLS or a Unix socket; without a URL there is an embedded one."""
         assert read(redis_url=url).redis_url == url
 
-    @pytest.mark.parametrize("url", ["localhost", "localhost:6379", "http://localhost", "/run/redis.sock"])
+    @rows("url", ["localhost", "localhost:6379", "http://localhost", "/run/redis.sock"])
     def test_wrong_redis_url(self, url: str) -> None:
         """Another URL is refused with those that would do."""
         assert "redis://" in refusal(redis_url=url)
 
-    @pytest.mark.parametrize(
-        "url", ["redis://[", "redis://[secret]", "redis://host:secret", "redis://:a:secret/b@host"]
-    )
+    @rows("url", ["redis://[", "redis://[secret]", "redis://host:secret", "redis://:a:secret/b@host"])
     def test_broken_redis_url(self, url: str) -> None:
         """A text that is not a URL is rejected, without showing what may be a part of the password."""
         text = refusal(redis_url=url)
         assert "is not a URL" in text or "percent-encoded" in text
         assert "secret" not in text
 
-    @pytest.mark.parametrize("prefix", ["", "a b", "a:b", "{a", "a}"])
+    @rows("prefix", ["", "a b", "a:b", "{a", "a}"])
     def test_prefix(self, prefix: str) -> None:
         """The prefix of all keys is a word that makes no hash tag."""
         refusal(redis_prefix=prefix)
         assert read(redis_prefix="my-app").redis_prefix == "my-app"
 
-    @pytest.mark.parametrize("level", ["", "INFO", "verbose", "critical"])
+    @rows("level", ["", "INFO", "verbose", "critical"])
     def test_log_level(self, level: str) -> None:
         """There are four levels of logging."""
         refusal(log_level=level)
@@ -239,14 +235,14 @@ class TestText:
         )
         assert read(allowed_origins="").allowed_origins == ()
 
-    @pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy", "*"])
+    @rows("text", ["10.0.0.1/8", "proxy", "*"])
     def test_proxies(self, text: str) -> None:
         """The setting is read as networks, and unix for Unix sockets."""
         assert read(trusted_proxies="127.0.0.1, unix").trusted_proxies.has_unix
         assert not read(trusted_proxies="").trusted_proxies
         assert "must list networks" in refusal(trusted_proxies=text)
 
-    @pytest.mark.parametrize(("deadline", "heartbeat"), [(2, 2), (2, 3)])
+    @rows(("deadline", "heartbeat"), [(2, 2), (2, 3)])
     def test_deadline(self, deadline: int, heartbeat: int) -> None:
         """A heartbeat must be able to come before its deadline."""
         refusal(broker_deadline=deadline, broker_heartbeat=heartbeat)
@@ -257,7 +253,7 @@ class TestApiKeys:
         """The setting is read as API keys."""
         assert read(api_keys=f"shop:{KEY}").api_keys == (ApiKey("shop", KEY),)
 
-    @pytest.mark.parametrize("text", ["shop:short", f"shop:{KEY},shop:{OTHER_KEY}", f"{KEY}", "[", '[{"id": "shop"}]'])
+    @rows("text", ["shop:short", f"shop:{KEY},shop:{OTHER_KEY}", f"{KEY}", "[", '[{"id": "shop"}]'])
     def test_wrong(self, text: str) -> None:
         """A wrong value is rejected, and no secret is repeated in the message."""
         assert KEY not in refusal(api_keys=text)
@@ -314,7 +310,7 @@ class TestSecrets:
         """There may be several secrets, in the order in which they are given; their length counts in bytes."""
         assert read(token_secrets=f"{SECRET}, {OTHER_SECRET}").token_secrets == (SECRET, OTHER_SECRET)
 
-    @pytest.mark.parametrize("text", ["short", "x" * 31, f"{SECRET},short"])
+    @rows("text", ["short", "x" * 31, f"{SECRET},short"])
     def test_short(self, text: str) -> None:
         """A short secret is refused, and none is repeated in the message."""
         said = refusal(token_secrets=text)
@@ -344,12 +340,12 @@ class TestTokens:
         )
         assert settings.auth.policy == Policy("us", ("a", "b"), 60, "/x/y", "t", "p", tenant_claim="c")
 
-    @pytest.mark.parametrize("name", [f"token_{kind}_claim" for kind in ("user", "topics", "publish", "tenant")])
+    @rows("name", [f"token_{kind}_claim" for kind in ("user", "topics", "publish", "tenant")])
     def test_claims(self, name: str) -> None:
         """A claim has a name."""
         assert "must name a claim" in refusal(**{name: ""})
 
-    @pytest.mark.parametrize(
+    @rows(
         "claims",
         [
             {"token_user_claim": "a", "token_topics_claim": "/a/b"},
@@ -369,7 +365,7 @@ class TestTokens:
         with pytest.raises(SettingError, match=r"NOTIFIER_TOKEN_\.\.\._CLAIM"):
             read(**claims)
 
-    @pytest.mark.parametrize(
+    @rows(
         "claims",
         [
             {"token_user_claim": "/a/b", "token_topics_claim": "/a/c", "token_publish_claim": "/a/cc"},
@@ -384,7 +380,7 @@ class TestTokens:
         found = identity.verify(token, (SECRET,), 50, policy)
         assert (found.user, found.topics, found.publish) == ("acme\x1falice", ("t",), ("p",))
 
-    @pytest.mark.parametrize(
+    @rows(
         "text, said",
         [
             ("x", "is not a JSON list of objects"),

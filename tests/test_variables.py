@@ -3,17 +3,16 @@
 import pytest
 
 from notifier import variables
+from tests.kit.cases import rows
 
 
-@pytest.mark.parametrize(
-    "text, value", [("1", True), ("TRUE", True), ("on", True), ("", False), ("0", False), ("No", False)]
-)
+@rows("text, value", [("1", True), ("TRUE", True), ("on", True), ("", False), ("0", False), ("No", False)])
 def test_flag(text: str, value: bool) -> None:
     """A switch is written in several ways."""
     assert variables.flag(text) is value
 
 
-@pytest.mark.parametrize("text", ["2", " ", "ja", "01"])
+@rows("text", ["2", " ", "ja", "01"])
 def test_no_flag(text: str) -> None:
     """Anything else is neither on nor off."""
     with pytest.raises(ValueError, match="neither 1 nor 0"):
@@ -33,7 +32,7 @@ def test_claim() -> None:
         variables.claim("")
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         "",
@@ -58,7 +57,7 @@ def test_scheme() -> None:
     assert variables.redis_url("REDIS://H:1") == "redis://H:1"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "said"),
     [
         ("h:1", "must begin with"),
@@ -87,7 +86,7 @@ def test_no_redis_url(text: str, said: str) -> None:
     assert "word" not in str(caught.value).replace("password", "")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "address"),
     [
         ("127.0.0.1:9000", "127.0.0.1:9000"),
@@ -107,7 +106,7 @@ def test_address(text: str, address: str) -> None:
     assert variables.address(text) == address
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         "",
@@ -129,7 +128,7 @@ def test_no_address(text: str) -> None:
         variables.address(text)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("address", "is_loopback"),
     [
         ("127.0.0.1:8080", True),
@@ -151,14 +150,14 @@ def test_loopback(address: str, is_loopback: bool) -> None:
     assert variables.is_loopback(address) is is_loopback
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a;b", "a=b", "\u00fc", 'a"b', "a\n"])
+@rows("text", ["", "a b", "a;b", "a=b", "\u00fc", 'a"b', "a\n"])
 def test_no_cookie(text: str) -> None:
     """A name that no browser sends is rejected."""
     with pytest.raises(ValueError, match="must be a name"):
         variables.cookie_name(text)
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a:b", "{a", "a}", "a\n"])
+@rows("text", ["", "a b", "a:b", "{a", "a}", "a\n"])
 def test_no_prefix(text: str) -> None:
     """A prefix that would change the hash tag of keys is rejected."""
     with pytest.raises(ValueError, match="must be a word"):

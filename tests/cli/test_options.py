@@ -8,6 +8,7 @@ import pytest
 from notifier.cli.options import LOCAL, Duration, known_key, local_url
 from notifier.server.development import provide_secrets, store_address
 from tests.cli.conftest import Run
+from tests.kit.cases import rows
 
 
 @pytest.fixture
@@ -59,20 +60,18 @@ class TestDevelopmentKey:
 
 
 class TestDuration:
-    @pytest.mark.parametrize(
-        ("text", "seconds"), [("0", 0), ("0s", 0), ("30s", 30), ("1.5m", 90), ("2h", 7200), (7, 7)]
-    )
+    @rows(("text", "seconds"), [("0", 0), ("0s", 0), ("30s", 30), ("1.5m", 90), ("2h", 7200), (7, 7)])
     def test_valid(self, text: str, seconds: float) -> None:
         """A duration has a unit, unless it is 0."""
         assert Duration().convert(text, None, None) == seconds
 
-    @pytest.mark.parametrize("text", ["8", "60", "0.5"])
+    @rows("text", ["8", "60", "0.5"])
     def test_no_unit(self, text: str) -> None:
         """A number could be seconds, or hours."""
         with pytest.raises(click.BadParameter, match=f"needs a unit: write {text}s"):
             Duration().convert(text, None, None)
 
-    @pytest.mark.parametrize("text", ["", "s", "-1s", "1 s", "1S", "1w", "1h30m", "1e3s", "\u0663s", "nan", "inf"])
+    @rows("text", ["", "s", "-1s", "1 s", "1S", "1w", "1h30m", "1e3s", "\u0663s", "nan", "inf"])
     def test_invalid(self, text: str) -> None:
         """Any other text is not a duration."""
         with pytest.raises(click.BadParameter, match="is not a duration"):

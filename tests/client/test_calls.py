@@ -19,6 +19,7 @@ from notifier.client.errors import (
     Unreachable,
 )
 from notifier.client.notification import Batch, malformed
+from tests.kit.cases import rows
 from tests.kit.play import URL, VERSION, Clock, Play, html, problem, refused, reply
 
 PUBLISHED = {"id": "n-1", "created_at": "2026-11-21T07:58:51.855Z", "channels": []}
@@ -53,7 +54,7 @@ class TestPublish:
         assert len(step.request.headers["Idempotency-Key"]) == 32
         assert step.timeout == 10
 
-    @pytest.mark.parametrize("key", ["", "é", "a\nb", "\u2028", "k" * 256, "\ud800"])
+    @rows("key", ["", "é", "a\nb", "\u2028", "k" * 256, "\ud800"])
     def test_wrong_key(self, key: str) -> None:
         """An invalid idempotency key is rejected before a request is sent."""
         for steps in (
@@ -65,7 +66,7 @@ class TestPublish:
                 next(steps)
             assert (caught.value.status, caught.value.code) == (422, "invalid_idempotency_key")
 
-    @pytest.mark.parametrize(
+    @rows(
         ("key", "header"),
         [("a b", "a b"), ('x"', 'x"'), ('"x', '"\\"x"'), ('"x\\"', '"\\"x\\\\\\""'), (" x ", '" x "'), ("\\x", "\\x")],
     )
@@ -101,7 +102,7 @@ class TestPublish:
         with pytest.raises(ConfigurationError, match="NOTIFIER_API_KEY"):
             Play(calls(api_key=None).publish(HELLO, None, None))
 
-    @pytest.mark.parametrize("data", [object(), float("nan"), {1: {2}}])
+    @rows("data", [object(), float("nan"), {1: {2}}])
     def test_no_json(self, data: object) -> None:
         """A notification that cannot be JSON is rejected as the service would reject it, and not sent."""
         with pytest.raises(ProblemError) as raised:
@@ -123,7 +124,7 @@ class TestPublish:
 class TestAttempts:
     """Which requests are retried, when, and until when."""
 
-    @pytest.mark.parametrize(
+    @rows(
         "outcome",
         [
             refused(),
@@ -143,7 +144,7 @@ class TestAttempts:
         play.answer(reply(201, PUBLISHED))
         assert play.result.id == "n-1"
 
-    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 415, 422, 500])
+    @rows("status", [400, 401, 403, 404, 409, 413, 415, 422, 500])
     def test_not_again(self, status: int) -> None:
         """A failure that is permanent is an error at once."""
         with pytest.raises(ProblemError):
@@ -195,7 +196,7 @@ class TestAttempts:
 class TestSender:
     """Only Notifier, in a version that fits, is accepted as the sender of an answer."""
 
-    @pytest.mark.parametrize(
+    @rows(
         "answer, words",
         [
             (html(200), "is not Notifier"),
@@ -215,16 +216,14 @@ class TestSender:
         with pytest.raises(NotNotifier, match="running behind this proxy"):
             Play(calls().publish(HELLO, None, 0.1)).answer(html(502))
 
-    @pytest.mark.parametrize(
-        "version, error", [("0.0.9", TooOld), ("0", TooOld), ("1.0.0", TooNew), ("12.1", TooNew), ("?", TooOld)]
-    )
+    @rows("version, error", [("0.0.9", TooOld), ("0", TooOld), ("1.0.0", TooNew), ("12.1", TooNew), ("?", TooOld)])
     def test_versions(self, version: str, error: type[NotifierError]) -> None:
         """A service that does not fit is named, with what to update."""
         answer = reply(201, PUBLISHED)._replace(headers={"notifier-version": version})
         with pytest.raises(error, match="Update the"):
             Play(calls().publish(HELLO, None, None)).answer(answer)
 
-    @pytest.mark.parametrize("version", ["0.1.0", "0.1.7", "0.2.0rc1", "0.99"])
+    @rows("version", ["0.1.0", "0.1.7", "0.2.0rc1", "0.99"])
     def test_fits(self, version: str) -> None:
         """A service with the same first number is good."""
         play = Play(calls().publish(HELLO, None, None))
@@ -273,7 +272,7 @@ class TestBatch:
         play.answer(reply(lines=[line(4), line(5, 422)]))
         assert [type(result).__name__ for result in play.result] == ["Published", "ProblemError"]
 
-    @pytest.mark.parametrize(
+    @rows(
         "unfinished", [line(2, 503), line(2, 409, code="idempotency_in_flight"), line(2, 400, code="incomplete_body")]
     )
     def test_again(self, unfinished: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from notifier.client.inbox import Change, Counts
 from notifier.client.outcomes import BROKEN, SILENCE, Closed, Opened
 from notifier.client.steps import SUBPROTOCOL, Close, Connect, Emit, FetchToken, Receive, Send, Wait
 from notifier.client.stream import Listener
+from tests.kit.cases import rows
 from tests.kit.play import URL, Clock, Play, html, problem, refused, reply
 
 OPENED = Opened(SUBPROTOCOL)
@@ -133,7 +134,7 @@ class TestBeginning:
         play.answer(welcome())
         assert asked.is_welcome
 
-    @pytest.mark.parametrize("subprotocol", [None, "chat"])
+    @rows("subprotocol", [None, "chat"])
     def test_another_subprotocol(self, subprotocol: str | None) -> None:
         """A server that accepts the WebSocket but not the subprotocol is not Notifier."""
         play = Play(listener().steps())
@@ -141,7 +142,7 @@ class TestBeginning:
         with pytest.raises(NotNotifier, match="check the URL"):
             play.answer(Opened(subprotocol))
 
-    @pytest.mark.parametrize("text", ["hello", "[]", "{}", '"x"'])
+    @rows("text", ["hello", "[]", "{}", '"x"'])
     def test_no_frames(self, text: str) -> None:
         """A server that does not send frames is not Notifier."""
         with pytest.raises(NotNotifier):
@@ -304,15 +305,13 @@ class TestInbox:
         step = watching().answer(frame("state", **standing(18), changes=changes, memberships=["orders"]))
         assert step == Emit(State(Counts(3, 1, 18), (Change(18, "topics"),), ("orders",), reload=True))
 
-    @pytest.mark.parametrize(
-        "action, reload", [("read", False), ("topics", True), ("mutes", True), ("fireworks", True)]
-    )
+    @rows("action, reload", [("read", False), ("topics", True), ("mutes", True), ("fireworks", True)])
     def test_what_changes_say(self, action: str, reload: bool) -> None:
         """If the effect of a change on the items is unknown, the list must be loaded again."""
         step = watching().answer(frame("state", **standing(18), changes=[{"revision": 18, "action": action}]))
         assert step.event.reload is reload
 
-    @pytest.mark.parametrize("revision, reload", [(17, False), (18, False), (19, True), (1, True)])
+    @rows("revision, reload", [(17, False), (18, False), (19, True), (1, True)])
     def test_missed(self, revision: int, reload: bool) -> None:
         """A revision that the changes do not explain means that a change was missed."""
         changes = [{"revision": revision, "action": "read", "ids": ["a"]}]
@@ -324,14 +323,14 @@ class TestInbox:
         step = watching().answer(frame("state", **standing(20)))
         assert step == Emit(State(Counts(3, 1, 20), reload=True))
 
-    @pytest.mark.parametrize("revisions, reload", [([16, 17, 18], False), ([16, 17, 19], True), ([16, 17], True)])
+    @rows("revisions, reload", [([16, 17, 18], False), ([16, 17, 19], True), ([16, 17], True)])
     def test_repeated_changes(self, revisions: list[int], reload: bool) -> None:
         """Changes that are known from the welcome explain no later revision."""
         changes = [{"revision": revision, "action": "read", "ids": ["a"]} for revision in revisions]
         step = watching().answer(frame("state", **standing(max(18, *revisions)), changes=changes))
         assert step.event.reload is reload
 
-    @pytest.mark.parametrize("revision, reload", [(17, False), (18, True), (2, True)])
+    @rows("revision, reload", [(17, False), (18, True), (2, True)])
     def test_missed_while_away(self, revision: int, reload: bool) -> None:
         """A welcome with another revision means the same, also if the service has lost its own."""
         play = watching()
@@ -607,7 +606,7 @@ class TestTokens:
 class TestComingBack:
     """Ends of a connection, and the reconnects after them."""
 
-    @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 4000, 4002, 4003, 4499])
+    @rows("code", [1000, 1001, 1006, 1011, 1012, 4000, 4002, 4003, 4499])
     def test_comes_back(self, code: int) -> None:
         """The listener reconnects with the position to resume from, after a random pause."""
         asked = listener()
@@ -618,7 +617,7 @@ class TestComingBack:
         assert isinstance(play.answer(), Connect)
         assert json.loads(play.answer(OPENED).text)["since"] == "2000-0"
 
-    @pytest.mark.parametrize("code", [1002, 1007, 1009, 4500, 4501, 4502, 4999])
+    @rows("code", [1002, 1007, 1009, 4500, 4501, 4502, 4999])
     def test_stays_away(self, code: int) -> None:
         """After a permanent error the stream ends, and the exception has the close code and the reason."""
         play = welcomed(listener())
@@ -699,7 +698,7 @@ class TestComingBack:
         with pytest.raises(Unreachable, match="certificate"):
             play.answer()
 
-    @pytest.mark.parametrize(
+    @rows(
         "answer, error",
         [
             (html(404), NotNotifier),

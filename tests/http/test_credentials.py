@@ -15,6 +15,7 @@ from notifier.http.credentials import Credentials, idempotency_key
 from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.settings import AuthSettings
+from tests.kit.cases import rows
 from tests.kit.credentials import credentials_of
 from tests.kit.requests import request_of
 
@@ -40,7 +41,7 @@ def with_cookie(cookie: str, **options: Any) -> Request:
 
 
 class TestKeys:
-    @pytest.mark.parametrize(
+    @rows(
         "given",
         [
             f"Bearer {FULL.secret}",
@@ -52,7 +53,7 @@ class TestKeys:
         """The scheme is written in any case, and spaces around the key are ignored."""
         assert CREDENTIALS.require_key(request_of(authorization=given), "publish") is FULL
 
-    @pytest.mark.parametrize(
+    @rows(
         "given",
         [
             None,
@@ -139,7 +140,7 @@ class TestKeys:
 
 
 class TestTokens:
-    @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
+    @rows("scheme", ["Bearer", "bearer", "BEARER "])
     def test_header(self, scheme: str) -> None:
         """A token is accepted in the header, whatever the origin."""
         request = request_of(authorization=f"{scheme} {token()}", origin="https://elsewhere.example")
@@ -158,7 +159,7 @@ class TestTokens:
         with pytest.raises(TokenExpired):
             CREDENTIALS.identity(with_cookie(f"session={token(seconds=-10)}"))
 
-    @pytest.mark.parametrize("given", ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer \xff", "bearer ..."])
+    @rows("given", ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer \xff", "bearer ..."])
     def test_malformed(self, given: str) -> None:
         """A malformed token in the header is rejected, even if the cookie has a valid one."""
         with pytest.raises(InvalidToken):
@@ -192,7 +193,7 @@ class TestTokens:
 
 
 class TestCookies:
-    @pytest.mark.parametrize("cookie", ["a=b; session={}", "session={}; a=b", 'session="{}"', "a; session={};;"])
+    @rows("cookie", ["a=b; session={}", "session={}; a=b", 'session="{}"', "a; session={};;"])
     def test_among_others(self, cookie: str) -> None:
         """The cookie is found among others, also in quotes."""
         assert CREDENTIALS.require_identity(with_cookie(cookie.format(token()))).user == "alice"
@@ -209,26 +210,24 @@ class TestCookies:
         """The cookie is found behind thousands of others."""
         assert CREDENTIALS.require_identity(with_cookie("a=b;" * 16_000 + f"session={token()}")).user == "alice"
 
-    @pytest.mark.parametrize("cookie", ["session=", "session=x", "session=\xff", 'session="' + "\\101" * 16_000 + '"'])
+    @rows("cookie", ["session=", "session=x", "session=\xff", 'session="' + "\\101" * 16_000 + '"'])
     def test_malformed(self, cookie: str) -> None:
         """A malformed token in the cookie is rejected."""
         with pytest.raises(InvalidToken):
             CREDENTIALS.identity(with_cookie(cookie))
 
-    @pytest.mark.parametrize(
-        "cookie", ["", ";", "=", "Session={}", "session2={}", "xsession={}", "session {}", 'session="']
-    )
+    @rows("cookie", ["", ";", "=", "Session={}", "session2={}", "xsession={}", "session {}", 'session="'])
     def test_other_cookies(self, cookie: str) -> None:
         """The name of the cookie is that of the settings, in the same case."""
         assert CREDENTIALS.identity(with_cookie(cookie.format(token()))) is None
 
-    @pytest.mark.parametrize("origin", ["https://notify.example", "http://notify.example", "https://shop.example"])
-    @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+    @rows("origin", ["https://notify.example", "http://notify.example", "https://shop.example"])
+    @rows("method", ["GET", "POST", "PUT"])
     def test_own_origin(self, origin: str, method: str) -> None:
         """Pages of the service's own origin and of those in the settings may use the cookie."""
         assert CREDENTIALS.identity(with_cookie(f"session={token()}", origin=origin, method=method))
 
-    @pytest.mark.parametrize(
+    @rows(
         "origin",
         [
             "",
@@ -253,13 +252,13 @@ class TestCookies:
             "https://elsewhere.example, https://notify.example",
         ],
     )
-    @pytest.mark.parametrize("method", ["GET", "POST"])
+    @rows("method", ["GET", "POST"])
     def test_foreign_origin(self, origin: str, method: str) -> None:
         """Pages of other origins may not use the cookie."""
         with pytest.raises(ForeignOrigin):
             CREDENTIALS.identity(with_cookie(f"session={token()}", origin=origin, method=method))
 
-    @pytest.mark.parametrize(
+    @rows(
         ("host", "origin"),
         [
             ("notify.example:443", "https://notify.example"),
@@ -279,7 +278,7 @@ class TestCookies:
         """Capitals, a default port and a dot at the end of the host make no other origin."""
         assert CREDENTIALS.identity(with_cookie(f"session={token()}", origin=origin, host=host))
 
-    @pytest.mark.parametrize("site", ["same-site", "cross-site"])
+    @rows("site", ["same-site", "cross-site"])
     def test_other_scheme(self, site: str) -> None:
         """A page that answers plain HTTP for the host is foreign, if the browser reports that."""
         options = {"origin": "http://notify.example", "sec_fetch_site": site}
@@ -312,9 +311,7 @@ class TestCookies:
         with pytest.raises(ForeignOrigin):
             CREDENTIALS.identity(with_cookie(f"session={token()}", origin=None, method="GET", upgrade="websocket"))
 
-    @pytest.mark.parametrize(
-        ("site", "is_own"), [("none", True), ("same-origin", True), ("same-site", False), ("cross-site", False)]
-    )
+    @rows(("site", "is_own"), [("none", True), ("same-origin", True), ("same-site", False), ("cross-site", False)])
     def test_site(self, site: str, is_own: bool) -> None:
         """A plain GET that another site's page caused is rejected, if the browser reports that."""
         request = with_cookie(f"session={token()}", origin=None, method="GET", sec_fetch_site=site)
@@ -385,7 +382,7 @@ class TestSharing:
         """A request that no page of another origin sent needs no headers."""
         assert CREDENTIALS.sharing(request_of()) == {}
 
-    @pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "*", "https://shop.example/", ""])
+    @rows("origin", ["https://elsewhere.example", "null", "*", "https://shop.example/", ""])
     def test_any_origin(self, origin: str) -> None:
         """Any page may read an answer to a token in a header, but not one to the cookie."""
         headers = CREDENTIALS.sharing(request_of(origin=origin))
@@ -403,14 +400,12 @@ class TestSharing:
 
 
 class TestIdempotencyKey:
-    @pytest.mark.parametrize("given", ["k", '"k"', ' "k" ', " k "])
+    @rows("given", ["k", '"k"', ' "k" ', " k "])
     def test_quotes(self, given: str) -> None:
         """Spaces around a key are ignored, and a quoted string is the same key."""
         assert idempotency_key(request_of(idempotency_key=given), FULL) == "full:k"
 
-    @pytest.mark.parametrize(
-        ("given", "key"), [('k"', "k%22"), ('k"l', "k%22l"), ('"k\\""', "k%22"), ('"\\\\"', "%5C"), ("k\\", "k%5C")]
-    )
+    @rows(("given", "key"), [('k"', "k%22"), ('k"l', "k%22l"), ('"k\\""', "k%22"), ('"\\\\"', "%5C"), ("k\\", "k%5C")])
     def test_quotes_within(self, given: str, key: str) -> None:
         """Quotes at another place belong to the key."""
         assert idempotency_key(request_of(idempotency_key=given), FULL) == f"full:{key}"
@@ -419,9 +414,7 @@ class TestIdempotencyKey:
         """A request without the header has no key."""
         assert idempotency_key(request_of(), FULL) == ""
 
-    @pytest.mark.parametrize(
-        "given", ["", " ", '"', '""', '"k', '""k""', '"a\\b"', '"k" ;a', "x" * 256, "\xe4", "a\tb"]
-    )
+    @rows("given", ["", " ", '"', '""', '"k', '""k""', '"a\\b"', '"k" ;a', "x" * 256, "\xe4", "a\tb"])
     def test_invalid(self, given: str) -> None:
         """An empty, long or unprintable key is rejected, not ignored."""
         with pytest.raises(InvalidIdempotencyKey):

@@ -11,6 +11,7 @@ from notifier.errors import BadRequest
 from notifier.http.answers import install
 from notifier.http.front import Front
 from notifier.http.names import require_topic, require_user, routes_with_names
+from tests.kit.cases import rows
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_no_name(client: Client, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["", "a b", "{a}", "..", "x" * 129, "a\n", "\u200b"])
+@rows("name", ["", "a b", "{a}", "..", "x" * 129, "a\n", "\u200b"])
 def test_invalid(name: str) -> None:
     """An invalid name is rejected, and the problem states whether it is of a user or a topic."""
     with pytest.raises(BadRequest, match="user: "):

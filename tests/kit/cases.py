@@ -3,12 +3,13 @@
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 
 Test = Callable[..., None]
+_Row = type(pytest.param())
 
 
 def every(**arguments: Iterable[Any]) -> Callable[[Test], Test]:
@@ -16,7 +17,20 @@ def every(**arguments: Iterable[Any]) -> Callable[[Test], Test]:
 
     The combinations share the fixtures of the test, so it must leave nothing behind that another would see.
     """
-    cases = [dict(zip(arguments, values, strict=True)) for values in itertools.product(*arguments.values())]
+    return _joined([dict(zip(arguments, values, strict=True)) for values in itertools.product(*arguments.values())])
+
+
+def rows(names: str | Sequence[str], table: Iterable[Any]) -> Callable[[Test], Test]:
+    """Call a test with each row of a table, which is written as for `pytest.mark.parametrize`. See `every`."""
+    split = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+    cases = []
+    for row in table:
+        values = row.values if isinstance(row, _Row) else row if len(split) > 1 else (row,)
+        cases.append(dict(zip(split, values, strict=True)))
+    return _joined(cases)
+
+
+def _joined(cases: list[dict[str, Any]]) -> Callable[[Test], Test]:
     assert cases, "there is nothing to try"
 
     def joined(test: Test) -> Test:
@@ -34,8 +48,8 @@ def every(**arguments: Iterable[Any]) -> Callable[[Test], Test]:
                 raise AssertionError(text) from failures[0][1]
 
         signature = inspect.signature(test)
-        assert arguments.keys() <= signature.parameters.keys()
-        others = [parameter for name, parameter in signature.parameters.items() if name not in arguments]
+        assert cases[0].keys() <= signature.parameters.keys()
+        others = [parameter for name, parameter in signature.parameters.items() if name not in cases[0]]
         try_each.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
         return try_each
 

@@ -11,6 +11,7 @@ from notifier.errors import Forbidden
 from notifier.protocol import channel as rules
 from notifier.protocol.api_key import SCOPES, ApiKey, parse
 from notifier.protocol.share import Share
+from tests.kit.cases import rows
 
 KEY, OTHER_KEY = "a-key-of-the-tests", "another-key-of-the-tests"
 
@@ -28,7 +29,7 @@ def test_spaces() -> None:
     assert parse(f" shop : {KEY} , ops:\t{OTHER_KEY}\n") == (ApiKey("shop", KEY), ApiKey("ops", OTHER_KEY))
 
 
-@pytest.mark.parametrize("secret", [KEY + "\u00e9", KEY + "\n" + KEY, KEY + " " + KEY, KEY + "\x00"])
+@rows("secret", [KEY + "\u00e9", KEY + "\n" + KEY, KEY + " " + KEY, KEY + "\x00"])
 def test_secret_that_cannot_be_sent(secret: str) -> None:
     """A secret that no header can have is rejected at the start: every request would be answered 401."""
     for text in (f"shop:{secret}", json.dumps([{"id": "shop", "secret": secret}])):
@@ -57,7 +58,7 @@ def test_restricted() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         "shop",
@@ -85,7 +86,7 @@ def test_wrong(text: str) -> None:
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@rows(
     "fields",
     [
         {"scopes": ["publish", "everything"]},
@@ -139,7 +140,7 @@ def test_not_readable(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("scopes", "asked", "granted"),
     [
         (SCOPES, ["recall"], True),
@@ -158,7 +159,7 @@ def test_scopes(scopes: list[str], asked: list[str], granted: bool) -> None:
             key.require_scope(asked)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("channel", "granted"),
     [("topic:orders", True), ("topic:project:7", True), ("topic:other", False), ("user:alice", True), ("all", True)],
 )
@@ -172,7 +173,7 @@ def test_topics(channel: str, granted: bool) -> None:
             key.require_channels(["user:bob", channel])
 
 
-@pytest.mark.parametrize(
+@rows(
     ("channel", "granted"),
     [("user:acme:bob", True), ("user:alice", True), ("user:alicia", False), ("user:bob", False), ("topic:any", True)],
 )
@@ -249,7 +250,7 @@ def test_unlimited() -> None:
             key.require_unlimited()
 
 
-@pytest.mark.parametrize(
+@rows(
     ("topics", "users", "covered"),
     [
         (("orders",), ("acme:bob",), True),
@@ -283,7 +284,7 @@ def test_grants() -> None:
         ApiKey("shop", KEY, topics=()).require_grants(["topic:secret"], "publish")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("key", "share"),
     [
         (ApiKey("a", KEY), Share(is_operator=True)),

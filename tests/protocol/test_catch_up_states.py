@@ -9,6 +9,7 @@ from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.catch_up_states import TRANSITIONS, Event, IllegalTransition, State, follow, table
 from notifier.protocol.cursor import BEGINNING
 from notifier.protocol.entry import NOTIFICATION, Entry, Page
+from tests.kit.cases import rows
 
 LIVE_ENTRY = Entry(b"2-0", b"1-0", NOTIFICATION, b"a long body")
 READ_ENTRY = Entry(b"1-0", b"", NOTIFICATION, b"{}")
@@ -53,8 +54,8 @@ def test_the_table_is_the_documentation() -> None:
     assert all(f"    {state.value} " in (catch_up_states.__doc__ or "") for state in State)
 
 
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("event", Event)
+@rows("state", State)
+@rows("event", Event)
 def test_every_transition(state: State, event: Event) -> None:
     """Each verb leads to the state in the table; a verb that is not in the table raises, and changes nothing."""
     catch_up = catch_up_in(state)

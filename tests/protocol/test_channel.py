@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 
-import pytest
-
 from notifier.protocol import channel
+from tests.kit.cases import rows
 
 REFUSED = ["", "a b", " a", "a\u00a0b", "a\tb", "a\n", "\x00", "\x7f", "a\u200bb", "\u2028", "{a", "a}", "\ud800"]
 UNSAFE = [".", "..", "e\u0301", "\u0301", "\u3164", "a\u3164", "\u2800", "\uffa0", "\u1160a", "\u0b47\u0b3e", "\u212b"]
 FAULTS = [channel.fault_of_name, channel.fault_of_topic]
 
 
-@pytest.mark.parametrize("fault_of", FAULTS)
-@pytest.mark.parametrize(
+@rows("fault_of", FAULTS)
+@rows(
     "name",
     ["a", "0", "orders", "user@example.org", "project:7/build", "Zürich", "日本", "❤️", "हिन्दी", "...", "a" * 128],
 )
@@ -21,8 +20,8 @@ def test_good_names(fault_of: Callable[[str], str | None], name: str) -> None:
     assert fault_of(name) is None
 
 
-@pytest.mark.parametrize("fault_of", FAULTS)
-@pytest.mark.parametrize("name", [*REFUSED, *UNSAFE, "a" * 129])
+@rows("fault_of", FAULTS)
+@rows("name", [*REFUSED, *UNSAFE, "a" * 129])
 def test_bad_names(fault_of: Callable[[str], str | None], name: str) -> None:
     """A name without characters, too long, with a blank, a control character or a brace has a fault."""
     fault = fault_of(name)
@@ -30,7 +29,7 @@ def test_bad_names(fault_of: Callable[[str], str | None], name: str) -> None:
     assert fault.endswith(".")
 
 
-@pytest.mark.parametrize("name", ["*", "project:*", "a*b"])
+@rows("name", ["*", "project:*", "a*b"])
 def test_wildcards(name: str) -> None:
     """A topic has no wildcard; a user may be called so."""
     assert channel.fault_of_topic(name)
@@ -51,7 +50,7 @@ def test_topic_of() -> None:
     assert channel.topic_of(channel.ALL) is None
 
 
-@pytest.mark.parametrize(
+@rows(
     ("patterns", "topic", "granted"),
     [
         ((), "orders", False),

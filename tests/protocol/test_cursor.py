@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
+from tests.kit.cases import rows
 
 CURSORS = st.builds(Cursor, st.integers(0, 10**16 - 1), st.integers(0, 10**19 - 1))
 NO_CURSORS = [
@@ -39,7 +40,7 @@ def test_round_trip(position: Cursor) -> None:
     assert cursor.parse(str(position).encode()) == position
 
 
-@pytest.mark.parametrize("text", NO_CURSORS)
+@rows("text", NO_CURSORS)
 def test_refuse(text: str) -> None:
     """Text that is not two decimal numbers of a sensible length is rejected."""
     with pytest.raises(ValueError):
@@ -56,7 +57,7 @@ def test_random_text(text: str | bytes) -> None:
     assert position >= BEGINNING
 
 
-@pytest.mark.parametrize(
+@rows(
     ("earlier", "later"),
     [("9-0", "10-0"), ("10-9", "10-10"), ("10-999", "11-0"), ("0-0", "0-1"), ("999999999999-5", "1000000000000-0")],
 )

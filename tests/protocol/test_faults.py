@@ -12,6 +12,7 @@ from notifier.protocol.key_request import read_key_request, read_rotation
 from notifier.protocol.notification import Limits, parse
 from notifier.protocol.request_fields import check_names, read_fields
 from notifier.protocol.token_request import read_revocation, read_token_request
+from tests.kit.cases import rows
 
 READERS: dict[str, Callable[[bytes], object]] = {
     "ids": lambda body: read_target(body, 1000),
@@ -23,7 +24,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
 }
 
 
-@pytest.mark.parametrize("number", [1, MOST_FAULTS - 1, MOST_FAULTS, MOST_FAULTS + 1])
+@rows("number", [1, MOST_FAULTS - 1, MOST_FAULTS, MOST_FAULTS + 1])
 def test_cut(number: int) -> None:
     """Some faults are listed, and an answer that may lack others says so."""
     faults = Faults(InvalidKeyRequest)
@@ -47,8 +48,8 @@ def test_names_end() -> None:
     assert len(looked) == MOST_FAULTS
 
 
-@pytest.mark.parametrize("field", READERS)
-@pytest.mark.parametrize("value", ["", "{}", "\\", '"', 0, [], {}, None])
+@rows("field", READERS)
+@rows("value", ["", "{}", "\\", '"', 0, [], {}, None])
 def test_long_list(field: str, value: object) -> None:
     """A list of far too many values is one fault, whatever the values are."""
     with pytest.raises(Problem) as caught:
@@ -56,7 +57,7 @@ def test_long_list(field: str, value: object) -> None:
     assert [fault.code for fault in caught.value.faults] == ["too_many"]
 
 
-@pytest.mark.parametrize("field", READERS)
+@rows("field", READERS)
 def test_many_fields(field: str) -> None:
     """So are far too many fields."""
     with pytest.raises(Problem) as caught:
@@ -64,7 +65,7 @@ def test_many_fields(field: str) -> None:
     assert [fault.code for fault in caught.value.faults] == ["too_many"]
 
 
-@pytest.mark.parametrize("name", ["\\" * 128, '"' * 128, "," * 128, "\\u" * 64, "é\U0001f600" * 64, '",' * 64])
+@rows("name", ["\\" * 128, '"' * 128, "," * 128, "\\u" * 64, "é\U0001f600" * 64, '",' * 64])
 def test_any_names(name: str) -> None:
     """Names of any characters are as many values as there are names."""
     names = [f"{name[:125]}{number:03}" for number in range(MAX_MUTES)]
@@ -92,7 +93,7 @@ def test_notification() -> None:
     assert len(caught.value.faults) == MOST_FAULTS and caught.value.detail
 
 
-@pytest.mark.parametrize("body", [b"[" * 50_000, b"{]", b'"' * 3, b"\\" * 9, b""])
+@rows("body", [b"[" * 50_000, b"{]", b'"' * 3, b"\\" * 9, b""])
 def test_not_json(body: bytes) -> None:
     """A body that is not JSON is rejected as such."""
     with pytest.raises(MalformedJson):

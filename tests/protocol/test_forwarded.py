@@ -6,6 +6,7 @@ import pytest
 
 from notifier.protocol import forwarded
 from notifier.protocol.forwarded import Proxies, client_of, parse, read_peer, text_of, unit_of
+from tests.kit.cases import rows
 
 TRUSTED = parse("10.0.0.0/8, fd00::/8, 192.0.2.1")
 PROXY, CLIENT = "10.0.0.1", "198.51.100.7"
@@ -16,7 +17,7 @@ def client(peer: str = PROXY, header: str | None = None, xff: str | None = None,
     return "unix" if found is None else str(found)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("xff", "found"),
     [
         (CLIENT, CLIENT),
@@ -46,7 +47,7 @@ def test_x_forwarded_for(xff: str, found: str) -> None:
     assert client(xff=xff) == found
 
 
-@pytest.mark.parametrize(
+@rows(
     ("header", "found"),
     [
         (f"for={CLIENT}", CLIENT),
@@ -73,7 +74,7 @@ def test_forwarded(header: str, found: str) -> None:
     assert client(header=header) == found
 
 
-@pytest.mark.parametrize(
+@rows(
     ("header", "xff", "found"),
     [
         (f"for={CLIENT}", CLIENT, CLIENT),
@@ -97,7 +98,7 @@ def test_too_many_hops() -> None:
     assert client(header=", ".join(f"for={hop}" for hop in [CLIENT, *hops * 4])) == PROXY
 
 
-@pytest.mark.parametrize("peer", [CLIENT, "192.0.2.2", "::ffff:192.0.2.2", "", "garbage"])
+@rows("peer", [CLIENT, "192.0.2.2", "::ffff:192.0.2.2", "", "garbage"])
 def test_not_trusted(peer: str) -> None:
     """Other peers may send what they want."""
     assert client(peer, f"for={PROXY}", PROXY) == client(peer) == client(peer, xff="x")
@@ -121,7 +122,7 @@ def test_units() -> None:
     assert text_of(unit_of(None)) == "unix" and unit_of(None) not in units
 
 
-@pytest.mark.parametrize("text", ["10.0.0.1/8", "localhost", "10.0.0.0/33", "unix:/x", "*", "a b"])
+@rows("text", ["10.0.0.1/8", "localhost", "10.0.0.0/33", "unix:/x", "*", "a b"])
 def test_wrong_setting(text: str) -> None:
     """A network is written exactly."""
     with pytest.raises(ValueError, match="must list networks"):

@@ -28,6 +28,7 @@ from notifier.protocol.frames import (
 )
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING
+from tests.kit.cases import rows
 
 CURSOR = Cursor(1_763_661_600_123, 7)
 TEXT = "1763661600123-7"
@@ -45,7 +46,7 @@ def refusal(text: str) -> InvalidFrame:
 
 
 class TestDecode:
-    @pytest.mark.parametrize(
+    @rows(
         ("members", "frame"),
         [
             ({"type": "hello"}, Hello()),
@@ -86,20 +87,20 @@ class TestDecode:
         """Members of a later version are ignored, in any order."""
         assert decode(topic="a", priority={"x": [1, None]}, type="subscribe") == Subscribe(topic="a")
 
-    @pytest.mark.parametrize("text", ["", " ", "x", "{", '{"type":"hello"', '{"type":"hello"}x', "NaN", "\ufeff{}"])
+    @rows("text", ["", " ", "x", "{", '{"type":"hello"', '{"type":"hello"}x', "NaN", "\ufeff{}"])
     def test_no_json(self, text: str) -> None:
         """A frame that is not JSON ends the connection."""
         with pytest.raises(ProtocolViolation):
             frames.decode(text)
 
-    @pytest.mark.parametrize("text", ["null", "true", "5", '"hello"', "[]", '[{"type":"hello"}]'])
+    @rows("text", ["null", "true", "5", '"hello"', "[]", '[{"type":"hello"}]'])
     def test_no_object(self, text: str) -> None:
         """A frame that is not a JSON object ends the connection."""
         with pytest.raises(ProtocolViolation):
             frames.decode(text)
 
-    @pytest.mark.parametrize("depth", [67, 500, 1000, 30_000])
-    @pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"ref":', "}"), ('["\\"",', "]")])
+    @rows("depth", [67, 500, 1000, 30_000])
+    @rows(("left", "right"), [("[", "]"), ('{"ref":', "}"), ('["\\"",', "]")])
     def test_deep(self, depth: int, left: str, right: str) -> None:
         """A frame that is nested too deeply is rejected under its ref, if the ref is not far behind."""
         deep = left * depth + "0" + right * depth
@@ -123,7 +124,7 @@ class TestDecode:
         frame = frames.decode(f'{{"type":"publish","topic":"t","notification":{{"data":{deepest}}}}}')
         assert isinstance(frame, frames.Publish)
 
-    @pytest.mark.parametrize(
+    @rows(
         "members",
         [
             {},
@@ -163,7 +164,7 @@ class TestDecode:
         assert refusal('{"type":"subscribe","ref":"r1","topic":1e999}').fields == {"ref": "r1"}
         assert refusal('{"type":"nothing","ref":"r1","topic":-%s}' % (5000 * "9")).fields == {"ref": "r1"}
 
-    @pytest.mark.parametrize("ref", [5, True, [], {}, "r" * (MAX_REF + 1)])
+    @rows("ref", [5, True, [], {}, "r" * (MAX_REF + 1)])
     def test_wrong_ref(self, ref: object) -> None:
         """A ref is a string of a bounded length; any other ref is not returned."""
         assert refusal(json.dumps({"type": "subscribe", "topic": "a", "ref": ref})).fields == {"ref": None}
@@ -184,7 +185,7 @@ class TestDecode:
         assert frames.decode_cursor(TEXT) == CURSOR
         assert frames.decode_cursor(None) is None
 
-    @pytest.mark.parametrize("text", ["", "now", "5", "1-2-3", "\ud800"])
+    @rows("text", ["", "now", "5", "1-2-3", "\ud800"])
     def test_wrong_since(self, text: str) -> None:
         """A `since` that is not a cursor is answered with a problem, under the ref of the frame."""
         with pytest.raises(InvalidFrame, match="since") as caught:
@@ -287,7 +288,7 @@ class TestEncode:
         assert frame.pop("replay") is True
         assert frame == {"type": "notification", "cursor": "1-0", "channel": "all", "notification": {"id": "x"}}
 
-    @pytest.mark.parametrize("name", ['a"b', "a\\b", "é", "日本", "</script>", "a'b"])
+    @rows("name", ['a"b', "a\\b", "é", "日本", "</script>", "a'b"])
     def test_odd_names(self, name: str) -> None:
         """A channel of any name is one JSON string."""
         channel = f"topic:{name}"
@@ -339,7 +340,7 @@ class TestEncode:
             },
         }
 
-    @pytest.mark.parametrize("frame", [frames.ok(None, ()), frames.error(Forbidden("x", ref=None))])
+    @rows("frame", [frames.ok(None, ()), frames.error(Forbidden("x", ref=None))])
     def test_no_ref(self, frame: bytes) -> None:
         """The answer to a frame without a ref has none."""
         assert "ref" not in json.loads(frame)

@@ -17,6 +17,7 @@ from notifier.protocol import identity
 from notifier.protocol import tenant as tenants
 from notifier.protocol.identity import LEEWAY, MAX_GRANTS, Identity, digest_of
 from notifier.protocol.token_policy import MAX_AGE, Policy
+from tests.kit.cases import rows
 
 NOW = 1_763_661_600.0
 NEW, OLD, FOREIGN = "the-secret-that-signs-" * 2, "the-secret-of-last-month-" * 2, "somebody-else's-secret-" * 2
@@ -67,7 +68,7 @@ def test_may_read() -> None:
     assert not who.may_read("typing")
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@rows("secret", SECRETS)
 def test_rotation(secret: str) -> None:
     """Every secret of the list verifies."""
     assert verify(token(secret)).user == "alice"
@@ -85,7 +86,7 @@ def test_no_secrets() -> None:
         identity.verify(token(), (), NOW)
 
 
-@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "HS512", "RS256", "", 5, None, ["HS256"], {}])
+@rows("algorithm", ["none", "None", "NONE", "HS512", "RS256", "", 5, None, ["HS256"], {}])
 def test_algorithm(algorithm: object) -> None:
     """Only HS256 is accepted, above all not `none`."""
     with pytest.raises(InvalidToken):
@@ -106,7 +107,7 @@ def test_changed_claims() -> None:
         verify(f"{head}.{body}.{signature}")
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         "",
@@ -138,7 +139,7 @@ def test_no_token(text: str) -> None:
         verify(text)
 
 
-@pytest.mark.parametrize("text", ["", "nk_an_api_key", "a.b.c", "\ud800.e30.e30"])
+@rows("text", ["", "nk_an_api_key", "a.b.c", "\ud800.e30.e30"])
 def test_words_for_no_token(text: str) -> None:
     """The error for text that is not a token names that reason."""
     with pytest.raises(InvalidToken, match="This is not a JWT"):
@@ -152,7 +153,7 @@ def test_random_text(text: str) -> None:
         verify(text)
 
 
-@pytest.mark.parametrize("claims", [b"[]", b"null", b"5", b"{", b"\xff", b"[" * 10_000])
+@rows("claims", [b"[]", b"null", b"5", b"{", b"\xff", b"[" * 10_000])
 def test_claims_are_no_object(claims: bytes) -> None:
     """A signed payload that is not a JSON object is not a token."""
     text = jwt.api_jws.encode(claims, NEW, algorithm="HS256")
@@ -160,7 +161,7 @@ def test_claims_are_no_object(claims: bytes) -> None:
         verify(text)
 
 
-@pytest.mark.parametrize("claim", ["sub", "exp"])
+@rows("claim", ["sub", "exp"])
 def test_missing_claim(claim: str) -> None:
     """A token must have a user and an expiry."""
     claims = {name: value for name, value in CLAIMS.items() if name != claim}
@@ -168,14 +169,14 @@ def test_missing_claim(claim: str) -> None:
         verify(jwt.encode(claims, NEW, algorithm="HS256"))
 
 
-@pytest.mark.parametrize("sub", [None, 5, True, [], {}, "", "a b", "a\n", "{a}", "a" * 129])
+@rows("sub", [None, 5, True, [], {}, "", "a b", "a\n", "{a}", "a" * 129])
 def test_user(sub: object) -> None:
     """The `sub` claim is a name as a publisher may use it."""
     with pytest.raises(InvalidToken):
         verify(token(sub=sub))
 
 
-@pytest.mark.parametrize("exp", [None, "", "soon", str(NOW + 60), True, [], {}, math.nan, math.inf, 10**400, 1e300])
+@rows("exp", [None, "", "soon", str(NOW + 60), True, [], {}, math.nan, math.inf, 10**400, 1e300])
 def test_expiry_is_a_time(exp: object) -> None:
     """The `exp` claim is a number of seconds with an end."""
     with pytest.raises(InvalidToken):
@@ -193,7 +194,7 @@ def test_expired() -> None:
             verify(text, now)
 
 
-@pytest.mark.parametrize("exp", [0, -1, -(10**400), -math.inf])
+@rows("exp", [0, -1, -(10**400), -math.inf])
 def test_long_ago(exp: float) -> None:
     """A time in the past is not an error but an expiry, or at least not valid."""
     with pytest.raises((TokenExpired, InvalidToken)):
@@ -215,8 +216,8 @@ def test_not_before() -> None:
             verify(text, NOW + 4.999 - LEEWAY)
 
 
-@pytest.mark.parametrize("claim", ["nbf", "iat"])
-@pytest.mark.parametrize("time", ["later", str(NOW + 5), [NOW + 5], {}, None, True, math.nan, math.inf, 10**400])
+@rows("claim", ["nbf", "iat"])
+@rows("time", ["later", str(NOW + 5), [NOW + 5], {}, None, True, math.nan, math.inf, 10**400])
 def test_not_before_is_a_time(claim: str, time: object) -> None:
     """A `nbf` or `iat` that cannot be understood does not make a token valid at once."""
     with pytest.raises(InvalidToken):
@@ -241,20 +242,18 @@ class TestPolicy:
     POLICY = Policy(issuer="https://issuer.example", audience=("notifier", "other"))
     GOOD: ClassVar = {"iss": "https://issuer.example", "aud": "notifier"}
 
-    @pytest.mark.parametrize("aud", ["notifier", "other", ["x", "notifier"], [5, None, "other"]])
+    @rows("aud", ["notifier", "other", ["x", "notifier"], [5, None, "other"]])
     def test_accepted(self, aud: object) -> None:
         """One of the audiences is enough."""
         assert identity.verify(token(**self.GOOD | {"aud": aud}), SECRETS, NOW, self.POLICY).user == "alice"
 
-    @pytest.mark.parametrize(
-        "iss", [None, "", "https://issuer.example/", "https://ISSUER.example", 5, [], ["https://issuer.example"], {}]
-    )
+    @rows("iss", [None, "", "https://issuer.example/", "https://ISSUER.example", 5, [], ["https://issuer.example"], {}])
     def test_issuer(self, iss: object) -> None:
         """The issuer is compared exactly, as text."""
         with pytest.raises(InvalidToken, match="issuer"):
             identity.verify(token(**self.GOOD | {"iss": iss}), SECRETS, NOW, self.POLICY)
 
-    @pytest.mark.parametrize("aud", [None, "", "Notifier", "notifier2", [], ["x"], [["notifier"]], {"notifier": 1}, 5])
+    @rows("aud", [None, "", "Notifier", "notifier2", [], ["x"], [["notifier"]], {"notifier": 1}, 5])
     def test_audience(self, aud: object) -> None:
         """A token for another audience is rejected, and so is one without an audience."""
         with pytest.raises(InvalidToken, match="audience"):
@@ -262,7 +261,7 @@ class TestPolicy:
         with pytest.raises(InvalidToken, match="audience"):
             identity.verify(token(iss="https://issuer.example"), SECRETS, NOW, self.POLICY)
 
-    @pytest.mark.parametrize("aud", ["notifier", [], "", None, ["x"]])
+    @rows("aud", ["notifier", [], "", None, ["x"]])
     def test_no_audience(self, aud: object) -> None:
         """If no audience is set, a token with any audience is for another service."""
         with pytest.raises(InvalidToken, match="audience"):
@@ -273,7 +272,7 @@ class TestPolicy:
         with pytest.raises(InvalidToken, match="audience"):
             identity.verify(token(realm={"aud": aud}), SECRETS, NOW, Policy(audience_claim="/realm/aud"))
 
-    @pytest.mark.parametrize("aud", ["another", [], "", None, ["x"]])
+    @rows("aud", ["another", [], "", None, ["x"]])
     def test_both_audiences(self, aud: object) -> None:
         """If the audience is in another claim, a token that also has an `aud` must be for the audience by both."""
         policy = Policy(audience=("app", "notifier"), audience_claim="client_id")
@@ -323,12 +322,12 @@ class TestPolicy:
 class TestPurpose:
     """Tokens for another purpose that the same secret or issuer has signed."""
 
-    @pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt", None])
+    @rows("typ", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt", None])
     def test_types(self, typ: str | None) -> None:
         """The header may name the type of any token, or of an access token."""
         assert verify(jwt.encode(CLAIMS, NEW, headers={"typ": typ})).user == "alice"
 
-    @pytest.mark.parametrize(
+    @rows(
         "typ",
         ["", "password-reset+jwt", "logout+jwt", "dpop+jwt", "secevent+jwt", "JOSE", "id_token", "application/json"],
     )
@@ -337,22 +336,20 @@ class TestPurpose:
         with pytest.raises(InvalidToken):
             verify(raw_header({"alg": "HS256", "typ": typ}))
 
-    @pytest.mark.parametrize("claim", ["token_use", "token_type", "typ"])
-    @pytest.mark.parametrize("purpose", ["access", "Access", "Bearer", "id", "ID", "JWT"])
+    @rows("claim", ["token_use", "token_type", "typ"])
+    @rows("purpose", ["access", "Access", "Bearer", "id", "ID", "JWT"])
     def test_purposes(self, claim: str, purpose: str) -> None:
         """Access tokens and ID tokens are accepted."""
         assert verify(token(**{claim: purpose})).user == "alice"
 
-    @pytest.mark.parametrize("claim", ["token_use", "token_type", "typ"])
-    @pytest.mark.parametrize(
-        "purpose", ["refresh", "Refresh", "Offline", "Logout", "reset", "", None, 5, [], ["access"]]
-    )
+    @rows("claim", ["token_use", "token_type", "typ"])
+    @rows("purpose", ["refresh", "Refresh", "Offline", "Logout", "reset", "", None, 5, [], ["access"]])
     def test_other_purposes(self, claim: str, purpose: object) -> None:
         """A claim names another purpose."""
         with pytest.raises(InvalidToken, match="purpose"):
             verify(token(**{claim: purpose}))
 
-    @pytest.mark.parametrize("claims", [{"type": "refresh"}, {"events": {}}, {"cnf": {"jkt": "x"}}])
+    @rows("claims", [{"type": "refresh"}, {"events": {}}, {"cnf": {"jkt": "x"}}])
     def test_others(self, claims: dict[str, Any]) -> None:
         """Refresh tokens of Flask, logout tokens, and tokens that are bound to a key are rejected."""
         with pytest.raises(InvalidToken):
@@ -368,14 +365,14 @@ def test_revocation() -> None:
     assert (verify(token()).issued, verify(token()).id) == (0, b"")
 
 
-@pytest.mark.parametrize("jti", [5, True, [], {}, ["x"]])
+@rows("jti", [5, True, [], {}, ["x"]])
 def test_id_is_text(jti: object) -> None:
     """An id that is not text could not be revoked."""
     with pytest.raises(InvalidToken, match="jti"):
         verify(token(jti=jti))
 
 
-@pytest.mark.parametrize("text", ["short", "x" * 31, f"{NEW},short"])
+@rows("text", ["short", "x" * 31, f"{NEW},short"])
 def test_parse_secrets(text: str) -> None:
     """Secrets are separated by commas, and each is long enough."""
     assert identity.parse_secrets(f" {NEW} ,, {OLD}") == SECRETS
@@ -383,7 +380,7 @@ def test_parse_secrets(text: str) -> None:
         identity.parse_secrets(text)
 
 
-@pytest.mark.parametrize(
+@rows(
     "key",
     [
         f"-----BEGIN PUBLIC KEY-----\n{'x' * 64}\n-----END PUBLIC KEY-----\n",
@@ -398,15 +395,15 @@ def test_secrets_are_no_keys(key: str) -> None:
     assert "xxx" not in str(caught.value)
 
 
-@pytest.mark.parametrize("claim", ["topics", "publish"])
-@pytest.mark.parametrize("grants", [None, "orders", 5, True, {}, {"orders": True}, [5], ["orders", None], [["orders"]]])
+@rows("claim", ["topics", "publish"])
+@rows("grants", [None, "orders", 5, True, {}, {"orders": True}, [5], ["orders", None], [["orders"]]])
 def test_grants_are_names(claim: str, grants: object) -> None:
     """The grants are lists of names; a string is not split into letters."""
     with pytest.raises(InvalidToken, match=claim):
         verify(token(**{claim: grants}))
 
 
-@pytest.mark.parametrize("claim", ["topics", "publish"])
+@rows("claim", ["topics", "publish"])
 def test_too_many_grants(claim: str) -> None:
     """The number of grants in a token is limited."""
     assert verify(token(**{claim: ["t"] * MAX_GRANTS}))
@@ -477,7 +474,7 @@ def test_random_claims(claims: dict[str, Any]) -> None:
 
 
 class TestTenants:
-    @pytest.mark.parametrize(
+    @rows(
         ("policy", "claim", "user"),
         [
             (Policy(), "acme", "alice"),
@@ -493,7 +490,7 @@ class TestTenants:
         who = identity.verify(token(**claims), SECRETS, NOW, policy)
         assert who.user == user
 
-    @pytest.mark.parametrize("claim", ["", None, "Acme", "a b", "acme\x1f", 5, ["acme"], {"a": 1}, True])
+    @rows("claim", ["", None, "Acme", "a b", "acme\x1f", 5, ["acme"], {"a": 1}, True])
     def test_wrong_tenant(self, claim: object) -> None:
         """A tenant that cannot be is not ignored."""
         with pytest.raises(InvalidToken, match="tenant"):
@@ -523,7 +520,7 @@ class TestTenants:
         assert identity.verify(text, SECRETS, NOW, policy).user == "acme\x1falice"
         assert identity.verify(text, SECRETS, NOW, Policy()).user == "alice"
 
-    @pytest.mark.parametrize("claim", ["sub", "exp", "topics", "/sub/tenant", "/app/tenant"])
+    @rows("claim", ["sub", "exp", "topics", "/sub/tenant", "/app/tenant"])
     def test_signed_in_the_tenant(self, claim: str) -> None:
         """Claims that replace each other never lead out of the tenant, whatever the name of the user is."""
         policy = Policy(tenant_claim=claim, user_claim="/app" if claim.startswith("/app") else "sub")

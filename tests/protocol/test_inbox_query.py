@@ -9,6 +9,7 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_query import Place, Query, read_query
 from notifier.protocol.inbox_state import Flags
+from tests.kit.cases import rows
 
 ID = "019a0000-0000-7000-8000-000000000000"
 
@@ -33,7 +34,7 @@ class TestQuery:
             frozenset(["error", "info"]),
         )
 
-    @pytest.mark.parametrize(
+    @rows(
         "item",
         [
             ("status", ""),

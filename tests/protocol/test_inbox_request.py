@@ -11,6 +11,7 @@ from notifier.errors import InvalidInboxAction, MalformedJson, Problem
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.inbox_request import read_mutes, read_target
 from notifier.protocol.inbox_target import Target
+from tests.kit.cases import rows
 
 
 def target(most: int = 3, **members: Any) -> Target:
@@ -39,7 +40,7 @@ class TestTarget:
         assert target(up_to="5-1") == Target(up_to=Cursor(5, 1))
         assert target(up_to="5-1", ids=None) == Target(up_to=Cursor(5, 1))
 
-    @pytest.mark.parametrize(
+    @rows(
         ("body", "expected"),
         [
             ({}, ("", "required")),
@@ -70,9 +71,7 @@ class TestTarget:
         """A fault has a pointer to the wrong field."""
         assert fault(body) == expected
 
-    @pytest.mark.parametrize(
-        "body", [b"", b"[]", b"{", b"null", b'{"ids":["\\ud800"]}', b'{"ids":["\xff"]}', b"[" * 9999]
-    )
+    @rows("body", [b"", b"[]", b"{", b"null", b'{"ids":["\\ud800"]}', b'{"ids":["\xff"]}', b"[" * 9999])
     def test_no_json(self, body: bytes) -> None:
         """A body that is not a JSON object is rejected."""
         with pytest.raises(MalformedJson):
@@ -100,7 +99,7 @@ class TestMutes:
         )
         assert len(types + topics) == 100
 
-    @pytest.mark.parametrize(
+    @rows(
         ("body", "expected"),
         [
             ({"types": "a"}, ("/types", "wrong_type")),

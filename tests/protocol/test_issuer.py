@@ -7,6 +7,7 @@ import pytest
 
 from notifier.protocol.issuer import Issuer, parse
 from notifier.protocol.token_policy import Policy
+from tests.kit.cases import rows
 from tests.kit.issuers import SigningKey, key_set
 
 NAME, URL = "https://issuer.example/", "https://issuer.example/.well-known/jwks.json"
@@ -45,13 +46,13 @@ def test_fixed_keys() -> None:
     assert not issuer.url
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:80"])
+@rows("host", ["localhost", "127.0.0.1:8080", "[::1]:80"])
 def test_this_machine(host: str) -> None:
     """Keys of this machine may come without TLS."""
     assert parse(json.dumps([ENTRY | {"jwks_url": f"http://{host}/keys?a=b"}]))
 
 
-@pytest.mark.parametrize(
+@rows(
     "entry, said",
     [
         ({"issuer": NAME}, "either jwks_url or jwks"),
@@ -102,7 +103,7 @@ def test_mistakes(entry: dict[str, Any], said: str) -> None:
         parse(json.dumps([entry]))
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "null", "[1]", "[null]", "x", "[" * 10_000])
+@rows("text", ["{", "{}", "null", "[1]", "[null]", "x", "[" * 10_000])
 def test_no_list(text: str) -> None:
     """The setting is a JSON list of objects."""
     with pytest.raises(ValueError, match="JSON list"):

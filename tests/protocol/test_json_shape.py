@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.protocol import json_shape
+from tests.kit.cases import rows
 
 JSON = st.recursive(
     st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -31,31 +32,29 @@ def test_depth(value: object, most: int) -> None:
     assert json_shape.is_deep(json.dumps(value).encode(), most) is (depth_of(value) > most)
 
 
-@pytest.mark.parametrize("text", ['"' + "[" * 100 + '"', '"' + '\\"[' * 100 + '"', '{"' + "{" * 100 + '":1}'])
+@rows("text", ['"' + "[" * 100 + '"', '"' + '\\"[' * 100 + '"', '{"' + "{" * 100 + '":1}'])
 def test_brackets_in_strings(text: str) -> None:
     """Brackets in strings do not count as levels."""
     json.loads(text)
     assert not json_shape.is_deep(text.encode(), 1)
 
 
-@pytest.mark.parametrize("levels", [64, 65])
-@pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"a":', "}")])
+@rows("levels", [64, 65])
+@rows(("left", "right"), [("[", "]"), ('{"a":', "}")])
 def test_deepest(levels: int, left: str, right: str) -> None:
     """64 levels are the limit."""
     assert json_shape.is_deep((left * levels + "0" + right * levels).encode(), json_shape.MAX_DEPTH) is (levels == 65)
 
 
-@pytest.mark.parametrize("number", ["0", "-1.5e300", "9" * 308, "-" + "9" * 308, "1e-999", "1.7976931348623157e308"])
-@pytest.mark.parametrize("around", ["{}", "[1,{}]", '{{"a":{},"b":2}}'])
+@rows("number", ["0", "-1.5e300", "9" * 308, "-" + "9" * 308, "1e-999", "1.7976931348623157e308"])
+@rows("around", ["{}", "[1,{}]", '{{"a":{},"b":2}}'])
 def test_numbers(number: str, around: str) -> None:
     """Numbers that fit a double may be sent."""
     assert json_shape.fits_doubles(around.format(number).encode())
 
 
-@pytest.mark.parametrize(
-    "number", ["9" * 309, "9" * 5000, "-" + "9" * 5000, "1e309", "1E+999", "9" * 250 + "e99", "0." + "1" * 400]
-)
-@pytest.mark.parametrize("around", ["{}", "[1,{}]", '{{"a":{},"b":2}}', '["\\"",{}]'])
+@rows("number", ["9" * 309, "9" * 5000, "-" + "9" * 5000, "1e309", "1E+999", "9" * 250 + "e99", "0." + "1" * 400])
+@rows("around", ["{}", "[1,{}]", '{{"a":{},"b":2}}', '["\\"",{}]'])
 def test_numbers_out_of_range(number: str, around: str) -> None:
     """Numbers that some clients cannot read are refused."""
     assert not json_shape.fits_doubles(around.format(number).encode())
@@ -76,7 +75,7 @@ def _integers(value: object) -> list[str]:
     return [str(value)] if isinstance(value, int) else []
 
 
-@pytest.mark.parametrize("text", ['"' * 65_000, '"' + '\\"' * 32_000, "[" * 65_000, "1" * 65_000, '[{"a' * 16_000])
+@rows("text", ['"' * 65_000, '"' + '\\"' * 32_000, "[" * 65_000, "1" * 65_000, '[{"a' * 16_000])
 def test_hostile_text_is_read_once(text: str) -> None:
     """Text that is not JSON is read in one pass: a pattern that backtracks would take minutes here."""
     json_shape.is_deep(b"[" * 10 + text.encode(), 9_999_999)
@@ -84,7 +83,7 @@ def test_hostile_text_is_read_once(text: str) -> None:
     json_shape.text_of(text, "ref")
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     ["[" + "[]," * 20_000 + "[]]", "[" + "1," * 30_000 + "[]" + ",[]" * 70 + ",1e100]", "[" + "1e100," * 10_000 + "1]"],
 )

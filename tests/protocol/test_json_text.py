@@ -13,6 +13,7 @@ from notifier.protocol.key_request import read_key_request, read_rotation
 from notifier.protocol.notification import Limits
 from notifier.protocol.request_fields import read_object
 from notifier.protocol.token_request import read_revocation, read_token_request
+from tests.kit.cases import rows
 
 READERS: list[Callable[[bytes], object]] = [
     lambda body: notification.parse(body, Limits()),
@@ -27,7 +28,7 @@ READERS: list[Callable[[bytes], object]] = [
 TEXT = '{"to":{"all":true},"title":"é"}'
 
 
-@pytest.mark.parametrize("text", [TEXT, " " + TEXT, "", "x"])
+@rows("text", [TEXT, " " + TEXT, "", "x"])
 def test_utf8(text: str) -> None:
     """UTF-8 is returned unchanged, without a byte order mark."""
     assert utf8_of(text.encode()) == utf8_of(text.encode("utf-8-sig")) == text.encode()
@@ -40,7 +41,7 @@ def test_byte_order_mark() -> None:
     assert read_object(body, InvalidMembers)["title"] == "é"
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@rows("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
 def test_other_encodings(encoding: str) -> None:
     """An encoding that JSON does not have is named."""
     for read in READERS:
@@ -49,8 +50,8 @@ def test_other_encodings(encoding: str) -> None:
         assert caught.value.detail.endswith("send UTF-8.")
 
 
-@pytest.mark.parametrize("levels", [66, 5000, 30_000])
-@pytest.mark.parametrize("read", READERS)
+@rows("levels", [66, 5000, 30_000])
+@rows("read", READERS)
 def test_deep(read: Callable[[bytes], object], levels: int) -> None:
     """Bodies of every kind have at most 64 levels, also in fields that are unknown."""
     with pytest.raises(Problem) as caught:
@@ -60,7 +61,7 @@ def test_deep(read: Callable[[bytes], object], levels: int) -> None:
         read(b"[" * levels)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "said"),
     [
         (gzip.compress(TEXT.encode(), mtime=0), "compressed"),

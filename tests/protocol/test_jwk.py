@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.protocol import jwk
+from tests.kit.cases import rows
 from tests.kit.issuers import SigningKey, key_set
 
 RSA, PSS, EC, ED = (SigningKey(algorithm) for algorithm in jwk.ALGORITHMS)
@@ -47,7 +48,7 @@ def test_given_algorithms() -> None:
     assert [key.kid for key in jwk.parse(key_set(RSA, PSS, EC, ED), ["ES256", "PS256"])] == [PSS.kid, EC.kid]
 
 
-@pytest.mark.parametrize(
+@rows(
     "change",
     [
         {"use": "enc"},
@@ -83,13 +84,13 @@ def test_left_out(change: dict[str, Any]) -> None:
         jwk.parse(body(RSA.jwk | change))
 
 
-@pytest.mark.parametrize("member", [b'{"kid":"\xff"}', b'{"kty":"RSA","kid":"a","n":"\xe9"}'])
+@rows("member", [b'{"kid":"\xff"}', b'{"kty":"RSA","kid":"a","n":"\xe9"}'])
 def test_unreadable(member: bytes) -> None:
     """A member whose text is not UTF-8 is left out as well."""
     assert [key.kid for key in jwk.parse(body(EC.jwk).replace(b"[", b"[" + member + b",", 1))] == [EC.kid]
 
 
-@pytest.mark.parametrize(
+@rows(
     "key, change",
     [
         (EC, {"crv": "P-384"}),
@@ -131,7 +132,7 @@ def test_same_id() -> None:
     assert len(jwk.parse(body(RSA.jwk, EC.jwk | {"kid": RSA.kid}))) == 2
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         b"",

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from notifier.errors import InvalidToken
 from notifier.protocol import jwk, jws
+from tests.kit.cases import rows
 from tests.kit.issuers import SigningKey, key_set, with_claims
 
 KEYS = {algorithm: SigningKey(algorithm) for algorithm in jwk.ALGORITHMS}
@@ -26,7 +27,7 @@ def segment(value: Any) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-@pytest.mark.parametrize("algorithm", jwk.ALGORITHMS)
+@rows("algorithm", jwk.ALGORITHMS)
 def test_round_trip(algorithm: str) -> None:
     """A signature of each algorithm is verified, and nothing else passes."""
     key = KEYS[algorithm]
@@ -44,8 +45,8 @@ def test_round_trip(algorithm: str) -> None:
         jws.verify(token, [], algorithm)
 
 
-@pytest.mark.parametrize("algorithm", jwk.ALGORITHMS)
-@pytest.mark.parametrize("pinned", jwk.ALGORITHMS)
+@rows("algorithm", jwk.ALGORITHMS)
+@rows("pinned", jwk.ALGORITHMS)
 def test_pinned(algorithm: str, pinned: str) -> None:
     """A key verifies only the algorithm to which it is pinned, whatever the token's header names."""
     if algorithm != pinned:
@@ -66,7 +67,7 @@ def test_confusion() -> None:
             jws.verify(f"{segment({'alg': algorithm})}.{segment(CLAIMS)}.", [public(key)], "RS256")
 
 
-@pytest.mark.parametrize("name", ["jwk", "jku", "x5u", "x5c"])
+@rows("name", ["jwk", "jku", "x5u", "x5c"])
 def test_keys_of_the_header(name: str) -> None:
     """A key, or the place of one, in the header of a token is not used."""
     own, foreign = KEYS["RS256"], SigningKey()
@@ -76,7 +77,7 @@ def test_keys_of_the_header(name: str) -> None:
         jws.verify(token, [public(own)], "RS256")
 
 
-@pytest.mark.parametrize(
+@rows(
     "header",
     [
         {},
@@ -98,7 +99,7 @@ def test_bad_header(header: Any) -> None:
         jws.read_head(f"{segment(header)}.e30.e30")
 
 
-@pytest.mark.parametrize("levels", [*range(980, 1000), 10_000])
+@rows("levels", [*range(980, 1000), 10_000])
 def test_deep_header(levels: int) -> None:
     """A header that is nested deep is rejected, also where PyJWT cannot read it."""
     header = b'{"alg":"HS256","x":' + b"[" * levels + b"]" * levels + b"}"
@@ -125,7 +126,7 @@ def test_encrypted() -> None:
         jws.read_head(f"{segment({'alg': 'dir', 'enc': 'A256GCM', 'zip': 'DEF'})}..a.b.c")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"iss": 5}', b'{"iss": ""}', b'{"iss": null}', b"[" * 100_000])
+@rows("body", [b"", b"[]", b"{}", b'{"iss": 5}', b'{"iss": ""}', b'{"iss": null}', b"[" * 100_000])
 def test_no_issuer(body: bytes) -> None:
     """A token that is not signed with a secret names its issuer."""
     with pytest.raises(InvalidToken):

@@ -7,6 +7,7 @@ import pytest
 
 from notifier.errors import InvalidKeyRequest, MalformedJson
 from notifier.protocol.key_request import DEFAULT_OVERLAP, KeyRequest, read_key_request, read_rotation
+from tests.kit.cases import rows
 
 LEAST = {"name": "Shop", "scopes": ["publish"]}
 
@@ -44,7 +45,7 @@ def test_nothing_granted() -> None:
     assert (asked.topics, asked.users) == ((), ())
 
 
-@pytest.mark.parametrize(
+@rows(
     ("fields", "found"),
     [
         ({}, ["/name", "/scopes"]),
@@ -85,14 +86,14 @@ def test_many_faults() -> None:
     assert len(pointers(LEAST | {"scopes": ["x"] * 90, "users": ["{}"] * 90})) == 50
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b'"x"'])
+@rows("body", [b"", b"[]", b"{", b"\xff", b'"x"'])
 def test_no_object(body: bytes) -> None:
     """The body is a JSON object."""
     with pytest.raises(MalformedJson):
         read_key_request(body)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("body", "overlap"),
     [(b"", DEFAULT_OVERLAP), (b"{}", DEFAULT_OVERLAP), (b'{"overlap":0}', 0), (b'{"overlap":2592000}', 2592000)],
 )
@@ -101,7 +102,7 @@ def test_rotation(body: bytes, overlap: int) -> None:
     assert read_rotation(body) == overlap
 
 
-@pytest.mark.parametrize("body", [b'{"overlap":-1}', b'{"overlap":null}', b'{"overlap":2592001}', b'{"over":1}'])
+@rows("body", [b'{"overlap":-1}', b'{"overlap":null}', b'{"overlap":2592001}', b'{"over":1}'])
 def test_wrong_rotation(body: bytes) -> None:
     """A mistake must not end the old secret."""
     with pytest.raises(InvalidKeyRequest):

@@ -3,9 +3,8 @@
 import re
 import zlib
 
-import pytest
-
 from notifier.protocol import key_text
+from tests.kit.cases import rows
 
 ID, SECRET = bytes(range(8)), bytes(range(100, 132))
 TEXT = key_text.new_text(key_text.new_id(ID), SECRET)
@@ -21,8 +20,8 @@ def number(text: str) -> int:
     return total
 
 
-@pytest.mark.parametrize("byte", [b"\0", b"\x7f", b"\xff"])
-@pytest.mark.parametrize("is_test", [True, False])
+@rows("byte", [b"\0", b"\x7f", b"\xff"])
+@rows("is_test", [True, False])
 def test_form(byte: bytes, is_test: bool) -> None:
     """Every key is found by the pattern, as a whole word, and names its mode."""
     id = key_text.new_id(byte * 8)
@@ -52,7 +51,7 @@ def test_mistakes() -> None:
     assert not key_text.is_intact(TEXT.replace("live", "test"))
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         "",

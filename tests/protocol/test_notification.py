@@ -13,6 +13,7 @@ from notifier.errors import BodyTooLarge, InvalidNotification, MalformedJson, Pr
 from notifier.protocol import notification
 from notifier.protocol.notification import Limits, Publication
 from notifier.protocol.notification_fields import MAX_TEXT, MAX_TTL, RETAINS, SEVERITIES
+from tests.kit.cases import rows
 
 LIMITS = Limits(users=3, topics=2)
 ID = "019aa2bd-3c4b-7000-8000-000000000001"
@@ -63,30 +64,30 @@ class TestAddress:
         """A publication must have an address."""
         assert faults({"title": "x"}) == [("/to", "required")]
 
-    @pytest.mark.parametrize("to", [{}, {"users": []}, {"all": False}, {"users": [], "topics": [], "all": False}])
+    @rows("to", [{}, {"users": []}, {"all": False}, {"users": [], "topics": [], "all": False}])
     def test_nobody(self, to: dict[str, Any]) -> None:
         """An address without recipients is a fault."""
         assert faults(good(to=to)) == [("/to", "empty")]
 
-    @pytest.mark.parametrize("to", [None, "alice", 5, True, ["alice"]])
+    @rows("to", [None, "alice", 5, True, ["alice"]])
     def test_no_object(self, to: object) -> None:
         """The address is an object."""
         assert faults(good(to=to)) == [("/to", "wrong_type")]
 
-    @pytest.mark.parametrize("kind", ["users", "topics"])
-    @pytest.mark.parametrize("names", [None, "alice", 5, {"alice": True}])
+    @rows("kind", ["users", "topics"])
+    @rows("names", [None, "alice", 5, {"alice": True}])
     def test_no_list(self, kind: str, names: object) -> None:
         """Users and topics are lists."""
         assert faults(good(to={kind: names})) == [(f"/to/{kind}", "wrong_type")]
 
-    @pytest.mark.parametrize("kind", ["users", "topics"])
+    @rows("kind", ["users", "topics"])
     def test_no_strings(self, kind: str) -> None:
         """Names are strings; the pointers name all that are not."""
         assert faults(good(to={kind: ["a", 5]})) == [(f"/to/{kind}/1", "wrong_type")]
         assert faults(good(to={kind: [None, {}]})) == [(f"/to/{kind}/{at}", "wrong_type") for at in range(2)]
 
-    @pytest.mark.parametrize("kind", ["users", "topics"])
-    @pytest.mark.parametrize("name", ["", "a b", "a\n", "{a}", "a" * 129])
+    @rows("kind", ["users", "topics"])
+    @rows("name", ["", "a b", "a\n", "{a}", "a" * 129])
     def test_bad_names(self, kind: str, name: str) -> None:
         """Each name that breaks a rule is pointed at."""
         assert faults(good(to={kind: ["a", name]})) == [(f"/to/{kind}/1", "invalid_name")]
@@ -95,14 +96,14 @@ class TestAddress:
         """A wildcard is not a topic to publish to."""
         assert faults(good(to={"topics": ["project:*"]})) == [("/to/topics/0", "invalid_name")]
 
-    @pytest.mark.parametrize(("kind", "most"), [("users", 3), ("topics", 2)])
+    @rows(("kind", "most"), [("users", 3), ("topics", 2)])
     def test_too_many(self, kind: str, most: int) -> None:
         """The number of users and topics of a publication is limited."""
         names = [f"name-{index}" for index in range(most + 1)]
         assert len(parse(good(to={kind: names[:most]})).channels) == most
         assert faults(good(to={kind: names})) == [(f"/to/{kind}", "too_many")]
 
-    @pytest.mark.parametrize("everybody", [None, 1, "true", []])
+    @rows("everybody", [None, 1, "true", []])
     def test_no_flag(self, everybody: object) -> None:
         """`all` is true or false."""
         assert faults(good(to={"all": everybody})) == [("/to/all", "wrong_type")]
@@ -113,7 +114,7 @@ class TestAddress:
 
 
 class TestMembers:
-    @pytest.mark.parametrize("name", ["type", "title", "body"])
+    @rows("name", ["type", "title", "body"])
     def test_something_to_show(self, name: str) -> None:
         """A type, a title, a body or data makes a notification."""
         assert outgoing({"to": {"all": True}, name: "x"})[name] == "x"
@@ -127,13 +128,13 @@ class TestMembers:
         body = {"to": {"all": True}, "severity": "info", "action_url": "/", "collapse_key": "k", "ttl": 5}
         assert faults(body) == [("", "required")]
 
-    @pytest.mark.parametrize("name", MAX_TEXT)
-    @pytest.mark.parametrize("value", [None, 5, True, [], {}])
+    @rows("name", MAX_TEXT)
+    @rows("value", [None, 5, True, [], {}])
     def test_no_string(self, name: str, value: object) -> None:
         """Texts are strings, and null is not a text."""
         assert faults(good(**{name: value})) == [(f"/{name}", "wrong_type")]
 
-    @pytest.mark.parametrize(("name", "most"), MAX_TEXT.items())
+    @rows(("name", "most"), MAX_TEXT.items())
     def test_too_long(self, name: str, most: int) -> None:
         """Texts are limited in characters, not bytes."""
         text = "/" + "é" * (most - 1)
@@ -141,12 +142,12 @@ class TestMembers:
         assert json.loads(parse(good(**{name: text}), wide).encode(ID, CREATED))[name] == text
         assert faults(good(**{name: text + "é"}), wide) == [(f"/{name}", "too_long")]
 
-    @pytest.mark.parametrize("name", ["type", "collapse_key"])
+    @rows("name", ["type", "collapse_key"])
     def test_empty(self, name: str) -> None:
         """An empty type or key is a mistake."""
         assert faults(good(**{name: ""})) == [(f"/{name}", "empty")]
 
-    @pytest.mark.parametrize("name", ["title", "body"])
+    @rows("name", ["title", "body"])
     def test_empty_text(self, name: str) -> None:
         """An empty title or body is not an error."""
         assert outgoing(good(**{name: ""}))[name] == ""
@@ -155,19 +156,19 @@ class TestMembers:
         """A path or a web address may be opened."""
         assert outgoing(good(action_url="/orders/1042?a=b#c"))["action_url"] == "/orders/1042?a=b#c"
 
-    @pytest.mark.parametrize("data", ["9" * 5000, "1e999", '{"a":[-1e999]}'])
+    @rows("data", ["9" * 5000, "1e999", '{"a":[-1e999]}'])
     def test_numbers_of_data(self, data: str) -> None:
         """Numbers that some clients could not read are rejected."""
         assert faults(f'{{"to":{{"all":true}},"title":"x","data":{data}}}') == [("/data", "number_out_of_range")]
 
-    @pytest.mark.parametrize("depth", [65, 500, 970, 50_000])
-    @pytest.mark.parametrize("name", ["data", "title", "unknown"])
+    @rows("depth", [65, 500, 970, 50_000])
+    @rows("name", ["data", "title", "unknown"])
     def test_deep_body(self, depth: int, name: str) -> None:
         """A body that is nested too deeply is rejected alike wherever it is, on every version of Python."""
         body = f'{{"to":{{"all":true}},"{name}":\n{"[" * depth}{"]" * depth}}}'
         assert faults(body, Limits(size=10**6)) == [("", "too_deep")]
 
-    @pytest.mark.parametrize("text", ["a\tb", "a\u2028b", "a\nb", "\x00"])
+    @rows("text", ["a\tb", "a\u2028b", "a\nb", "\x00"])
     def test_type_that_nobody_can_mute(self, text: str) -> None:
         """A type is a name: it has no control characters and no line breaks."""
         assert faults(good(type=text)) == [("/type", "invalid_name")]
@@ -176,7 +177,7 @@ class TestMembers:
         """A URL that would run a script may not be opened."""
         assert faults(good(action_url="javascript:alert(1)")) == [("/action_url", "invalid_url")]
 
-    @pytest.mark.parametrize("severity", SEVERITIES)
+    @rows("severity", SEVERITIES)
     def test_severity(self, severity: str) -> None:
         """There are five severities."""
         assert outgoing(good(severity=severity))["severity"] == severity
@@ -185,7 +186,7 @@ class TestMembers:
         """Without a severity a notification is an information."""
         assert outgoing(good())["severity"] == "info"
 
-    @pytest.mark.parametrize("retain", RETAINS)
+    @rows("retain", RETAINS)
     def test_retain(self, retain: str) -> None:
         """How a notification is kept is for the service, not for the subscriber."""
         assert parse(good(retain=retain)).retain == retain
@@ -195,15 +196,15 @@ class TestMembers:
         """By default a notification is stored for the inbox."""
         assert parse(good()).retain == "inbox"
 
-    @pytest.mark.parametrize("name", ["severity", "retain"])
-    @pytest.mark.parametrize(
+    @rows("name", ["severity", "retain"])
+    @rows(
         ("value", "code"), [("Info", "unknown_value"), ("", "unknown_value"), (None, "wrong_type"), (1, "wrong_type")]
     )
     def test_no_choice(self, name: str, value: object, code: str) -> None:
         """Other values are rejected, and case counts."""
         assert faults(good(**{name: value})) == [(f"/{name}", code)]
 
-    @pytest.mark.parametrize("ttl", [1, 604800, MAX_TTL])
+    @rows("ttl", [1, 604800, MAX_TTL])
     def test_ttl(self, ttl: int) -> None:
         """A time to live becomes the time of the end."""
         assert parse(good(ttl=ttl)).ttl == ttl
@@ -211,12 +212,12 @@ class TestMembers:
         assert "ttl" not in sent
         assert datetime.fromisoformat(sent["expires_at"]).timestamp() == pytest.approx(CREATED + ttl, abs=0.001)
 
-    @pytest.mark.parametrize("ttl", [0, -1, MAX_TTL + 1, 10**40, -(10**40)])
+    @rows("ttl", [0, -1, MAX_TTL + 1, 10**40, -(10**40)])
     def test_ttl_out_of_range(self, ttl: int) -> None:
         """A time to live is from a second to a year."""
         assert faults(good(ttl=ttl)) in ([("/ttl", "out_of_range")], [("/ttl", "wrong_type")])
 
-    @pytest.mark.parametrize("ttl", [None, "5", 1.5, True, []])
+    @rows("ttl", [None, "5", 1.5, True, []])
     def test_no_ttl(self, ttl: object) -> None:
         """A time to live is a whole number."""
         assert faults(good(ttl=ttl)) == [("/ttl", "wrong_type")]
@@ -226,7 +227,7 @@ class TestMembers:
         assert parse(good(collapse_key="order-1042")).collapse_key == "order-1042"
         assert outgoing(good(collapse_key="order-1042"))["collapse_key"] == "order-1042"
 
-    @pytest.mark.parametrize("name", ["id", "created_at", "expires_at", "Title", "", "a/b~c"])
+    @rows("name", ["id", "created_at", "expires_at", "Title", "", "a/b~c"])
     def test_unknown(self, name: str) -> None:
         """A member that is not known is a fault; its pointer is escaped (RFC 6901 section 3)."""
         assert faults(good(**{name: 1})) == [("/" + name.replace("~", "~0").replace("/", "~1"), "unknown_field")]
@@ -246,7 +247,7 @@ class TestMembers:
 
 
 class TestJson:
-    @pytest.mark.parametrize(
+    @rows(
         "body",
         [
             "",
@@ -287,8 +288,8 @@ class TestJson:
         with pytest.raises(MalformedJson):
             parse(body, Limits(size=10**6))
 
-    @pytest.mark.parametrize("place", [b'"title":"%b"', b'"title":"x","data":"%b"', b'"title":"x","%b":1'])
-    @pytest.mark.parametrize("text", [b"\xff", b"\xc3", b"\x80", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5\x80\x80\x80"])
+    @rows("place", [b'"title":"%b"', b'"title":"x","data":"%b"', b'"title":"x","%b":1'])
+    @rows("text", [b"\xff", b"\xc3", b"\x80", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5\x80\x80\x80"])
     def test_not_utf8(self, place: bytes, text: bytes) -> None:
         """JSON must be UTF-8 everywhere, also in fields that are not validated."""
         with pytest.raises(MalformedJson, match="UTF-8"):
@@ -328,7 +329,7 @@ class TestEncode:
         sent = outgoing({"to": {"all": True}} | posted)
         assert sent == {"id": ID, "created_at": "2025-11-20T18:00:00.123Z"} | posted
 
-    @pytest.mark.parametrize(
+    @rows(
         "member",
         [
             rb'"title":"caf\u00e9 \/ \ud83d\ude00"',
@@ -345,7 +346,7 @@ class TestEncode:
         body = parse(b'{"to":{"all":true},"type":"t",' + member + b"}").encode(ID, CREATED)
         assert b"," + member + b"," in body
 
-    @pytest.mark.parametrize("data", ['{"a":\n[1,\r\n2.50],\r"b c":"\\n"}', '\n"x"\n', "\r\n1e300\r\n", "[\n\n]"])
+    @rows("data", ['{"a":\n[1,\r\n2.50],\r"b c":"\\n"}', '\n"x"\n', "\r\n1e300\r\n", "[\n\n]"])
     def test_one_line(self, data: str) -> None:
         """Data that was received on several lines is encoded on one, with the same value."""
         body = parse(f'{{"to":{{"all":true}},"data":{data}\n}}').encode(ID, CREATED)
@@ -455,7 +456,7 @@ class TestId:
         ids = {notification.new_id(1, bytes(9 - at) + b"\xff" + bytes(at)) for at in range(10)}
         assert len(ids) == 10
 
-    @pytest.mark.parametrize(
+    @rows(
         "id",
         [
             "",
@@ -480,7 +481,7 @@ class TestId:
 
 
 class TestTime:
-    @pytest.mark.parametrize(
+    @rows(
         ("time", "text"),
         [
             (0, "1970-01-01T00:00:00.000Z"),

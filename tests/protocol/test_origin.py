@@ -3,9 +3,10 @@
 import pytest
 
 from notifier.protocol.origin import normalize, parse, parse_urls
+from tests.kit.cases import rows
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "origin"),
     [
         ("https://shop.example", "https://shop.example"),
@@ -27,7 +28,7 @@ def test_origin(text: str, origin: str) -> None:
     assert parse(f" {text} ,{text}/,, {text}") == (origin,)
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     [
         "*",
@@ -55,7 +56,7 @@ def test_no_origin(text: str) -> None:
         parse(f"https://shop.example,{text}")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "origins"),
     [
         ("", ()),
@@ -70,7 +71,7 @@ def test_urls(text: str, origins: tuple[str, ...]) -> None:
     assert parse_urls(text) == origins
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     ["notify.example", "https://a.example,b", "ftp://notify.example", "https://", "https://[", "https://a@b", "x"],
 )

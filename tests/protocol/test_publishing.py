@@ -21,6 +21,7 @@ from notifier.protocol import notification, publishing
 from notifier.protocol.frames import Publish
 from notifier.protocol.identity import Identity
 from notifier.protocol.notification import Limits
+from tests.kit.cases import rows
 
 ALICE = Identity("alice", 2e9, topics=("secrets",), publish=("orders", "room:*"))
 LIMITS = Limits()
@@ -53,7 +54,7 @@ def test_publication() -> None:
     }
 
 
-@pytest.mark.parametrize("retain", ["inbox", "history", "none"])
+@rows("retain", ["inbox", "history", "none"])
 def test_retain(retain: str) -> None:
     """Another way to be kept may be chosen."""
     read = publishing.read(frame({"type": "typing", "retain": retain}), ALICE, LIMITS)
@@ -66,7 +67,7 @@ def test_the_sender_is_the_user(user: str) -> None:
     assert body({"title": "Hello"}, ALICE._replace(user=user))["sender"] == user
 
 
-@pytest.mark.parametrize(
+@rows(
     ("notification", "pointer"),
     [
         ({"title": "Hello", "sender": "bob"}, "/sender"),
@@ -110,7 +111,7 @@ def test_a_sender_within_the_data_is_data() -> None:
     assert (out["sender"], out["title"], out["data"]) == ("alice", '","sender":"bob', {"sender": "bob"})
 
 
-@pytest.mark.parametrize(
+@rows(
     ("topic", "problem"),
     [
         ("secrets", Forbidden),  # granted for reading only
@@ -139,7 +140,7 @@ def test_granted_topics() -> None:
     assert publishing.read(frame({"title": "Hello"}, "anything"), everything, LIMITS)
 
 
-@pytest.mark.parametrize("raw", [b"5", b"[]", b"null", b'"text"'])
+@rows("raw", [b"5", b"[]", b"null", b'"text"'])
 def test_no_object(raw: bytes) -> None:
     """A notification is an object."""
     with pytest.raises(MalformedJson) as caught:
@@ -180,7 +181,7 @@ class TestIdempotencyKey:
         assert (one == two) == ((user, given) == (other, another))
         assert "{" not in one and "}" not in one
 
-    @pytest.mark.parametrize("given", ["", "x" * 256, "ä", "a\nb", "\x7f"])
+    @rows("given", ["", "x" * 256, "ä", "a\nb", "\x7f"])
     def test_refused(self, given: str) -> None:
         """A key is 1 to 255 printable ASCII characters."""
         with pytest.raises(InvalidIdempotencyKey) as caught:

@@ -28,6 +28,7 @@ from notifier.protocol.inbox_target import Target
 from notifier.protocol.publishing import Publishing
 from notifier.protocol.session import Action, Reply, Rules, SendPing, Session, State
 from notifier.protocol.subscribing import Attach, Join, Leave
+from tests.kit.cases import rows
 
 NOW = 1_763_661_600.0
 SECRET = "the-secret-that-signs-" * 2
@@ -118,12 +119,12 @@ ANSWERED = [(state, text) for state in LATER for text in (UNKNOWN, UNFINISHED, I
 
 
 class TestTable:
-    @pytest.mark.parametrize(("state", "text", "action"), ACCEPTED)
+    @rows(("state", "text", "action"), ACCEPTED)
     def test_accepted(self, state: State, text: str, action: Action) -> None:
         """A frame that a state accepts causes one action."""
         assert session(state).receive(text, NOW) == [action]
 
-    @pytest.mark.parametrize(("state", "text"), ENDS)
+    @rows(("state", "text"), ENDS)
     def test_ends(self, state: State, text: str) -> None:
         """A frame that a state does not accept ends the connection, and changes nothing."""
         subject = session(state)
@@ -132,7 +133,7 @@ class TestTable:
             subject.receive(text, NOW)
         assert snapshot(subject) == before
 
-    @pytest.mark.parametrize(("state", "text"), ANSWERED)
+    @rows(("state", "text"), ANSWERED)
     def test_answered(self, state: State, text: str) -> None:
         """After the hello an invalid frame is answered with its ref, and changes nothing."""
         subject = session(state)
@@ -187,7 +188,7 @@ class TestHello:
         with pytest.raises(TokenRefused):
             Session(RULES, NOW).receive(frame("hello"), NOW)
 
-    @pytest.mark.parametrize("text", ["", "no token", token(expires=NOW - 5), jwt.encode({}, SECRET * 2)])
+    @rows("text", ["", "no token", token(expires=NOW - 5), jwt.encode({}, SECRET * 2)])
     def test_bad_token(self, text: str) -> None:
         """With an invalid or expired token the client is asked for a new one, even if the request had a valid one."""
         for who in (None, verify(token(), NOW)):
@@ -223,7 +224,7 @@ class TestHello:
         with pytest.raises(ProtocolViolation):
             Session(RULES, NOW).receive(frame("hello", token=token(), topics=names), NOW)
 
-    @pytest.mark.parametrize("since", ["", "now", "5"])
+    @rows("since", ["", "now", "5"])
     def test_invalid_since(self, since: str) -> None:
         """A hello with an invalid cursor ends the connection: without a replay notifications would be lost."""
         with pytest.raises(ProtocolViolation):
@@ -252,7 +253,7 @@ class TestSubscribe:
         ]
         assert subject.topics == ("orders",)
 
-    @pytest.mark.parametrize(
+    @rows(
         ("fields", "problem"),
         [
             ({"topic": "secret"}, "forbidden"),
@@ -314,7 +315,7 @@ class TestAuth:
         subject.receive(frame("auth", token=token(topics=["orders", "news"])), NOW)
         assert subject.receive(frame("subscribe", topic="news"), NOW) == [Join(None, "news", None)]
 
-    @pytest.mark.parametrize(
+    @rows(
         ("text", "problem"),
         [
             (token("bob"), "forbidden"),
@@ -366,7 +367,7 @@ class TestKeys:
 
 
 class TestPublish:
-    @pytest.mark.parametrize("state", LATER)
+    @rows("state", LATER)
     def test_granted(self, state: State) -> None:
         """A granted publication causes one action, also before the welcome."""
         [publishing] = session(state).receive(PUBLISH, NOW)
@@ -374,7 +375,7 @@ class TestPublish:
         assert (publishing.ref, publishing.publication.channels) == ("r", ["topic:room:1"])
         assert b'"sender":"alice"' in publishing.publication.fields
 
-    @pytest.mark.parametrize(
+    @rows(
         ("fields", "problem"),
         [
             ({"topic": "orders"}, "forbidden"),  # granted for reading only
@@ -437,7 +438,7 @@ class TestInbox:
         assert subject.receive(READ, NOW) == [Marking("r", "read", Target(("a", "b")))]
         assert code(subject.receive(frame("read", ids=["a", "b", "c"]), NOW)) == "invalid_inbox_action"
 
-    @pytest.mark.parametrize(
+    @rows(
         ("text", "problem"),
         [
             (frame("read", ref="r"), "invalid_inbox_action"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from notifier.errors import BadRequest, Problem, TooManySubscriptions
 from notifier.protocol import stream_query
 from notifier.protocol.frames import Hello, Subscribe
+from tests.kit.cases import rows
 
 SINCE, LATER = "1763661600123-7", "1763661600999-0"
 
@@ -71,7 +72,7 @@ def test_a_long_topic_is_no_long_ref() -> None:
     assert join.topic == "x" * 100 and join.ref == "x" * 64
 
 
-@pytest.mark.parametrize(
+@rows(
     ("items", "last_event_id", "sentence"),
     [
         ([("since", "yesterday")], "", "since: a cursor is <milliseconds>-<sequence>."),

@@ -14,6 +14,7 @@ from notifier.protocol.token_request import (
     read_token_request,
     require_sendable,
 )
+from tests.kit.cases import rows
 
 NOW = 1_763_661_600.5
 
@@ -34,7 +35,7 @@ def test_token() -> None:
     assert read_token_request(asked, 9999) == TokenRequest("alice", ("a", "b:*", "*"), ("c",), 9999)
 
 
-@pytest.mark.parametrize(
+@rows(
     "fields, where",
     [
         ({"user": None}, "/user"),
@@ -61,7 +62,7 @@ def test_bad_token(fields: dict[str, Any], where: str) -> None:
     assert pointers(caught) == {where}
 
 
-@pytest.mark.parametrize("characters", ["x", "\u6f22"])
+@rows("characters", ["x", "\u6f22"])
 def test_too_long(characters: str) -> None:
     """A token that no header can carry is rejected; one with a hundred topics of 60 characters is not."""
     secret, topics = "a-secret-of-the-tests-that-is-long-enough", [f"{number:03}" for number in range(100)]
@@ -80,7 +81,7 @@ def test_revocation() -> None:
     assert read_revocation(body(jti="x"), NOW) == Revocation(id="x")
 
 
-@pytest.mark.parametrize(
+@rows(
     "fields, where",
     [
         ({}, ""),
@@ -104,7 +105,7 @@ def test_bad_revocation(fields: dict[str, Any], where: str) -> None:
     assert where in pointers(caught)
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"null", b"\xff"])
+@rows("text", [b"", b"[]", b"{", b"null", b"\xff"])
 def test_no_object(text: bytes) -> None:
     """The body is a JSON object."""
     with pytest.raises(MalformedJson):

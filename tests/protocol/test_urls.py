@@ -1,11 +1,10 @@
 """URLs that a click may lead to."""
 
-import pytest
-
 from notifier.protocol import urls
+from tests.kit.cases import rows
 
 
-@pytest.mark.parametrize(
+@rows(
     "url",
     [
         "/",
@@ -43,7 +42,7 @@ def test_safe(url: str) -> None:
     assert urls.is_safe(url)
 
 
-@pytest.mark.parametrize(
+@rows(
     "url",
     [
         "",
@@ -116,7 +115,7 @@ def test_unsafe(url: str) -> None:
     assert not urls.is_safe(url)
 
 
-@pytest.mark.parametrize(
+@rows(
     "url",
     [
         "http://127.1/",

@@ -11,6 +11,7 @@ from wsproto.frame_protocol import FrameProtocol, Opcode
 from notifier.errors import BadRequest, BrokenFraming, Disconnect, MessageTooBig, NotUtf8, UpgradeRequired
 from notifier.protocol import websocket
 from notifier.protocol.websocket import Binary, Close, Decoder, Event, Ping, Pong, Text
+from tests.kit.cases import rows
 
 LIMIT = 1000
 MASK = b"\x37\xfa\x21\x3d"
@@ -69,26 +70,26 @@ class TestAccept:
             b"\r\n"
         )
 
-    @pytest.mark.parametrize("offered", ["notifier.v1", "a, notifier.v1", "notifier.v1,b", "a ,\tnotifier.v1 , b"])
+    @rows("offered", ["notifier.v1", "a, notifier.v1", "notifier.v1,b", "a ,\tnotifier.v1 , b"])
     def test_subprotocol(self, offered: str) -> None:
         """The subprotocol is chosen where it is among those offered (section 4.2.2)."""
         answer = websocket.accept(self.KEY, "13", offered, "notifier.v1")
         assert b"\r\nSec-WebSocket-Protocol: notifier.v1\r\n" in answer
         assert answer.endswith(b"\r\n\r\n")
 
-    @pytest.mark.parametrize("offered", ["notifier.v2", "notifier.v1x", "Notifier.v1", ",", "x\r\nnotifier.v1"])
+    @rows("offered", ["notifier.v2", "notifier.v1x", "Notifier.v1", ",", "x\r\nnotifier.v1"])
     def test_other_subprotocols(self, offered: str) -> None:
         """Another subprotocol is not chosen, and what was offered is not repeated."""
         assert b"Protocol:" not in websocket.accept(self.KEY, "13", offered, "notifier.v1")
 
-    @pytest.mark.parametrize("version", ["", "12", "8", "13 ", "013", "14", "x"])
+    @rows("version", ["", "12", "8", "13 ", "013", "14", "x"])
     def test_version(self, version: str) -> None:
         """The answer to another version names the supported version (section 4.4)."""
         with pytest.raises(UpgradeRequired) as caught:
             websocket.accept(self.KEY, version, "", "notifier.v1")
         assert caught.value.headers == {"Sec-WebSocket-Version": "13"}
 
-    @pytest.mark.parametrize(
+    @rows(
         "key",
         ["", "x", "dGhl", KEY[:-1], KEY + "AAAA", "dGhlIHNhbXBsZSBub25j!Q==", "é" * 24, KEY + "\r\nX: y", "=" * 24],
     )
@@ -99,8 +100,8 @@ class TestAccept:
 
 
 class TestEncode:
-    @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
-    @pytest.mark.parametrize("opcode", [TEXT, BINARY])
+    @rows("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
+    @rows("opcode", [TEXT, BINARY])
     def test_lengths(self, size: int, opcode: int) -> None:
         """A frame is final, not masked, and its length takes as few bytes as it can (section 5.2)."""
         payload = b"x" * size
@@ -126,9 +127,7 @@ class TestEncode:
         assert websocket.encode_close(1000) == b"\x88\x02\x03\xe8"
         assert websocket.encode_close(None) == websocket.encode_close(None, "no code, no reason") == b"\x88\x00"
 
-    @pytest.mark.parametrize(
-        "reason", ["x" * 123, "x" * 124, "é" * 61, "é" * 62, "x" + "é" * 62, "😀" * 50, "x日" * 99]
-    )
+    @rows("reason", ["x" * 123, "x" * 124, "é" * 61, "é" * 62, "x" + "é" * 62, "😀" * 50, "x日" * 99])
     def test_long_reason(self, reason: str) -> None:
         """A long reason is cut so that it fits into a control frame and stays UTF-8."""
         data = websocket.encode_close(4500, reason)
@@ -140,14 +139,14 @@ class TestEncode:
 
 
 class TestDecode:
-    @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536])
+    @rows("size", [0, 1, 125, 126, 127, 65535, 65536])
     def test_lengths(self, size: int) -> None:
         """Messages of every form of length are whole again."""
         text, data = "x" * size, bytes(size)
         assert decode(frame(TEXT, text.encode()), limit=65536) == [Text(text)]
         assert decode(frame(BINARY, data), limit=65536) == [Binary(data)]
 
-    @pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\x02\x03\x04"])
+    @rows("mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\x02\x03\x04"])
     def test_mask(self, mask: bytes) -> None:
         """The payload is the same under any mask (section 5.3)."""
         assert decode(frame(TEXT, "Hello é".encode(), mask=mask)) == [Text("Hello é")]
@@ -157,7 +156,7 @@ class TestDecode:
         payload = bytes(range(125))
         assert decode(frame(PING, payload), frame(PONG), frame(PING)) == [Ping(payload), Pong(b""), Ping(b"")]
 
-    @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 3000, 3999, 4000, 4999])
+    @rows("code", [1000, 1001, 1011, 1012, 3000, 3999, 4000, 4999])
     def test_close(self, code: int) -> None:
         """A close frame gives its code, which may be one of the application."""
         assert decode(frame(CLOSE, struct.pack("!H", code) + "bye é".encode())) == [Close(code)]
@@ -234,7 +233,7 @@ FAULTS = [
 
 
 class TestFaults:
-    @pytest.mark.parametrize(("data", "error"), FAULTS)
+    @rows(("data", "error"), FAULTS)
     def test_faults(self, data: bytes, error: type[Disconnect]) -> None:
         """Bytes that break a rule end the connection with its close code, in one piece or byte by byte."""
         good = frame(PING, b"before")
@@ -357,7 +356,7 @@ def test_characters_over_fragments() -> None:
     assert decode(*parts, frame(CONTINUATION)) == [Text("é€😀")]
 
 
-@pytest.mark.parametrize("event", [Text("x" * 999), Text("x" * 999 + "\U0001f600"), Binary(b"x" * 999)])
+@rows("event", [Text("x" * 999), Text("x" * 999 + "\U0001f600"), Binary(b"x" * 999)])
 def test_size_of_waiting(event: Text | Binary) -> None:
     """A message that waits counts with its memory: that of a text depends on its largest character."""
     decoder = Decoder(LIMIT)
