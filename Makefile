@@ -33,9 +33,9 @@ test: $(VENV)/.dev
 	tests/peers
 	$(TESTS) --durations=10
 
-# The tests that need no browser and no gunicorn.
+# The tests that need no browser and no gunicorn, with fewer random examples.
 quick: $(VENV)/.dev
-	$(TESTS) --ignore=tests/e2e
+	$(TESTS) --ignore=tests/e2e --hypothesis-profile=quick
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check .

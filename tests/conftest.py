@@ -15,8 +15,10 @@ from tests.kit.service import Service
 from tests.kit.valkey import connected, running_valkey
 
 # No deadline and no check of speed: a slow run on a busy machine is not an error of the code. No database: each run
-# searches independently.
-settings.register_profile("notifier", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+# searches independently. `make quick` searches less long.
+FULL = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("notifier", FULL)
+settings.register_profile("quick", FULL, max_examples=20)
 settings.load_profile("notifier")
 
 
