@@ -194,17 +194,15 @@ def test_issuer_out_of_order(user: str) -> None:
 
 class TestRevocation:
     def test_user(self, secured: Service, user: str) -> None:
-        """All connections that use a token of the user are closed with 4001 within a second, on all workers."""
+        """All connections that use a token of the user are closed with 4001, on all workers."""
         old = secured.token(user, iat=time.time() - 10)
         other = secured.token(f"{user}-2", iat=time.time() - 10)
         with secured.client(token=other) as bystander, secured.on_each_worker(user) as clients:
-            began = time.monotonic()
             answer = post(secured, "/v1/tokens/revoke", {"user": user})
             assert (answer.status, answer.json["user"]) == (200, user)
             assert [client.close_code() for client in clients] == [4001, 4001]
-            assert time.monotonic() - began < 1
-            for _ in range(12):
-                assert_problem(counts(secured, old), 401, "invalid_token")
+            for answer in secured.from_each_worker(lambda: counts(secured, old)):
+                assert_problem(answer, 401, "invalid_token")
             assert "revoked" in counts(secured, old).json["detail"]
             assert hello_code(secured, old) == 4001
             new = secured.token(user, iat=time.time() + 0.001)
@@ -249,7 +247,9 @@ class TestRevocation:
         with secured.client(token=token) as client, NotifierClient(url, api_key=API_KEY) as backend:
             backend.disconnect_user(user, revoke=True)
             assert client.close_code() == 4502
-            eventually(lambda: all(counts(secured, token).status == 401 for _ in range(12)))
+            eventually(
+                lambda: {answer.status for answer in secured.from_each_worker(lambda: counts(secured, token))} == {401}
+            )
             assert hello_code(secured, token) == 4001
 
     def test_restart(self, user: str) -> None:

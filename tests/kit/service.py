@@ -17,7 +17,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -213,6 +213,28 @@ class Service:
         client.welcome = client.receive("welcome")
         return client
 
+    @property
+    def workers(self) -> int:
+        """The number of workers."""
+        return int(self._environ["NOTIFIER_WORKERS"])
+
+    def from_each_worker(self, ask: Callable[[], Answer]) -> list[Answer]:
+        """Ask until each worker has answered, and return all answers."""
+        answers = self._ask_workers(ask, rounds=50)
+        assert answers, "some worker has not answered"
+        return answers
+
+    def _ask_workers(self, ask: Callable[[], Answer], rounds: int) -> list[Answer]:
+        """Return answers of all workers; none: some worker has not answered."""
+        answers: list[Answer] = []
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in range(rounds):
+                # Connections made in sequence may all reach the worker whose core is free.
+                answers += pool.map(lambda _: ask(), range(1 if self.workers == 1 else _AT_ONCE))
+                if len({answer.headers["X-Request-Id"].partition("-")[0] for answer in answers}) >= self.workers:
+                    return answers
+        return []
+
     @contextlib.contextmanager
     def on_each_worker(self, user: str) -> Iterator[list["Client"]]:
         """Open a stream on each of two workers."""
@@ -234,10 +256,10 @@ class Service:
         """Return whether all workers are ready."""
         assert self._process and self._process.poll() is None, self.log
         try:
-            # Any worker may answer: twelve answers in a row come from all workers, almost certainly.
-            return all(self.request("GET", "/readyz").status == 200 for _ in range(12))
+            answers = self._ask_workers(lambda: self.request("GET", "/readyz"), rounds=2)
         except (ConnectionError, TimeoutError):
             return False
+        return bool(answers) and all(answer.status == 200 for answer in answers)
 
 
 class Client:
