@@ -68,7 +68,7 @@ class BrokerSettings:
         3.0, "seconds", "How long a command may take before the response is 503.", float, 0.1
     )
     min_replicas: int = _setting(
-        0, "replicas", "How many replicas must have a publication before it is acknowledged.", int, 0
+        0, "replicas", "How many replicas must have a publication or a recall before it is acknowledged.", int, 0
     )
     broker_heartbeat: float = _setting(
         2.5, "seconds", "How often a worker sends itself a heartbeat through Redis.", float, 0.1

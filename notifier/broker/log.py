@@ -116,13 +116,16 @@ class Log:
         return lost
 
     def recall(self, id: str) -> list[str]:
-        """Remove a notification from every log, publish the removal, and return the channels that it went to."""
+        """Remove a notification from every log, publish the removal, and return the channels that it went to.
+
+        With `min_replicas`, a recall that too few replicas have may be lost, and is not acknowledged.
+        """
         record = self._store.ask("GET", self._store.key("notification", id))
         names: list[str] = msgspec.json.decode(record) if record else []
-        commands = []
-        for channel in names:
-            commands.append(self._append_command(Append(channel, REMOVED, id.encode())))
-        for reply in self._store.carry_out(commands):
+        removals = [Append(channel, REMOVED, id.encode()) for channel in names]
+        replies = self._store.carry_out(list(map(self._append_command, removals)), self._settings.min_replicas)
+        self._remember(removals, list(map(_appended, replies)))
+        for reply in replies:
             require(reply)
         # Last, so that an interrupted recall can be repeated.
         self._store.ask("DEL", self._store.key("notification", id))

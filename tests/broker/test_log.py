@@ -352,6 +352,22 @@ class TestRegression:
         assert log.note_lost_ends() == 0
         assert make().log.log_ends([user, topic]) == [(kept, lost), (other, BEGINNING)]
 
+    def test_lost_recall(self, make: Make, client: redis.Redis, user: str, topic: str) -> None:
+        """A worker detects that a recall is lost which it has carried out, whoever has published the notification."""
+        id = publish(make().log, user, topic)
+        keys = [f"{sharded(user)}:{what}" for what in ("log", "meta", "removed", "collapse")]
+        before = {key: client.dump(key) for key in keys}
+        log = make().log
+        log.recall(id)
+        assert log.note_lost_ends() == 0
+        [recalled] = ids(read(log, user))
+        client.delete(*keys)
+        for key, value in before.items():
+            if value:
+                client.restore(key, 0, value)
+        assert log.note_lost_ends() == 1
+        assert read(log, user).floor == recalled
+
     def test_all_lost(self, log: Log, client: redis.Redis, user: str) -> None:
         """A channel without entries has lost those that were seen; the record of the loss expires."""
         seen = Cursor(now() - 5, 0)
@@ -591,6 +607,13 @@ class TestRecall:
         assert client.get(key) == b"x"
         with pytest.raises(BrokerUnavailable):
             log.append([batch], [], [pack("LPUSH", key, "x")])
+
+    def test_too_few_replicas(self, make: Make, user: str) -> None:
+        """A recall that too few replicas have is not acknowledged, and can be repeated."""
+        id = publish(make().log, user)
+        with pytest.raises(BrokerUnavailable):
+            make(min_replicas=1, redis_timeout=0.2).log.recall(id)
+        assert make().log.recall(id) == [user]
 
     def test_record_outlives_the_longest_log(self, make: Make, client: redis.Redis, user: str, topic: str) -> None:
         """The channels of a notification are known as long as one of them may have it."""
