@@ -10,6 +10,7 @@ import msgspec
 from flask import Flask, request
 from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_date
 
 from notifier import __version__, errors
 from notifier.errors import BadRequest, InternalError, PreconditionFailed, Problem
@@ -25,6 +26,8 @@ _BY_STATUS: dict[int | None, type[Problem]] = {
     413: errors.BodyTooLarge,
     415: errors.UnsupportedMediaType,
 }
+
+_DATES = "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE"  # the keys of headers that may have a date
 
 encode = msgspec.json.Encoder().encode
 
@@ -109,10 +112,25 @@ def install(app: Flask) -> None:
     """Sign all answers of an application, answer its errors with problems, and reject malformed paths and queries."""
     app.url_map.merge_slashes = False  # a redirect would name the host and the scheme that the client has sent
     app.before_request(require_utf8)
+    app.before_request(_ignore_impossible_dates)
     app.after_request(_sign)
     app.register_error_handler(Problem, _answer_problem)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_fault)
+
+
+def _ignore_impossible_dates() -> None:
+    """Ignore conditions with a date that overflows when Werkzeug reads it (RFC 9110 section 13.1.3).
+
+    A range whose condition cannot be read is ignored with it: the answer is the whole.
+    """
+    environ = request.environ
+    for name in _DATES:
+        try:
+            parse_date(environ.get(name))
+        except OverflowError:
+            del environ[name]
+            environ.pop("HTTP_RANGE", None)
 
 
 def _sign(response: Response) -> Response:

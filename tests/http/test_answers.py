@@ -1,10 +1,12 @@
 """Answers: ETags, problems, and errors of Flask."""
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request, send_file
+from werkzeug import Response
 
 from notifier import __version__
 from notifier.errors import BrokerUnavailable, PreconditionFailed
@@ -67,7 +69,27 @@ class TestInstalled:
         def problem() -> str:
             raise BrokerUnavailable("gone")
 
+        @app.get("/document")
+        def document() -> Response:
+            return tagged_answer(request, DOCUMENT)
+
+        @app.get("/file")
+        def file() -> Response:
+            return send_file(BytesIO(b"a file"), "text/plain")
+
         return app
+
+    @pytest.mark.parametrize("path", ["/document", "/file"])
+    @pytest.mark.parametrize("header", ["If-Modified-Since", "If-Range"])
+    @pytest.mark.parametrize(
+        "date", [f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT", f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}", "never"]
+    )
+    def test_impossible_dates(self, app: Flask, path: str, header: str, date: str) -> None:
+        """A condition with a date that cannot be read is ignored, and so is the range that depends on it."""
+        whole = app.test_client().get(path, environ_overrides={REQUEST_ID: "r"})
+        headers = {header: date} | ({"Range": "bytes=0-3"} if header == "If-Range" else {})
+        answer = app.test_client().get(path, headers=headers, environ_overrides={REQUEST_ID: "r"})
+        assert (answer.status_code, answer.data) == (200, whole.data)
 
     @pytest.mark.parametrize(
         ("method", "path", "status", "code"),
