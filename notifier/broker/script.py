@@ -31,6 +31,7 @@ _FILES = {
     "changed_keys": ("keys/changed",),
     "used_keys": ("keys/used",),
     "audit": ("audit/append",),
+    "members": ("members",),
     "claim": ("claim",),
     "forget": ("forget",),
     "beat": ("beat",),

@@ -1,12 +1,9 @@
 """What a key grants, out of a list that has more, so that it can be shown page by page."""
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Each = TypeVar("Each")
-
-MOST_READ = 1000  # elements at a time
 
 
 def granted(
@@ -29,15 +26,3 @@ def granted(
         if len(found) < size:
             return
         after, size = name_of(found[-1]), most_read
-
-
-def granted_page(
-    read: Callable[[str, int], list[Each]],
-    name_of: Callable[[Each], str],
-    is_granted: Callable[[Each], bool],
-    after: str,
-    most: int,
-) -> list[Each]:
-    """Return up to `most` elements of `granted`."""
-    found = granted(read, name_of, lambda read: filter(is_granted, read), after, most, MOST_READ)
-    return list(itertools.islice(found, most))

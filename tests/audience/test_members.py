@@ -2,6 +2,9 @@
 
 import threading
 
+import pytest
+
+from notifier.protocol import channel
 from tests.kit.waiting import DEADLINE
 from tests.kit.worker import Make, Worker
 
@@ -33,6 +36,39 @@ def test_pages(worker: Worker) -> None:
         after = page[-1]
     assert found == sorted(names, key=str.encode)
     assert worker.members.count(["t", "nothing"]) == [27, 0]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize(
+    "patterns",
+    [("*",), (), ("b", "a-*", "a-1*", "a", "x*", "é*"), tuple(f"b-{number:03}" for number in range(250)), ("Z*", "*")],
+)
+def test_pages_of_patterns(worker: Worker, patterns: tuple[str, ...], limit: int) -> None:
+    """Page after page, exactly the members that patterns grant are listed, each once, and no others are read."""
+    names = ["a", "a-", "a-1", "a-2", "a0", "b", "b-100", "b-249", "b-250", "é", "éa", "z", "Z"]
+    worker.members.add("t", names)
+    found, after = [], ""
+    while page := worker.members.page("t", after, limit, patterns):
+        assert len(page) <= limit
+        found += page
+        after = page[-1]
+    assert found == sorted((name for name in names if channel.grants(patterns, name)), key=str.encode)
+
+
+def test_pages_read_no_others(worker: Worker) -> None:
+    """A page of a key that grants one of many members takes one request to Redis, which returns one name."""
+    worker.members.add("t", [f"user-{number:05}" for number in range(5000)] + ["z"])
+    before = served(worker)
+    assert worker.members.page("t", "", 1000, ("user-04999", "z")) == ["user-04999", "z"]
+    assert worker.members.page("t", "", 1000, ("y*",)) == []
+    assert worker.members.page("t", "", 1000, ()) == []
+    assert served(worker) - before == 2
+
+
+def served(worker: Worker) -> int:
+    """Return how many scripts Redis has run."""
+    stats = worker.store.ask("INFO", "commandstats").decode()
+    return sum(int(line.partition("calls=")[2].partition(",")[0]) for line in stats.splitlines() if "_evalsha:" in line)
 
 
 def test_too_many(make: Make) -> None:

@@ -11,6 +11,7 @@ from notifier.audience.members import Added
 from notifier.http.answers import install
 from notifier.http.front import Front
 from notifier.http.routes.topics import TopicViews
+from notifier.protocol import channel
 from notifier.protocol.api_key import ApiKey
 from notifier.settings import AuthSettings, InboxSettings
 from tests.kit.credentials import NoAudit, credentials_of
@@ -40,10 +41,10 @@ class Members:
         self.changes.append(("remove", *users))
         return len(users)
 
-    def page(self, topic: str, after: str, limit: int) -> list[str]:
+    def page(self, topic: str, after: str, limit: int, patterns: tuple[str, ...]) -> list[str]:
         tenant, separator, _ = topic.rpartition("\x1f")
         names = [f"{tenant}{separator}{name}" for name in NAMES]
-        return [name for name in names if name > after][:limit]
+        return [name for name in names if name > after and channel.grants(patterns, name)][:limit]
 
 
 @pytest.fixture
