@@ -70,7 +70,8 @@ class Node:
         self.database = Database(settings.broker, self.store, self._clock)
         digests = Digests(self.store)
         self.inbox_lists = InboxLists(self.store, digests)
-        self.inbox = Inbox(settings.broker, self.store, digests, self._clock)
+        self.usage = UsageLimits(settings, self.store, self.name)
+        self.inbox = Inbox(settings.broker, self.store, digests, self._clock, self.usage.users.count_items)
         self.members = Members(settings.inbox, self.store, self.inbox.alter)
         self.users = Users(self.store, self.inbox, self.inbox_lists, self.members)
         self.receipts = Receipts(self.store)
@@ -79,7 +80,6 @@ class Node:
         publishing = settings.publishing
         self.limits = Limits(publishing.max_notification_bytes, publishing.max_users, publishing.max_topics)
         self.access = _Access(settings, self.store, self._close_revoked)
-        self.usage = UsageLimits(settings, self.store, self.name)
         self.connections: set[Connection] = set()
         self._places = _places(settings.connections, self.usage)
         self._delivery = _Delivery(

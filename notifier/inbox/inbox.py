@@ -4,7 +4,7 @@ Redis has it in the keys of the user's channel. Items of shared channels are in 
 follows from the digest of its channel and the user's marks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from notifier.broker.redis_connection import pack
@@ -41,10 +41,18 @@ class Change(NamedTuple):
 class Inbox:
     """The inboxes of all users. Every method may raise `BrokerUnavailable`."""
 
-    def __init__(self, settings: BrokerSettings, store: Store, digests: Digests, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        store: Store,
+        digests: Digests,
+        clock: Clock,
+        count_items: Callable[[str, int], None] = lambda user, number: None,
+    ) -> None:
         self._store = store
         self._digests = digests
         self._clock = clock
+        self._count_items = count_items  # of an action, whose cost grows with them
         # An entry that is too old leaves its log with the next one, or with the whole log: after twice its age at most.
         self.lifetime = 2 * (1000 * max(settings.user_history_age, settings.topic_history_age) + _MARGIN)
         self._receipts = ReceiptCounts(store, self.lifetime)
@@ -74,10 +82,13 @@ class Inbox:
 
     def act(self, user: str, action: str, target: Target) -> Change:
         """Carry out an action on items of a user's inbox."""
+        self._count_items(user, len(target.ids))
         view = self.view(user)
         items = self._aimed_at(view, action, target)
         command = self._mark(view, user, action, target, items)
-        changed, found, before, after = require(self._store.carry_out([command])[0])
+        changed, found, before, after, own = require(self._store.carry_out([command])[0])
+        if target.up_to is not None:
+            self._count_items(user, own + len(items))
         metrics.ACTIONS.inc()
         state = read_state(user, after, in_turns)
         [view] = self._digests.views([state])
@@ -123,7 +134,7 @@ class Inbox:
         lifted = view.unmuted_by({n: t for n, t in view.state.mutes.items() if n in names})
         if lifted:
             command = self._mark(view, user, "read", Target(), lifted)
-            _, _, before, after = require(self._store.carry_out([command])[0])
+            _, _, before, after, _ = require(self._store.carry_out([command])[0])
             marks = read_marks(before, in_turns), read_state(user, after, in_turns).marks
             self._receipts.count_action("read", lifted, *marks)
         self.alter([Alteration(user, "mutes", dict.fromkeys(names, "now"), replace=True)])

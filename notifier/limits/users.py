@@ -12,6 +12,7 @@ from notifier.protocol.daily_usage import Amounts
 
 _FRAME_SECONDS = 5  # a client may send at once what it may send in so many seconds
 _REPLAY_SECONDS = 30  # what may be sent from the log at once: as much as in so many seconds
+_ITEMS_OF_ONE = 50  # of an inbox action, which take about as long as the rest of it
 
 
 class UserLimits:
@@ -37,6 +38,14 @@ class UserLimits:
             self.frames.take(user)
         except RateLimited as problem:
             raise RateExceeded("too many frames") from problem
+
+    def count_items(self, user: str, number: int) -> None:
+        """Count the items of an inbox action, which was counted as one: some of them are as much as another action.
+
+        This refuses nothing: it is due before the next action.
+        """
+        if number > _ITEMS_OF_ONE:
+            self.actions.spend(user, number / _ITEMS_OF_ONE - 1)
 
     def open_stream(self, user: str) -> None:
         """Count a stream of a user until `streams.closed` is called, if the user may have one more.

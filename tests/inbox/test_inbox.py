@@ -84,6 +84,14 @@ class TestActions:
             change = worker.act("alice", action, *ids)
             assert (change.view.counts, change.unknown) == (counts, [])
 
+    def test_counted(self, worker: Worker) -> None:
+        """The ids of an action count, also unknown ones, and up to a cursor the items that it changes one by one."""
+        worker.members.add("t", ["alice"])
+        ids = worker.publish_each(["alice", "#t"] * 10)
+        worker.act("alice", "read", *ids, NOBODY, "x")
+        worker.act("alice", "unread", up_to=FUTURE)
+        assert [each for each in worker.counted if each[1]] == [("alice", 22), ("alice", 20)]
+
     def test_up_to(self, worker: Worker) -> None:
         """Up to a cursor includes that item and none after it, even within a millisecond and across channels."""
         worker.members.add("t", ["alice"])

@@ -46,7 +46,8 @@ class Worker:
         self.clock = clock = Clock()
         self.store = store
         self.digests = Digests(store)
-        self.inbox = Inbox(settings.broker, store, self.digests, clock)
+        self.counted: list[tuple[str, int]] = []  # users, and the items of their actions
+        self.inbox = Inbox(settings.broker, store, self.digests, clock, self._count)
         self.lists = InboxLists(store, self.digests)
         self.members = Members(settings.inbox, store, self.inbox.alter)
         self.users = Users(store, self.inbox, self.lists, self.members)
@@ -55,6 +56,9 @@ class Worker:
         self.log = Log(settings.broker, store, clock)
         Database(settings.broker, store, clock).birth()  # which advances the clock
         self._publisher = Publisher(self.log, IdempotencyKeys(settings.broker, store), clock)
+
+    def _count(self, user: str, items: int) -> None:
+        self.counted.append((user, items))
 
     def publish(self, *to: str, idempotency: str = "", **fields: Any) -> str:
         """Publish to users, topics (`#orders`) or `all`, and return the id."""

@@ -7,7 +7,8 @@
 --       8 number of shared channels with items
 --       then the ids of both, and pairs: a shared channel, and the ranks of its items; then pairs: a field of exceptions, and
 --       ranks that are removed from it, because no entry has them any more. Ranks are in the form of exceptions.lua
--- Answer  {1 if anything changed, ids that were found, shared flags before: seen, read, archived, exceptions, state}
+-- Answer  {1 if anything changed, ids that were found, shared flags before: seen, read, archived, exceptions, state, number
+--         of items of the user's own channel that were looked at one by one}
 --
 -- "Up to an entry" concerns the items that exist now. A mark sets a flag for all items before it at once. It never covers
 -- the current millisecond, in which another entry may still be appended: items of that millisecond are changed one by one,
@@ -16,7 +17,7 @@
 local action, letters, on = ARGV[1], ARGV[2], ARGV[3] == '1'
 local up_to, lifetime, named = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local now = time_now()
-if was_erased(now) then return {0, {}, {'0', '0', '0', {}}, inbox_state()} end
+if was_erased(now) then return {0, {}, {'0', '0', '0', {}}, inbox_state(), 0} end
 drop_expired(now)
 
 local changes, found, own, shared = 0, {}, {}, {}
@@ -105,4 +106,4 @@ if changes > 0 then
   local what = up_to ~= '' and '"up_to":"' .. up_to .. '"' or '"ids":["' .. table.concat(ids, '","') .. '"]'
   announce('"action":"' .. action .. '",' .. what, lifetime)
 end
-return {changes > 0 and 1 or 0, ids, before, inbox_state()}
+return {changes > 0 and 1 or 0, ids, before, inbox_state(), #own}
