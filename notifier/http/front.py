@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug import Request, Response
 
-from notifier.errors import Problem
+from notifier.errors import HeadTooLarge, Problem
 from notifier.http import body
 from notifier.http.answers import JSON, REQUEST_ID, fault_answer, problem_answer, sign
 from notifier.http.hosts import Hosts
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _SMALL = 4096  # bytes: the number of requests limits how many of shorter items are in memory
+_MAX_TAGS = 1024  # bytes of a header with ETags, some dozens: to read 64 KB of them takes 40 ms
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}\Z", re.ASCII)
 
 
@@ -102,6 +103,7 @@ class Front:
             if self._limits:
                 self._limits.begin(environ)
             self._hosts.check(environ)
+            _check_tags(environ)
             return self._pass_on(environ, start_response)
         except Problem as problem:
             return self._refuse(problem, environ)(environ, start_response)
@@ -134,3 +136,13 @@ class Front:
             response = fault_answer(error, id)
         sign(response, id)
         return response
+
+
+def _check_tags(environ: "WSGIEnvironment") -> None:
+    """Reject long lists of ETags.
+
+    Raises:
+        HeadTooLarge
+    """
+    if len(environ.get("HTTP_IF_NONE_MATCH", "")) > _MAX_TAGS or len(environ.get("HTTP_IF_MATCH", "")) > _MAX_TAGS:
+        raise HeadTooLarge(f"If-Match and If-None-Match have at most {_MAX_TAGS} bytes.")

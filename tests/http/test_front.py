@@ -76,6 +76,19 @@ def test_publication() -> None:
     assert response.headers["Notifier-Version"] == __version__
 
 
+@pytest.mark.parametrize("name", ["if_match", "if_none_match"])
+@pytest.mark.parametrize("path", [PATH, "/v1/inbox", "/static/notifier.js"])
+def test_long_tags(path: str, name: str) -> None:
+    """Lists of ETags that would take long to read are rejected, on every path; dozens of tags are not."""
+    some, many = '"0123456789abcdef01234567", ' * 36, "a," * 513
+    for method in ("GET", "POST"):
+        assert Application().answer(path=path, method=method, **{name: some}).status_code in (200, 201)
+        application = Application()
+        answer = application.answer(path=path, method=method, **{name: many})
+        assert (answer.status_code, json.loads(answer.get_data())["code"]) == (431, "head_too_large")
+        assert application.ids == []
+
+
 @pytest.mark.parametrize("path", [PATH, "/v1/inbox"])
 def test_other_host(path: str) -> None:
     """Neither application sees a request to another host. The answer is a signed problem."""
