@@ -15,6 +15,7 @@ from notifier.delivery.progress import Progress
 from notifier.errors import Disconnected, Problem
 from notifier.inbox.feed import InboxFeed
 from notifier.inbox.states import known
+from notifier.loop import in_turns
 from notifier.protocol import cursor
 from notifier.protocol import tenant as tenants
 from notifier.protocol.clock import Clock
@@ -184,7 +185,7 @@ class Listener:
             channel.restart()
             inbox.invalidate_filters()
         if is_news:
-            for connection in list(channel.connections):
+            for connection in in_turns(list(channel.connections)):  # a user may have thousands
                 connection.close(Disconnected())
 
     def _note_regressions(self, ends: dict[str, tuple[Cursor, Cursor]]) -> None:

@@ -269,6 +269,5 @@ class InboxFeed:
 
 def _close_welcomed(channel: Channel[StreamConnection]) -> None:
     """Close the connections of a user who was disconnected, but not those that have been opened since."""
-    for connection in list(channel.connections):
-        if connection.session.is_welcome:
-            connection.close(Disconnected())
+    for connection in in_turns([each for each in channel.connections if each.session.is_welcome]):
+        connection.close(Disconnected())

@@ -9,6 +9,7 @@ from notifier.inbox.states import known
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.entry import DISCONNECT, STATE
 from tests.delivery.conftest import NOW, Delivery, at
+from tests.kit.turns import Turns
 
 
 def message(ms: int, previous: int | None, kind: bytes, data: bytes) -> bytes:
@@ -81,6 +82,17 @@ class TestMessages:
         delivery.hub.join(own, other)
         delivery.listener.received([command])
         assert other.is_open
+
+    def test_many_connections(self, delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+        """While many connections of a user are closed, other threads have their turns."""
+        turns, lines = Turns(monkeypatch), [delivery.live() for _ in range(20)]
+        own = lines[0][0].channels[0]
+        for connection, line in lines:
+            delivery.hub.join(own, connection)
+            line.on_write = turns.work
+        delivery.listener.received([(own, message(1, None, DISCONNECT, b"%d api" % NOW))])
+        assert not any(connection.is_open for connection, _ in lines)
+        assert turns.count >= 20
 
     def test_erasure(self, delivery: Delivery) -> None:
         """After an erasure, the worker has no entry of the user in memory, and the next entry is not a gap."""

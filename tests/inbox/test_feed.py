@@ -21,6 +21,7 @@ from notifier.protocol.entry import EPHEMERAL, HISTORY, MUTED, NOTIFICATION, REM
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, InboxState
 from tests.kit.ids import id_of
+from tests.kit.turns import Turns
 from tests.kit.waiting import eventually
 
 READ = {"action": "read", "ids": ["x"]}
@@ -452,6 +453,22 @@ class TestWhatIsKnown:
         worker.feed.prepare([new])
         assert isinstance(old.closed, Disconnected)
         assert new.closed is other.closed is None
+
+    def test_many_disconnected_elsewhere(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """While many connections are closed, other threads have their turns, in which others may be welcomed."""
+        turns, old = Turns(monkeypatch), [worker.attach("ada") for _ in range(20)]
+        new = worker.attach("ada", is_welcome=False)
+
+        def close(disconnect: Disconnect) -> None:
+            new.session.is_welcome = True
+            turns.work()
+
+        for each in old:
+            monkeypatch.setattr(each, "close", close)
+        worker.set("ada", disconnected_at=5)
+        known(worker.channel("ada")).invalidate()
+        worker.feed.prepare([new])
+        assert turns.count >= 20 and new.closed is None
 
 
 class TestWelcome:
