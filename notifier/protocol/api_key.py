@@ -109,7 +109,7 @@ class ApiKey(NamedTuple):
 
     def governs(self, tenant: str) -> bool:
         """Return whether the key may know what belongs to a tenant: it is its own, or the key is the operator's."""
-        return tenant == self.tenant or (not self.tenant and self.is_unlimited)
+        return tenant == self.tenant or self.share.is_operator
 
     def require_default_tenant(self) -> None:
         """Reject a key that is confined to a tenant.

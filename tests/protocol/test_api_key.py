@@ -224,9 +224,16 @@ def test_tenant() -> None:
 
 
 def test_governs() -> None:
-    """A key knows of its tenant; an unlimited one of the default tenant knows of all."""
-    root, limited, acme = (ApiKey("a", KEY), ApiKey("b", KEY, users=("x",)), ApiKey("c", KEY, tenant="acme"))
-    for key, known in ((root, ["", "acme", "beta"]), (limited, [""]), (acme, ["acme"])):
+    """A key knows of its tenant; the operator's, unlimited in the default tenant and with the admin scope, of all."""
+    others = frozenset(SCOPES) - {"admin"}
+    for key, known in (
+        (ApiKey("root", KEY), ["", "acme", "beta"]),
+        (ApiKey("operator", KEY, frozenset({"admin"})), ["", "acme", "beta"]),
+        (ApiKey("shop", KEY, others), [""]),
+        (ApiKey("some users", KEY, users=("x",)), [""]),
+        (ApiKey("some topics", KEY, topics=("x",)), [""]),
+        (ApiKey("acme", KEY, tenant="acme"), ["acme"]),
+    ):
         assert [tenant for tenant in ("", "acme", "beta") if key.governs(tenant)] == known
 
 

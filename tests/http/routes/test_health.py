@@ -1,10 +1,15 @@
-"""The metrics need a key, except in development mode."""
+"""The metrics need a key, except in development mode; the status shows a key the issuers of its tenant."""
+
+import json
+from typing import Any
 
 import pytest
 
 from notifier.http.app import create_app
-from notifier.protocol.api_key import ApiKey
+from notifier.protocol.api_key import SCOPES, ApiKey
+from notifier.protocol.issuer import parse
 from notifier.settings import Settings
+from tests.kit.issuers import SigningKey
 
 API_KEY, METRICS_KEY = "an-api-key-of-the-tests", "the-key-of-prometheus"
 
@@ -24,6 +29,28 @@ def test_no_info(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = app.test_client().get("/v1/status", headers={"Authorization": f"Bearer {API_KEY}"})
     assert answer.status_code == 200
     assert answer.json["version"] and set(answer.json["redis"].values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({}, ["default", "acme"]),
+        ({"scopes": frozenset(SCOPES) - {"admin"}}, ["default"]),
+        ({"users": ("alice",)}, ["default"]),
+        ({"tenant": "acme"}, ["acme"]),
+        ({"tenant": "beta"}, []),
+    ],
+)
+def test_issuers(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], names: list[str]) -> None:
+    """The operator's key sees the issuers of all tenants, and any other key those of its own."""
+    monkeypatch.setattr("notifier.broker.database.Database.info", lambda _: {})
+    issuer = {"audience": ["a"], "jwks": {"keys": [SigningKey("ES256").jwk]}}
+    issuers = [issuer | {"issuer": "default"}, issuer | {"issuer": "acme", "tenant": "acme"}]
+    keys = (ApiKey("shop", API_KEY, **fields),)
+    parsed = parse(json.dumps(issuers))
+    app = create_app(Settings.of(redis_url="redis://localhost", api_keys=keys, token_issuers=parsed))
+    answer = app.test_client().get("/v1/status", headers={"Authorization": f"Bearer {API_KEY}"})
+    assert [each["issuer"] for each in answer.json["issuers"]] == names
 
 
 @pytest.mark.parametrize(
