@@ -58,14 +58,21 @@ def lively() -> Iterator[Service]:
 
 @contextlib.contextmanager
 def behind_each(*services: Service) -> Iterator[dict[str, Service]]:
-    """Start each proxy that is installed; yield the first service as its clients see it, through each of them."""
+    """Start each proxy that is installed; yield the first service as its clients see it, through each of them.
+
+    A test that passes with some of them is skipped, with the others as the reason: it has not tested those.
+    """
+    present = {name: kind for name, kind in KINDS.items() if is_installed(name)}
+    missing = " and ".join(name for name in KINDS if name not in present)
+    if not present:
+        pytest.skip(f"needs {missing}")
     with contextlib.ExitStack() as stack:
-        proxies = {name: kind(*(each.port for each in services)) for name, kind in KINDS.items() if is_installed(name)}
-        if not proxies:
-            pytest.skip("needs a proxy")
+        proxies = {name: kind(*(each.port for each in services)) for name, kind in present.items()}
         for proxy in proxies.values():
             stack.enter_context(proxy)
         yield {name: services[0].behind(proxy.port, proxy.tls) for name, proxy in proxies.items()}
+    if missing:
+        pytest.skip(f"needs {missing}; passed with {' and '.join(present)}")
 
 
 def publish(service: Service, user: str, data: object) -> None:
