@@ -57,10 +57,11 @@ def test_collapse_of_what_was_seen(service: Service, user: str) -> None:
 
 def test_ttl(service: Service, user: str, cursor: str) -> None:
     """An expired notification is not replayed, and not reported as lost."""
-    publish(service, user, "for a moment", ttl=2)
-    publish(service, user, "for long", ttl=3600)
-    assert come_back(service, user, cursor) == ["for a moment", "for long"]
-    eventually(lambda: come_back(service, user, cursor) == ["for long"])
+    publish(service, user, "for a day", ttl=86_400)
+    publish(service, user, "for an hour", ttl=3600, collapse_key="k")
+    assert come_back(service, user, cursor) == ["for a day", "for an hour"]
+    publish(service, user, "for a moment", ttl=1, collapse_key="k")
+    eventually(lambda: come_back(service, user, cursor) == ["for a day"])
 
 
 @pytest.mark.parametrize(
