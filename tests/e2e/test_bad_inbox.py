@@ -157,7 +157,7 @@ class TestActions:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join()
         assert sorted(answer["changed"] for answer in answers) == [False] * 7 + [True]
         assert {(answer["revision"], answer["counts"]["unread"]) for answer in answers} == {
             (1, answers[0]["counts"]["unread"])

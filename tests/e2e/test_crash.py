@@ -90,8 +90,9 @@ def test_a_worker_that_dies_in_the_middle(server: Valkey, way: Aside, service: S
         with service.client(USERS[0]) as first, service.client(USERS[-1]) as last:
             cursors = [client.welcome["cursor"] for client in (first, last)]
             crash(service, way)
+        eventually(lambda: counts(control)[1] > 100)  # Valkey may still read what has reached it
         before = counts(control)
-        assert before.keys() == {0, 1} and before[1] > 100, before  # some users have the entry, some do not
+        assert before.keys() == {0, 1}, before  # some users have the entry, some do not
         answer = retry(service)
         assert counts(control) == {1: len(USERS)}
         assert service.publish(NOTE, KEY).headers["Idempotency-Replayed"] == "true"
