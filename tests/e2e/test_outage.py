@@ -114,6 +114,7 @@ def test_a_worker_that_dies(embedded: Service, user: str) -> None:
             os.kill(pid, signal.SIGKILL)
         assert client.close_code() is None
     eventually(lambda: embedded.publish({"to": {"users": [user]}, "title": "meanwhile"}).status == 201)
+    eventually(embedded.is_ready)  # until then a new worker may refuse streams
     with embedded.client(user, since=cursor) as client:
         assert client.receive("notification")["notification"]["title"] == "meanwhile"
 
@@ -128,6 +129,7 @@ def test_reload(embedded: Service, user: str) -> None:
     assert [client.close_code() for client in clients] == [1012] * len(clients)
     eventually(lambda: not set(workers) & set(children(embedded.pid)))
     eventually(lambda: embedded.publish({"to": {"users": [user]}, "title": "reloaded"}).status == 201)
+    eventually(embedded.is_ready)  # until then a new worker may refuse streams
     with embedded.client(user, since=cursor) as client:
         assert client.receive("notification")["notification"]["title"] == "reloaded"
         assert client.welcome["lost"] == []

@@ -209,6 +209,7 @@ def test_drain(user: str) -> None:
         *_, drain, close = frames(answers[0])
         assert (drain["type"], close["type"], close["code"]) == ("drain", "close", 1012)
         eventually(lambda: len(children(service.pid)) == 1)
+        eventually(service.is_ready)  # until then the new worker may refuse streams
         assert service.publish({"to": {"users": [user]}, "data": 1}).status == 201
         assert data(poll(service, user, since=cursor)) == [1]
 
