@@ -69,7 +69,10 @@ class Parser:
 
 
 class EventStream:
-    """One request, which contains only what the arguments specify."""
+    """One request, which contains only what the arguments specify.
+
+    `last_id` is that of the last event that was returned: the parser is ahead of it by what has arrived together.
+    """
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class EventStream:
         if last_event_id:
             sent["Last-Event-ID"] = last_event_id
         self.parser = Parser()
+        self.last_id = ""
         self._events: list[Event] = []
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE)
         self.socket = self._connection.sock = socket.socket()
@@ -109,7 +113,9 @@ class EventStream:
             if not data:
                 return None
             self._events += self.parser.feed(data)
-        return self._events.pop(0)
+        event = self._events.pop(0)
+        self.last_id = event.id
+        return event
 
     def frames(self) -> Iterator[dict[str, Any]]:
         """Yield the frames until the stream ends, and check their ids."""
