@@ -18,8 +18,8 @@ from tests.kit.waiting import DEADLINE, eventually
 
 @pytest.fixture(scope="module")
 def deep() -> Iterator[Service]:
-    """A service whose topics keep 20,000 notifications."""
-    with Service(workers=1, max_history=20_000) as service:
+    """A service whose topics keep 20,000 notifications, and which is patient with clients that do not read."""
+    with Service(workers=1, lag_timeout=10 * DEADLINE, max_history=20_000) as service:
         yield service
 
 
@@ -113,6 +113,7 @@ def test_return_at_once(user: str) -> None:
             for number, client in enumerate(clients):
                 token = service.token(f"{user}-{number}")
                 client.send("hello", token=token, since=cursors[number % len(cursors)])
+            assert all(pong.wait(DEADLINE) for pong in [client.socket.ping() for client in clients])  # all were read
         finally:
             os.kill(server, signal.SIGCONT)
         for client in clients:
