@@ -134,7 +134,7 @@ def belongs(process: Path, master: int) -> bool:
     """Return whether a process is a master, or below it."""
     try:
         parent = int(re.search(r"^PPid:\t(\d+)", (process / "status").read_text(), re.MULTILINE)[1])  # type: ignore[index]
+        is_ours = process.stat().st_uid == os.getuid()
     except (OSError, TypeError):
-        return False
-    is_ours = process.stat().st_uid == os.getuid()
+        return False  # it has ended
     return is_ours and (int(process.name) == master or parent == master)
