@@ -8,7 +8,7 @@ import redis
 from chaos.aside import Aside, running_aside
 from tests.kit.outage import FAST, Valkey, is_ready, url, valkey
 from tests.kit.service import Service
-from tests.kit.waiting import eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,8 @@ def server() -> Iterator[Valkey]:
 
 @pytest.fixture(scope="module")
 def service(server: Valkey) -> Iterator[Service]:
-    with Service(redis_url=server.url, **FAST) as service:
+    """A service that takes no pause of a busy machine for a silence."""
+    with Service(redis_url=server.url, **FAST | {"broker_deadline": DEADLINE}) as service:
         yield service
 
 
