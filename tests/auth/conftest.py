@@ -1,10 +1,13 @@
 """Fixtures of the tests of keys and tokens: workers that share a database."""
 
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from notifier.auth import api_keys, key_changes
 from notifier.auth.api_keys import ApiKeys
 from notifier.auth.key_changes import KeyChanges, Made, Retry
 from notifier.broker.key_list import KeyList, Stored
@@ -67,6 +70,35 @@ class KeyWorker:
             monkeypatch.setattr(self.list, name, away)
 
 
+class Pauses:
+    """Takes the place of the module `time` in a module whose loop pauses between two looks, and adds up the pauses.
+
+    Unlike a clock it does not show how long a busy machine takes for everything else. It counts while `counts()`.
+    """
+
+    monotonic, time = staticmethod(time.monotonic), staticmethod(time.time)
+
+    def __init__(self, counts: Callable[[], object]) -> None:
+        self._counts = counts
+        self._pauses: list[float] = []
+        self._first = 0
+
+    def sleep(self, seconds: float) -> None:
+        """Pause."""
+        if self._counts():
+            self._pauses.append(seconds)
+        time.sleep(seconds)
+
+    def begin(self) -> None:
+        """Count from now on, with the pause that has begun."""
+        self._first = max(len(self._pauses) - 1, 0)
+
+    @property
+    def seconds(self) -> float:
+        """How long the loop has paused since then."""
+        return sum(self._pauses[self._first :])
+
+
 @pytest.fixture
 def make(valkey: EmbeddedValkey, user: str) -> Iterator[Callable[[], KeyWorker]]:
     """Makes workers that share a database which no other test has."""
@@ -80,3 +112,15 @@ def make(valkey: EmbeddedValkey, user: str) -> Iterator[Callable[[], KeyWorker]]
     for worker in made:
         worker.keys.stop()
         worker.store.close()
+
+
+@pytest.fixture
+def advance(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Returns a function that sets the clock of all workers' keys forward, from what it really shows."""
+
+    def advance(seconds: float) -> None:
+        ahead = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic, sleep=time.sleep)
+        for module in (api_keys, key_changes):
+            monkeypatch.setattr(module, "time", ahead)
+
+    return advance

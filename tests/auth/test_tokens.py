@@ -21,7 +21,7 @@ from notifier.protocol import identity, jwk
 from notifier.protocol.identity import LEEWAY, KeysPending
 from notifier.settings import AuthSettings, Settings
 from tests.kit.issuers import KeyServer, SigningKey, key_server, key_set, with_claims
-from tests.kit.waiting import eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 SECRET = "the-secret-that-signs-" * 2
 ONE, TWO = "https://one.example/", "https://two.example/"
@@ -236,10 +236,10 @@ class TestMemory:
             tokens.verify(token, NOW)
             best = 1.0
             for _ in range(5):
-                began = time.perf_counter()
+                began = time.thread_time()  # without the time of other programs
                 for _ in range(200):
                     tokens.verify(token, NOW)
-                best = min(best, time.perf_counter() - began)
+                best = min(best, time.thread_time() - began)
             return best
 
         for key in KEYS.values():
@@ -281,8 +281,11 @@ class TestServer:
             with pytest.raises(KeysPending):
                 tokens.verify(token, NOW)
 
-    def test_request_waits(self, server: KeyServer, begin: Callable[..., Tokens]) -> None:
+    def test_request_waits(
+        self, server: KeyServer, begin: Callable[..., Tokens], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A request waits for the keys: for the first ones, and for those of a new key."""
+        monkeypatch.setattr(module, "_PATIENCE", DEADLINE)
         tokens = begin()
         assert tokens.admit(KEYS["RS256"].sign(claims())).user == "alice"
         server.body = key_set(*KEYS.values())
