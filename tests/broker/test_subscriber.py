@@ -7,8 +7,7 @@ from typing import Any
 
 from notifier.broker.heartbeat import Heartbeat
 from notifier.broker.subscriber import Subscriber
-
-DEADLINE = 10  # seconds
+from tests.kit.waiting import DEADLINE
 
 
 class BrokenConnection:

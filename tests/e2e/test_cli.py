@@ -23,7 +23,7 @@ from notifier import __version__
 from notifier.client import NotifierClient, Received
 from notifier.settings import Settings
 from tests.kit import processes
-from tests.kit.command import Command, end
+from tests.kit.command import Command, Done, end
 from tests.kit.middle import PAGE, Middle, Reply
 from tests.kit.service import API_KEY, TOKEN_SECRETS, Service
 from tests.kit.waiting import DEADLINE, eventually
@@ -411,12 +411,13 @@ class TestListen:
         """With --json each event is one JSON object."""
         token = roomy.token(user, [user])
         process = notifier.start("listen", "--topic", user, "--json", "--count", "2", NOTIFIER_TOKEN=token)
-        assert process.stderr and process.stderr.readline()
+        assert process.stderr and process.stdout and process.stderr.readline()
         id = roomy.publish({"to": {"topics": [user]}, "title": "Hello"}).json["id"]
         roomy.recall(id)
+        first, second = (json.loads(process.stdout.readline()) for _ in range(2))  # another channel may overtake these
         roomy.publish({"to": {"users": [user]}, "title": "Bye"})
         out, _ = process.communicate(timeout=DEADLINE)
-        first, second, third = map(json.loads, out.splitlines())
+        third = json.loads(out)
         assert (first["type"], first["id"], first["notification"]["title"]) == ("received", id, "Hello")
         assert (second["type"], second["id"]) == ("removed", id)
         assert third["channel"] == f"user:{user}"
@@ -540,8 +541,8 @@ class TestTokens:
 
     def test_revoke(self, notifier: Command, roomy: Service, user: str) -> None:
         """The tokens of a user are revoked, those that are older than an age, or one of them."""
-        old, new = roomy.token(user, iat=time.time() - 100), roomy.token(user, iat=time.time() - 10, jti=user)
-        assert notifier.run("revoke", user, "--age", "1m").code == 0
+        old, new = roomy.token(user, iat=time.time() - 2000), roomy.token(user, iat=time.time() - 10, jti=user)
+        assert notifier.run("revoke", user, "--age", "1000s").code == 0
         with pytest.raises(ConnectionClosed):
             eventually(lambda: roomy.client(token=old).close())
         roomy.client(token=new).close()
@@ -575,7 +576,15 @@ class TestDoctor:
 
     def test_healthy(self, notifier: Command, roomy: Service) -> None:
         """A healthy service passes all checks."""
-        done = notifier.run("doctor", "--idle", "0.1s", NOTIFIER_TOKEN=roomy.token("doctor"))
+        runs: list[Done] = []
+
+        def is_quick() -> bool:
+            """Run it; on a busy machine the first bytes of events may take longer than two seconds."""
+            runs.append(notifier.run("doctor", "--idle", "0.1s", NOTIFIER_TOKEN=roomy.token("doctor")))
+            return "are buffered" not in runs[-1].out
+
+        eventually(is_quick)
+        done = runs[-1]
         findings = {line.split()[1].rstrip(":"): line.split()[0] for line in done.lines}
         assert findings == dict.fromkeys(
             [
@@ -622,8 +631,8 @@ class TestDoctor:
         with Service(workers=1) as service:
             process = Command.of(service, tmp_path).start("doctor", "--idle", "60s")
             assert process.stdout
-            while not process.stdout.readline().startswith(b"ok    upgrade"):
-                pass
+            while not (line := process.stdout.readline()).startswith(b"ok    upgrade"):
+                assert line, "it has ended"
             service.stop()
             out, _ = process.communicate(timeout=2 * DEADLINE)
         assert process.returncode == 1

@@ -48,6 +48,11 @@ class Tab:
         self.inbox = self.page.locator("main > notifier-inbox")
         self.toasts = self.page.locator("notifier-toasts li")
 
+    def freeze(self) -> None:
+        """Stop the clock of the page, so that no timer fires on a busy machine before `page.clock.run_for`."""
+        self.page.clock.install()
+        self.page.clock.pause_at(self.page.evaluate("Date.now()") / 1000 + 1)
+
     def titles(self) -> Locator:
         """The titles of the inbox that is on the page."""
         return self.inbox.locator("li [part=title]")
@@ -306,7 +311,7 @@ def test_what_belongs(tab: Tab, service: Service, user: str) -> None:
     assert service.request("PUT", f"/v1/topics/{topic}/members/{user}", headers=key).status == 204
     eventually(lambda: tab.page.evaluate("notifier.inbox.memberships")[:1] == [topic])
     assert service.publish({"to": {"topics": [topic]}, "title": "For members"}).status == 201
-    eventually(lambda: "For members" in tab.page.evaluate("heard"))
+    eventually(lambda: {"Before", "For members"} <= set(tab.page.evaluate("heard")))
     expect(tab.titles()).to_have_text(["For members"])
     assert service.request("DELETE", f"/v1/topics/{topic}/members/{user}", headers=key).status == 204
     expect(tab.titles()).to_have_count(0)
@@ -394,7 +399,7 @@ def test_away(tab: Tab, service: Service, user: str) -> None:
 def test_toasts_wait(tab: Tab, service: Service, user: str) -> None:
     """A toast disappears after its time, but not under the pointer or with focus; critical toasts stay."""
     page = tab.page
-    page.clock.install()
+    tab.freeze()
     publish(service, user, "Critical", severity="critical")
     publish(service, user, *[f"Number {number}" for number in range(5)])
     expect(tab.toasts.locator("[part=title]")).to_have_text(["Number 4", "Number 3", "Number 2", "Critical"])
@@ -405,6 +410,7 @@ def test_toasts_wait(tab: Tab, service: Service, user: str) -> None:
     page.clock.run_for(20_000)
     expect(tab.toasts).to_have_text(["CriticalCritical"])
     publish(service, user, "With focus")
+    expect(tab.toasts).to_have_count(2)
     tab.toasts.get_by_role("button", name="Dismiss").first.focus()
     page.clock.run_for(20_000)
     expect(tab.toasts).to_have_count(2)
@@ -437,7 +443,7 @@ def test_toasts_wait_for_no_finger(browser: Browser, service: Service, user: str
     """Dismissing a toast with a tap does not stop the timers of the others."""
     with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 400, "height": 700}) as context:
         tab = Tab(context, service, user)
-        tab.page.clock.install()
+        tab.freeze()
         publish(service, user, "First", "Second", "Third")
         expect(tab.toasts).to_have_count(3)
         for left in (2, 1):
@@ -451,7 +457,7 @@ def test_toasts_wait_for_no_finger(browser: Browser, service: Service, user: str
 
 def test_toasts_wait_for_no_mouse_that_left(tab: Tab, service: Service, user: str) -> None:
     """Dismissing a toast with a click returns the focus to where it was."""
-    tab.page.clock.install()
+    tab.freeze()
     tab.bell.focus()
     publish(service, user, "First", "Second")
     expect(tab.toasts).to_have_count(2)
@@ -471,8 +477,8 @@ def test_toast_of_ones_own(tab: Tab, service: Service, user: str) -> None:
           if (event.detail.notification.type === "chat") event.preventDefault();
         })"""
     )
-    publish(service, user, "In the chat", type="chat")
-    publish(service, user, "Elsewhere")
+    publish(service, user, "In the chat", type="chat", severity="critical")  # a critical toast stays
+    publish(service, user, "Elsewhere", severity="critical")
     expect(tab.titles()).to_have_text(["Elsewhere", "In the chat"])
     expect(tab.toasts.locator("[part=title]")).to_have_text(["Elsewhere"])
 
@@ -666,6 +672,7 @@ def test_one_of_each(context: BrowserContext, service: Service, user: str) -> No
     eventually(lambda: service.request("GET", "/v1/inbox/counts", headers=token).json["counts"]["unseen"] == 0)
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url.split("/v1/")[-1].split("?")[0]))
+    tab.freeze()  # a stream, or counts, that come late would be fetched
     tab.page.evaluate(
         """async (token) => {
           const { Notifier } = await import("/static/notifier.js");
@@ -679,14 +686,15 @@ def test_one_of_each(context: BrowserContext, service: Service, user: str) -> No
     )
     expect(tab.titles()).to_have_text(["First"])
     expect(tab.bell).to_have_accessible_name("Notifications, 1 unread")
-    until(tab.page, "notifier.state === 'connected'")
+    eventually(lambda: tab.page.evaluate("notifier.state") == "connected")
     assert tab.page.evaluate("tokens") == 1
     assert asked.count("inbox") == 1
     publish(service, user, "Second", "Third")
     expect(tab.titles()).to_have_text(["Third", "Second", "First"])
-    until(tab.page, "notifier.inbox.counts.unseen === 0")
+    tab.page.clock.run_for(1_000)
+    eventually(lambda: tab.page.evaluate("notifier.inbox.counts.unseen") == 0)
     assert asked.count("inbox") == 1
-    assert 1 <= asked.count("inbox/seen") <= 2  # for both, unless the machine is slow
+    assert asked.count("inbox/seen") == 1  # for both
     assert tab.page.evaluate("tokens") == 1
     assert tab.errors == []
 

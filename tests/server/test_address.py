@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from notifier.server import address
+from tests.kit.ports import free_port
 
 
 @pytest.fixture
@@ -18,8 +19,7 @@ def port() -> Iterator[int]:
 
 def test_free(port: int) -> None:
     """A free port is left free."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        free = server.getsockname()[1]
+    free = free_port()
     for bind in (f"127.0.0.1:{free}", f"localhost:{free}", f":{free}"):
         address.require_free(bind, {})
 
