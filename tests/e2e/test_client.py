@@ -253,7 +253,10 @@ class TestListen:
 
 def test_restart(user: str) -> None:
     """Over restarts of the service a stream loses nothing and yields nothing twice."""
-    with Service(workers=1) as service, NotifierClient(url_of(service), api_key=API_KEY) as client:
+    with (
+        Service(workers=1) as service,
+        NotifierClient(url_of(service), api_key=API_KEY, deadline=3 * DEADLINE) as client,
+    ):
         publisher = threading.Thread(target=publish_slowly, args=(client, user, 60))
         with client.listen(token=service.token(user)) as stream:
             publisher.start()
@@ -274,8 +277,12 @@ def publish_slowly(client: NotifierClient, user: str, count: int) -> None:
 
 def test_fresh_tokens(user: str) -> None:
     """A stream renews its tokens before they expire, and stays connected."""
-    with Service(workers=1, expiry_notice=3) as service, NotifierClient(url_of(service), api_key=API_KEY) as client:
-        tokens = (service.token(user, expires_in=4) for _ in itertools.count())
+    notice = 10  # seconds that the stream has to get another token; with more, the service waits for half of its life
+    with (
+        Service(workers=1, expiry_notice=notice) as service,
+        NotifierClient(url_of(service), api_key=API_KEY) as client,
+    ):
+        tokens = (service.token(user, expires_in=notice + 1) for _ in itertools.count())
         fetched = itertools.count(1)
         count = 0
 
