@@ -89,6 +89,10 @@ class Pauses:
             self._pauses.append(seconds)
         time.sleep(seconds)
 
+    def have_begun(self) -> bool:
+        """Return whether the loop has looked once, and pauses."""
+        return bool(self._pauses)
+
     def begin(self) -> None:
         """Count from now on, with the pause that has begun."""
         self._first = max(len(self._pauses) - 1, 0)

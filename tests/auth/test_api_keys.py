@@ -157,6 +157,7 @@ class TestWorkers:
         pauses = Pauses(lambda: made.record.id in other.keys._known)
         monkeypatch.setattr(api_keys, "time", pauses)
         other.keys.start()
+        eventually(pauses.have_begun)
         worker.revoke(made)
         pauses.begin()
         assert not worker.accepts(made.text)

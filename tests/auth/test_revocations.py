@@ -111,6 +111,7 @@ def test_thread(make: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch) -> 
     pauses = Pauses(lambda: not other.changes)
     monkeypatch.setattr(revocations, "time", pauses)
     other.revocations.start()
+    eventually(pauses.have_begun)
     worker.revocations.revoke_user("alice", time.time())
     pauses.begin()
     eventually(lambda: other.changes)
