@@ -20,13 +20,17 @@ FAST = {"broker_heartbeat": 0.3, "broker_deadline": 1.5, "redis_timeout": 1, "wo
 
 
 class Valkey:
-    """A Valkey server on a TCP port. Its data are in an append-only file and survive a restart."""
+    """A Valkey server on a TCP port. Its data are in an append-only file and survive a restart.
+
+    It leaves to the system when they go to the disk: it would wait for a slow disk longer than a service of these tests
+    waits for it.
+    """
 
     def __init__(self, directory: Path, replica_of: int = 0) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._command = [find_server(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory)]
-        self._command += ["--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0"]
+        self._command += ["--appendonly", "yes", "--appendfsync", "no", "--save", "", "--repl-diskless-sync-delay", "0"]
         if replica_of:
             self._command += ["--replicaof", f"127.0.0.1 {replica_of}"]
 
