@@ -296,7 +296,10 @@ class TestAudit:
             id = client.publish({"to": {"all": True}, "title": "secret"}, idempotency_key=user).id
             client.publish({"to": {"all": True}, "title": "secret"}, idempotency_key=user)
             many = list(
-                client.publish_many([{"to": {"all": True}, "title": "x"}, {"to": {"users": [user]}, "title": "x"}])
+                # Stored, it would be in the inboxes of the users of other tests.
+                client.publish_many(
+                    [{"to": {"all": True}, "title": "x", "retain": "none"}, {"to": {"users": [user]}, "title": "x"}]
+                )
             )
             client.recall(id)
             client.change_members("orders", [user, *(f"{user}-{number}" for number in range(29))])
