@@ -54,9 +54,9 @@ def checked(answer: Answer) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def tenants(service: Service) -> Iterator[list[Tenant]]:
-    """The default tenant and two others."""
-    with NotifierClient(f"http://127.0.0.1:{service.port}", api_key=API_KEY) as admin:
+def tenants() -> Iterator[list[Tenant]]:
+    """The default tenant and two others, in a service of their own: what they publish to all is in every inbox."""
+    with Service() as service, NotifierClient(f"http://127.0.0.1:{service.port}", api_key=API_KEY) as admin:
         names = [None, *(f"t-{uuid4().hex[:8]}" for _ in range(2))]
         made = [Tenant(service, admin, name) for name in names]
         yield made
