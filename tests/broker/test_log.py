@@ -353,7 +353,7 @@ class TestRegression:
         assert make().log.log_ends([user, topic]) == [(kept, lost), (other, BEGINNING)]
 
     def test_lost_recall(self, make: Make, client: redis.Redis, user: str, topic: str) -> None:
-        """A worker detects that a recall is lost which it has carried out, whoever has published the notification."""
+        """A worker detects the loss of a recall that it carried out, even if another one published the notification."""
         id = publish(make().log, user, topic)
         keys = [f"{sharded(user)}:{what}" for what in ("log", "meta", "removed", "collapse")]
         before = {key: client.dump(key) for key in keys}
