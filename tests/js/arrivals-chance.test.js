@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createInbox } from "../../browser/src/elements/inbox-store.js";
 import { createList } from "../../browser/src/elements/list.js";
-import { runCourses } from "./courses.js";
+import { chance, runCourses } from "./courses.js";
 import { FakeHttp } from "./fake_http.js";
 import { settled, stopClock } from "./fake_service.js";
 
@@ -100,15 +100,6 @@ class Model {
     const unseen = this.items.filter(({ seen }) => !seen).length;
     return { counts: { unread, unseen }, revision: this.#revision, expires_at: null };
   }
-}
-
-/** Whole numbers below a limit, the same ones for the same seed. */
-function chance(seed) {
-  let state = seed * 7_919;
-  return (limit) => {
-    state = (state * 1_103_515_245 + 12_345) & 0x7fffffff;
-    return (state >> 8) % limit;
-  };
 }
 
 async function course(t, seed) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { runCourses } from "./courses.js";
+import { chance, runCourses } from "./courses.js";
 import { FakeBrowser, fakeStorage, tokenOf } from "./fake_browser.js";
 import { settled, stopClock } from "./fake_service.js";
 import { LONGEST, ModelService, channelOf } from "./model_service.js";
@@ -13,15 +13,6 @@ const MOST_TABS = 5;
 const TOPICS = ["orders", "invoices"];
 
 const getToken = async () => tokenOf("alice");
-
-/** Whole numbers below a limit, the same ones for the same seed. */
-function chance(seed) {
-  let state = seed * 7_919;
-  return (limit) => {
-    state = (state * 1_103_515_245 + 12_345) & 0x7fffffff;
-    return (state >> 8) % limit;
-  };
-}
 
 const FAULTS = [
   ({ notifier }) => notifier.publish("orders", { data: 5n }),

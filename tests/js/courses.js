@@ -1,3 +1,12 @@
+/** Whole numbers below a limit, the same ones for the same seed. */
+export function chance(seed) {
+  let state = seed * 7_919;
+  return (limit) => {
+    state = (state * 1_103_515_245 + 12_345) & 0x7fffffff;
+    return (state >> 8) % limit;
+  };
+}
+
 /**
  * Runs random courses, and returns what failed. It is called before the first test(): from then on, Node's test runner
  * follows every promise, which takes longer than the courses.

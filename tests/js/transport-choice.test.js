@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { createTransportChoice } from "../../browser/src/transport-choice.js";
+import { chance } from "./courses.js";
 import { fakeStorage, provide } from "./fake_browser.js";
 import { stopClock } from "./fake_service.js";
 
@@ -268,15 +269,6 @@ test("a welcome ends the count of refused WebSockets", () => {
 function failTwice(choice) {
   fail(choice, BROKEN);
   fail(choice, BROKEN);
-}
-
-/** Whole numbers below a limit, the same ones for the same seed. */
-function chance(seed) {
-  let state = seed * 7_919;
-  return (limit) => {
-    state = (state * 1_103_515_245 + 12_345) & 0x7fffffff;
-    return (state >> 8) % limit;
-  };
 }
 
 function provideStorage(t) {
