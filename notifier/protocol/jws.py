@@ -12,6 +12,7 @@ from notifier.protocol.token_policy import MAX_KID
 
 SECRET_ALGORITHM = "HS256"
 MAX_TOKEN = 65_536  # characters
+MAX_HEADER = 4096  # characters, with a chain of certificates; PyJWT reads it slowly, before it checks the signature
 _TYPES = ("jwt", "at+jwt")  # RFC 7519 and RFC 9068; other types are for other purposes, such as logout+jwt
 # The claims are checked by `notifier.protocol.identity`: PyJWT would read the clock.
 _UNCHECKED: Any = {
@@ -47,6 +48,8 @@ def read_head(token: str) -> Head:
         raise InvalidToken("The token is encrypted (JWE), which is not supported.")
     if len(parts) != 3:
         raise InvalidToken("This is not a JWT: a JWT has three parts, separated by dots.")
+    if len(parts[0]) > MAX_HEADER:
+        raise InvalidToken(f"The header of the token is longer than {MAX_HEADER} characters.")
     head: Head = _decode(parts[0], Head, "header")
     if head.crit is not None or head.b64 is not None:
         raise InvalidToken("The token requires extensions (crit, b64), which are not supported.")

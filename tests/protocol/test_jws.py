@@ -99,6 +99,15 @@ def test_bad_header(header: Any) -> None:
         jws.read_head(f"{segment(header)}.e30.e30")
 
 
+def test_long_header() -> None:
+    """A header that no issuer needs is rejected before PyJWT reads it, which takes long and needs no signature."""
+    members = ",".join(f'"{number}":0' for number in range(5_000))
+    with pytest.raises(InvalidToken, match="header"):
+        jws.read_head(f"{segment(('{' + members + '}').encode())}.e30.e30")
+    certificates = {"alg": "RS256", "x5c": ["x" * 2_000], "kid": "a"}
+    assert jws.read_head(f"{segment(certificates)}.e30.e30").kid == "a"
+
+
 @rows("levels", [*range(980, 1000), 10_000])
 def test_deep_header(levels: int) -> None:
     """A header that is nested deep is rejected, also where PyJWT cannot read it."""
