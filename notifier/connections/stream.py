@@ -22,7 +22,7 @@ from notifier.protocol import channel, frames, websocket
 from notifier.protocol import tenant as tenants
 from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
-from notifier.protocol.session import Action, Reply, Session
+from notifier.protocol.session import Action, RefuseToken, Reply, Session
 from notifier.protocol.websocket import Binary, Event, Text
 
 
@@ -208,6 +208,9 @@ class StreamConnection(Connection):
     def _act(self, action: Action) -> None:
         match action:
             case Reply(frame):
+                self.reply(frame)
+            case RefuseToken(frame):
+                self._hooks.refused(self)
                 self.reply(frame)
             case _:
                 self._hooks.act(self, action)

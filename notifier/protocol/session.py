@@ -68,11 +68,17 @@ class Reply(NamedTuple):
     frame: bytes
 
 
+class RefuseToken(NamedTuple):
+    """Send a frame that rejects an invalid token, which counts as a failed authentication."""
+
+    frame: bytes
+
+
 class SendPing(NamedTuple):
     """Send a ping."""
 
 
-Action = Attach | Join | Leave | Publishing | Marking | Acknowledge | Reply | SendPing
+Action = Attach | Join | Leave | Publishing | Marking | Acknowledge | Reply | RefuseToken | SendPing
 
 
 class Session:
@@ -187,7 +193,8 @@ class Session:
     def _refuse(self, problem: Problem) -> list[Action]:
         if self.state is State.GREETING:
             raise ProtocolViolation(problem.detail[:100]) from problem
-        return [Reply(frames.error(problem))]
+        frame = frames.error(problem)
+        return [RefuseToken(frame) if isinstance(problem, InvalidToken) else Reply(frame)]
 
     def _hello(self, frame: Hello, now: float) -> Action:
         since = frames.decode_cursor(frame.since)
@@ -246,14 +253,12 @@ class Session:
 
     def _publish(self, frame: Publish) -> Action:
         assert self.identity is not None
-        publishing = read_publishing(frame, self.identity, self._rules.limits)
-        self._count(self._rules.count_publication, frame.ref)
-        return publishing
+        self._count(self._rules.count_publication, frame.ref)  # first: reading costs most, also if it is not valid
+        return read_publishing(frame, self.identity, self._rules.limits)
 
     def _mark(self, frame: InboxFrame) -> Action:
-        marking = read_marking(frame, self._rules.max_inbox_ids)
         self._count(self._rules.count_action, frame.ref)
-        return marking
+        return read_marking(frame, self._rules.max_inbox_ids)
 
     def _count(self, count: Callable[[str], None], ref: str | None) -> None:
         assert self.identity is not None

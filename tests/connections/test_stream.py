@@ -448,3 +448,22 @@ def test_refused(open_: Open, calls: Calls, token: str, count: int) -> None:
     connection, _ = open_()
     connection.on_bytes(raw.text(type="hello", token=token))
     assert len(refused) == count and not connection.is_open
+
+
+def test_refused_again(open_: Open, calls: Calls) -> None:
+    """A fresh token that is not valid is noted, too; a hook may close the connection."""
+    refused: list[StreamConnection] = []
+
+    def refuse(connection: StreamConnection) -> None:
+        refused.append(connection)
+        if len(refused) > 1:
+            raise RateExceeded
+
+    calls.hooks = replace(calls.hooks, refused=refuse)
+    connection, _ = open_()
+    connection.on_bytes(HELLO)
+    connection.session.welcomed()
+    connection.on_bytes(raw.text(type="auth", token="wrong"))
+    assert connection.is_open
+    connection.on_bytes(raw.text(type="auth", token="wrong"))
+    assert len(refused) == 2 and connection.state is not ConnectionState.OPEN

@@ -26,7 +26,7 @@ from notifier.protocol.identity import Identity, KeysPending
 from notifier.protocol.inbox_frames import Acknowledge, Marking
 from notifier.protocol.inbox_target import Target
 from notifier.protocol.publishing import Publishing
-from notifier.protocol.session import Action, Reply, Rules, SendPing, Session, State
+from notifier.protocol.session import Action, RefuseToken, Reply, Rules, SendPing, Session, State
 from notifier.protocol.subscribing import Attach, Join, Leave
 from tests.kit.cases import rows
 
@@ -76,7 +76,7 @@ def snapshot(session: Session) -> tuple[object, ...]:
 def reply(actions: list[Action]) -> dict[str, Any]:
     """Return the frame that is the only action."""
     [action] = actions
-    assert isinstance(action, Reply)
+    assert isinstance(action, Reply | RefuseToken)
     document: dict[str, Any] = json.loads(action.frame)
     return document
 
@@ -272,6 +272,7 @@ class TestSubscribe:
         actions = subject.receive(frame("subscribe", ref="r", **fields), NOW)
         assert code(actions) == problem
         assert reply(actions)["ref"] == "r"
+        assert isinstance(actions[0], RefuseToken) == (problem == "invalid_token"), "only these count as failures"
         assert snapshot(subject) == before
 
     def test_too_many(self) -> None:
@@ -388,13 +389,16 @@ class TestPublish:
         ],
     )
     def test_refused(self, fields: dict[str, Any], problem: str) -> None:
-        """A rejected publication is answered with its ref, and does not count towards the rate."""
-        subject = session()
+        """A rejected publication is answered with its ref, and counts: to reject it has taken time."""
+        counted: list[str] = []
+        subject = session(rules=RULES._replace(count_publication=counted.append))
         text = json.dumps(json.loads(PUBLISH) | fields)
         for _ in range(30):
             answer = reply(subject.receive(text, NOW))
             assert (answer["type"], answer["ref"], answer["problem"]["code"]) == ("error", "r", problem)
         assert isinstance(subject.receive(PUBLISH, NOW)[0], Publishing)
+        # A frame that is not valid by itself is no publication yet.
+        assert len(counted) == (1 if "echo" in fields else 31)
 
     def test_rate(self) -> None:
         """Publications that may not be sent now are answered with their ref; the connection stays open."""
@@ -422,7 +426,7 @@ class TestPublish:
 
 class TestInbox:
     def test_rate(self) -> None:
-        """Actions that may not be sent now are answered with their ref; those that are not valid do not count."""
+        """Actions that may not be sent now are answered with their ref, whether they are valid or not."""
 
         def count(user: str) -> None:
             raise RateLimited(retry_after=1, limit="user_actions")
@@ -430,7 +434,7 @@ class TestInbox:
         subject = session(rules=RULES._replace(count_action=count))
         answer = reply(subject.receive(frame("read", ref="a", up_to="1-1"), NOW))
         assert (answer["ref"], answer["problem"]["code"]) == ("a", "rate_limited")
-        assert code(subject.receive(frame("read", ref="a"), NOW)) != "rate_limited"
+        assert code(subject.receive(frame("read", ref="a"), NOW)) == "rate_limited"
 
     def test_limit(self) -> None:
         """An action may name as many ids as the rules allow."""

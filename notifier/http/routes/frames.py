@@ -68,20 +68,20 @@ class FrameViews:
         raise InvalidFrame("Only publish, ack and inbox frames may be posted.")
 
     def _acknowledge(self, frame: Ack, who: Identity) -> Response:
+        self._users.actions.take(who.user)  # before it is known whether the frame is valid: to check it takes time
         ack = read_ack(frame)
-        self._users.actions.take(who.user)
         self._inbox.acknowledge({who.user: ack})
         return Response(status=204)
 
     def _act(self, frame: InboxFrame, who: Identity) -> Response:
-        ref, action, target = read_marking(frame, self._max_ids)
         self._users.actions.take(who.user)
+        ref, action, target = read_marking(frame, self._max_ids)
         change = self._inbox.act(who.user, action, target)
         return Response(frames.changed(ref, change.view, change.changed, change.unknown), content_type=JSON)
 
     def _publish(self, frame: Publish, who: Identity) -> Response:
-        publishing = read_publishing(frame, who, self._limits)
         self._users.publications.take(who.user)
+        publishing = read_publishing(frame, who, self._limits)
         payer = self._payer(who.user)
         [answer] = self._publisher.publish([Post(publishing.publication, publishing.body, publishing.key, payer=payer)])
         if isinstance(answer, Problem):
