@@ -57,7 +57,8 @@ class ClientQueue:
     def _run_batch(self) -> None:
         taken = self._queue.take(_BATCH, self._queue.bounds.requests)
         try:
-            for (connection, publishing, _), answer in zip(taken, self._answers(taken), strict=True):
+            batch = [each for each in taken if not each[0].is_disconnected]
+            for (connection, publishing, _), answer in zip(batch, self._answers(batch), strict=True):
                 _answer(connection, publishing, answer)
         finally:
             self._queue.done(taken)

@@ -116,6 +116,18 @@ def test_closed_connection() -> None:
     assert (len(publisher.batches), connection.frames) == (1, [])
 
 
+def test_a_user_who_was_disconnected() -> None:
+    """Publications that were not begun before the user was disconnected are not carried out; others are."""
+    publisher, gone, other = Publisher(published), RecordedConnection(), RecordedConnection("bob")
+    queue = queue_of(publisher)
+    queue.put(gone, publishing("a", key="a"))
+    queue.put(other, publishing("b", key="b"))
+    gone.is_disconnected = True
+    run(queue)
+    assert [[post.key for post in batch] for batch in publisher.batches] == [["b"]]
+    assert (gone.frames, [frame["ref"] for frame in other.frames]) == ([], ["b"])
+
+
 def test_slow_connection() -> None:
     """A connection that cannot take its answer is closed; others are answered."""
     slow, other = RecordedConnection(failure=TooSlow()), RecordedConnection()
