@@ -186,6 +186,7 @@ class ApiKeys:
         for record in in_turns(records):
             before, known = self._known.get(record.id), _Known(record)
             if known.has_ended(now):
+                fresh.pop(record.id, None)  # it ended while the keys were read, and an earlier page has it
                 self._end(record)
             elif not self._ended.is_revoked(record.id):
                 fresh[record.id] = known

@@ -176,6 +176,17 @@ class TestWorkers:
         assert [made.record.name for made in revoked if other.accepts(made.text)] == []
         assert other.accepts(kept.text)
 
+    def test_revoked_while_all_are_read(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A key that is revoked while a worker reads all keys is rejected, though an earlier page had it."""
+        worker, other = make(), make()
+        made = worker.create()
+        before = worker.stored(made).record
+        worker.revoke(made)
+        version, records = other.list.since(0)
+        monkeypatch.setattr(other.list, "since", lambda _: (version, [before, *records]))
+        other.keys.update()
+        assert not other.accepts(made.text)
+
     def test_restart(self, make: Make) -> None:
         """A worker that starts knows all keys, in all states."""
         worker = make()
