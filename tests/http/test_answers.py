@@ -91,6 +91,13 @@ class TestInstalled:
         answer = app.test_client().get(path, headers=headers, environ_overrides={REQUEST_ID: "r"})
         assert (answer.status_code, answer.data) == (200, whole.data)
 
+    @pytest.mark.parametrize(("count", "status"), [(20, 206), (5_000, 200)])
+    def test_many_ranges(self, app: Flask, count: int, status: int) -> None:
+        """Some ranges are answered, a list of thousands is ignored."""
+        headers = {"Range": "bytes=0-3" + ",0-3" * (count - 1)} if status == 200 else {"Range": "bytes=0-3"}
+        answer = app.test_client().get("/file", headers=headers, environ_overrides={REQUEST_ID: "r"})
+        assert answer.status_code == status
+
     @pytest.mark.parametrize(
         ("method", "path", "status", "code"),
         [
