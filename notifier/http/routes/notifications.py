@@ -1,14 +1,14 @@
 """REST for publishers: publish, explain, look up and recall notifications. docs/http-api.md describes it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import flask
 from flask import Blueprint
 from werkzeug import Request, Response
 
 from notifier.broker.log import Log
-from notifier.errors import BadRequest, NotFound, Problem, UnsupportedMediaType
+from notifier.errors import BadRequest, Forbidden, NotFound, Problem, UnsupportedMediaType
 from notifier.http import body
 from notifier.http.answers import JSON, NDJSON, json_answer
 from notifier.http.auditor import Auditor
@@ -87,7 +87,7 @@ class NotificationViews:
         key = self._credentials.require_key(flask.request, *SCOPES)
         id = canonical_id(id)
         found = self._channels_of(id, key)
-        key.require_channels(found)
+        _require_recipients(key, found)
         return json_answer(
             {"id": id, "channels": list(map(tenants.public, found)), "receipts": self._receipts.of(id, found)}
         )
@@ -96,7 +96,9 @@ class NotificationViews:
         """Recall a notification: open tabs remove it, clients that are offline never receive it."""
         key = self._credentials.require_key(flask.request, "recall")
         id = canonical_id(id)
-        key.require_grants(self._channels_of(id, key), "recall")
+        found = self._channels_of(id, key)
+        _require_recipients(key, found)
+        key.require_grants(found, "recall")
         self._auditor.write(flask.request, key, audit.RECALLED, notification=id)
         self._log.recall(id)
         return Response(status=204)
@@ -153,3 +155,15 @@ class NotificationViews:
 def _shows(key: ApiKey) -> Callable[[str], bool]:
     """Return whether a key may see that a user is a member."""
     return lambda user: key.grants_user(tenants.outward(user))
+
+
+def _require_recipients(key: ApiKey, channels: Iterable[str]) -> None:
+    """Reject a key that does not grant all recipients of a notification, without the names of those.
+
+    Raises:
+        Forbidden
+    """
+    try:
+        key.require_channels(channels)
+    except Forbidden:
+        raise Forbidden(f"The key {key.id} does not grant all recipients of the notification.") from None
