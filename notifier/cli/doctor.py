@@ -10,15 +10,18 @@ from urllib.parse import urlsplit
 
 import click
 import httpx
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from notifier.cli.failure import FAILED, Failure
 from notifier.cli.lines import count_of
 from notifier.cli.options import Duration, api_key_option, json_option, known_key, local_url, token_option
+from notifier.cli.terminal import printable
 from notifier.client import NotifierClient, NotifierError
 from notifier.client.answer import Answer
 from notifier.client.configuration import Configuration, failure
+from notifier.client.refused import Refused
+from notifier.client.sync.stream import Connection
 from notifier.settings import AuthSettings
 
 _TIMEOUT = 10.0  # seconds, of a request
@@ -57,7 +60,7 @@ def doctor(url: str, idle: float, api_key: str | None, token: str | None, as_jso
     with httpx.Client(timeout=_TIMEOUT) as http:
         for finding in _Checks(configuration, http, idle).findings():
             fails += finding.level == "fail"
-            click.echo(json.dumps(finding._asdict()) if as_json else str(finding))
+            click.echo(json.dumps(finding._asdict()) if as_json else printable(str(finding)))
     if fails:
         raise Failure(f"{fails} of the checks failed.", FAILED)
 
@@ -135,7 +138,7 @@ class _Checks:
             with self._open("/v1/echo") as socket:
                 yield self._echo(socket)
                 yield self._endurance(socket)
-        except InvalidStatus as refused:
+        except Refused as refused:
             if refused.response.status_code == 404:
                 yield Finding("skip", "upgrade", "The service has no /v1/echo: NOTIFIER_ECHO=1 enables it.")
                 return
@@ -189,7 +192,7 @@ class _Checks:
         try:
             with self._open("/v1/stream", additional_headers=cookie):
                 return 101
-        except InvalidStatus as refused:
+        except Refused as refused:
             return refused.response.status_code
         except (OSError, WebSocketException):
             return 0
@@ -231,7 +234,13 @@ class _Checks:
     def _open(self, path: str, **options: Any) -> ClientConnection:
         url = self._configuration.stream_url.removesuffix("/v1/stream") + path
         socket: ClientConnection = connect(
-            url, open_timeout=_TIMEOUT, close_timeout=1, ping_interval=None, compression=None, **options
+            url,
+            create_connection=Connection,
+            open_timeout=_TIMEOUT,
+            close_timeout=1,
+            ping_interval=None,
+            compression=None,
+            **options,
         )
         return socket
 

@@ -26,6 +26,7 @@ from notifier.client.steps import SUBPROTOCOL, Close, Connect, Emit, FetchToken,
 logger = logging.getLogger("notifier.client")
 
 TOKEN_REFUSED, OVERLOADED = 4001, (4004, 4005)
+_LONGEST_ASKED = 3600.0  # seconds that a service may ask to wait
 _PERMANENT = (1002, 1007, 1009)  # close codes that a reconnect would end with again
 # Times are in seconds.
 _STABLE_AFTER = 30.0  # a shorter connection counts as a failure, so that pauses grow
@@ -234,8 +235,8 @@ class Listener:
             raise ended.with_advice()
         jitter = self._pauses.next()
         if isinstance(ended, Answer):
-            return (asked or 0) + jitter
-        return jitter if asked is None else asked
+            return min(asked or 0, _LONGEST_ASKED) + jitter
+        return jitter if asked is None else min(asked, _LONGEST_ASKED)
 
     def _judge(self, answer: Answer) -> None:
         """Raise the error of a rejected handshake, unless a retry may succeed."""

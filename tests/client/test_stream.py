@@ -672,6 +672,16 @@ class TestComingBack:
         play.answer("the-token")
         assert ended(play, problem(503, "too_many_connections", retry_after="5")) == Wait(6.0)
 
+    def test_endless(self) -> None:
+        """A service can ask for a pause of an hour at most."""
+        play = welcomed(listener())
+        ended(play, BROKEN)
+        play.answer()
+        assert ended(play, problem(503, "too_many_connections", retry_after="9" * 400)) == Wait(3602.0)
+        play = welcomed(listener())
+        play.answer(frame("drain", retry_after_ms=1e300))
+        assert ended(play, Closed(1012)) == Wait(3600.0)
+
     def test_never_reached(self) -> None:
         """If the first connection does not succeed within the deadline, the error states what to check."""
         play = Play(listener(deadline=0.5).steps())

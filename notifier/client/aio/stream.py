@@ -15,7 +15,23 @@ from notifier.client.configuration import failure, require_token
 from notifier.client.errors import Unreachable
 from notifier.client.events import Event
 from notifier.client.outcomes import BROKEN, SILENCE, Closed, Opened
+from notifier.client.refused import Refused
 from notifier.client.steps import Emit, Step
+
+
+class Connection(ClientConnection):
+    """A connection that follows no redirect of its handshake: the token is for one service."""
+
+    async def handshake(self, *words: Any) -> None:
+        """Perform the handshake.
+
+        Raises:
+            Refused: the answer has another status than 101. The library would follow its own error.
+        """
+        try:
+            await super().handshake(*words)
+        except InvalidStatus as error:
+            raise Refused(error.response) from error
 
 
 class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
@@ -78,8 +94,10 @@ class AsyncStream(StreamBase[str | Awaitable[str]], AsyncIterator[Event]):
     async def _connect(self, token: str, timeout: float) -> Opened | Answer | Unreachable:
         url = self._configuration.stream_url
         try:
-            self._socket = await connect(url, **self._configuration.handshake(token, timeout))
-        except InvalidStatus as refused:
+            self._socket = await connect(
+                url, create_connection=Connection, **self._configuration.handshake(token, timeout)
+            )
+        except Refused as refused:
             return self._configuration.refusal(refused.response)
         except (OSError, WebSocketException) as error:
             return failure(url, error)
