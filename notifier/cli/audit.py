@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from notifier.cli.options import json_option, publisher, service_options
-from notifier.cli.text import json_line, printable, time_text
+from notifier.cli.terminal import printable
+from notifier.cli.text import json_line, time_text
 from notifier.client import AuditEntry
 
 

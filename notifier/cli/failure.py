@@ -5,6 +5,7 @@ from typing import IO, Any
 
 import click
 
+from notifier.cli.terminal import printable
 from notifier.client.errors import ConfigurationError, NotifierError, NotNotifier, Unreachable, VersionError
 
 FAILED, USAGE, UNREACHABLE, REFUSED, FOREIGN, FILE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
@@ -43,8 +44,8 @@ class Failure(click.ClickException):
 
 
 def say(text: str) -> None:
-    """Print a message to stderr."""
-    click.echo(f"notifier: {text}", file=sys.stderr)
+    """Print a message to stderr; a part of it may come from the service."""
+    click.echo(printable(f"notifier: {text}"), file=sys.stderr)
 
 
 def failure_of(error: NotifierError, more: str = "") -> Failure:

@@ -6,6 +6,7 @@ import click
 
 from notifier.cli.failure import FAILED, USAGE, Failure, say
 from notifier.cli.options import InOrder, json_option, user_options
+from notifier.cli.terminal import printable
 from notifier.cli.text import counts_document, counts_line, json_line, notification_line
 from notifier.client import Inbox, Item, Marked, Mutes, NotifierClient
 from notifier.client.inbox import Action, Status
@@ -145,7 +146,7 @@ def unmute(
 def _line(item: Item) -> str:
     flags = ((item.muted, "muted"), (item.archived, "archived"), (item.read, "read"), (item.seen, "seen"))
     state = next((word for flag, word in flags if flag), "new")
-    return f"{item.id}  {state:8}  {notification_line(item.channel, item.notification)}"
+    return printable(f"{item.id}  {state:8}  {notification_line(item.channel, item.notification)}")
 
 
 def _act(
@@ -171,4 +172,4 @@ def _print_mutes(mutes: Mutes, as_json: bool) -> None:
         return
     for kind, names in (("type", mutes.types), ("topic", mutes.topics)):
         for name in names:
-            click.echo(f"{kind} {name}")
+            click.echo(printable(f"{kind} {name}"))

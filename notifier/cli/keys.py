@@ -10,7 +10,8 @@ import click
 
 from notifier.cli.failure import USAGE, Failure, say
 from notifier.cli.options import Duration, InOrder, json_option, publisher, service_options
-from notifier.cli.text import json_line, printable, time_text
+from notifier.cli.terminal import printable
+from notifier.cli.text import json_line, time_text
 from notifier.client import Key, NewKey
 from notifier.protocol.api_key import SCOPES, ApiKey
 from notifier.settings import SettingError, Settings
@@ -140,7 +141,7 @@ def new(
 
 
 def _print_new(made: NewKey, as_json: bool) -> None:
-    click.echo(json_line({"key": made.text} | _document(made.key)) if as_json else made.text)
+    click.echo(json_line({"key": made.text} | _document(made.key)) if as_json else printable(made.text))
 
 
 def _document(key: Key) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 from notifier.cli import files
 from notifier.cli.failure import FILE, Failure, say
 from notifier.cli.options import deadline_option, json_option, token_option, url_option
+from notifier.cli.terminal import printable
 from notifier.cli.text import counts_line, json_line, notification_line, state_document
 from notifier.client import ConfigurationError, Event, Lost, NotifierClient, Position, Received, Removed, State
 
@@ -80,7 +81,7 @@ def _show(event: Event, as_json: bool) -> None:
     elif isinstance(event, Received):
         click.echo(notification_line(event.channel, event.notification))
     elif isinstance(event, Removed):
-        click.echo(f"removed {event.id}")
+        click.echo(printable(f"removed {event.id}"))
     elif isinstance(event, State):
         click.echo(f"inbox {counts_line(event.counts)}")
     sys.stdout.flush()

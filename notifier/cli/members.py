@@ -7,6 +7,7 @@ import click
 
 from notifier.cli.failure import REFUSED, Failure
 from notifier.cli.options import InOrder, json_option, publisher, service_options
+from notifier.cli.terminal import printable
 from notifier.cli.text import json_line
 from notifier.client import MembersChanged
 
@@ -28,7 +29,7 @@ def show(topic: str, url: str, api_key: str | None, deadline: float) -> None:
     """Print the members of TOPIC, one per line."""
     with publisher(url, api_key, deadline) as client:
         for user in client.members(topic):
-            click.echo(user)
+            click.echo(printable(user))
 
 
 @members.command()

@@ -14,6 +14,7 @@ from notifier.cli.lines import InputFile, count_of, is_json, read_lines
 from notifier.cli.options import json_option, publisher, service_options
 from notifier.cli.progress import Progress
 from notifier.cli.resume import Resume
+from notifier.cli.terminal import printable
 from notifier.cli.text import json_line, time_text, without_nothing
 from notifier.client import Explanation, NotifierClient, NotifierError, ProblemError, Published
 from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, block, malformed, read_data
@@ -102,7 +103,7 @@ def _explain(client: NotifierClient, file: BinaryIO | None, given: dict[str, Any
         raise Failure("--explain takes one notification: describe it by options.", USAGE)
     for explanation in client.explain(_notification(given)):
         for line in [json_line(_explanation(explanation))] if as_json else _lines(explanation):
-            click.echo(line)
+            click.echo(printable(line))
 
 
 def _explanation(explanation: Explanation) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
 
 def _send_one(client: NotifierClient, notification: dict[str, Any], key: str | None, as_json: bool) -> None:
     published = client.publish(notification, idempotency_key=key)
-    click.echo(json.dumps(_document(published)) if as_json else published.id)
+    click.echo(json.dumps(_document(published)) if as_json else printable(published.id))
 
 
 class _Sending:
@@ -207,7 +208,7 @@ class _Sending:
         if self._as_json:
             click.echo(json.dumps({"line": number} | _document(result)))
         elif isinstance(result, Published):
-            click.echo(result.id)
+            click.echo(printable(result.id))
 
     def _rest(self) -> str:
         """Return how many lines are done, and how to continue."""

@@ -7,6 +7,7 @@ import click
 
 from notifier.cli.failure import say
 from notifier.cli.options import json_option, publisher, service_options
+from notifier.cli.terminal import printable
 from notifier.cli.text import json_line, time_text
 from notifier.client import Receipt
 
@@ -39,4 +40,4 @@ def _document(receipt: Receipt) -> dict[str, Any]:
 def _line(document: dict[str, Any]) -> str:
     channel, *facts = document.items()
     words = (f"{name.removesuffix('_at')} {'-' if value is None else value}" for name, value in facts)
-    return "  ".join((channel[1], *words))
+    return printable("  ".join((channel[1], *words)))

@@ -4,7 +4,10 @@ import json
 from datetime import datetime
 from typing import Any
 
+from notifier.cli.terminal import printable
 from notifier.client import Counts, State
+
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
 def time_text(time: datetime | None) -> str | None:
@@ -13,8 +16,8 @@ def time_text(time: datetime | None) -> str | None:
 
 
 def json_line(document: Any) -> str:
-    """Return a document on one line."""
-    return json.dumps(document, ensure_ascii=False)
+    """Return a document on one line, with escapes for the control characters that JSON need not escape (C1)."""
+    return json.dumps(document, ensure_ascii=False).translate(_ESCAPES)
 
 
 def notification_line(channel: str, notification: dict[str, Any]) -> str:
@@ -22,11 +25,6 @@ def notification_line(channel: str, notification: dict[str, Any]) -> str:
     texts = [notification.get(name, "") for name in ("title", "type", "body")]
     text = next(filter(None, texts), "") or json_line(notification.get("data"))
     return printable(f"{notification['created_at']}  {channel}  {notification['severity']}  {text}")
-
-
-def printable(text: str) -> str:
-    """Return a text without control characters, which a terminal would interpret."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def counts_line(counts: Counts) -> str:
