@@ -25,6 +25,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --
 COPY --from=build /opt/notifier /opt/notifier
 ENV PATH=/opt/notifier/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1 \
     NOTIFIER_BIND=0.0.0.0:8080 \
     NOTIFIER_DATA_DIR=/var/lib/notifier
 WORKDIR /var/lib/notifier
