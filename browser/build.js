@@ -21,7 +21,7 @@ const INNER = `
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const folder = process.argv[2] ?? join(here, "../notifier/http/static");
-const { version } = JSON.parse(readFileSync(join(here, "package.json")));
+const { version, license } = JSON.parse(readFileSync(join(here, "package.json")));
 
 const smallStyles = {
   name: "small styles",
@@ -36,7 +36,7 @@ for (const file of FILES) {
   const mangle = { props: { regex: `^(${INNER.trim().split(/\s+/).join("|")})$` } };
   const compress = { hoist_vars: true, passes: 3, ecma: 2022, unsafe: true, unsafe_arrows: true, unsafe_methods: true };
   const { code } = minifySync(outputFiles[0].text, { module: true, compress, mangle });
-  writeFileSync(join(folder, file), `// notifier ${version}\n${code}\n`);
+  writeFileSync(join(folder, file), `// notifier ${version} | ${license}\n${code}\n`);
 }
 
 function minifyStyles(module) {

@@ -142,3 +142,12 @@ def test_npm_lock() -> None:
     assert [name for name, each in packages.items() if not each.get("integrity")] == []
     named = {name: packages[f"node_modules/{name}"]["version"] for name in package["devDependencies"]}
     assert named == package["devDependencies"]
+
+
+def test_npm_license() -> None:
+    """Both packages name the license of the distribution, the published one has its text, and its files name it."""
+    for folder in (ROOT, ROOT / "browser"):
+        assert json.loads((folder / "package.json").read_text())["license"] == PROJECT["license"]
+    assert (ROOT / "browser/LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    for path in (ROOT / "notifier/http/static").glob("notifier*.js"):
+        assert path.read_text().partition("\n")[0].endswith(f" | {PROJECT['license']}")

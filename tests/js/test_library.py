@@ -65,7 +65,7 @@ def test_package(tmp_path: Path) -> None:
     )
     files = {file["path"] for file in _packed(packed.stdout)["files"]}
     modules = {str(path.relative_to(ROOT / "browser")) for path in (ROOT / "browser/src").rglob("*") if path.is_file()}
-    assert files == modules | {"package.json", "README.md", "index.d.ts", "inbox.d.ts"}
+    assert files == modules | {"package.json", "README.md", "LICENSE", "index.d.ts", "inbox.d.ts"}
     targets = {target for export in package["exports"].values() for target in export.values()}
     assert {target.removeprefix("./") for target in targets} <= files
 
