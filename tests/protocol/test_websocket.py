@@ -241,6 +241,12 @@ class TestFaults:
             events, code = events_until_fault(Decoder(LIMIT), parts)
             assert (events[:1], code) == ([Ping(b"before")], error.close_code)
 
+    def test_reason(self) -> None:
+        """The reason of broken framing is the project's own: no text of a library reaches a client."""
+        with pytest.raises(BrokenFraming) as fault:
+            decode(frame(TEXT, b"x", rsv=1))
+        assert fault.value.text == BrokenFraming.reason
+
     def test_limit(self) -> None:
         """A message may be as long as the limit, and the next one too."""
         data = frame(TEXT, "é".encode() * (LIMIT // 2)) + frame(BINARY, bytes(LIMIT))
