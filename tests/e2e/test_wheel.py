@@ -18,6 +18,7 @@ import pytest
 
 from notifier import __version__
 from tests.kit import environment, processes
+from tests.kit.leaks import leaks
 from tests.kit.ports import free_port
 from tests.kit.service import API_KEY, TOKEN_SECRETS, Service
 from tests.kit.waiting import DEADLINE, eventually
@@ -192,7 +193,9 @@ def test_commands(installed: Path) -> None:
     )
     assert sent.returncode == 0, (sent.stderr, (installed / "log").read_text())
     service.terminate()
-    assert service.wait(DEADLINE) == 0, (installed / "log").read_text()
+    log_text = (installed / "log").read_text()
+    assert service.wait(DEADLINE) == 0, log_text
+    assert leaks(log_text, [(installed / ".notifier/token-secret").read_text().strip()]) == []
 
 
 def test_pytest_plugin(installed: Path) -> None:

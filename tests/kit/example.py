@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.kit import environment
+from tests.kit.leaks import leaks
 from tests.kit.ports import free_port
 from tests.kit.waiting import DEADLINE, eventually
 
@@ -90,6 +91,7 @@ class Example:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        assert leaks(self.output) == []
 
     @property
     def output(self) -> str:
