@@ -24,7 +24,7 @@ except ImportError:
     sys.exit("Python cannot make a virtual environment here. On Debian and Ubuntu: apt install python3-venv")
 endef
 
-.PHONY: run test quick style types browser bench chaos attacks fuzz lowest pins sbom licenses audit manifests clean
+.PHONY: run test quick style types browser bench chaos attacks fuzz lowest highest pins sbom licenses audit manifests clean
 
 run: $(VENV)/.run
 	NOTIFIER_DEV=1 exec $(BIN)/gunicorn wsgi:app
@@ -64,9 +64,9 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet atheris==$(ATHERIS)
 	$(NAMED) $(BIN)/python -m fuzz.run
 
-# The client with the lowest versions that pyproject.toml allows; `make test` has the pinned ones.
-lowest: $(VENV)/.dev
-	$(NAMED) tests/lowest
+# The client with the lowest and the highest versions that pyproject.toml allows; `make test` has the pinned ones.
+lowest highest: $(VENV)/.dev
+	$(NAMED) tests/ranges $@
 
 # Writes all pins, with the hashes of all files of each version. UPGRADE=--upgrade takes the newest versions.
 COMPILE := $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
