@@ -356,6 +356,18 @@ class TestMutes:
         listed = ask(inboxes, user, "GET", "/v1/inbox?limit=4").json["items"]
         assert [(item["muted"], item["read"]) for item in listed] == [(False, False)] + [(True, True)] * 3
 
+    def test_replay_after_a_mute(self, inboxes: Service, user: str) -> None:
+        """A replay after a mute is removed has what was muted in a topic, and not what was muted in the own channel."""
+        manage(inboxes, "PUT", f"/v1/topics/{user}/members/{user}")
+        with inboxes.client(user) as client:
+            since = client.welcome["cursor"]
+        ask(inboxes, user, "PUT", "/v1/inbox/mutes", {"types": ["noise"]})
+        publish(inboxes, user, type="noise")
+        sent = {publish(inboxes, f"#{user}", type="noise"), publish(inboxes, user)}
+        ask(inboxes, user, "PUT", "/v1/inbox/mutes", {})
+        with inboxes.client(user, since=since) as client:
+            assert {client.receive("notification")["notification"]["id"] for _ in sent} == sent
+
     @pytest.mark.parametrize("first", [0, 1])
     def test_two_muted_topics(self, inboxes: Service, user: str, first: int) -> None:
         """A notification on two muted topics stays uncounted, whichever topic is unmuted first."""
