@@ -12,6 +12,9 @@ from notifier.protocol.cursor import Cursor
 
 _LASTING = 150.0  # seconds; an end is remembered for one to two times as long
 _MOST = 10_000  # channels in that time; beyond it, the oldest are forgotten earlier
+# Seconds for which every end is remembered, however many there are. A server with `appendfsync everysec` may hold two
+# seconds of acknowledged entries in its memory while the disk is slow.
+_CERTAIN = 4.0
 
 
 class RecentEnds:
@@ -25,7 +28,8 @@ class RecentEnds:
 
     def note(self, channel: str, entry: str) -> None:
         """Remember an entry that was appended, given its cursor as text; never go back to an earlier one."""
-        if len(self._current) >= _MOST or self._now() - self._since > _LASTING:
+        age = self._now() - self._since
+        if age > _LASTING or (len(self._current) >= _MOST and age > _CERTAIN):
             self._previous, self._current = self._current, {}
             self._since = self._now()
         known = self._current.get(channel)

@@ -1,6 +1,6 @@
 """The ends of logs that a worker has appended to lately."""
 
-from notifier.broker.recent_ends import _LASTING, _MOST, RecentEnds
+from notifier.broker.recent_ends import _CERTAIN, _LASTING, _MOST, RecentEnds
 from notifier.protocol.cursor import Cursor
 
 
@@ -40,8 +40,22 @@ def test_time() -> None:
 
 def test_number() -> None:
     """The number of channels is limited; the latest are remembered."""
-    ends = RecentEnds()
+    clock = Clock()
+    ends = RecentEnds(clock)
     for number in range(5 * _MOST):
+        clock.time += 2 * _CERTAIN / _MOST
         ends.note(f"{number}", "1-0")
     assert _MOST <= len(list(ends)) <= 2 * _MOST
     assert set(dict(ends)) >= {f"{number}" for number in range(4 * _MOST, 5 * _MOST)}
+
+
+def test_burst() -> None:
+    """Those of the last seconds are remembered, whatever their number."""
+    clock = Clock()
+    ends = RecentEnds(clock)
+    step = _CERTAIN / (3 * _MOST)
+    for number in range(20 * _MOST):
+        clock.time += step
+        ends.note(f"{number}", "1-0")
+    assert set(dict(ends)) >= {f"{number}" for number in range(17 * _MOST, 20 * _MOST)}
+    assert len(list(ends)) <= 7 * _MOST
