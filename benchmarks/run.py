@@ -1,8 +1,8 @@
 """Compare Notifier with plain flask-sock and aiohttp, and print one table.
 
 Usage: `python -m benchmarks.run [--quick] [SCENARIO ...]`. Every measure starts its contender again, with one worker
-and nothing else running. Progress is printed to standard error, the tables to standard output. `inbox` and `storms`
-have their own tables: the peers have no inbox, and cannot resume.
+and nothing else running. Progress is printed to standard error, the tables to standard output. `inbox`, `access` and
+`storms` have their own tables: the peers have no inbox, no access control, and cannot resume.
 """
 
 import argparse
@@ -13,11 +13,12 @@ import sys
 import tempfile
 import time
 
-from benchmarks import floor, inbox, load, storms
+from benchmarks import access, floor, inbox, load, storms
 from benchmarks.contenders import CONTENDERS, running
 from benchmarks.measures import FULL, QUICK, ROWS, SCENARIOS, Bench
 
-STORMS, INBOX = "storms", "inbox"
+STORMS, INBOX, ACCESS = "storms", "inbox", "access"
+ALONE = (INBOX, ACCESS, STORMS)
 NAMES = [contender.name for contender in CONTENDERS]
 CONDITIONS = (
     "One worker each, {cores} cores shared with the load client, Python {python}, 127.0.0.1. `x`: how many "
@@ -30,11 +31,13 @@ def main():
     """Measure the requested scenarios and print the tables."""
     options = arguments()
     raise_file_limit()
-    scenarios = [scenario for scenario in options.scenarios or SCENARIOS if scenario not in (STORMS, INBOX)]
+    scenarios = [scenario for scenario in options.scenarios or SCENARIOS if scenario not in ALONE]
     if scenarios:
         print(compare(scenarios, options.scale))
     if not options.scenarios or INBOX in options.scenarios:
-        print(alone(inbox.ROWS, {INBOX: inboxes}, options.scale))
+        print(alone(inbox.ROWS, {INBOX: with_clients(inbox.measure)}, options.scale))
+    if not options.scenarios or ACCESS in options.scenarios:
+        print(alone(access.ROWS, {ACCESS: with_clients(access.measure)}, options.scale))
     if not options.scenarios or STORMS in options.scenarios:
         print(alone(storms.ROWS, storms.STORMS, options.scale))
 
@@ -56,11 +59,15 @@ def compare(scenarios, scale):
     return table(figures, notes)
 
 
-def inboxes(scale, notes):
-    """Yield the figures of the inbox."""
-    with tempfile.TemporaryDirectory(prefix="benchmark-load-") as directory:
-        load.build(directory)
-        yield from inbox.measure(scale, directory, notes)
+def with_clients(measuring):
+    """Return a measure that has the compiled clients in a directory."""
+
+    def measured(scale, notes):
+        with tempfile.TemporaryDirectory(prefix="benchmark-load-") as directory:
+            load.build(directory)
+            yield from measuring(scale, directory, notes)
+
+    return measured
 
 
 def alone(titles, measures, scale):
@@ -79,11 +86,11 @@ def alone(titles, measures, scale):
 def arguments():
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.partition("\n")[0])
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join([*SCENARIOS, INBOX, STORMS]))
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join([*SCENARIOS, *ALONE]))
     parser.add_argument("--quick", action="store_const", dest="scale", const=QUICK, default=FULL,
                         help="smaller numbers and shorter times: rough figures")  # fmt: skip
     options = parser.parse_args()
-    if unknown := set(options.scenarios) - {*SCENARIOS, INBOX, STORMS}:
+    if unknown := set(options.scenarios) - {*SCENARIOS, *ALONE}:
         parser.error(f"unknown scenario: {', '.join(sorted(unknown))}")
     return options
 

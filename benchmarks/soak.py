@@ -3,7 +3,7 @@
 Clients come and go, each with three of many topics; publications of every kind, recalls, inbox actions and lists go
 on at a constant rate. The logs of the topics are full from the start, because what a worker knows of a log grows with
 it. Each minute the memory of the worker is printed. The figure at the end is the growth after the first quarter of
-the time, as the difference of two medians of five minutes.
+the time, as the difference of two medians of five minutes. A growth of more than one megabyte is a failure.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import itertools
 import json
 import random
 import statistics
+import sys
 import time
 
 import aiohttp
@@ -28,6 +29,7 @@ STAY = 60  # most seconds that a client stays connected
 ROUNDS = 1250  # entries of a log at the beginning: 1,000, and those that others replace
 STORED = ("inbox", "inbox", "history")  # `retain`, as often as in the load
 WINDOW = 5  # readings of one median
+MOST_GROWTH = 1024  # KB
 NAMES = [f"user-{number}" for number in range(USERS)]
 TOPIC_NAMES = [f"topic-{number}" for number in range(TOPICS)]
 
@@ -53,6 +55,8 @@ def main():
     if len(settled) > 2 * WINDOW:
         growth = statistics.median(settled[-WINDOW:]) - statistics.median(settled[:WINDOW])
         print(f"growth after the first quarter: {growth / 1024:,.0f} KB in {len(settled) - WINDOW} minutes")
+        if growth > MOST_GROWTH * 1024:
+            sys.exit(f"It may grow by {MOST_GROWTH:,} KB.")
 
 
 async def _soak(service, minutes):
