@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from notifier.cli.failure import SERVER_MODULES
 from tests.kit import environment, processes
+from tests.kit.cases import rows
 from tests.test_layers import MODULES
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +108,7 @@ def command(words: list[str], **variables: str) -> "subprocess.CompletedProcess[
     return without_server(code)
 
 
-@pytest.mark.parametrize("name", PINS)
+@rows("name", PINS)
 def test_hashes(name: str) -> None:
     """Every pin has hashes, so that pip checks each file that it downloads."""
     blocks = re.split(r"\n(?=[\w.-]+==)", PINS[name])[1:]
@@ -115,7 +116,7 @@ def test_hashes(name: str) -> None:
     assert [block.splitlines()[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-@pytest.mark.parametrize("requirement", CLIENT + SERVER, ids=str)
+@rows("requirement", CLIENT + SERVER)
 def test_pins_are_in_range(requirement: Requirement) -> None:
     """The pinned versions are those that the distribution accepts, and the tests run with them."""
     name = canonicalize_name(requirement.name)

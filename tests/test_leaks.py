@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import jwt
-import pytest
 
 from notifier.protocol import key_text
+from tests.kit.cases import rows
 from tests.kit.leaks import leaks, secrets_of
 
 SECRET = "a-secret-that-signs-and-verifies"
@@ -40,7 +40,7 @@ def test_files(tmp_path: Path) -> None:
     assert secrets_of(files) == {"nk_of_the_shop", SECRET, "the-second-secret"}
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     ["nk_live_of_another", SECRET, "redis://:pass-word@h", jwt.encode({"sub": "a"}, SECRET), MANAGED, MANAGED[:32]],
 )

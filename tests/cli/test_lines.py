@@ -8,6 +8,7 @@ import pytest
 
 from notifier.cli.failure import USAGE, Failure
 from notifier.cli.lines import count_of, is_json, read_lines
+from tests.kit.cases import rows
 
 LINES = b'{"title":"a"}\n{"title":"b"}\n'
 
@@ -27,13 +28,13 @@ def read(data: bytes, name: str = "orders.ndjson") -> list[bytes]:
     return [line for lines in read_lines(file) for line in lines]
 
 
-@pytest.mark.parametrize("data", [LINES, LINES[:-1], LINES.replace(b"\n", b"\r\n"), b"\n" + LINES, b"", b"nonsense\n"])
+@rows("data", [LINES, LINES[:-1], LINES.replace(b"\n", b"\r\n"), b"\n" + LINES, b"", b"nonsense\n"])
 def test_lines(data: bytes) -> None:
     """Lines keep their line breaks; a byte order mark is dropped."""
     assert b"".join(read(data)) == b"".join(read(b"\xef\xbb\xbf" + data)) == data
 
 
-@pytest.mark.parametrize(
+@rows(
     ("data", "cure"),
     [
         (LINES.decode().encode("utf-16"), "iconv -f UTF-16 -t UTF-8 orders.ndjson |"),
@@ -62,9 +63,7 @@ def test_stdin() -> None:
         read(b"[]", "<stdin>")
 
 
-@pytest.mark.parametrize(
-    ("line", "is_whole"), [(b"{}", True), (b"9" * 5000, True), (b"{", False), (b"[" * 9999, False)]
-)
+@rows(("line", "is_whole"), [(b"{}", True), (b"9" * 5000, True), (b"{", False), (b"[" * 9999, False)])
 def test_json(line: bytes, is_whole: bool) -> None:
     """Long numbers are JSON."""
     assert is_json(line) is is_whole

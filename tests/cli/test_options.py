@@ -21,17 +21,15 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class TestDevelopmentKey:
-    @pytest.mark.parametrize("bind", ["127.0.0.1:9000", "localhost:9000", "0.0.0.0:9000", "[::]:9000", ":9000"])
-    @pytest.mark.parametrize(
-        "url", ["http://127.0.0.1:9000", "http://localhost:9000/", "http://[::1]:9000", "http://LOCALHOST:9000"]
-    )
+    @rows("bind", ["127.0.0.1:9000", "localhost:9000", "0.0.0.0:9000", "[::]:9000", ":9000"])
+    @rows("url", ["http://127.0.0.1:9000", "http://localhost:9000/", "http://[::1]:9000", "http://LOCALHOST:9000"])
     def test_found(self, data_dir: Path, bind: str, url: str) -> None:
         """The key is found for the port of the service, by any name of this machine."""
         store_address(data_dir, bind)
         assert known_key(url, None) == (data_dir / "api-key").read_text().strip()
         assert local_url() in ("http://127.0.0.1:9000", "http://localhost:9000")
 
-    @pytest.mark.parametrize(
+    @rows(
         "url",
         [
             "http://127.0.0.1:8080",

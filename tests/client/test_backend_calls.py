@@ -17,6 +17,7 @@ from notifier.client import (
 )
 from notifier.client.backend_calls import BackendCalls
 from notifier.client.calls import Calls, Pause
+from tests.kit.cases import rows
 from tests.kit.play import URL, Clock, Play, html, problem, reason, refused, reply
 
 HELLO = {"to": {"users": ["alice"]}, "title": "Hello"}
@@ -46,7 +47,7 @@ class TestMembers:
         play = Play(backend().members("orders", "b&b", None))
         assert play.step.request.path == "/v1/topics/orders/members?limit=1000&after=b%26b"
 
-    @pytest.mark.parametrize("call, method", [("add_member", "PUT"), ("remove_member", "DELETE")])
+    @rows("call, method", [("add_member", "PUT"), ("remove_member", "DELETE")])
     def test_one(self, call: str, method: str) -> None:
         """One is a request without a body, whatever the names have in them."""
         play = Play(getattr(backend(), call)("orders", "a?b@c", None))
@@ -61,7 +62,7 @@ class TestMembers:
         play = Play(backend().change_members("orders", (), "bob", None))
         assert json.loads(play.step.request.body) == {"remove": ["bob"]}
 
-    @pytest.mark.parametrize("name", ["", ".", "..", "a\nb", "a b", "{a}", "e\u0301", "\u3164", "a" * 129, "\ud800"])
+    @rows("name", ["", ".", "..", "a\nb", "a b", "{a}", "e\u0301", "\u3164", "a" * 129, "\ud800"])
     def test_wrong_name(self, name: str) -> None:
         """An invalid name is rejected before a request is sent, as the service would reject it."""
         for steps in (
@@ -107,7 +108,7 @@ class TestMembers:
 class TestUsers:
     """Everything of a user."""
 
-    @pytest.mark.parametrize(
+    @rows(
         "call, method, path, status",
         [
             ("erase_user", "DELETE", "/v1/users/a%2Fb", 204),
@@ -252,14 +253,14 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize(("steps", "part"), PARTS)
+@rows(("steps", "part"), PARTS)
 def test_older_service(steps: Any, part: str) -> None:
     """The error for an older service names what is missing."""
     error = reason(steps(), 405)
     assert isinstance(error, TooOld) and f"which has no {part} yet" in str(error)
 
 
-@pytest.mark.parametrize("steps", [steps for steps, _ in PARTS])
+@rows("steps", [steps for steps, _ in PARTS])
 def test_wrong_path(steps: Any) -> None:
     """A URL with a wrong path is no older service: nothing is found there."""
     error = reason(steps(), 404)

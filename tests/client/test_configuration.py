@@ -6,11 +6,12 @@ import pytest
 
 from notifier.client.configuration import Configuration, failure, require_token
 from notifier.client.errors import ConfigurationError
+from tests.kit.cases import rows
 
 NOTHING: dict[str, str] = {}
 
 
-@pytest.mark.parametrize(
+@rows(
     "url, base, stream",
     [
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "ws://127.0.0.1:8080/v1/stream"),
@@ -25,7 +26,7 @@ def test_urls(url: str, base: str, stream: str) -> None:
     assert (configuration.url, configuration.stream_url) == (base, stream)
 
 
-@pytest.mark.parametrize(
+@rows(
     "url",
     [
         "127.0.0.1:8080",
@@ -55,7 +56,7 @@ def test_environment() -> None:
         Configuration.of(None, None, None, NOTHING)
 
 
-@pytest.mark.parametrize("secret", ["with blank", "with\nbreak", "schlüssel"])
+@rows("secret", ["with blank", "with\nbreak", "schlüssel"])
 def test_wrong_secrets(secret: str) -> None:
     """A secret that no header can carry is rejected, without being shown."""
     with pytest.raises(ConfigurationError) as raised:

@@ -10,6 +10,7 @@ import pytest
 from notifier.client import ConfigurationError, Counts, Item, Marked, Mutes, NotNotifier, ProblemError, TooOld
 from notifier.client.calls import Calls, Pause
 from notifier.client.inbox_calls import InboxCalls
+from tests.kit.cases import rows
 from tests.kit.play import URL, Clock, Play, html, problem, reason, refused, reply
 
 COUNTS = {"counts": {"unread": 3, "unseen": 1}, "revision": 17, "expires_at": "2026-11-21T08:00:00.000Z"}
@@ -51,9 +52,7 @@ class TestPage:
         assert play.step.request.headers == {"Authorization": "Bearer the-token"}
         assert query(play) == {"status": ["unread"], "limit": ["7"], "before": ["5-1~user:alice"]}
 
-    @pytest.mark.parametrize(
-        "given, asked", [((), None), ("a&b", ["a&b"]), (["a", "b"], ["a", "b"]), (iter("ab"), ["a", "b"])]
-    )
+    @rows("given, asked", [((), None), ("a&b", ["a&b"]), (["a", "b"], ["a", "b"]), (iter("ab"), ["a", "b"])])
     def test_filters(self, given: Any, asked: list[str] | None) -> None:
         """A filter is one name, or several."""
         for name in ("type", "topic", "severity"):
@@ -95,7 +94,7 @@ class TestPage:
 class TestActions:
     """Actions on items."""
 
-    @pytest.mark.parametrize("action", ["seen", "read", "unread", "archive", "unarchive"])
+    @rows("action", ["seen", "read", "unread", "archive", "unarchive"])
     def test_request(self, action: Any) -> None:
         """The action is in the path, the items in the body."""
         request = Play(inbox().act(action, ["a", "b"], None, None)).step.request
@@ -103,7 +102,7 @@ class TestActions:
         assert request.headers == {"Authorization": "Bearer the-token", "Content-Type": "application/json"}
         assert json.loads(request.body) == {"ids": ["a", "b"]}
 
-    @pytest.mark.parametrize(
+    @rows(
         "ids, up_to, body",
         [
             ("a", None, {"ids": ["a"]}),
@@ -179,7 +178,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("steps", STEPS, ids=["page", "counts", "act", "mutes", "set_mutes"])
+@rows("steps", STEPS)
 def test_older_service(steps: Any) -> None:
     """A service that has no inboxes is named in one sentence, with what to do."""
     error = reason(steps(), 405)
@@ -187,7 +186,7 @@ def test_older_service(steps: Any) -> None:
     assert str(error).endswith("runs Notifier 0.1.0, which has no inbox yet. Update the service.")
 
 
-@pytest.mark.parametrize("steps", STEPS)
+@rows("steps", STEPS)
 def test_wrong_path(steps: Any) -> None:
     """A URL with a wrong path is no older service: nothing is found there."""
     error = reason(steps(), 404)

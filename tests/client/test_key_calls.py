@@ -9,6 +9,7 @@ import pytest
 from notifier.client import ConfigurationError, Key, ProblemError, TooOld
 from notifier.client.calls import Calls, Pause
 from notifier.client.key_calls import KeyCalls
+from tests.kit.cases import rows
 from tests.kit.play import URL, Clock, Play, problem, reason, refused, reply
 
 AT = "2026-11-21T08:00:00.000Z"
@@ -76,7 +77,7 @@ def test_page() -> None:
     assert Play(keys().page("key-1", None)).step.request.path == "/v1/keys?limit=1000&after=key-1"
 
 
-@pytest.mark.parametrize(("overlap", "sent"), [(None, {}), (0, {"overlap": 0}), (60, {"overlap": 60})])
+@rows(("overlap", "sent"), [(None, {}), (0, {"overlap": 0}), (60, {"overlap": 60})])
 def test_rotate(overlap: int | None, sent: dict[str, int]) -> None:
     """The overlap is that of the service, unless it is given."""
     play = Play(keys().rotate("a/b", overlap, None))
@@ -115,14 +116,14 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize(("steps", "part"), PARTS)
+@rows(("steps", "part"), PARTS)
 def test_older_service(steps: Any, part: str) -> None:
     """The error for an older service names what is missing."""
     error = reason(steps(), 405)
     assert isinstance(error, TooOld) and f"which has no {part} yet" in str(error)
 
 
-@pytest.mark.parametrize("steps", [steps for steps, _ in PARTS])
+@rows("steps", [steps for steps, _ in PARTS])
 def test_wrong_path(steps: Any) -> None:
     """A URL with a wrong path is no older service: nothing is found there."""
     error = reason(steps(), 404)

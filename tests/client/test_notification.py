@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from notifier.client.errors import ProblemError
 from notifier.client.notification import BATCH_BYTES, BATCH_LINES, Batch, Batcher, block, encode, read_data
+from tests.kit.cases import rows
 
 
 def batches(notifications: list[bytes]) -> list[Batch]:
@@ -44,7 +45,7 @@ def test_halves() -> None:
     assert keys(first) + keys(second) == keys(whole)
 
 
-@pytest.mark.parametrize("line", [b"", b"  \n", b'{"a":\n1}', b'{"a":\r1}'])
+@rows("line", [b"", b"  \n", b'{"a":\n1}', b'{"a":\r1}'])
 def test_bytes_are_a_line(line: bytes) -> None:
     """Bytes that would not be one line are refused."""
     with pytest.raises(ProblemError):
@@ -58,14 +59,13 @@ def nested(levels: int) -> list[object]:
     return value
 
 
-@pytest.mark.parametrize(
+@rows(
     ("data", "pointer", "code"),
     [
         (10**5000, "/data", "number_out_of_range"),
         ({"a": [-(10**5000)]}, "/data", "number_out_of_range"),
         (nested(100_000), "", "too_deep"),
     ],
-    ids=["digits", "digits within", "levels"],
 )
 def test_what_python_cannot_write(data: object, pointer: str, code: str) -> None:
     """The problem is the one that the service answers with."""
@@ -75,7 +75,7 @@ def test_what_python_cannot_write(data: object, pointer: str, code: str) -> None
     assert [(fault.pointer, fault.code) for fault in caught.value.faults] == [(pointer, code)]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "code"),
     [
         ("9" * 5000, "number_out_of_range"),
@@ -85,7 +85,6 @@ def test_what_python_cannot_write(data: object, pointer: str, code: str) -> None
         ("[" * 65 + "]" * 65, "too_deep"),
         ("[" * 5000 + "]" * 5000, "too_deep"),
     ],
-    ids=["5000 digits", "309 digits", "exponent", "exponent within", "65 levels", "5000 levels"],
 )
 def test_data_that_is_rejected(text: str, code: str) -> None:
     """JSON that the service would reject is rejected for the same reason."""
@@ -94,7 +93,7 @@ def test_data_that_is_rejected(text: str, code: str) -> None:
     assert [fault.code for fault in caught.value.faults] == [code]
 
 
-@pytest.mark.parametrize("text", ["", "NaN", "-Infinity", "[Infinity]", "text", "{half", "[" * 60, "\udcff"], ids=ascii)
+@rows("text", ["", "NaN", "-Infinity", "[Infinity]", "text", "{half", "[" * 60, "\udcff"])
 def test_no_json(text: str) -> None:
     """Text that is no JSON, and what only Python takes for JSON, is a ValueError."""
     with pytest.raises(ValueError):

@@ -6,6 +6,7 @@ from notifier.delivery import encoding
 from notifier.delivery.encoding import Encoder, Writes, encode_entry
 from notifier.protocol.entry import EPHEMERAL, EXPIRED, HISTORY, MUTED, NOTIFICATION, REMOVED, Entry
 from notifier.protocol.framing import EVENTS, WEBSOCKET
+from tests.kit.cases import rows
 
 
 def entry(ms: int, size: int = 2, previous: bytes = b"1-0", kind: bytes = NOTIFICATION) -> Entry:
@@ -25,8 +26,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return ids
 
 
-@pytest.mark.parametrize("kind", [NOTIFICATION, HISTORY, EPHEMERAL])
-@pytest.mark.parametrize("replay", [False, True])
+@rows("kind", [NOTIFICATION, HISTORY, EPHEMERAL])
+@rows("replay", [False, True])
 def test_entry(kind: bytes, replay: bool) -> None:
     """A published entry is a notification frame, which is marked if it is replayed."""
     frame = encode_entry(WEBSOCKET, "all", entry(5, kind=kind), replay)

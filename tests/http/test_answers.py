@@ -12,6 +12,7 @@ from notifier import __version__
 from notifier.errors import BrokerUnavailable, PreconditionFailed
 from notifier.http import answers
 from notifier.http.answers import REQUEST_ID, problem_answer, tagged_answer
+from tests.kit.cases import rows
 from tests.kit.requests import request_of
 
 DOCUMENT = {"unread": 1}
@@ -26,13 +27,13 @@ class TestTags:
         assert answer.headers["ETag"] == TAG
         assert tagged_answer(request_of(method="GET"), {"unread": 2}).headers["ETag"] != TAG
 
-    @pytest.mark.parametrize("given", [TAG, f"W/{TAG}", f'"x", {TAG}', "*"])
+    @rows("given", [TAG, f"W/{TAG}", f'"x", {TAG}', "*"])
     def test_unchanged(self, given: str) -> None:
         """A client that has this version gets 304 without a body."""
         answer = tagged_answer(request_of(method="GET", if_none_match=given), DOCUMENT)
         assert (answer.status_code, answer.headers["ETag"]) == (304, TAG)
 
-    @pytest.mark.parametrize("given", ['"x"', "", TAG.strip('"') + "x"])
+    @rows("given", ['"x"', "", TAG.strip('"') + "x"])
     def test_changed(self, given: str) -> None:
         """A client that has another version gets this one."""
         answer = tagged_answer(request_of(method="GET", if_none_match=given), DOCUMENT)
@@ -79,11 +80,9 @@ class TestInstalled:
 
         return app
 
-    @pytest.mark.parametrize("path", ["/document", "/file"])
-    @pytest.mark.parametrize("header", ["If-Modified-Since", "If-Range"])
-    @pytest.mark.parametrize(
-        "date", [f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT", f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}", "never"]
-    )
+    @rows("path", ["/document", "/file"])
+    @rows("header", ["If-Modified-Since", "If-Range"])
+    @rows("date", [f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT", f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}", "never"])
     def test_impossible_dates(self, app: Flask, path: str, header: str, date: str) -> None:
         """A condition with a date that cannot be read is ignored, and so is the range that depends on it."""
         whole = app.test_client().get(path, environ_overrides={REQUEST_ID: "r"})

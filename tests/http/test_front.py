@@ -13,6 +13,7 @@ from notifier.errors import BrokerUnavailable
 from notifier.http.answers import REQUEST_ID
 from notifier.http.front import Front
 from notifier.http.hosts import Hosts
+from tests.kit.cases import rows
 from tests.kit.requests import request_of
 
 PATH = "/v1/notifications"
@@ -42,7 +43,7 @@ class Application:
         return Response.from_app(self._front, request_of(b"{}", **kind, **options).environ)
 
 
-@pytest.mark.parametrize(
+@rows(
     "options",
     [
         {"content_type": "application/json; charset=utf-8"},
@@ -76,8 +77,8 @@ def test_publication() -> None:
     assert response.headers["Notifier-Version"] == __version__
 
 
-@pytest.mark.parametrize("name", ["if_match", "if_none_match"])
-@pytest.mark.parametrize("path", [PATH, "/v1/inbox", "/static/notifier.js"])
+@rows("name", ["if_match", "if_none_match"])
+@rows("path", [PATH, "/v1/inbox", "/static/notifier.js"])
 def test_long_tags(path: str, name: str) -> None:
     """Lists of ETags that would take long to read are rejected, on every path; dozens of tags are not."""
     some, many = '"0123456789abcdef01234567", ' * 36, "a," * 513
@@ -89,7 +90,7 @@ def test_long_tags(path: str, name: str) -> None:
         assert application.ids == []
 
 
-@pytest.mark.parametrize("path", [PATH, "/v1/inbox"])
+@rows("path", [PATH, "/v1/inbox"])
 def test_other_host(path: str) -> None:
     """Neither application sees a request to another host. The answer is a signed problem."""
     application = Application(origins=("https://notify.example",))
@@ -108,16 +109,14 @@ class TestIds:
             application.answer(method=method)
         assert application.ids == ["worker-1-1", "worker-1-2", "worker-1-3"]
 
-    @pytest.mark.parametrize("id", ["a", "x" * 128, "a.b:c_d-e", "019a0000-0000-7000-8000-000000000000"])
+    @rows("id", ["a", "x" * 128, "a.b:c_d-e", "019a0000-0000-7000-8000-000000000000"])
     def test_given(self, id: str) -> None:
         """A valid id of the client or of a proxy is used."""
         application = Application()
         assert application.answer(x_request_id=id).headers["X-Request-Id"] == id
         assert application.ids == [id]
 
-    @pytest.mark.parametrize(
-        "id", ["", " ", "x" * 129, "a b", "a\n", "a\r\nSet-Cookie: x", "\xe4", "<x>", '"a"', "a,b"]
-    )
+    @rows("id", ["", " ", "x" * 129, "a b", "a\n", "a\r\nSet-Cookie: x", "\xe4", "<x>", '"a"', "a,b"])
     def test_replaced(self, id: str) -> None:
         """An id that could break a header or a log is replaced."""
         assert Application().answer(x_request_id=id).headers["X-Request-Id"] == "worker-1-1"

@@ -6,6 +6,7 @@ import pytest
 
 from notifier.errors import BadRequest, MisdirectedRequest
 from notifier.http.hosts import Hosts
+from tests.kit.cases import rows
 
 HOSTS = Hosts(("https://notify.example", "http://notifier.internal:8080"))
 
@@ -15,14 +16,14 @@ def check(host: str | None, path: str = "/v1/stream", protocol: str = "HTTP/1.1"
     hosts.check(environ if host is None else environ | {"HTTP_HOST": host})
 
 
-@pytest.mark.parametrize("host", ["notify.example", "Notify.Example:443", "notify.example.", "notifier.internal:8080"])
+@rows("host", ["notify.example", "Notify.Example:443", "notify.example.", "notifier.internal:8080"])
 def test_own(host: str) -> None:
     """A host is compared like an origin, in any spelling, and a second check has the same result."""
     check(host)
     check(host)
 
 
-@pytest.mark.parametrize(
+@rows(
     "host",
     ["evil.example", "notify.example:8080", "notify.example:80", "notifier.internal", "127.0.0.1:8080", "", "notify"]
     + ["notify.example,evil.example", "x@notify.example", "notify.example/", "notify.example.evil.example"],

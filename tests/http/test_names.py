@@ -30,7 +30,7 @@ def client() -> Client:
     return Client(Front(app.wsgi_app, "", publish=lambda request: Response(), name="names"))
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "names"),
     [
         ("/topics/orders/members", ["orders"]),
@@ -52,15 +52,13 @@ def test_paths(client: Client, path: str, names: list[str]) -> None:
     assert (answer.status_code, answer.json) == (200, names)
 
 
-@pytest.mark.parametrize(
-    "path", ["/topics/a/members/members/bob", "/topics/a/members/b/members/c", "/topics/members/members/members/x"]
-)
+@rows("path", ["/topics/a/members/members/bob", "/topics/a/members/b/members/c", "/topics/members/members/members/x"])
 def test_several_meanings(client: Client, path: str) -> None:
     """A path that can be read in several ways is rejected: it would change the members of another topic."""
     assert client.get(path).status_code == 400
 
 
-@pytest.mark.parametrize(
+@rows(
     ("method", "path", "status"),
     [
         ("DELETE", "/users/alice/export", 400),
@@ -79,7 +77,7 @@ def test_path_of_another_method(client: Client, method: str, path: str, status: 
     assert client.open(path, method=method).status_code == status
 
 
-@pytest.mark.parametrize(
+@rows(
     "path",
     [
         "/topics/a/members/bob/",
@@ -96,7 +94,7 @@ def test_slashes(client: Client, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-@pytest.mark.parametrize(
+@rows(
     "path",
     [
         "/topics/%E9/members",
@@ -113,9 +111,7 @@ def test_not_utf8(client: Client, path: str) -> None:
     assert client.get(path, environ_overrides={"PATH_INFO": decoded}).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "path", ["/topics/a/members?after=%C3%A9", "/topics/a/members?a=100%", "/topics/a/members?%zz"]
-)
+@rows("path", ["/topics/a/members?after=%C3%A9", "/topics/a/members?a=100%", "/topics/a/members?%zz"])
 def test_utf8(client: Client, path: str) -> None:
     """Other queries are accepted, with encoded characters and without."""
     assert client.get(path).status_code == 200
@@ -128,19 +124,19 @@ def test_absolute_path(client: Client) -> None:
     assert client.get("/", environ_overrides=path | {"RAW_URI": uri}).json == ["a/members", "bob"]
 
 
-@pytest.mark.parametrize(("topic", "status"), [("", 404), ("/a", 400)])
+@rows(("topic", "status"), [("", 404), ("/a", 400)])
 def test_line_breaks(client: Client, topic: str, status: int) -> None:
     """A line break in a path is part of a name, and rejected with it."""
     assert client.get(f"/topics{topic}" + "/members/" * 40_000 + "%0Aa").status_code == status
 
 
-@pytest.mark.parametrize("path", ["/topics", "//topics/a/members", "/topics//", "/static//x"])
+@rows("path", ["/topics", "//topics/a/members", "/topics//", "/static//x"])
 def test_no_redirect(client: Client, path: str) -> None:
     """No path is redirected: the answer would name the host that was sent."""
     assert client.get(path, headers={"Host": "evil.example"}).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/topics/members", "/topics//members", "/topics/a/member"])
+@rows("path", ["/topics/members", "/topics//members", "/topics/a/member"])
 def test_no_name(client: Client, path: str) -> None:
     """A path without a name is not found."""
     assert client.get(path).status_code == 404

@@ -10,6 +10,7 @@ from notifier.http.front import Front
 from notifier.http.hosts import Hosts
 from notifier.http.sharing import Sharing
 from notifier.settings import AuthSettings
+from tests.kit.cases import rows
 from tests.kit.credentials import credentials_of
 
 ORIGIN = {"Origin": "https://shop.example"}
@@ -35,7 +36,7 @@ def client() -> Client:
     return client_of()
 
 
-@pytest.mark.parametrize("path", ["/v1/inbox", "/v1/inbox/counts", "/v1/inbox/nothing", "/v1/stream", "/v1/stream/x"])
+@rows("path", ["/v1/inbox", "/v1/inbox/counts", "/v1/inbox/nothing", "/v1/stream", "/v1/stream/x"])
 def test_preflight(client: Client, path: str) -> None:
     """A preflight is answered on every path, so that a page can read what follows."""
     answer = client.options(path, headers=ORIGIN)
@@ -46,7 +47,7 @@ def test_preflight(client: Client, path: str) -> None:
     assert names <= set(allowed)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("method", "path", "status"),
     [
         ("GET", "/v1/inbox/counts", 200),
@@ -64,7 +65,7 @@ def test_every_answer(client: Client, method: str, path: str, status: int) -> No
     assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
 
 
-@pytest.mark.parametrize("path", ["/v1/inbox/counts", "/v1/stream", "/v1/users"])
+@rows("path", ["/v1/inbox/counts", "/v1/stream", "/v1/users"])
 def test_refusals(path: str) -> None:
     """Pages can read why a request is refused before its route is known, with credentials and without."""
     client = client_of(Hosts(("https://notify.example",)))
@@ -77,7 +78,7 @@ def test_refusals(path: str) -> None:
         assert (preflight.status_code, preflight.headers[CORS]) == (421 if path == "/v1/users" else 204, origin)
 
 
-@pytest.mark.parametrize("path", ["/v1/users", "/v1/inboxes", "/v1/streams", "/v1", "/nothing"])
+@rows("path", ["/v1/users", "/v1/inboxes", "/v1/streams", "/v1", "/nothing"])
 def test_others(client: Client, path: str) -> None:
     """Routes of backends are not shared."""
     assert CORS not in client.get(path, headers=ORIGIN).headers

@@ -7,6 +7,7 @@ from notifier.limit_settings import LimitSettings
 from notifier.limits.addresses import AddressLimits
 from notifier.limits.client_address import ClientAddresses
 from notifier.protocol.forwarded import UNIX_UNIT, Proxies, parse, text_of
+from tests.kit.cases import rows
 from tests.limits.conftest import Clock
 
 TRUSTED = parse("10.0.0.0/8, unix")
@@ -19,7 +20,7 @@ def counted(peer: str, proxies: Proxies = TRUSTED, **headers: str) -> str | None
     return None if found is None else text_of(found)
 
 
-@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "fd00::1", "fe80::1", ""])
+@rows("peer", ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "fd00::1", "fe80::1", ""])
 def test_without_proxies(peer: str) -> None:
     """Peers that may be proxies are not counted, whatever they send; those of the internet are."""
     assert counted(peer, Proxies()) is None
@@ -37,7 +38,7 @@ def test_behind_proxies() -> None:
     assert counted("127.0.0.1", x_forwarded_for=GLOBAL) == "127.0.0.1"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("peer", "headers", "text"),
     [
         (GLOBAL, {"x_forwarded_for": "1.1.1.1"}, GLOBAL),

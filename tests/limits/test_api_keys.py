@@ -10,12 +10,13 @@ from notifier.limits.usage import UsageLimits
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.daily_usage import Amounts
 from notifier.settings import BrokerSettings, Settings
+from tests.kit.cases import rows
 
 OPERATOR, LIMITED = ApiKey("root", ""), ApiKey("shop", "", users=("shop:*",))
 ACME, BETA = ApiKey("a", "", tenant="acme"), ApiKey("b", "", tenant="beta")
 
 
-@pytest.mark.parametrize("first", [OPERATOR, LIMITED, ACME])
+@rows("first", [OPERATOR, LIMITED, ACME])
 def test_changes(first: ApiKey) -> None:
     """Sixty times as many keys as in a second are changed at once. The keys of others are counted for themselves."""
     limits = KeyLimits(LimitSettings(key_change_rate=0.1))

@@ -26,6 +26,7 @@ from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.forwarded import parse
 from notifier.settings import AuthSettings
+from tests.kit.cases import rows
 from tests.kit.credentials import credentials_of
 from tests.kit.requests import request_of
 
@@ -104,7 +105,7 @@ def test_addresses() -> None:
     assert limit_of(service.request()) is None
 
 
-@pytest.mark.parametrize("kind", ["user", "key"])
+@rows("kind", ["user", "key"])
 def test_users_and_keys(kind: str) -> None:
     """The concurrent requests of a user and of a key are limited, whatever their addresses."""
     service = Service()
@@ -124,7 +125,7 @@ def test_users_and_keys(kind: str) -> None:
     assert [limit_of(answer) for answer in found] == [f"{kind}_requests"]
 
 
-@pytest.mark.parametrize("key", [KEY, MADE])
+@rows("key", [KEY, MADE])
 def test_made_keys(key: ApiKey) -> None:
     """The requests of a key that a limited key has made count for the limited key."""
     service = Service()
@@ -171,8 +172,8 @@ def test_failures() -> None:
     assert right.status_code == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
-@pytest.mark.parametrize("read", [0, 1, 2, 99])
+@rows("method", ["POST", "GET", "HEAD"])
+@rows("read", [0, 1, 2, 99])
 def test_answers(method: str, read: int) -> None:
     """A request counts until the server closes its answer, read or not, and closing it again changes nothing."""
     service = Service(address_requests=1)
@@ -186,7 +187,7 @@ def test_answers(method: str, read: int) -> None:
     assert service.limits.addresses.requests._numbers == {}
 
 
-@pytest.mark.parametrize("error", [StopIteration, RuntimeError, GreenletExit])
+@rows("error", [StopIteration, RuntimeError, GreenletExit])
 def test_no_answer(error: type[BaseException]) -> None:
     """A request without an answer ends at once: its socket was handed over, or the application has failed."""
     service = Service(address_requests=1)
@@ -213,7 +214,7 @@ def test_refused_answers() -> None:
     assert limit_of(service.request()) is None
 
 
-@pytest.mark.parametrize("close", [None, ZeroDivisionError])
+@rows("close", [None, ZeroDivisionError])
 def test_closed_bodies(close: type[Exception] | None) -> None:
     """The body of an answer is closed too, and the request ends even if that fails."""
     service, closed = Service(address_requests=1), []
@@ -247,7 +248,7 @@ class Socket:
         self.is_cut = True
 
 
-@pytest.mark.parametrize("kind", ["user", "key", "stranger"])
+@rows("kind", ["user", "key", "stranger"])
 def test_answers_in_memory(kind: str) -> None:
     """Long answers that wait to be read count for the user or key, until each item is written or the answer closed."""
     most = 12_000
@@ -278,7 +279,7 @@ def test_answers_in_memory(kind: str) -> None:
     assert [sock.is_cut for sock in sockets] == [True, False, False]
 
 
-@pytest.mark.parametrize("kind", ["user", "key"])
+@rows("kind", ["user", "key"])
 def test_bodies_in_memory(kind: str) -> None:
     """Bodies that arrive count for the user or key until their requests end, and beyond the limit get 429."""
     service = Service(user_requests=9, key_requests=9, address_requests=9, **{f"{kind}_response_bytes": 12_000})

@@ -7,6 +7,7 @@ import pytest
 from notifier.errors import RateLimited
 from notifier.limit_settings import LimitSettings
 from notifier.limits.responses import ALL, KEY, STRANGERS, USER, Held, Holder, ResponseMemory
+from tests.kit.cases import rows
 
 ALICE, BOB, SHOP = Holder(USER, "alice"), Holder(USER, "bob"), Holder(KEY, "shop")
 
@@ -128,7 +129,7 @@ def test_room() -> None:
     worker.require_room(first)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@rows("seed", range(20))
 def test_any_order(seed: int) -> None:
     """In every order nothing is counted twice, no holder has too much, and nothing remains at the end."""
     worker, order = Worker(total=180), random.Random(seed)

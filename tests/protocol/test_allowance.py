@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.protocol.allowance import Allowance, Rate, add_to_ledger
+from tests.kit.cases import rows
 
 RATES = st.sampled_from([0.25, 0.5, 1, 2, 4, 8, 32])
 STEPS = st.lists(st.integers(0, 64), max_size=60)  # sixty-fourths of a second, so that floats are exact
@@ -111,7 +112,7 @@ def test_full() -> None:
     assert allowance.is_full(limit, 0.5)
 
 
-@pytest.mark.parametrize("rate", [0.1, 10.0])
+@rows("rate", [0.1, 10.0])
 def test_a_clock_that_steps_back(rate: float) -> None:
     """A clock that steps back takes nothing away and gives nothing."""
     allowance, limit = Allowance(1000.0), Rate.of(rate)

@@ -129,10 +129,9 @@ def test_pattern_that_matches_nothing() -> None:
         parse(json.dumps([{"id": "shop", "secret": KEY, "topics": ["orders", "a b"]}]))
 
 
-@pytest.mark.parametrize(
+@rows(
     "text",
     ["[" * 20_000, "[" + "9" * 5000 + "]", '[{"id": ' + "9" * 5000 + "}]"],
-    ids=["levels", "digits", "digits of an id"],
 )
 def test_not_readable(text: str) -> None:
     """JSON that Python cannot read is refused with a sentence."""

@@ -9,6 +9,7 @@ from notifier.protocol import audit
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.audit import Author
 from notifier.protocol.cursor import Cursor
+from tests.kit.cases import rows
 
 AUTHOR = Author("key-1", "Shop", "192.0.2.7", "w-1")
 
@@ -28,7 +29,7 @@ def test_entry() -> None:
     assert json.loads(entry)["action"] == "user.erased"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("action", "part"),
     [(audit.KEY_REVOKED, "security"), (audit.TOKENS_REVOKED, "security"), (audit.EXPORTED, "security")]
     + [(audit.BROADCAST, "others"), (audit.RECALLED, "others"), (audit.MEMBERS_CHANGED, "others")],
@@ -47,13 +48,13 @@ def test_names() -> None:
     assert len(audit.names([str(number) for number in range(1000)])) == 10
 
 
-@pytest.mark.parametrize(("text", "before"), [("", None), ("5-7", Cursor(5, 7)), ("0-0", Cursor(0, 0))])
+@rows(("text", "before"), [("", None), ("5-7", Cursor(5, 7)), ("0-0", Cursor(0, 0))])
 def test_before(text: str, before: Cursor | None) -> None:
     """A page begins at the newest entry, or before one."""
     assert audit.read_before(text) == before
 
 
-@pytest.mark.parametrize("text", ["x", "5", "+", "5-", "-", "5-7-9"])
+@rows("text", ["x", "5", "+", "5-", "-", "5-7-9"])
 def test_wrong_before(text: str) -> None:
     """Anything else is rejected."""
     with pytest.raises(BadRequest):

@@ -8,6 +8,7 @@ from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.catch_up_states import IllegalTransition, State
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, Entry, Page
+from tests.kit.cases import rows
 from tests.protocol.world import World
 
 PLENTY = 10**6  # bytes
@@ -252,7 +253,7 @@ def test_patience() -> None:
 
 
 class TestLost:
-    @pytest.mark.parametrize(
+    @rows(
         ("position", "since", "floor", "lost"),
         [
             (5, None, 0, []),

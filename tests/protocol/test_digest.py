@@ -1,11 +1,10 @@
 """Digests: the items of a shared channel."""
 
-import pytest
-
 from notifier.protocol import cursor
 from notifier.protocol.digest import Digest
 from notifier.protocol.entry import Row
 from notifier.protocol.notification_id import key_of
+from tests.kit.cases import rows
 from tests.kit.ids import id_of, name_of
 
 CHANNEL = "topic:orders"
@@ -118,7 +117,7 @@ def test_ranges() -> None:
     assert [item.entry for item in subject.newest(rank, cursor.parse("6-0").rank)] == ["6-0", "5-2"]
 
 
-@pytest.mark.parametrize("others", [0, 100])
+@rows("others", [0, 100])
 def test_find(others: int) -> None:
     """Items are found by ids, few or many, and by the keys of copies."""
     subject = digest(row(1, "a", copy="1"), row(2, "b"), row(3, "c"), row(4, "c", b"r"))
@@ -128,9 +127,7 @@ def test_find(others: int) -> None:
     assert [subject.copy(key_of(id_of(name))) for name in "abc"] == [found[1], None, None]
 
 
-@pytest.mark.parametrize(
-    "id", ["", "a", "01a1fd1d", "0" * 32, "A1A1A1A1-A1A1-A1A1-A1A1-A1A1A1A1A1A1", f"{id_of('a')}\n", "é" * 36]
-)
+@rows("id", ["", "a", "01a1fd1d", "0" * 32, "A1A1A1A1-A1A1-A1A1-A1A1-A1A1A1A1A1A1", f"{id_of('a')}\n", "é" * 36])
 def test_no_ids(id: str) -> None:
     """A text that is not an id finds nothing and removes nothing."""
     subject = digest(row(1, "a"), Row(entry(2), b"r", id.encode(), b"", b"", b"", b""))

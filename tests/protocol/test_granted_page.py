@@ -3,16 +3,15 @@
 import itertools
 from collections.abc import Callable, Iterator
 
-import pytest
-
 from notifier.protocol.granted_page import granted
+from tests.kit.cases import rows
 
 NAMES = [f"{letter}{number:02}" for letter in "abc" for number in range(20)]
 MOST_READ = 7
 
 
-@pytest.mark.parametrize("most", [1, 2, 19, 20, 21, 60, 100])
-@pytest.mark.parametrize("letters", ["abc", "b", "c", "ac", ""])
+@rows("most", [1, 2, 19, 20, 21, 60, 100])
+@rows("letters", ["abc", "b", "c", "ac", ""])
 def test_pages(most: int, letters: str) -> None:
     """Page after page, everything that is granted is returned once, in order."""
     found: list[str] = []

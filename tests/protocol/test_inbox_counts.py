@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, Counts, Flags, InboxState, Marks
+from tests.kit.cases import rows
 from tests.kit.ids import id_of, name_of
 from tests.protocol.test_digest import entry, row
 
@@ -102,7 +102,7 @@ def test_a_twin_that_was_there_before_the_membership() -> None:
     assert subject.counts == Counts(1, 1)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("mutes", "muted"),
     [
         ({"type:t": 3}, ["3-0", "4-0"]),

@@ -12,6 +12,7 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import Ack, InboxFrame
 from notifier.protocol.inbox_frames import Acknowledge, Marking, read_ack, read_marking
 from notifier.protocol.inbox_target import Target
+from tests.kit.cases import rows
 
 MOST = 3  # ids of one action
 
@@ -31,14 +32,14 @@ def ack(**fields: object) -> Acknowledge:
 
 
 class TestMarking:
-    @pytest.mark.parametrize("action", ["seen", "read", "unread", "archive", "unarchive"])
+    @rows("action", ["seen", "read", "unread", "archive", "unarchive"])
     def test_actions(self, action: str) -> None:
         """Each action names ids, or everything up to a cursor, and has its ref. Repeated ids count once."""
         assert marking(action, ref="r", ids=["a", "a"]) == Marking("r", action, Target(("a",)))
         assert marking(action, up_to="5-1") == Marking(None, action, Target(up_to=Cursor(5, 1)))
 
-    @pytest.mark.parametrize("ref", [None, "r"])
-    @pytest.mark.parametrize(
+    @rows("ref", [None, "r"])
+    @rows(
         ("fields", "pointer"),
         [
             ({}, ""),
@@ -79,7 +80,7 @@ class TestAck:
             else:
                 assert covered == set(range(joined.since.ms + 1, joined.cursor.ms + 1))
 
-    @pytest.mark.parametrize("fields", [{}, {"cursor": None}, {"cursor": "now"}, {"cursor": "1-0", "since": "x"}])
+    @rows("fields", [{}, {"cursor": None}, {"cursor": "now"}, {"cursor": "1-0", "since": "x"}])
     def test_invalid(self, fields: dict[str, Any]) -> None:
         """An ack without valid cursors is an error: otherwise its client would assume that it was stored."""
         with pytest.raises(InvalidFrame) as caught:

@@ -2,7 +2,6 @@
 
 from array import array
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_state import ACTIONS, NOTHING, InboxState, Marks, read_marks, read_state
 from notifier.protocol.rank_list import pack
+from tests.kit.cases import rows
 
 
 def item(ms: int, channel: str = "all", type: str = "") -> Item:
@@ -50,7 +50,7 @@ def test_same_until(one: Marks, other: Marks) -> None:
     assert all(rank > same for rank in differing)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("channel", "type", "ms", "is_muted"),
     [
         ("all", "a", 10, True),

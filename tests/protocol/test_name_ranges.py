@@ -3,12 +3,11 @@
 import itertools
 import random
 
-import pytest
-
 from notifier.protocol import channel, name_ranges
+from tests.kit.cases import rows
 
 
-@pytest.mark.parametrize("seed", range(50))
+@rows("seed", range(50))
 def test_same_as_grants(seed: int) -> None:
     """The names within the bounds are those that the patterns grant, in their order, after every name."""
     chance = random.Random(seed)

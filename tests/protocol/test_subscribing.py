@@ -10,6 +10,7 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import Subscribe
 from notifier.protocol.identity import Identity
 from notifier.protocol.subscribing import Join
+from tests.kit.cases import rows
 
 ALICE = Identity("alice", 2e9, topics=("orders", "project:*"), publish=("room:*",))
 EVERYTHING = ALICE._replace(topics=("*",))
@@ -35,7 +36,7 @@ class TestRead:
         assert subscribing.read(frame, ALICE) == Join("r", "project:7", Cursor(5, 1))
         assert subscribing.read(Subscribe(topic="secret"), EVERYTHING) == Join(None, "secret", None)
 
-    @pytest.mark.parametrize(("topic", "since", "problem"), REJECTED)
+    @rows(("topic", "since", "problem"), REJECTED)
     def test_rejected(self, topic: str, since: str | None, problem: type[Problem]) -> None:
         """A topic that is not granted, an invalid name or cursor is a problem with the ref of the frame."""
         with pytest.raises(problem) as caught:
@@ -49,7 +50,7 @@ class TestRead:
 
 
 class TestMayRead:
-    @pytest.mark.parametrize("topic", ["", "a b", "project:*", "project:{7}", "x" * 129])
+    @rows("topic", ["", "a b", "project:*", "project:{7}", "x" * 129])
     def test_names(self, topic: str) -> None:
         """A grant of everything does not grant a text that is not a name."""
         assert not subscribing.may_read(EVERYTHING, topic)

@@ -1,23 +1,23 @@
 """Tenants: names inside the service, and as each tenant knows them."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifier.protocol import channel as channels
 from notifier.protocol import tenant as tenants
+from tests.kit.cases import rows
 
 TENANTS = st.sampled_from(["", "acme", "acme-2", "a"])
 NAMES = st.text(min_size=1, max_size=9).filter(lambda name: channels.fault_of_name(name) is None)
 
 
-@pytest.mark.parametrize("name", ["a", "acme", "acme-2", "0", "x" * 32])
+@rows("name", ["a", "acme", "acme-2", "0", "x" * 32])
 def test_names(name: str) -> None:
     """A tenant has a short name of plain characters."""
     assert tenants.fault_of(name) is None
 
 
-@pytest.mark.parametrize("name", ["", "-a", "A", "a b", "a:b", "a/b", "a\x1fb", "\u00e9", "a\n", "x" * 33])
+@rows("name", ["", "-a", "A", "a b", "a:b", "a/b", "a\x1fb", "\u00e9", "a\n", "x" * 33])
 def test_no_names(name: str) -> None:
     """Anything else is not a tenant, because its name becomes a part of other names."""
     assert tenants.fault_of(name)

@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from notifier.connections.work_queue import Bounds
 from notifier.errors import BrokerUnavailable, IdempotencyMismatch, Problem, TooSlow
 from notifier.protocol.notification import Publication
 from notifier.protocol.publishing import Publishing
 from notifier.publishing.client_queue import ClientQueue
 from notifier.publishing.publisher import Answer, Post
+from tests.kit.cases import rows
 from tests.kit.recorded_connection import RecordedConnection
 
 
@@ -86,7 +85,7 @@ def test_no_echo() -> None:
     assert publisher.batches[0][1].id == "id-1"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("answer", "code"),
     [
         (lambda post: IdempotencyMismatch(), "idempotency_mismatch"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from notifier.server import address
+from tests.kit.cases import rows
 from tests.kit.ports import free_port
 
 
@@ -40,7 +41,7 @@ def test_soon_free(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         address.require_free(f"127.0.0.1:{server.getsockname()[1]}", {})
 
 
-@pytest.mark.parametrize("bind", ["192.0.2.1:8080", "host.invalid:8080"])
+@rows("bind", ["192.0.2.1:8080", "host.invalid:8080"])
 def test_elsewhere(bind: str) -> None:
     """An address of another machine is an error at once."""
     with pytest.raises(OSError):

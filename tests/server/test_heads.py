@@ -26,6 +26,7 @@ from gunicorn.http.wsgi import Response
 
 from notifier import __version__
 from notifier.server import heads
+from tests.kit.cases import rows
 from tests.kit.smuggling import CHUNKED, CHUNKS, HEADS, POST, SMUGGLED
 
 
@@ -55,7 +56,7 @@ def test_token(limits: Config) -> None:
     assert len(dict(request.headers)["AUTHORIZATION"]) == 16007
 
 
-@pytest.mark.parametrize(
+@rows(
     ("headers", "end"),
     [
         ([b"A: " + heads.MAX_FIELD * b"x"], b"\r\n"),
@@ -85,7 +86,7 @@ def test_cut_off_head(limits: Config) -> None:
     assert "nk_secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("error", "status", "code"),
     [
         (LimitRequestHeaders("x"), "431", "head_too_large"),
@@ -130,7 +131,7 @@ def test_every_answer() -> None:
     assert lines[0] == "HTTP/1.1 200 OK\r\n"
 
 
-@pytest.mark.parametrize(("address", "is_trusted"), [(("127.0.0.1", 1), True), (("10.0.0.1", 1), False), ("", True)])
+@rows(("address", "is_trusted"), [(("127.0.0.1", 1), True), (("10.0.0.1", 1), False), ("", True)])
 def test_trusted_proxy(limits: Config, address: Any, is_trusted: bool) -> None:
     """What gunicorn says about an address is remembered for its configuration."""
     pieces = [b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n\r\n"] * 2
@@ -167,7 +168,7 @@ def requests(config: Config, pieces: list[bytes]) -> list[tuple[str, bytes | Non
     return found
 
 
-@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+@rows("head", HEADS.values())
 def test_ambiguous_heads(limits: Config, head: bytes) -> None:
     """A request whose end proxies may see elsewhere is none, and nothing behind it is one, however it arrives."""
     data = head + b"0\r\n\r\n" + SMUGGLED
@@ -176,7 +177,7 @@ def test_ambiguous_heads(limits: Config, head: bytes) -> None:
         assert requests(limits, [data[:at], data[at:]]) == []
 
 
-@pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
+@rows("chunks", CHUNKS.values())
 def test_ambiguous_chunks(limits: Config, chunks: bytes) -> None:
     """A body whose end proxies may see elsewhere is not valid, and nothing behind it is a request."""
     data = CHUNKED + chunks + SMUGGLED

@@ -22,6 +22,7 @@ from notifier.client import (
 )
 from notifier.client.notification import Batch
 from notifier.testing.recording import AsyncRecordingNotifier, RecordingNotifier
+from tests.kit.cases import rows
 
 
 @pytest.fixture
@@ -256,9 +257,7 @@ def test_async() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(
-    ("recording", "real"), [(RecordingNotifier, NotifierClient), (AsyncRecordingNotifier, AsyncNotifierClient)]
-)
+@rows(("recording", "real"), [(RecordingNotifier, NotifierClient), (AsyncRecordingNotifier, AsyncNotifierClient)])
 def test_signatures(recording: type, real: type) -> None:
     """Recording clients have every method of real ones, with the same arguments."""
     names = [name for name in dir(real) if not name.startswith("_") and callable(getattr(real, name))]

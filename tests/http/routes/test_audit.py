@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from flask import Flask
 from werkzeug import Response
 from werkzeug.test import Client
@@ -12,6 +11,7 @@ from notifier.http.front import Front
 from notifier.http.routes.audit import AuditViews
 from notifier.protocol.api_key import ApiKey
 from notifier.settings import AuthSettings
+from tests.kit.cases import rows
 from tests.kit.credentials import credentials_of
 
 KEYS = {
@@ -32,7 +32,7 @@ class Log:
         return []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("by", "query", "status", "read"),
     [
         ("operator", "", 200, [""]),

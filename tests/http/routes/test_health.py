@@ -9,6 +9,7 @@ from notifier.http.app import create_app
 from notifier.protocol.api_key import SCOPES, ApiKey
 from notifier.protocol.issuer import parse
 from notifier.settings import Settings
+from tests.kit.cases import rows
 from tests.kit.issuers import SigningKey
 
 API_KEY, METRICS_KEY = "an-api-key-of-the-tests", "the-key-of-prometheus"
@@ -53,7 +54,7 @@ def test_issuers(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], names:
     assert [each["issuer"] for each in answer.json["issuers"]] == names
 
 
-@pytest.mark.parametrize(
+@rows(
     ("settings", "key", "status"),
     [
         ({}, "", 401),

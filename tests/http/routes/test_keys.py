@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from flask import Flask
 from werkzeug import Response
 from werkzeug.test import Client, TestResponse
@@ -21,6 +20,7 @@ from notifier.protocol.api_key import ApiKey
 from notifier.protocol.audit import Entry
 from notifier.protocol.key_record import KeyRecord
 from notifier.settings import AuthSettings
+from tests.kit.cases import rows
 from tests.kit.credentials import credentials_of
 
 OPERATOR = ApiKey("operator", "secret-of-the-operator")
@@ -100,7 +100,7 @@ def test_other_tenant() -> None:
     ]
 
 
-@pytest.mark.parametrize(("by", "log"), [(OPERATOR, ""), (ACME, "acme")])
+@rows(("by", "log"), [(OPERATOR, ""), (ACME, "acme")])
 def test_own_tenant(by: ApiKey, log: str) -> None:
     """Changes of a key to a key of its own tenant are in its log. A revocation that changes nothing has no entry."""
     service = Service()

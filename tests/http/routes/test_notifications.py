@@ -31,6 +31,7 @@ from notifier.protocol.forwarded import Proxies
 from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Post
 from notifier.settings import AuthSettings, PublishingSettings
+from tests.kit.cases import rows
 from tests.kit.credentials import NoAudit, credentials_of
 from tests.kit.requests import request_of
 
@@ -94,7 +95,7 @@ class Backend:
 
 
 class TestContentTypes:
-    @pytest.mark.parametrize("kind", [JSON, "Application/JSON", f"{JSON}; charset=utf-8", f" {JSON} ;", f"{JSON};x=y"])
+    @rows("kind", [JSON, "Application/JSON", f"{JSON}; charset=utf-8", f" {JSON} ;", f"{JSON};x=y"])
     def test_json(self, kind: str) -> None:
         """One notification is JSON, in any case and with any parameters."""
         backend = Backend()
@@ -102,14 +103,14 @@ class TestContentTypes:
         assert (answer.status_code, answer.get_data(), answer.content_type) == (201, b'{"id":"1"}', JSON)
         assert [post.body for post in backend.publisher.posts] == [NOTE]
 
-    @pytest.mark.parametrize("kind", [NDJSON, f"{NDJSON}; charset=utf-8", NDJSON.upper()])
+    @rows("kind", [NDJSON, f"{NDJSON}; charset=utf-8", NDJSON.upper()])
     def test_ndjson(self, kind: str) -> None:
         """Many notifications are NDJSON, and so is the answer."""
         answer = Backend().publish(NOTE + b"\n[]", kind)
         assert (answer.status_code, answer.content_type) == (200, NDJSON)
         assert [json.loads(line)["status"] for line in answer.get_data().splitlines()] == [201, 400]
 
-    @pytest.mark.parametrize("kind", [JSON, NDJSON])
+    @rows("kind", [JSON, NDJSON])
     def test_compressed(self, kind: str) -> None:
         """A compressed body is rejected as a whole, also if its lines would have answers of their own."""
         backend = Backend()
@@ -118,7 +119,7 @@ class TestContentTypes:
         assert caught.value.headers == {"Accept-Encoding": "identity"}
         assert backend.publisher.posts == []
 
-    @pytest.mark.parametrize(
+    @rows(
         "kind",
         [
             None,
@@ -153,8 +154,8 @@ class TestKeys:
                 backend.publish(b"[]", "text/plain", key)
         assert backend.publisher.posts == []
 
-    @pytest.mark.parametrize("to", [{"topics": ["news"]}, {"topics": ["orders", "news"]}, {"all": True}])
-    @pytest.mark.parametrize("query", ["", "dry_run=explain"])
+    @rows("to", [{"topics": ["news"]}, {"topics": ["orders", "news"]}, {"all": True}])
+    @rows("query", ["", "dry_run=explain"])
     def test_grants(self, to: dict[str, Any], query: str) -> None:
         """A key must grant every channel, also for an explanation."""
         backend = Backend()
@@ -164,7 +165,7 @@ class TestKeys:
 
 
 class TestBody:
-    @pytest.mark.parametrize("chunked", [False, True])
+    @rows("chunked", [False, True])
     def test_limit(self, chunked: bool) -> None:
         """A body may be as long as the limit, including spaces."""
         assert Backend().publish(NOTE.ljust(256), chunked=chunked).status_code == 201
@@ -178,7 +179,7 @@ class TestBody:
             backend.publish(length=len(NOTE) + 1)
         assert backend.publisher.posts == []
 
-    @pytest.mark.parametrize("body", [b"", b" ", b"[]", b"null", NOTE + NOTE, NOTE + b"\n" + NOTE, NOTE[:-1], b"\xff"])
+    @rows("body", [b"", b" ", b"[]", b"null", NOTE + NOTE, NOTE + b"\n" + NOTE, NOTE[:-1], b"\xff"])
     def test_malformed(self, body: bytes) -> None:
         """A body that is not one JSON object is rejected; several lines are not one."""
         with pytest.raises(MalformedJson):
@@ -194,7 +195,7 @@ class TestQuery:
         assert backend.publisher.posts == []
         assert backend.explained == [(KEY.id, 1)]
 
-    @pytest.mark.parametrize(
+    @rows(
         "query",
         ["dry_run", "dry_run=", "dry_run=1", "dryrun=explain", "dry_run=explain&x=1", "x=1", "=", "Dry_run=1"],
     )
@@ -205,7 +206,7 @@ class TestQuery:
             backend.publish(query=query)
         assert backend.publisher.posts == []
 
-    @pytest.mark.parametrize("query", ["dry_run=explain", "x=1"])
+    @rows("query", ["dry_run=explain", "x=1"])
     def test_batch(self, query: str) -> None:
         """A batch has no query."""
         backend = Backend()

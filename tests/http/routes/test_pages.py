@@ -12,6 +12,7 @@ from notifier.http.routes.pages import create_pages
 from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.settings import AuthSettings, ServerSettings, Settings
+from tests.kit.cases import rows
 
 KEY = ApiKey("demo", "secret-of-the-demo-page")
 SECRET = "the-secret-that-signs-" * 2
@@ -48,14 +49,14 @@ def demo() -> Get:
 
 
 class TestDemo:
-    @pytest.mark.parametrize("path", ["/", "/demo/token?user=alice"])
-    @pytest.mark.parametrize("host", LOCAL)
+    @rows("path", ["/", "/demo/token?user=alice"])
+    @rows("host", LOCAL)
     def test_local(self, demo: Get, path: str, host: str) -> None:
         """The demo is served at names and addresses that no other site can have."""
         assert demo(path, host).status_code == 200
 
-    @pytest.mark.parametrize("path", ["/", "/demo/token?user=alice"])
-    @pytest.mark.parametrize("host", FOREIGN)
+    @rows("path", ["/", "/demo/token?user=alice"])
+    @rows("host", FOREIGN)
     def test_foreign(self, demo: Get, path: str, host: str) -> None:
         """The demo reveals nothing to a site whose name resolves to this address."""
         answer = demo(path, host)
@@ -72,12 +73,12 @@ class TestDemo:
         who = identity.verify(token, (SECRET,), time.time())
         assert (who.user, who.topics, who.publish) == ("bob", ("orders",), ("orders",))
 
-    @pytest.mark.parametrize("query", ["", "?user=", "?user=mallory", "?user=Alice"])
+    @rows("query", ["", "?user=", "?user=mallory", "?user=Alice"])
     def test_other_users(self, demo: Get, query: str) -> None:
         """Other users get no token."""
         assert demo(f"/demo/token{query}").status_code == 404
 
-    @pytest.mark.parametrize("path", ["/", "/demo/token?user=alice"])
+    @rows("path", ["/", "/demo/token?user=alice"])
     def test_production(self, path: str) -> None:
         """There is no demo outside development mode."""
         assert pages(dev=False)(path).status_code == 404

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from flask import Flask
 from werkzeug import Response
 from werkzeug.test import Client
@@ -13,6 +12,7 @@ from notifier.http.routes.tokens import TokenViews
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.share import Share
 from notifier.settings import AuthSettings
+from tests.kit.cases import rows
 from tests.kit.credentials import NoAudit, credentials_of
 
 TOKENS = frozenset({"tokens"})
@@ -38,7 +38,7 @@ class Revocations:
         self.made.append((id, share))
 
 
-@pytest.mark.parametrize(
+@rows(
     ("by", "body", "made"),
     [
         ("operator", {"user": "shop:1"}, ("shop:1", Share(is_operator=True))),
