@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest
 # Runs a command with only those variables of the outside that the package indexes need.
 NAMED := $(PYTHON) tests/kit/environment.py
 ATHERIS := 3.0.0
-TESTS := $(NAMED) $(PYTEST) -n 4 --dist worksteal
+TESTS := $(NAMED) $(PYTEST) --dist worksteal
 
 define CAN_MAKE_VENV
 import sys
@@ -31,11 +31,12 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	tests/peers
-	$(TESTS) --durations=10
+	$(TESTS) -n 4 --durations=10
 
-# The tests that need no browser and no gunicorn, with fewer random examples.
+# The tests that need no browser and no gunicorn, with fewer random examples. They seldom wait, so that three workers
+# keep two cores busy, and each worker collects all tests.
 quick: $(VENV)/.dev
-	$(TESTS) --ignore=tests/e2e --hypothesis-profile=quick
+	$(TESTS) -n 3 --ignore=tests/e2e --hypothesis-profile=quick
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check .
