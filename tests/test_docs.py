@@ -17,6 +17,7 @@ from notifier.protocol.api_key import ApiKey
 from notifier.protocol.forwarded import Proxies
 from notifier.protocol.notification_fields import MAX_TEXT, MAX_TTL
 from notifier.settings import PREFIX, PublishingSettings, Settings
+from tests.kit.cases import every
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -123,7 +124,7 @@ def test_metrics(app: Flask) -> None:
     assert sorted(documented) == sorted(name for name in exposed if not name.endswith("_created"))
 
 
-@pytest.mark.parametrize("field", MAX_TEXT)
+@every(field=MAX_TEXT)
 def test_limits_of_texts(field: str) -> None:
     """The HTTP API states the greatest length of a text field."""
     [limits] = [row[2] for row in rows("http-api.md") if row[:2] == [field, "string"]]
@@ -174,7 +175,7 @@ def test_make_targets() -> None:
     assert {"run", "test"} <= named <= set(phony.split())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@every(page=PAGES)
 def test_links(page: Path) -> None:
     """Relative links lead to files of the repository, and their fragments to headings."""
     broken = []

@@ -9,6 +9,7 @@ from werkzeug import Request
 
 from notifier.errors import BodyTooLarge, IncompleteBody, RateLimited, RequestTimeout, UnsupportedMediaType
 from notifier.http import body
+from tests.kit.cases import rows
 from tests.kit.requests import BrokenBody, request_of
 
 LIMIT = 100
@@ -26,8 +27,8 @@ def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
     return size
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("length", [0, 1, LIMIT - 1, LIMIT])
+@rows("chunked", [False, True])
+@rows("length", [0, 1, LIMIT - 1, LIMIT])
 def test_within_limit(length: int, chunked: bool) -> None:
     """A body may be empty, and may be as long as the limit."""
     data = bytes(range(length))
@@ -35,7 +36,7 @@ def test_within_limit(length: int, chunked: bool) -> None:
     assert pieces(data, chunked=chunked) == data
 
 
-@pytest.mark.parametrize("length", [LIMIT + 1, 10 * LIMIT])
+@rows("length", [LIMIT + 1, 10 * LIMIT])
 def test_beyond_limit(length: int) -> None:
     """A chunked body is rejected where it exceeds the limit, an announced one before it is read."""
     chunked = request_of(b"x" * length, chunked=True)
@@ -51,7 +52,7 @@ def test_beyond_limit(length: int) -> None:
     assert announced.environ["wsgi.input"].tell() == 0
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "identity, gzip", "x"])
+@rows("encoding", ["gzip", "GZIP", "br", "identity, gzip", "x"])
 def test_compressed(encoding: str) -> None:
     """A compressed body is rejected before it is read."""
     request = request_of(b"x", content_encoding=encoding)
@@ -72,7 +73,7 @@ def test_pieces_before_the_limit(size: int) -> None:
     assert len(arrived) == LIMIT // size * size
 
 
-@pytest.mark.parametrize("arrived", [0, 1, LIMIT - 1])
+@rows("arrived", [0, 1, LIMIT - 1])
 def test_shorter_than_announced(arrived: int, size: int) -> None:
     """A body that is shorter than announced was cut off. Its pieces are yielded first."""
     data = b"x" * arrived
@@ -120,7 +121,7 @@ def slow(sock: Sock, pace: body.Pace, length: int) -> Request:
     return request
 
 
-@pytest.mark.parametrize(("seconds", "rate", "arrives"), [(5, 100, 5), (5, 1.25, 21), (50, 1, 99), (1, 0.5, 99)])
+@rows(("seconds", "rate", "arrives"), [(5, 100, 5), (5, 1.25, 21), (50, 1, 99), (1, 0.5, 99)])
 def test_pace(seconds: float, rate: float, arrives: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body may take some seconds, and longer if it is fast enough. Then nothing more is read of its connection."""
     sock = Sock(b"x" * 200, monkeypatch)
@@ -135,7 +136,7 @@ def test_pace(seconds: float, rate: float, arrives: int, monkeypatch: pytest.Mon
     assert len(sock.data) == 200 - arrives and unreader.read() == b""
 
 
-@pytest.mark.parametrize(("seconds", "is_in_time"), [(50, True), (5, False)])
+@rows(("seconds", "is_in_time"), [(50, True), (5, False)])
 def test_chunked_pace(seconds: float, is_in_time: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks must arrive in time, too."""
     sock = Sock(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\nGET", monkeypatch)
@@ -152,7 +153,7 @@ def test_chunked_pace(seconds: float, is_in_time: bool, monkeypatch: pytest.Monk
         assert unreader.read() == b""
 
 
-@pytest.mark.parametrize(("length", "is_asked"), [(0, False), (1, True), (99, True)])
+@rows(("length", "is_asked"), [(0, False), (1, True), (99, True)])
 def test_confirmation(length: int, is_asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials are checked again after a body that took a second or more."""
     asked: list[bool] = []

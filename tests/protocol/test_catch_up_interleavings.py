@@ -5,6 +5,7 @@ from random import Random, randrange
 import pytest
 
 from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION
+from tests.kit.cases import every
 from tests.protocol.orders import Action, do, explained, outcomes
 from tests.protocol.world import PLENTY, SKEW, A, B, C, World
 
@@ -16,9 +17,8 @@ STEP, RECEIVE = ("step",), ("receive",)
 class TestAllInterleavings:
     """Small histories, in every order in which their parts can come."""
 
-    @pytest.mark.parametrize("since", [None, 0, 1, 4])
     @pytest.mark.parametrize("size", [1, 2, 100])
-    @pytest.mark.parametrize("max_aside", [PLENTY, 10, 0])
+    @every(since=[None, 0, 1, 4], max_aside=[PLENTY, 10, 0])
     def test_publish(self, since: int | None, size: int, max_aside: int) -> None:
         """Whenever something is published and received, everything after the cursor is sent once and in order."""
         world = World(HISTORY_OF_BOTH, since, page=size, max_aside=max_aside)
