@@ -166,8 +166,10 @@ def test_too_large() -> None:
 
 MEMBERS = st.dictionaries(
     st.sampled_from(["kty", "kid", "alg", "use", "key_ops", "crv", "n", "e", "x", "y"]),
-    st.sampled_from(
-        ["RSA", "EC", "OKP", "P-256", "Ed25519", "sig", "ES256", "AQAB", EC.jwk["x"], ED.jwk["x"], RSA.jwk["n"]]
+    st.deferred(
+        lambda: st.sampled_from(
+            ["RSA", "EC", "OKP", "P-256", "Ed25519", "sig", "ES256", "AQAB", EC.jwk["x"], ED.jwk["x"], RSA.jwk["n"]]
+        )
     )
     | st.text(max_size=9)
     | st.none()
