@@ -11,11 +11,12 @@ from typing import Any, Self
 from chaos import browsers, oracle
 from chaos.browsers import Browser, Node
 from chaos.clients import Client
+from chaos.ledger import Ledger
 from chaos.oracle import Violation
 from chaos.owners import Owner
 from chaos.processes import Service, Valkey
 from chaos.proxy import Proxy
-from chaos.publishers import Ledger, Publisher
+from chaos.publishers import Publisher
 from chaos.scenario import Fault, Scenario
 from chaos.witness import Journal
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chaos.publishers import Ledger, Publication
+from chaos.ledger import Ledger, Publication
 from chaos.witness import Cursor
 
 JOIN, LEAVE = "join", "leave"

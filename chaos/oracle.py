@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from chaos.publishers import Ledger, Publication
+from chaos.ledger import Ledger, Publication
 from chaos.witness import Callback, Cursor, Loss, Witness
 
 _OVERLAP = 2000  # ms by which entries of different channels may be out of order, and which a replay sends again

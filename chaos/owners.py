@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 
 from chaos.clients import Client
+from chaos.ledger import Ledger
 from chaos.model import EFFECTS, JOIN, LEAVE, Item, Model, Operation
 from chaos.oracle import Violation
-from chaos.publishers import Ledger
 from chaos.witness import Journal, LastState, cursor_of
 
 _ANSWER_WITHIN = 5.0  # seconds

@@ -4,92 +4,15 @@ import asyncio
 import json
 import random
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
-from chaos.witness import Cursor, cursor_of
+from chaos.ledger import ANSWER_WITHIN, Ledger, Publication
 
-_ANSWER_WITHIN = 5.0  # seconds
 _GIVE_UP = 40.0  # seconds: longer than any fault
-
-
-@dataclass
-class Publication:
-    """One notification as its publisher sent it. `cursors` (by channel) is set when it is acknowledged."""
-
-    key: str
-    channels: list[str]
-    retained: bool = True
-    for_inbox: bool = False
-    collapse_key: str = ""
-    ttl: int = 0  # seconds; 0: it does not expire
-    recall_asked: float = 0.0
-    recalled: float = 0.0
-    attempts: list[tuple[float, str]] = field(default_factory=list)  # time and outcome
-    acknowledged: float = 0.0
-    id: str = ""
-    cursors: dict[str, Cursor] = field(default_factory=dict)
-
-    def attempts_began_before(self, at: float) -> bool:
-        """Return whether it was posted before a time."""
-        return bool(self.attempts) and self.attempts[0][0] < at
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether offline clients must receive it later: nothing removes it from the log."""
-        return self.retained and not (self.collapse_key or self.ttl or self.recall_asked)
-
-
-class Ledger:
-    """All publications by their keys."""
-
-    def __init__(self) -> None:
-        self.publications: dict[str, Publication] = {}
-        self.complaints: list[str] = []
-        self._in: dict[str, list[Publication]] = defaultdict(list)  # by channel, acknowledged
-        self._latest: dict[tuple[str, str], Cursor] = {}  # by channel and collapse key
-
-    def acknowledged_in(self, channels: Iterable[str]) -> list[Publication]:
-        """Return the publications to some channels that were answered with 201, each once."""
-        return list({each.key: each for channel in channels for each in self._in[channel]}.values())
-
-    def latest_in(self, channels: Iterable[str], count: int) -> list[Publication]:
-        """Return the latest `count` of them on each channel, each once."""
-        return list({each.key: each for channel in channels for each in self._in[channel][-count:]}.values())
-
-    def is_replaced(self, publication: Publication, channel: str) -> bool:
-        """Return whether another one with the same collapse key followed it on the channel."""
-        latest = self._latest.get((channel, publication.collapse_key), (0, 0))
-        return bool(publication.collapse_key) and latest > publication.cursors[channel]
-
-    def all_expire_at(self) -> float:
-        """Return when the last one with a ttl has certainly expired."""
-        mortal = [each for each in self.publications.values() if each.ttl]
-        ends = ((each.acknowledged or each.attempts[-1][0] + _ANSWER_WITHIN) + each.ttl for each in mortal)
-        return max(ends, default=0.0) + 0.5
-
-    def acknowledged(self) -> list[Publication]:
-        """Return the publications that were answered with 201."""
-        return [each for each in self.publications.values() if each.acknowledged]
-
-    def acknowledge(self, publication: Publication, answer: dict[str, Any]) -> None:
-        """Record an answer. A retry must get the same answer."""
-        cursors = {each["channel"]: cursor_of(each["cursor"]) for each in answer["channels"]}
-        if publication.acknowledged and (publication.id, publication.cursors) != (answer["id"], cursors):
-            self.complaints.append(f"{publication.key} was acknowledged twice, differently")
-        if set(cursors) != set(publication.channels):
-            self.complaints.append(f"{publication.key} went to {sorted(cursors)}, not to {publication.channels}")
-        if not publication.acknowledged:
-            publication.acknowledged = time.monotonic()
-            for channel, cursor in cursors.items():
-                self._in[channel].append(publication)
-                place = (channel, publication.collapse_key)
-                self._latest[place] = max(cursor, self._latest.get(place, cursor))
-        publication.id, publication.cursors = answer["id"], cursors
 
 
 class Publisher:
@@ -140,7 +63,7 @@ class Publisher:
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            headers=self._authorization, timeout=aiohttp.ClientTimeout(_ANSWER_WITHIN), trust_env=False
+            headers=self._authorization, timeout=aiohttp.ClientTimeout(ANSWER_WITHIN), trust_env=False
         )
 
     def _address(self, rng: random.Random) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from chaos import oracle
+from chaos.ledger import Ledger, Publication
 from chaos.model import JOIN, LEAVE, Item, Model, Operation
-from chaos.publishers import Ledger, Publication
 from chaos.witness import Journal, Witness
 
 CHANNEL = "topic:orders"
