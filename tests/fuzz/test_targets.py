@@ -6,6 +6,7 @@ import pytest
 
 from fuzz.seeds import FINDINGS, SEEDS
 from fuzz.targets import TARGETS
+from tests.kit.chance import share
 
 MUTATIONS = 100  # of each seed
 
@@ -29,7 +30,7 @@ def test_target(name: str) -> None:
     chance = random.Random(name)
     for seed in [b"", *SEEDS[name], *FINDINGS[name]]:
         TARGETS[name](seed)
-        for _ in range(MUTATIONS):
+        for _ in range(share(MUTATIONS)):
             TARGETS[name](mutated(seed, chance))
 
 

@@ -15,6 +15,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import NOTIFICATION
 from notifier.protocol.inbox_frames import Acknowledge
 from notifier.protocol.inbox_state import ACTIONS
+from tests.kit.chance import share
 from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.worker import FUTURE, NOBODY, Make, Worker, next_millisecond, time_of
 
@@ -439,7 +440,7 @@ class TestExceptions:
             logs = [worker.store.of(channel, "log") for channel in ("user:alice", "all", "topic:t")]
             return {fields[b"i"][7:43].decode() for log in logs for _, fields in client.xrange(log) if b"i" in fields}
 
-        for _ in range(150):
+        for _ in range(share(150)):
             worker, kind = rng.choice(workers), rng.random()
             if kind < 0.4:
                 to, key = rng.choice(["alice", "all", "#t"]), rng.choice([None, None, "k"])

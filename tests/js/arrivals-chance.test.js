@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createInbox } from "../../browser/src/elements/inbox-store.js";
 import { createList } from "../../browser/src/elements/list.js";
-import { chance, runCourses } from "./courses.js";
+import { chance, runCourses, shareOf } from "./courses.js";
 import { FakeHttp } from "./fake_http.js";
 import { settled, stopClock } from "./fake_service.js";
 
-const SEEDS = Number(process.env.SEEDS ?? 150);
+const SEEDS = Number(process.env.SEEDS ?? shareOf(150));
 const FIRST = Number(process.env.FIRST ?? 1);
 const STEPS = 60;
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { chance, runCourses } from "./courses.js";
+import { chance, runCourses, shareOf } from "./courses.js";
 import { FakeBrowser, fakeStorage, tokenOf } from "./fake_browser.js";
 import { settled, stopClock } from "./fake_service.js";
 import { LONGEST, ModelService, channelOf } from "./model_service.js";
 
-const SEEDS = Number(process.env.SEEDS ?? 60); // for each transport
+const SEEDS = Number(process.env.SEEDS ?? shareOf(60)); // for each transport
 const FIRST = Number(process.env.FIRST ?? 1);
 const TRANSPORTS = (process.env.TRANSPORTS ?? "websocket,sse,poll").split(",");
 const STEPS = 60;

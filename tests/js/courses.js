@@ -7,6 +7,9 @@ export function chance(seed) {
   };
 }
 
+/** How many courses to try, of those of a complete run: `make quick` tries a share, in percent. */
+export const shareOf = (count) => Math.ceil((count * Number(process.env.SHARE ?? 100)) / 100);
+
 /**
  * Runs random courses, and returns what failed. It is called before the first test(): from then on, Node's test runner
  * follows every promise, which takes longer than the courses.

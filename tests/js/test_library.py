@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from notifier import __version__
-from tests.kit import processes
+from tests.kit import environment, processes
+from tests.kit.chance import share
 
 ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "notifier/http/static"
@@ -33,7 +34,8 @@ def test_modules(paths: list[Path]) -> None:
     """The tests of JavaScript files pass."""
     code = "".join(f"import {json.dumps(str(path))};" for path in paths)
     command = ["node", "--input-type=module", "--eval", code]
-    done = processes.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    environ = environment.basic(SHARE=f"{share(100)}")  # percent
+    done = processes.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { createTransportChoice } from "../../browser/src/transport-choice.js";
-import { chance } from "./courses.js";
+import { chance, shareOf } from "./courses.js";
 import { fakeStorage, provide } from "./fake_browser.js";
 import { stopClock } from "./fake_service.js";
 
@@ -9,7 +9,7 @@ const [BROKEN, SILENT, TOKEN_REFUSED] = [1006, 4000, 4001];
 const KEY = "notifier.transport";
 const [MINUTE, HOUR] = [60_000, 3_600_000]; // ms
 const LONGEST = 4 * HOUR;
-const SEEDS = Number(process.env.SEEDS ?? 200);
+const SEEDS = Number(process.env.SEEDS ?? shareOf(200));
 
 function fail(choice, code, { id, isAlive } = {}) {
   return Boolean(choice.fallsBack({ id, transport: choice.current(), isAlive }, code));

@@ -6,6 +6,7 @@ import pytest
 
 from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION
 from tests.kit.cases import every
+from tests.kit.chance import share
 from tests.protocol.orders import Action, do, explained, outcomes
 from tests.protocol.world import PLENTY, SKEW, A, B, C, World
 
@@ -158,7 +159,7 @@ def any_action(random: Random) -> Action:
 @pytest.mark.parametrize("batch", range(4))
 def test_random_histories(batch: int) -> None:
     """Long histories of three channels keep every promise, whatever their clocks, bounds and sockets do."""
-    for _ in range(500):
+    for _ in range(share(500)):
         seed = randrange(10**9)
         random = Random(seed)
         world = any_world(random)

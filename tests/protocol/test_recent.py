@@ -10,6 +10,7 @@ from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, REMOVED, Entry, Page
 from notifier.protocol.recent import Recent
+from tests.kit.chance import share
 
 PLENTY = 10**6  # bytes
 NAMES = ("user:a", "topic:b")
@@ -73,7 +74,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=share(500))
 @given(
     st.sampled_from([500, 1500, PLENTY]),
     st.lists(st.tuples(st.sampled_from(NAMES), ACTIONS, st.booleans()), max_size=40),
