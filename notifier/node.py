@@ -93,7 +93,7 @@ class Node:
         self.acceptor = Acceptor(
             settings.connections,
             rules._replace(share=self._delivery.hub.shared),
-            self._hooks(),
+            self._hooks(settings.connections),
             settings.server.workers,
             self.connections,
             self._places,
@@ -174,8 +174,10 @@ class Node:
         self._delivery.subscriptions.close(connection)
         self._delivery.feed.forget(connection)
 
-    def _hooks(self) -> StreamHooks:
+    def _hooks(self, settings: ConnectionSettings) -> StreamHooks:
         return StreamHooks(
+            max_message=settings.max_message_bytes,
+            lag_timeout=settings.lag_timeout,
             schedule=self._timers.schedule,
             received=lambda connection: self.usage.users.count_frame(_user_of(connection)),
             refused=lambda connection: self.usage.addresses.failed_on_stream(connection.address),

@@ -90,13 +90,7 @@ class Acceptor:
 
     def open_echo(self, transport: Transport, early: bytes, address: int | None = None) -> None:
         """Take over a WebSocket of the echo."""
-        connection = EchoConnection(
-            transport,
-            self._hooks,
-            max_message=self._settings.max_message_bytes,
-            heartbeat=self._settings.heartbeat,
-            address=address,
-        )
+        connection = EchoConnection(transport, self._hooks, heartbeat=self._settings.heartbeat, address=address)
         self._open(connection, lambda: connection.start(early))
 
     def drain(self) -> None:
@@ -116,8 +110,6 @@ class Acceptor:
             self._hooks,
             Session(self._rules, time.time(), identity),
             number=next(self._numbers),
-            max_message=self._settings.max_message_bytes,
-            lag_timeout=self._settings.lag_timeout,
             address=address,
         )
 

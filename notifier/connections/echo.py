@@ -14,10 +14,8 @@ class EchoConnection(Connection):
 
     __slots__ = ("_heartbeat", "_is_active", "_ping_at")
 
-    def __init__(
-        self, transport: Transport, hooks: Hooks, *, max_message: int, heartbeat: float, address: int | None = None
-    ) -> None:
-        super().__init__(transport, hooks, max_message, address)
+    def __init__(self, transport: Transport, hooks: Hooks, *, heartbeat: float, address: int | None = None) -> None:
+        super().__init__(transport, hooks, address)
         self._heartbeat = heartbeat
         self._ping_at = time.time() + heartbeat
         self._is_active = True

@@ -28,8 +28,9 @@ from notifier.protocol.websocket import Binary, Event, Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamHooks(Hooks):
-    """The additional callbacks of a stream connection."""
+    """The additional callbacks and limits of a stream connection."""
 
+    lag_timeout: float  # seconds
     received: Callable[["StreamConnection"], object] = lambda _: None  # counts a frame of a client with a valid token
     refused: Callable[["StreamConnection"], object] = lambda _: None  # counts an invalid token; may raise RateExceeded
     act: Callable[["StreamConnection", Action], None]  # carries out what the session asks for
@@ -45,7 +46,6 @@ class StreamConnection(Connection):
 
     __slots__ = (
         "_has_pending_state",
-        "_lag_timeout",
         "catch_up",
         "is_counted",
         "is_disconnected",
@@ -61,16 +61,13 @@ class StreamConnection(Connection):
         session: Session,
         *,
         number: int,
-        max_message: int,
-        lag_timeout: float,
         address: int | None = None,
     ) -> None:
-        super().__init__(transport, hooks, max_message, address)
+        super().__init__(transport, hooks, address)
         self.session = session
         self.number = number
         self.catch_up: CatchUp | None = None
         self.memberships: tuple[str, ...] | None = None  # topics of its user; None: not known yet
-        self._lag_timeout = lag_timeout
         self._has_pending_state = False  # a state frame could not be sent
         self.is_counted = False  # for its user
         self.is_disconnected = False  # or its token was revoked: its actions that have not begun are dropped
@@ -199,7 +196,7 @@ class StreamConnection(Connection):
 
     def _tick(self, now: float) -> None:
         if self.transport.is_blocked:
-            if now - self.transport.blocked_since > self._lag_timeout:
+            if now - self.transport.blocked_since > self._hooks.lag_timeout:
                 raise TooSlow()
             self.session.note_activity()  # a ping would wait behind the backlog
         for action in self.session.tick(now):

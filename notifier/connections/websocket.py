@@ -24,8 +24,9 @@ _OPEN, _CLOSING = ConnectionState.OPEN, ConnectionState.CLOSING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """The callbacks of a connection. All connections of a worker share one instance."""
+    """The callbacks and limits of a connection. All connections of a worker share one instance, to save memory."""
 
+    max_message: int  # bytes
     schedule: Callable[["Connection", float], None]  # calls `tick` once, up to two seconds after that Unix time
     closed: Callable[["Connection"], object]  # forgets a connection whose transport is closed
     buffered: Callable[["Connection", int], object] = lambda connection, size: None  # counts an unfinished message
@@ -37,14 +38,13 @@ class Connection:
 
     framing: ClassVar[Framing] = WEBSOCKET
 
-    __slots__ = ("_decoder", "_hooks", "_max_message", "_tick_at", "address", "state", "transport")
+    __slots__ = ("_decoder", "_hooks", "_tick_at", "address", "state", "transport")
 
-    def __init__(self, transport: Transport, hooks: Hooks, max_message: int, address: int | None = None) -> None:
+    def __init__(self, transport: Transport, hooks: Hooks, address: int | None = None) -> None:
         self.state = _OPEN
         self.transport = transport
         self.address = address  # of the client, if it is counted
         self._hooks = hooks
-        self._max_message = max_message
         self._decoder: Decoder | None = None
         self._tick_at = 0.0  # Unix seconds: when `tick` is due
 
@@ -99,7 +99,7 @@ class Connection:
         """Take bytes of the client."""
         if not self.is_open:
             return
-        decoder = self._decoder = self._decoder or Decoder(self._max_message)
+        decoder = self._decoder = self._decoder or Decoder(self._hooks.max_message)
         decoder.receive(data)
         if decoder.is_waiting:
             self._note_activity()

@@ -151,6 +151,7 @@ class Session:
     def welcomed(self) -> None:
         """Note that the welcome has been sent."""
         self.state = State.READY
+        self._due = math.inf  # unlike the deadline that has passed, it takes no memory of its own
 
     def tick(self, now: float) -> list[Action]:
         """Return the actions that are due.

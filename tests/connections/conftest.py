@@ -17,6 +17,7 @@ from tests.kit.clock import Clock
 from tests.kit.link import Peer, no_faults, tcp_pair
 
 ALICE = Identity("alice", 1e12, ("news", "orders"), ("orders",))
+LAG_TIMEOUT = 60
 
 Connect = Callable[..., tuple[Transport, Peer]]
 
@@ -65,6 +66,8 @@ class Calls:
         self.names: list[str] = []  # of the other hooks
         self.on_act: Callable[[StreamConnection, Action], None] = lambda connection, action: None
         self.hooks = StreamHooks(
+            max_message=1000,
+            lag_timeout=LAG_TIMEOUT,
             schedule=lambda connection, due: self.scheduled.append(due),
             act=self._act,
             closed=lambda connection: self.names.append("closed"),

@@ -45,7 +45,10 @@ class Worker:
         counts = Counts(self.addresses.append, self.addresses.remove, self.users.open_stream, self.users.streams.closed)
         self.places = Places(self.strangers, counts)
         self.has_reached_redis = True
+        settings = ConnectionSettings(**{"max_connections": 10} | options)
         hooks = StreamHooks(
+            max_message=settings.max_message_bytes,
+            lag_timeout=settings.lag_timeout,
             schedule=lambda *_: None,
             closed=self.closed,
             buffered=self.buffer,
@@ -54,7 +57,6 @@ class Worker:
             drained=lambda connection: None,
             request_state=lambda connection: None,
         )
-        settings = ConnectionSettings(**{"max_connections": 10} | options)
         unused: Any = None
         self.acceptor = Acceptor(
             settings, Rules(unused), hooks, workers, self.connections, self.places, lambda: self.has_reached_redis

@@ -26,8 +26,8 @@ def open_(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Open:
 
     def open_(**options: int) -> tuple[EchoConnection, Peer]:
         transport, peer = connect(**options)
-        hooks = Hooks(schedule=lambda *_: None, closed=lambda _: None)
-        connection = EchoConnection(transport, hooks, max_message=100_000, heartbeat=HEARTBEAT)
+        hooks = Hooks(max_message=100_000, schedule=lambda *_: None, closed=lambda _: None)
+        connection = EchoConnection(transport, hooks, heartbeat=HEARTBEAT)
         connection.start(b"")
         return connection, peer
 
@@ -116,6 +116,6 @@ def test_time_passes(connect: Connect) -> None:
     """The first ping is due one heartbeat after the beginning."""
     scheduled: list[float] = []
     transport, _ = connect()
-    hooks = Hooks(schedule=lambda _, due: scheduled.append(due), closed=lambda _: None)
-    EchoConnection(transport, hooks, max_message=1000, heartbeat=HEARTBEAT).start(b"")
+    hooks = Hooks(max_message=1000, schedule=lambda _, due: scheduled.append(due), closed=lambda _: None)
+    EchoConnection(transport, hooks, heartbeat=HEARTBEAT).start(b"")
     assert scheduled == [pytest.approx(time.time() + HEARTBEAT, abs=1)]

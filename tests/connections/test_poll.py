@@ -41,7 +41,7 @@ def open_(connect: Connect, calls: Calls, clock: Clock) -> Open:
     def open_(since: str | None = "500-0", wait: float = 20, **options: int) -> tuple[PollConnection, Peer]:
         transport, peer = connect(**options)
         session = Session(RULES, clock.now, ALICE)
-        connection = PollConnection(transport, calls.hooks, session, number=1, max_message=1000, lag_timeout=60)
+        connection = PollConnection(transport, calls.hooks, session, number=1)
         connection.begin(Ask(b"", Hello(since=since), wait=wait))
         connection.session.welcomed()
         calls.actions.clear()

@@ -1,16 +1,22 @@
 """Event connections on socket pairs: Server-Sent Events as an answer to a plain request."""
 
+import gc
+import sys
 from collections.abc import Callable
+from enum import Enum
+from types import FunctionType
 
+import gevent
 import pytest
 
 from notifier.connections.sse import Ask, EventConnection
 from notifier.connections.states import ConnectionState, TransportState
+from notifier.connections.stream import StreamHooks
 from notifier.errors import Restarting
 from notifier.protocol import frames
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.frames import Hello, Subscribe
-from notifier.protocol.session import SendPing, Session
+from notifier.protocol.session import Rules, SendPing, Session
 from notifier.protocol.subscribing import Attach, Join
 from tests.connections.conftest import ALICE, RULES, Calls, Connect, fall_behind, pass_time
 from tests.kit.clock import Clock
@@ -19,6 +25,7 @@ from tests.kit.link import Peer, turn, until
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 HELLO = Hello()
 HERE = Cursor(2000, 0)
+Loop = type(gevent.get_hub().loop)
 Open = Callable[..., tuple[EventConnection, Peer]]
 
 
@@ -29,7 +36,7 @@ def open_(connect: Connect, calls: Calls, clock: Clock) -> Open:
     def open_(hello: Hello = HELLO, *joins: Subscribe, **options: int) -> tuple[EventConnection, Peer]:
         transport, peer = connect(**options)
         session = Session(RULES, clock.now, ALICE)
-        connection = EventConnection(transport, calls.hooks, session, number=1, max_message=1000, lag_timeout=60)
+        connection = EventConnection(transport, calls.hooks, session, number=1)
         connection.begin(Ask(HEAD, hello, joins))
         return connection, peer
 
@@ -157,3 +164,22 @@ class TestEnd:
         peer.read_all()
         pass_time(connection, clock, 6)
         assert (connection.state, connection.transport.state) == (ConnectionState.ENDED, TransportState.CLOSED)
+
+
+def test_idle_memory(live: Open) -> None:
+    """An idle stream needs few bytes of its own: none for limits that all share, or for deadlines that have passed."""
+    one, other = live()[0], live()[0]
+    shared = objects_of(other)
+    assert sum(sys.getsizeof(each) for id, each in objects_of(one).items() if id not in shared) <= 640
+
+
+def objects_of(connection: EventConnection) -> dict[int, object]:
+    """Return the objects that a connection holds, by id, without those of its worker."""
+    found: dict[int, object] = {}
+    waiting: list[object] = [connection]
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in found and not isinstance(each, type | FunctionType | Enum | StreamHooks | Rules | Loop):
+            found[id(each)] = each
+            waiting += gc.get_referents(each)
+    return found

@@ -15,13 +15,12 @@ from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
 from notifier.protocol.session import SendPing, Session, State
 from notifier.protocol.subscribing import Attach, Join
-from tests.connections.conftest import ALICE, RULES, Calls, Connect, fall_behind, pass_time
+from tests.connections.conftest import ALICE, LAG_TIMEOUT, RULES, Calls, Connect, fall_behind, pass_time
 from tests.kit import raw
 from tests.kit.clock import Clock
 from tests.kit.link import Peer, turn, until
 
 HELLO = raw.text(type="hello", token="alice", topics=["news"])
-LAG_TIMEOUT = 60
 OK = frames.ok("1", ("news",))
 STATE = b'{"type":"state"}'
 HERE = Cursor(2000, 0)
@@ -35,9 +34,7 @@ def open_(connect: Connect, calls: Calls, clock: Clock) -> Open:
     def open_(identity: Identity | None = None, **options: int) -> tuple[StreamConnection, Peer]:
         transport, peer = connect(**options)
         session = Session(RULES, clock.now, identity)
-        connection = StreamConnection(
-            transport, calls.hooks, session, number=1, max_message=1000, lag_timeout=LAG_TIMEOUT
-        )
+        connection = StreamConnection(transport, calls.hooks, session, number=1)
         connection.start(b"")
         return connection, peer
 

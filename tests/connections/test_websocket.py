@@ -37,10 +37,11 @@ class Recorder(Connection):
         self.on_message: Callable[[], None] = lambda: None
         self.on_tick: Callable[[], None] = lambda: None
         hooks = Hooks(
+            max_message=MAX_MESSAGE,
             schedule=lambda connection, due: self.scheduled.append(due),
             closed=lambda connection: self.calls.append("closed"),
         )
-        super().__init__(transport, hooks, MAX_MESSAGE)
+        super().__init__(transport, hooks)
 
     def _stop(self) -> None:
         self.calls.append("stop")

@@ -254,9 +254,7 @@ class Delivery:
         unused: Any = None
         session = Session(Rules(unused), time.time(), Identity(user, time.time() + 100, ("*",)))
         line: Any = Line()
-        connection = StreamConnection(
-            line, self._hooks(), session, number=self._number, max_message=1000, lag_timeout=60
-        )
+        connection = StreamConnection(line, self._hooks(), session, number=self._number)
         session.topics = topics
         self.subscriptions.attach(connection, Attach(None if since is None else at(since), topics, ()))
         return connection, line
@@ -310,6 +308,8 @@ class Delivery:
             pass
 
         return StreamHooks(
+            max_message=1000,
+            lag_timeout=60,
             schedule=ignore,
             closed=ignore,
             act=self.act,
