@@ -18,7 +18,7 @@ from notifier.broker.revocation_list import RevocationList
 from notifier.broker.store import Store
 from notifier.connections.acceptor import Acceptor
 from notifier.connections.hub import Hub
-from notifier.connections.places import Counts, Places
+from notifier.connections.places import Counts, Places, user_of
 from notifier.connections.strangers import SHARE, Strangers
 from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.timers import Timers
@@ -115,6 +115,12 @@ class Node:
         """Whether this worker receives what is published, knows keys and revocations, and can publish."""
         return self._delivery.listener.is_ready and self.access.is_loaded and not self.acceptor.is_draining
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether this worker has reached Redis, but does not know yet all that it needs to serve clients."""
+        listener = self._delivery.listener
+        return bool(listener.birth.ms) and not (listener.is_receiving and self.access.is_loaded)
+
     def drain(self) -> None:
         """Close every connection, and end. A second caller waits until the first is done."""
         self.acceptor.drain()
@@ -179,7 +185,7 @@ class Node:
             max_message=settings.max_message_bytes,
             lag_timeout=settings.lag_timeout,
             schedule=self._timers.schedule,
-            received=lambda connection: self.usage.users.count_frame(_user_of(connection)),
+            received=lambda connection: self.usage.users.count_frame(user_of(connection)),
             refused=lambda connection: self.usage.addresses.failed_on_stream(connection.address),
             closed=self._closed,
             buffered=self._places.strangers.buffer,
@@ -268,12 +274,6 @@ class _Delivery:
         self.listener.start()
         self.replayer.start()
         self.feed.start()
-
-
-def _user_of(connection: StreamConnection) -> str:
-    identity = connection.session.identity
-    assert identity is not None
-    return identity.user
 
 
 def _places(settings: ConnectionSettings, usage: UsageLimits) -> Places:

@@ -1,5 +1,6 @@
-"""The node: connections whose tokens are revoked are closed, a few at a time."""
+"""The node: what it has to load before it serves clients, and whose connections it closes."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ from notifier.broker.revocation_list import Revoked
 from notifier.connections.stream import StreamConnection
 from notifier.errors import Disconnect, TokenRevoked
 from notifier.node import Node
+from notifier.protocol.cursor import Cursor
 from notifier.protocol.identity import Identity
 from notifier.settings import Settings
 from tests.kit.turns import Turns
@@ -25,6 +27,22 @@ class Held(StreamConnection):
     def close(self, disconnect: Disconnect) -> None:
         self.closed.append(disconnect)
         self.turns.work()
+
+
+@pytest.mark.parametrize("missing", ["revocations", "API keys", "subscription"])
+def test_loading(missing: str) -> None:
+    """A node that has reached Redis is loading until it has everything. One that has not waits for nothing."""
+    node = Node(Settings.of(redis_url="redis://localhost", token_secrets=("s" * 40,)))
+    listener, access = node._delivery.listener, node.access
+    assert not node.is_loading
+    listener.birth = Cursor(1, 0)
+    listener.heartbeat._received_at = time.monotonic()
+    access.revocations.is_loaded = missing != "revocations"
+    access.api_keys.is_loaded = missing != "API keys"
+    listener._is_subscribed = missing != "subscription"
+    assert node.is_loading
+    access.revocations.is_loaded = access.api_keys.is_loaded = listener._is_subscribed = True
+    assert not node.is_loading
 
 
 def test_many_revoked(monkeypatch: pytest.MonkeyPatch) -> None:

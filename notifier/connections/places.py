@@ -54,7 +54,7 @@ class Places:
         self.strangers.note_closing(connection)
         if connection.is_counted:
             connection.is_counted = False
-            self._counts.user_closed(_user_of(connection))
+            self._counts.user_closed(user_of(connection))
 
     def closed(self, connection: Connection) -> None:
         """Note that a connection is closed."""
@@ -62,11 +62,12 @@ class Places:
         self.strangers.forget(connection)
 
     def _count(self, connection: StreamConnection) -> None:
-        self._counts.user_opened(_user_of(connection))
+        self._counts.user_opened(user_of(connection))
         connection.is_counted = True
 
 
-def _user_of(connection: StreamConnection) -> str:
+def user_of(connection: StreamConnection) -> str:
+    """Return the user of a connection that has authenticated."""
     identity = connection.session.identity
     assert identity is not None
     return identity.user

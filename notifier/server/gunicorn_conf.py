@@ -29,6 +29,7 @@ from notifier.server.heads import (
     limit_heads,
     remember_dates,
 )
+from notifier.server.startup import start_node
 from notifier.settings import SettingError, Settings
 
 try:
@@ -134,7 +135,7 @@ def post_worker_init(worker: Any) -> None:
         format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
     worker.pace = Pace(settings.limits.response_timeout, settings.limits.response_rate)
-    worker.wsgi.extensions["notifier"].start()
+    start_node(worker.wsgi.extensions["notifier"], lambda: worker.alive)
     threading.Thread(target=watch_connections, args=(worker,), name="connections", daemon=True).start()
 
 
