@@ -3,7 +3,7 @@
 import contextlib
 import time
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 from gunicorn.config import Config
@@ -34,17 +34,23 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.idle = IdleConnections(self.worker_connections)
         self._quiet_until = 0.0  # monotonic seconds
+        self._bound: dict[Any, _Bound] = {}  # by listener
 
     def init_process(self) -> None:
         """Serve until the worker ends."""
         keep_values(self.cfg)
         super().init_process()
 
+    def run(self) -> None:
+        """Accept connections until the worker ends."""
+        self._bound = {listener: _Bound(listener.getsockname()) for listener in self.sockets}
+        super().run()
+
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve a connection, unless its address has too many, or the worker has just begun to end."""
-        if listener.fileno() < 0:
-            client.close()  # gunicorn would fail to read the listener's name, and log that
-            return
+        """Serve a connection, unless its address has too many.
+
+        The listener may be closed by now: other workers cannot serve a connection that this one has accepted.
+        """
         try:
             leave = self.wsgi.extensions["notifier"].usage.requests.enter_peer(addr)
         except RateLimited as problem:
@@ -54,7 +60,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         _client.set(client)
         self.idle.enter()
         try:
-            super().handle(listener, client, addr)
+            super().handle(self._bound[listener], client, addr)
         finally:
             self.idle.leave()
             leave()
@@ -91,6 +97,16 @@ def keep_values(config: Config) -> None:
     """
     for name, setting in config.settings.items():
         vars(config)[name] = setting.get()
+
+
+class _Bound(NamedTuple):
+    """Takes the place of a listener, whose name gunicorn reads for each connection: a closed one has none."""
+
+    name: Any
+
+    def getsockname(self) -> Any:
+        """Return the address that the listener was bound to."""
+        return self.name
 
 
 class _Head(gevent.Timeout):  # type: ignore[misc]

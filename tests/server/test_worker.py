@@ -1,5 +1,6 @@
 """gunicorn's worker: connections that come while it ends, and turns between connections."""
 
+import contextlib
 import socket
 from types import SimpleNamespace
 from typing import Any
@@ -10,17 +11,6 @@ from gunicorn.config import Config
 
 from notifier.server.idle import IdleConnections
 from notifier.server.worker import Worker, keep_values
-
-
-def test_listener_that_has_closed() -> None:
-    """A connection that was accepted just before the worker began to end is closed, without an error."""
-    worker = Worker.__new__(Worker)
-    client, peer = socket.socketpair()
-    with socket.socket() as listener:
-        pass
-    with peer:
-        worker.handle(listener, client, ("127.0.0.1", 1))
-        assert peer.recv(1) == b""
 
 
 class Application:
@@ -37,15 +27,41 @@ class Application:
         return []
 
 
-def test_many_requests_at_once() -> None:
-    """A client that sends many requests without waiting for answers takes turns with others."""
-    application, worker = Application(), Worker.__new__(Worker)
+def ended(listener: Any, application: Application) -> Worker:
+    """Return a worker that has closed its listener, and still serves what it has accepted."""
+    worker = Worker.__new__(Worker)
     worker.cfg, worker.wsgi, worker.idle = Config(), application, IdleConnections(10)
     worker.cfg.set("keepalive", 20)
-    worker.alive, worker.nr, worker.max_requests = True, 0, 1000
+    worker.alive, worker.nr, worker.max_requests, worker.worker_connections = False, 0, 1000, 10
     worker.log = SimpleNamespace(access=lambda *_: None, debug=lambda *_: None)
+    worker.sockets = [listener]
+    worker.run()
+    return worker
+
+
+def test_listener_that_has_closed() -> None:
+    """A connection that was accepted just before the worker began to end is served, and closed after its answer."""
+    application, listener = Application(), gevent.socket.create_server(("127.0.0.1", 0))
+    with contextlib.closing(listener):
+        worker = ended(listener, application)
+        assert listener.fileno() < 0
+        client, peer = gevent.socket.socketpair()
+        with peer:
+            peer.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            worker.handle(listener, client, ("127.0.0.1", 1))
+            head = peer.recv(4096)
+            assert head.startswith(b"HTTP/1.1 204 ")
+            assert b"\r\nConnection: close\r\n" in head
+            assert peer.recv(1) == b""
+
+
+def test_many_requests_at_once() -> None:
+    """A client that sends many requests without waiting for answers takes turns with others."""
+    application, listener = Application(), gevent.socket.create_server(("127.0.0.1", 0))
+    worker = ended(listener, application)
+    worker.alive = True
     client, peer = gevent.socket.socketpair()
-    with gevent.socket.socket() as listener, peer:
+    with peer:
         peer.sendall(50 * b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         peer.shutdown(socket.SHUT_WR)
         serving = gevent.spawn(worker.handle, listener, client, ("127.0.0.1", 1))
