@@ -66,6 +66,7 @@ QUICK = Scale(
 
 POLLS = 2_000  # connections that wait at the same time
 WARM_UP = 100  # connections before those that are measured
+FILL = 1_000  # the same for memory: they use up the pages that the start of the worker has left free
 SETTLE_SECONDS = 2  # until the worker has freed what handshakes need
 COMPLETE_SECONDS = 40  # at most, from the last publication of a burst to its last delivery
 OTHERS, STALLED, BEHIND = 10, 100, 10_000  # connections that read, that do not, and what these miss
@@ -89,7 +90,7 @@ class Incomplete(Exception):
 def memory(bench):
     """Yield the resident memory of the worker per idle connection, in bytes."""
     with Listeners(bench.directory) as listeners:
-        open_all(bench, listeners, WARM_UP)
+        open_all(bench, listeners, FILL)
         time.sleep(SETTLE_SECONDS)
         before = resident_bytes(bench.service.worker)
         opened = open_all(bench, listeners, bench.scale.idle)["opened"]
@@ -112,7 +113,7 @@ def plain_memory(bench, key, count, *asked):
     """Yield the memory per connection without a WebSocket, if the service has such connections."""
     if not bench.service.contender.hello("nobody"):
         return
-    with Streams(bench.service, WARM_UP, *asked):
+    with Streams(bench.service, FILL, "text/event-stream"):  # they do not end meanwhile, as polls do
         time.sleep(SETTLE_SECONDS)
         before = resident_bytes(bench.service.worker)
         with Streams(bench.service, count, *asked):
