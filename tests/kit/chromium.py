@@ -91,12 +91,14 @@ class Chromium:
         self._playwright.stop()
 
     def _launch(self, program: str | None) -> Browser:
-        return self._playwright.chromium.launch(
+        browser = self._playwright.chromium.launch(
             executable_path=program,
             args=_QUIET,
             # Keep the back/forward cache, as browsers do.
             ignore_default_args=["--disable-back-forward-cache"],
         )
+        browser.on("context", _be_patient)
+        return browser
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -137,6 +139,11 @@ class Tab:
         self.wait("titles.includes(value)", titles[-1])
         got = self.get("titles")
         assert got == titles, got
+
+
+def _be_patient(context: BrowserContext) -> None:
+    """Wait as long for what a page does as for all else: half a minute can pass on a busy machine."""
+    context.set_default_timeout(1000 * DEADLINE)
 
 
 def until(page: Page, condition: str, value: object = None, deadline: float = DEADLINE) -> None:
