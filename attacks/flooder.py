@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from attacks.floods import Flood
 from tests.kit import raw
+from tests.kit.waiting import DEADLINE
 
 _AT_ONCE = 262_144  # bytes that a flooder reads at once
 
@@ -24,7 +25,7 @@ class Flooder:
         self.has_ended = False
         self._socket = socket.socket()
         self._socket.bind((address, 0))
-        self._socket.settimeout(20)
+        self._socket.settimeout(DEADLINE)
         self._socket.connect(("127.0.0.1", port))
         headers = raw.HANDSHAKE | ({} if flood.is_stranger else {"Authorization": f"Bearer {token}"})
         self._socket.sendall(raw.handshake(f"GET {flood.path} HTTP/1.1", headers))
@@ -58,21 +59,22 @@ class Flooder:
         except BlockingIOError:
             pass
         except OSError:
-            self._end()
+            self._drain()
 
-    def read(self) -> None:
-        """Read once, and note a close frame."""
+    def read(self) -> bool:
+        """Read once, and note a close frame; return whether anything came."""
         try:
             data = self._socket.recv(_AT_ONCE)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self._end()
-            return
+            return False
         self._received += data
         self._parse()
+        return True
 
     def _parse(self) -> None:
         while len(self._received) >= 2:
@@ -86,6 +88,12 @@ class Flooder:
                 self.code = int.from_bytes(self._received[start : start + 2], "big") or None
                 self._end()
             del self._received[: start + size]
+
+    def _drain(self) -> None:
+        """Read what came before the end: there may be a close frame in it."""
+        while not self.has_ended and self.read():
+            pass
+        self._end()
 
     def _end(self) -> None:
         self.has_ended = True
@@ -101,24 +109,35 @@ class Flooder:
         return int(head.split()[1]), bytearray(rest)
 
 
-def run(flooders: Iterable[Flooder], seconds: float, most: int = 1 << 30) -> None:
-    """Flood for some seconds, or until each flooder has ended or sent `most` bytes. Then read what is left."""
+def run(flooders: Iterable[Flooder], seconds: float, most: int = 1 << 30, patience: float = 0) -> None:
+    """Flood for some seconds, or until each flooder has ended or sent `most` bytes. Then read what is left.
+
+    `patience` is how many seconds longer to flood on connections that the service must close but has not closed yet.
+    """
     running = {each for each in flooders if each.status == 101}
     end = time.monotonic() + seconds
     while running and time.monotonic() < end:
-        writers = [each for each in running if each.sent < most]
-        readers = [each for each in running if each.flood.reads or each.sent >= most]
-        readable, writable, _ = select.select(readers, writers, [], 0.1)
-        for each in writable:
-            each.send()
-        for each in readable:
-            each.read()
-        running = {each for each in running if not each.has_ended}
-    _read_rest(running)
+        running = _turn(running, most)
+    late = {each for each in running if None not in each.flood.codes}
+    while late and time.monotonic() < end + patience:
+        late = _turn(late, most)
+    _read_rest({each for each in running if not each.has_ended})
+
+
+def _turn(running: set[Flooder], most: int) -> set[Flooder]:
+    """Send and read what is possible; return the flooders that have not ended."""
+    writers = [each for each in running if each.sent < most]
+    readers = [each for each in running if each.flood.reads or each.sent >= most]
+    readable, writable, _ = select.select(readers, writers, [], 0.1)
+    for each in writable:
+        each.send()
+    for each in readable:
+        each.read()
+    return {each for each in running if not each.has_ended}
 
 
 def _read_rest(running: set[Flooder]) -> None:
-    """Read the close frames of those that the service has closed, or closes now."""
+    """Read what the service has sent, or sends now, on connections that may stay open."""
     end = time.monotonic() + 2
     while running and time.monotonic() < end:
         for each in select.select(list(running), [], [], 0.2)[0]:

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
+from tests.kit.waiting import DEADLINE
+
 _AT_ONCE = 262_144  # bytes that are read at once
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _TOKEN = b"<token>"
@@ -79,7 +81,7 @@ class RequestFlooder:
         self.has_ended = False
         self._outgoing = flood.first
         self._tail = b""
-        self._socket = socket.create_connection(("127.0.0.1", port), 20, (address, 0))
+        self._socket = socket.create_connection(("127.0.0.1", port), DEADLINE, (address, 0))
         self._socket.setblocking(False)
 
     @property

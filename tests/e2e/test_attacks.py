@@ -34,8 +34,12 @@ SOME_MB = 24 << 20  # the most that a worker may grow under attack; the attacks 
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Service]:
-    """A service with one worker and few places, to which every attack of this module comes."""
-    with Service(workers=1, max_connections=PLACES, max_history=2000) as service:
+    """A service with one worker and few places, to which every attack of this module comes.
+
+    It closes no connection for what a busy machine makes late.
+    """
+    patience = {"hello_timeout": 10 * DEADLINE, "heartbeat": 10 * DEADLINE}
+    with Service(workers=1, max_connections=PLACES, max_history=2000, **patience) as service:
         serve_others(service)
         yield service
 
@@ -62,7 +66,7 @@ def attack(service: Service, floods: list[Flood], each: int, most: int, seconds:
     flooders = [
         Flooder(service.port, flood, token, f"127.0.0.{2 + number}") for flood in floods for number in range(each)
     ]
-    thread = threading.Thread(target=run, args=(flooders, seconds, most))
+    thread = threading.Thread(target=run, args=(flooders, seconds, most, DEADLINE))
     thread.start()
     try:
         while thread.is_alive():
@@ -139,7 +143,7 @@ def test_places(target: Service) -> None:
         for number in range(4 * PLACES):
             if stop.is_set():
                 return
-            sock = socket.create_connection(("127.0.0.1", target.port), 20, (f"127.0.1.{1 + number % 250}", 0))
+            sock = socket.create_connection(("127.0.0.1", target.port), DEADLINE, (f"127.0.1.{1 + number % 250}", 0))
             sock.sendall(handshake("GET /v1/stream HTTP/1.1"))
             held.append(sock)
 
@@ -195,7 +199,7 @@ def test_streams_that_do_not_read(target: Service) -> None:
     with contextlib.ExitStack() as stack:
         for number in range(60):
             kind, wait = (("text/event-stream", ""), (JSON, "&wait=20"))[number % 2]
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", target.port), 20))
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", target.port), DEADLINE))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.sendall(head.format(wait, token, kind).encode())
         line = {"to": {"topics": ["deaf"]}, "title": "x", "body": "x" * 3000}
@@ -274,7 +278,7 @@ def test_long_heads(target: Service) -> None:
     head = b"GET / HTTP/1.1\r\nHost: a\r\n" + (b"A: " + b"x" * 15_000 + b"\r\n") * 4
     with contextlib.ExitStack() as stack:
         for _ in range(100):
-            stack.enter_context(socket.create_connection(("127.0.0.1", target.port), 20)).sendall(head)
+            stack.enter_context(socket.create_connection(("127.0.0.1", target.port), DEADLINE)).sendall(head)
         serve_others(target)
         assert resident_bytes(worker_of(target)) - before < SOME_MB
 
@@ -353,7 +357,7 @@ def test_requests_without_end(target: Service, head: bytes) -> None:
     with contextlib.ExitStack() as stack:
         socks = [
             stack.enter_context(
-                socket.create_connection(("127.0.0.1", target.port), 20, (f"127.0.2.{1 + number % 250}", 0))
+                socket.create_connection(("127.0.0.1", target.port), DEADLINE, (f"127.0.2.{1 + number % 250}", 0))
             )
             for number in range(300)
         ]
