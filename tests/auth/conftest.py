@@ -17,6 +17,7 @@ from notifier.protocol.api_key import ApiKey
 from notifier.protocol.key_request import KeyRequest
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
+from tests.kit.waiting import DEADLINE
 
 ROOT = ApiKey("root", "secret-of-the-root-key")
 ACME = ApiKey("acme", "secret-of-acme's-key", topics=("acme:*",), users=("acme:*",))
@@ -28,7 +29,7 @@ class KeyWorker:
     """The API keys of one worker."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        settings = BrokerSettings(redis_url=url, redis_prefix=prefix, redis_timeout=2)
+        settings = BrokerSettings(redis_url=url, redis_prefix=prefix, redis_timeout=DEADLINE)
         self.store = Store(settings)
         self.list = KeyList(settings, 100, self.store)
         self.keys = ApiKeys([ROOT, ACME], self.list)

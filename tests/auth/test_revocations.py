@@ -17,7 +17,7 @@ from notifier.settings import BrokerSettings
 from tests.auth.conftest import Pauses
 from tests.kit.ports import free_port
 from tests.kit.valkey import connected
-from tests.kit.waiting import eventually
+from tests.kit.waiting import DEADLINE, eventually
 
 MAX_AGE = 1000.0
 
@@ -27,7 +27,7 @@ class Worker:
 
     def __init__(self, url: str, prefix: str) -> None:
         self.changes = 0
-        settings = BrokerSettings(redis_url=url, redis_prefix=prefix, redis_timeout=2)
+        settings = BrokerSettings(redis_url=url, redis_prefix=prefix, redis_timeout=DEADLINE)
         self.store = Store(settings)
         self.list = RevocationList(settings, 10_000, self.store)
         self.revocations = Revocations(self.list, MAX_AGE, self._count)

@@ -14,6 +14,7 @@ from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
 from tests.kit.broker import Broker, Listener, Make, broker_of
 from tests.kit.valkey import running_valkey
+from tests.kit.waiting import DEADLINE
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def make(clock: Clock | None = None, **settings: Any) -> Broker:
-            broker = broker_of(BrokerSettings(redis_url=valkey.url, **settings), clock or Clock())
+            patient = BrokerSettings(redis_url=valkey.url, **{"redis_timeout": DEADLINE} | settings)
+            broker = broker_of(patient, clock or Clock())
             stack.callback(broker.store.close)
             return broker
 

@@ -14,6 +14,7 @@ from notifier.protocol.cursor import Cursor, parse
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
 from tests.kit.ports import free_port
+from tests.kit.waiting import DEADLINE
 
 AUTHOR = Author("root", "", "127.0.0.1", "r-1")
 ROOT, WEAK, WEAKER = ApiKey("root", ""), ApiKey("weak", "", users=("a",)), ApiKey("weaker", "", users=("b",))
@@ -29,7 +30,8 @@ def users(log: AuditLog, before: Cursor | None = None, limit: int = 1000) -> lis
 
 @pytest.fixture
 def store(valkey: EmbeddedValkey, user: str) -> Iterator[Store]:
-    store = Store(BrokerSettings(redis_url=valkey.url, redis_prefix=user.replace(":", "-")))
+    prefix = user.replace(":", "-")
+    store = Store(BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, redis_timeout=DEADLINE))
     yield store
     store.close()
 

@@ -14,8 +14,10 @@ from notifier.protocol import key_record
 from notifier.protocol.key_record import KEPT, KeyRecord
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
+from tests.kit.broker import TIMEOUT
 from tests.kit.ports import free_port
 from tests.kit.valkey import connected
+from tests.kit.waiting import DEADLINE
 
 NOW = int(1000 * time.time())
 Make = Callable[..., KeyList]
@@ -32,8 +34,8 @@ def make(valkey: EmbeddedValkey, prefix: str) -> Iterator[Make]:
     """Makes the list, as one worker has it."""
     stores = []
 
-    def make(max_keys: int = 100, **settings: int) -> KeyList:
-        broker = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, redis_timeout=2, **settings)
+    def make(max_keys: int = 100, **settings: Any) -> KeyList:
+        broker = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, **{"redis_timeout": DEADLINE} | settings)
         stores.append(Store(broker))
         return KeyList(broker, max_keys, stores[-1])
 
@@ -142,7 +144,7 @@ def test_forgotten(make: Make) -> None:
 
 def test_replicas(make: Make) -> None:
     """A change that too few replicas have is not acknowledged."""
-    keys = make(min_replicas=1)
+    keys = make(min_replicas=1, redis_timeout=TIMEOUT)
     with pytest.raises(BrokerUnavailable):
         keys.put(record("a"))
 

@@ -15,6 +15,7 @@ from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
 from tests.kit.ports import free_port
 from tests.kit.valkey import connected
+from tests.kit.waiting import DEADLINE
 
 NOW = time.time()
 OPERATOR = Share(is_operator=True)
@@ -28,7 +29,8 @@ def prefix(user: str) -> str:
 
 @pytest.fixture
 def revoked(valkey: EmbeddedValkey, prefix: str) -> Iterator[RevocationList]:
-    with contextlib.closing(Store(BrokerSettings(redis_url=valkey.url, redis_prefix=prefix))) as store:
+    settings = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, redis_timeout=DEADLINE)
+    with contextlib.closing(Store(settings)) as store:
         yield list_of(store)
 
 

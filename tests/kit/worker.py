@@ -34,6 +34,7 @@ from notifier.publishing.publisher import Post, Publisher
 from notifier.publishing.receipts import Receipts
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import Settings
+from tests.kit.waiting import DEADLINE
 
 FUTURE = Cursor(10**15, 0)  # a cursor after everything
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # the id of no notification
@@ -120,11 +121,11 @@ Make = Callable[..., Worker]
 @pytest.fixture
 def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     """Makes workers of one service, with settings of their own."""
-    prefix = f"t{uuid4().hex[:8]}"
+    usual = {"redis_url": valkey.url, "redis_prefix": f"t{uuid4().hex[:8]}", "redis_timeout": DEADLINE}
     with contextlib.ExitStack() as stack:
 
         def make(**settings: Any) -> Worker:
-            chosen = Settings.of(**{"redis_url": valkey.url, "redis_prefix": prefix} | settings)
+            chosen = Settings.of(**usual | settings)
             return Worker(stack.enter_context(contextlib.closing(Store(chosen.broker))), chosen)
 
         yield make

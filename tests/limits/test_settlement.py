@@ -16,6 +16,7 @@ from notifier.protocol.allowance import Rate
 from notifier.protocol.daily_usage import Amounts
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import BrokerSettings
+from tests.kit.waiting import DEADLINE
 
 
 class Worker:
@@ -40,7 +41,7 @@ def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def make(prefix: str) -> Store:
-            store = Store(BrokerSettings(redis_url=valkey.url, redis_prefix=prefix))
+            store = Store(BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, redis_timeout=DEADLINE))
             stack.callback(store.close)
             return store
 
