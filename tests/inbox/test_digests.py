@@ -98,7 +98,7 @@ class TestLeaving:
         worker.members.add("t", ["alice"])
         kept = worker.publish(to)
         assert worker.inbox.view("alice").expires == 0
-        short = worker.publish(to, ttl=1)
+        short = worker.publish(to, ttl=5)  # it must still be there at the yield
         worker.publish(to, ttl=600)
         view = worker.inbox.view("alice")
         assert view.counts == (3, 3)
