@@ -28,6 +28,7 @@ from tests.connections.conftest import Connect
 from tests.kit import raw
 from tests.kit.clock import Clock
 from tests.kit.link import Peer, turn, until
+from tests.kit.waiting import DEADLINE
 
 ALICE = Identity("alice", 1e12)
 
@@ -404,7 +405,7 @@ class TestDraining:
 
         connection.close = close  # type: ignore[method-assign]
         worker.acceptor.drain()
-        second.join(10)
+        second.join(DEADLINE)
         assert (ends, len(connection.calls)) == (["first", "second"], 1)
 
     def test_connections(self, connect: Connect, clock: Clock) -> None:

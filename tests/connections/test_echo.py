@@ -1,6 +1,5 @@
 """Echo connections: they return what they receive, and make a client wait that does not read."""
 
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +12,7 @@ from notifier.connections.echo import EchoConnection
 from notifier.connections.websocket import Hooks
 from tests.connections.conftest import Connect
 from tests.kit import raw
+from tests.kit.clock import Clock
 from tests.kit.link import Peer, turn, until
 
 HEARTBEAT = 25
@@ -112,10 +112,10 @@ def test_drain(open_: Open) -> None:
     assert peer.read() == b""
 
 
-def test_time_passes(connect: Connect) -> None:
+def test_time_passes(connect: Connect, clock: Clock) -> None:
     """The first ping is due one heartbeat after the beginning."""
     scheduled: list[float] = []
     transport, _ = connect()
     hooks = Hooks(max_message=1000, schedule=lambda _, due: scheduled.append(due), closed=lambda _: None)
     EchoConnection(transport, hooks, heartbeat=HEARTBEAT).start(b"")
-    assert scheduled == [pytest.approx(time.time() + HEARTBEAT, abs=1)]
+    assert scheduled == [clock.now + HEARTBEAT]

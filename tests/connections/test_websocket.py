@@ -17,6 +17,7 @@ from notifier.protocol.identity import KeysPending
 from notifier.protocol.websocket import Binary, Text
 from tests.connections.conftest import Connect
 from tests.kit import raw
+from tests.kit.clock import Clock
 from tests.kit.link import Peer, turn, until
 
 OPEN, CLOSING, ENDED = ConnectionState.OPEN, ConnectionState.CLOSING, ConnectionState.ENDED
@@ -333,12 +334,12 @@ class TestTime:
         connection.tick(connection.next_tick)
         assert [frame.close_code for frame in peer.frames()] == [4000]
 
-    def test_closed_by_its_own_tick(self, open_: Open) -> None:
+    def test_closed_by_its_own_tick(self, open_: Open, clock: Clock) -> None:
         """A connection that closes in its tick is aborted in time: no later tick takes the place of that."""
         connection, _ = open_()
         connection.on_tick = lambda: connection.close(Restarting())
         connection.tick(connection.next_tick)
-        assert connection.scheduled[-1] == pytest.approx(time.time() + CLOSING_TIME, abs=1)
+        assert connection.scheduled[-1] == clock.now + CLOSING_TIME
 
     def test_ended(self, open_: Open) -> None:
         """A tick that is still scheduled when the connection has ended does nothing."""
@@ -376,12 +377,12 @@ class TestClosing:
         until(lambda: connection.state is ENDED)
         assert connection.calls == ["stop", "closed"]
 
-    def test_client_that_does_not_close(self, open_: Open) -> None:
+    def test_client_that_does_not_close(self, open_: Open, clock: Clock) -> None:
         """A client that does not close in time is cut off, not earlier."""
         connection, peer = open_()
         connection.close(Restarting())
         deadline = connection.scheduled[-1]
-        assert deadline == pytest.approx(time.time() + CLOSING_TIME, abs=1)
+        assert deadline == clock.now + CLOSING_TIME
         connection.tick(deadline - 0.1)
         assert connection.state is CLOSING
         connection.tick(deadline)

@@ -13,6 +13,7 @@ from notifier.server import paced_socket
 from notifier.server.idle import IdleConnections
 from notifier.server.paced_socket import PacedSocket
 from tests.kit.clock import Clock
+from tests.kit.waiting import DEADLINE
 
 DATA = bytes(range(256)) * 8192  # more than the kernel takes
 SLOW = Pace(0.05, 1e9)
@@ -56,7 +57,7 @@ def test_whole(pair: tuple[Any, Any]) -> None:
     for data in (b"", b"x", DATA):
         sending = gevent.spawn(paced.sendall, data)
         assert read(client, len(data)) == data
-        sending.get(timeout=20)
+        sending.get(timeout=DEADLINE)
     assert paced.send(b"abc") == 3 and read(client, 3) == b"abc"
     assert service.gettimeout() is None and paced.fileno() == service.fileno()
 
@@ -88,7 +89,7 @@ def test_cut(pair: tuple[Any, Any]) -> None:
     assert not sending.ready()
     paced.cut()
     with pytest.raises(ConnectionResetError):
-        sending.get(timeout=20)
+        sending.get(timeout=DEADLINE)
     client.close()
     paced.cut()
 
@@ -109,7 +110,7 @@ def test_stalled(pair: tuple[Any, Any]) -> None:
         settle()
         assert sending.ready() is is_cut
     with pytest.raises(ConnectionResetError):
-        sending.get(timeout=20)
+        sending.get(timeout=DEADLINE)
     idle.make_room()
 
 
@@ -121,7 +122,7 @@ def test_cut_within_a_request(pair: tuple[Any, Any]) -> None:
     assert not reading.ready()
     paced_of(service, SLOW).cut()
     with pytest.raises(OSError, match="closed in another greenlet"):
-        reading.get(timeout=20)
+        reading.get(timeout=DEADLINE)
 
 
 class Kernel:
