@@ -176,7 +176,7 @@ def test_resume_from_a_ping(alone: Service, user: str) -> None:
 
 def test_expiry(alone: Service, user: str) -> None:
     """The stream warns before its token expires, then ends with 4001."""
-    with EventStream(alone, alone.token(user, expires_in=4)) as events:
+    with EventStream(alone, alone.token(user, expires_in=10)) as events:
         frames = list(events.frames())
     assert [frame["type"] for frame in frames] == ["welcome", "expiring", "close"]
     assert frames[-1]["code"] == 4001

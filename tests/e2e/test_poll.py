@@ -204,10 +204,10 @@ def test_wrong(service: Service, user: str, query: str, name: str) -> None:
     assert answer.json["detail"].startswith(f"{name}: ")
 
 
-def test_expired(alone: Service, user: str) -> None:
+def test_expired(service: Service, user: str) -> None:
     """A token that expires during the wait ends the poll with a complete answer."""
-    cursor = highest(poll(alone, user))
-    answer = poll(alone, user, token=alone.token(user, expires_in=4), since=cursor)
+    cursor = highest(poll(service, user))
+    answer = poll(service, user, token=service.token(user, expires_in=10), since=cursor, wait=20)
     assert [frame["type"] for frame in frames(answer)] == ["welcome", "expiring", "close"]
     assert frames(answer)[-1]["code"] == 4001
 
