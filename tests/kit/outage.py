@@ -16,7 +16,7 @@ from tests.kit.ports import free_port
 from tests.kit.service import Service
 from tests.kit.waiting import eventually
 
-FAST = {"broker_heartbeat": 0.3, "broker_deadline": 1.5, "redis_timeout": 1, "workers": 2}
+FAST = {"broker_heartbeat": 0.3, "broker_deadline": 1.5, "redis_timeout": 5, "workers": 2}
 
 
 class Valkey:

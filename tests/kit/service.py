@@ -68,6 +68,7 @@ class Service:
                 "api_keys": f"tests:{API_KEY}",
                 "token_secrets": ",".join(TOKEN_SECRETS),
                 "drain_timeout": 1,
+                "redis_timeout": 20,  # a busy machine, or a slow disk, may pause for longer than the default
                 "echo": 1,
             }
             | settings
