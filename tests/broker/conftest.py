@@ -23,8 +23,8 @@ def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def make(clock: Clock | None = None, **settings: Any) -> Broker:
-            patient = BrokerSettings(redis_url=valkey.url, **{"redis_timeout": DEADLINE} | settings)
-            broker = broker_of(patient, clock or Clock())
+            settings.setdefault("redis_timeout", DEADLINE)
+            broker = broker_of(BrokerSettings(redis_url=valkey.url, **settings), clock or Clock())
             stack.callback(broker.store.close)
             return broker
 

@@ -35,7 +35,8 @@ def make(valkey: EmbeddedValkey, prefix: str) -> Iterator[Make]:
     stores = []
 
     def make(max_keys: int = 100, **settings: Any) -> KeyList:
-        broker = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, **{"redis_timeout": DEADLINE} | settings)
+        settings.setdefault("redis_timeout", DEADLINE)
+        broker = BrokerSettings(redis_url=valkey.url, redis_prefix=prefix, **settings)
         stores.append(Store(broker))
         return KeyList(broker, max_keys, stores[-1])
 

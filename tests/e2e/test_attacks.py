@@ -38,7 +38,7 @@ def target() -> Iterator[Service]:
 
     It closes no connection for what a busy machine makes late.
     """
-    patience = {"hello_timeout": 10 * DEADLINE, "heartbeat": 10 * DEADLINE}
+    patience: dict[str, object] = {"hello_timeout": 10 * DEADLINE, "heartbeat": 10 * DEADLINE}
     with Service(workers=1, max_connections=PLACES, max_history=2000, **patience) as service:
         serve_others(service)
         yield service

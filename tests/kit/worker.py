@@ -121,7 +121,7 @@ Make = Callable[..., Worker]
 @pytest.fixture
 def make(valkey: EmbeddedValkey) -> Iterator[Make]:
     """Makes workers of one service, with settings of their own."""
-    usual = {"redis_url": valkey.url, "redis_prefix": f"t{uuid4().hex[:8]}", "redis_timeout": DEADLINE}
+    usual: dict[str, Any] = {"redis_url": valkey.url, "redis_prefix": f"t{uuid4().hex[:8]}", "redis_timeout": DEADLINE}
     with contextlib.ExitStack() as stack:
 
         def make(**settings: Any) -> Worker:
