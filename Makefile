@@ -11,7 +11,6 @@ INSTALL := $(BIN)/$(PIP)
 PYTEST := $(BIN)/pytest
 # Runs a command with only those variables of the outside that the package indexes need.
 NAMED := $(PYTHON) tests/kit/environment.py
-ATHERIS := 3.0.0
 TESTS := $(NAMED) $(PYTEST) --dist worksteal
 
 define CAN_MAKE_VENV
@@ -60,9 +59,9 @@ chaos: $(VENV)/.dev
 attacks: $(VENV)/.dev
 	$(NAMED) $(BIN)/python -m attacks.run
 
-# A minute for each target. atheris is not among the requirements, because it has no wheels for every Python.
+# A minute for each target. atheris has requirements of its own, because it has no wheels for every Python.
 fuzz: $(VENV)/.dev
-	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet atheris==$(ATHERIS)
+	$(BIN)/python -c "import atheris" 2>/dev/null || $(INSTALL) requirements-fuzz.txt
 	$(NAMED) $(BIN)/python -m fuzz.run
 
 # The client with the lowest and the highest versions that pyproject.toml allows; `make test` has the pinned ones.
@@ -77,6 +76,7 @@ pins: $(TOOLS)/.ready
 	$(COMPILE) --extra server pyproject.toml requirements-dev.in examples/requirements.txt -c requirements.txt \
 		-o requirements-dev.txt
 	$(COMPILE) requirements-tools.in -o requirements-tools.txt
+	$(COMPILE) requirements-fuzz.in -o requirements-fuzz.txt
 	npm install --package-lock-only --no-audit --no-fund
 
 # The bill of materials of the service, in CycloneDX.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["jwt", "notifier", "wsproto"]):
+with atheris.instrument_imports(include=["gunicorn.http", "jwt", "notifier", "werkzeug", "wsproto"]):
     from fuzz.targets import TARGETS
 
 FOUND = Path(__file__).parent.parent / ".fuzz"

@@ -14,7 +14,14 @@ from fuzz.seeds import FINDINGS, SEEDS
 from fuzz.targets import TARGETS
 
 _ROOT = Path(__file__).parent.parent
-_OPTIONS = ("-max_len=4096", "-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1", "-verbosity=1")
+_OPTIONS = (
+    "-max_len=65536",
+    "-len_control=1000",
+    "-rss_limit_mb=2048",
+    "-timeout=10",
+    "-print_final_stats=1",
+    "-verbosity=1",
+)
 
 
 def main() -> int:
@@ -24,7 +31,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(TARGETS)}")
     options = parser.parse_args()
     if not importlib.util.find_spec("atheris"):
-        sys.exit("Fuzzing needs atheris: .venv/bin/pip install atheris")
+        sys.exit("Fuzzing needs atheris: run make fuzz")
     failed = [name for name in options.names or TARGETS if not _fuzz(name, options.seconds)]
     print(f"Failed: {', '.join(failed)}" if failed else "No target failed.")
     return bool(failed)

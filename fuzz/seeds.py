@@ -7,6 +7,7 @@ import jwt
 
 from fuzz.targets import NOW, SECRETS
 from tests.kit import raw
+from tests.kit.smuggling import HEADS
 
 _CLAIMS = {"sub": "ada", "exp": NOW + 60, "iat": NOW, "topics": ["a:*"], "publish": [], "jti": "1", "aud": ["x"]}
 _MODULUS = base64.urlsafe_b64encode(b"\xc5" * 255 + b"\x01").rstrip(b"=").decode()
@@ -76,6 +77,21 @@ SEEDS: dict[str, list[bytes]] = {
         _text(types=["a"], topics=["b"]),
         _text(user="ada", expires_in=60),
         b'"a\\"b"',
+    ],
+    "forwarded": [
+        b'for=192.0.2.60;proto=http;by=203.0.113.43, for="[2001:db8:cafe::17]:4711"\x00192.0.2.60, 10.0.0.2',
+        b"for=unknown, for=_hidden;by=_x\x00::ffff:192.0.2.1, [2001:db8::1]:80, 10.1.1.1:99",
+    ],
+    "heads": [
+        b"POST /v1/notifications?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: x\r\n\r\n",
+        *HEADS.values(),
+    ],
+    "paths": [
+        b"/topics/a%2Fb/members/%C3%A9?x",
+        b"/users/a/export",
+        b"/topics//a/members/members/b",
+        b"http://h/users/a",
     ],
     "replies": [
         b"*3\r\n$1\r\na\r\n:1\r\n-ERR x\r\n",

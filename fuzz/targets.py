@@ -6,24 +6,35 @@ import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import hiredis
+from flask import Flask
+from gunicorn.config import Config
+from gunicorn.http.errors import NoMoreData, ParseException
+from gunicorn.http.parser import RequestParser
 from werkzeug import Request
+from werkzeug.test import Client
 
 from notifier.auth.api_keys import ApiKeys
 from notifier.broker.redis_connection import RedisConnection
-from notifier.errors import BrokerUnavailable, Disconnect, InvalidApiKey, Problem
+from notifier.errors import BrokerUnavailable, Disconnect, Problem
+from notifier.http import answers
+from notifier.http.answers import REQUEST_ID
 from notifier.http.batch import Batches
 from notifier.http.credentials import Credentials, idempotency_key
 from notifier.http.hosts import Hosts
+from notifier.http.names import routes_with_names
+from notifier.http.routes import topics
 from notifier.protocol import (
+    forwarded,
     frames,
     identity,
     inbox_query,
     inbox_request,
     jwk,
     jws,
+    key_request,
     notification,
     stream_query,
     token_request,
@@ -33,6 +44,7 @@ from notifier.protocol.identity import Identity
 from notifier.protocol.notification import Limits
 from notifier.protocol.session import Rules, Session
 from notifier.protocol.websocket import Decoder
+from notifier.server import heads
 from notifier.settings import AuthSettings, PublishingSettings
 
 NOW = 1_800_000_000.0
@@ -171,19 +183,16 @@ def read_cookie(data: bytes) -> None:
     credentials.sharing(request)
 
 
-def _find_key(text: str) -> ApiKey:
-    if text == KEY.secret:
-        return KEY
-    raise InvalidApiKey()
-
-
 def read_bodies(data: bytes) -> None:
-    """Bodies of the inbox and of tokens, cursors of frames, and idempotency keys."""
+    """Bodies of the inbox, of tokens, keys and members, cursors of frames, and idempotency keys."""
     reads: tuple[Callable[[], object], ...] = (
         lambda: inbox_request.read_target(data, 100),
         lambda: inbox_request.read_mutes(data),
         lambda: token_request.read_token_request(data, 3600),
         lambda: token_request.read_revocation(data, NOW),
+        lambda: key_request.read_key_request(data),
+        lambda: key_request.read_rotation(data),
+        lambda: topics._read_change(data, 1000),
         lambda: frames.decode_cursor(data.decode("latin-1")),
         lambda: idempotency_key(_request(b"", HTTP_IDEMPOTENCY_KEY=data.decode("latin-1")), KEY),
     )
@@ -200,7 +209,8 @@ def read_replies(data: bytes) -> None:
     connection = RedisConnection.__new__(RedisConnection)
     connection._connection = SimpleNamespace(disconnect=lambda: None)
     pieces = iter((data[:cut], data[cut:], b""))
-    connection._socket = SimpleNamespace(recv=lambda size: next(pieces))
+    connection._received = bytearray(len(data) + 1)
+    connection._socket = SimpleNamespace(recv_into=lambda buffer: _put(next(pieces), buffer))
     connection._reader = hiredis.Reader(replyError=_error)
     try:
         while True:
@@ -209,8 +219,79 @@ def read_replies(data: bytes) -> None:
         return
 
 
+def _put(piece: bytes, buffer: bytearray) -> int:
+    buffer[: len(piece)] = piece
+    return len(piece)
+
+
 def _error(text: str) -> Exception:
     return RuntimeError(text)
+
+
+def read_forwarded(data: bytes) -> None:
+    """The headers of proxies: the client is an address, and never one that only the client itself has named."""
+    given, _, listed = data.decode("latin-1").partition("\0")
+    for one, other in ((given, listed), (given, None), (None, listed)):
+        client = forwarded.client_of(_PROXY, one, other, _PROXIES)
+        forwarded.unit_of(client)
+        forwarded.text_of(forwarded.unit_of(client))
+        assert forwarded.client_of(_STRANGER, one, other, _PROXIES) == _STRANGER
+
+
+def read_head(data: bytes) -> None:
+    """The head of a request: whatever the pieces, it is read or refused in the same way, and fits the limit."""
+    cut = data[0] if data else 0
+    whole, parts = _head_of([data]), _head_of([data[:cut], data[cut:]])
+    assert whole == parts, (whole, parts)
+
+
+class _Heads(RequestParser):  # type: ignore[misc]
+    mesg_class = heads.BoundedRequest
+
+
+def _head_of(pieces: list[bytes]) -> Any:
+    try:
+        request = next(_Heads(_GUNICORN, filter(None, pieces), ("127.0.0.1", 1)))  # an empty piece would be the end
+        return request.method, request.uri, request.headers, request.body.read(4096)
+    except (StopIteration, NoMoreData):
+        return "nothing"
+    except ParseException as error:
+        return heads.problem_of(error).status
+
+
+def read_path(data: bytes) -> None:
+    """A path, as it was sent: each name in it is read once, and an unexpected fault is one of the service."""
+    path = data.decode("latin-1").partition("?")[0]
+    sent = {"RAW_URI": path, "PATH_INFO": unquote_to_bytes(data.partition(b"?")[0]).decode("latin-1")}
+    for method in ("GET", "DELETE"):
+        answer = _NAMED.open(environ_overrides={**sent, "REQUEST_METHOD": method, REQUEST_ID: "fuzz"})
+        assert answer.status_code < 500, answer.get_data()
+
+
+def _named() -> Client:
+    blueprint = routes_with_names("names")
+    blueprint.get("/topics/<name:topic>/members", merge_slashes=False)(lambda topic: [topic])
+    path = "/topics/<name:topic>/members/<name:user>"
+    blueprint.get(path, merge_slashes=False, endpoint="member")(lambda topic, user: [topic, user])
+    blueprint.delete("/users/<name:user>", merge_slashes=False, endpoint="erase")(lambda user: [user])
+    blueprint.get("/users/<name:user>/export", merge_slashes=False, endpoint="export")(lambda user: [user])
+    app = Flask(__name__)
+    app.register_blueprint(blueprint)
+    answers.install(app)
+    return Client(app)
+
+
+def _gunicorn() -> Config:
+    config = Config()
+    config.set("limit_request_fields", heads.MAX_FIELDS)
+    config.set("limit_request_field_size", heads.MAX_FIELD)
+    config.set("forwarder_headers", heads.FORWARDER_HEADERS)
+    return config
+
+
+_NAMED, _GUNICORN = _named(), _gunicorn()
+_PROXIES = forwarded.parse("10.0.0.0/8, fd00::/8, unix")
+_PROXY, _STRANGER = forwarded.read_peer("10.0.0.1"), forwarded.read_peer("192.0.2.1")
 
 
 def _request(body: bytes, **environ: str) -> Request:
@@ -241,4 +322,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "cookies": read_cookie,
     "bodies": read_bodies,
     "replies": read_replies,
+    "forwarded": read_forwarded,
+    "heads": read_head,
+    "paths": read_path,
 }
