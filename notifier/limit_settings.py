@@ -57,7 +57,7 @@ class LimitSettings:
     )
     key_daily_recipients: int = setting(0, "recipients per day", "Most recipients of them. 0: any number.", int, 0)
     key_daily_topics: int = setting(0, "topics per day", "Most topics that a key may create. 0: any number.", int, 0)
-    key_daily_bytes: int = setting(0, "bytes per day", "Most bytes that a key may publish. 0: any number.", int, 0)
+    key_daily_bytes: int = setting(0, "bytes per day", "Most bytes that a key may store. 0: any number.", int, 0)
     tenant_daily_publications: int = setting(
         0, "publications per day", "Most publications of a tenant. 0: any number.", int, 0
     )
@@ -65,7 +65,7 @@ class LimitSettings:
     tenant_daily_topics: int = setting(
         0, "topics per day", "Most topics that a tenant may create. 0: any number.", int, 0
     )
-    tenant_daily_bytes: int = setting(0, "bytes per day", "Most bytes that a tenant may publish. 0: any.", int, 0)
+    tenant_daily_bytes: int = setting(0, "bytes per day", "Most bytes that a tenant may store. 0: any.", int, 0)
     head_timeout: int = setting(
         20, "seconds", "How long the head of a request may take, and how long an idle connection stays open.", int, 1
     )

@@ -1,5 +1,6 @@
 """The log of each channel: appending, reading, recall, and what fell out of it."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import redis
 from notifier.broker.recent_ends import RecentEnds
 from notifier.broker.redis_connection import pack
 from notifier.broker.redis_errors import unavailable
+from notifier.broker.slices import Slices
 from notifier.broker.store import Store, require
 from notifier.errors import Problem
 from notifier.protocol import channel as channels
@@ -21,6 +23,7 @@ from notifier.telemetry import metrics
 
 PAGE = 100  # entries per read of a channel
 _CHECKED = 500  # channels whose ends are compared at once
+_COMMAND = 256  # bytes of an append, about, without its body
 _PAGES_BYTES, _LEAST_PAGE, _LONGEST_PAGE = 1 << 20, 4096, 65536  # of all pages of a read, and of each
 _META_OUTLIVES = 30 * 86400 * 1000  # ms: for so long an offline client still learns what it lost
 
@@ -60,6 +63,7 @@ class Log:
     def __init__(self, settings: BrokerSettings, store: Store, clock: Clock) -> None:
         self._settings = settings
         self._ends = RecentEnds()
+        self._slices = Slices(store)
         self._store = store
         self._clock = clock
 
@@ -72,12 +76,16 @@ class Log:
         are the ids of notifications and their channels, stored for a recall. They are written first, so that a crash
         leaves no entry that cannot be recalled: one for each batch that is stored, in their order. A batch whose record
         cannot be written has failed. With `min_replicas`, entries that too few replicas have are not acknowledged.
-        `others` are commands that are written together with them; if one fails, nothing is acknowledged.
+        `others` are commands that are written together with them; if one fails, nothing is acknowledged. Long
+        publications are written in slices, and nothing is acknowledged if one of these fails.
         """
         batches = list(batches)
-        commands = [*others, *(self._record(id, names) for id, names in records)]
-        commands += [self._append_command(item) for batch in batches for item in batch]
-        replies = iter(self._store.carry_out(commands, self._settings.min_replicas))
+        first = [*others, *(self._record(id, names) for id, names in records)]
+        items = itertools.chain.from_iterable(batches)
+        size = sum(map(_size_of, batches))
+        replies = self._slices.carry_out(
+            itertools.chain(first, map(self._append_command, items)), size, self._settings.min_replicas
+        )
         answers = [next(replies) for _ in others]
         recorded = iter([next(replies) for _ in records])
         results = [[_appended(next(replies)) for _ in batch] for batch in batches]
@@ -123,7 +131,8 @@ class Log:
         record = self._store.ask("GET", self._store.key("notification", id))
         names: list[str] = msgspec.json.decode(record) if record else []
         removals = [Append(channel, REMOVED, id.encode()) for channel in names]
-        replies = self._store.carry_out(list(map(self._append_command, removals)), self._settings.min_replicas)
+        commands = map(self._append_command, removals)
+        replies = list(self._slices.carry_out(commands, _size_of(removals), self._settings.min_replicas))
         self._remember(removals, list(map(_appended, replies)))
         for reply in replies:
             require(reply)
@@ -208,6 +217,11 @@ class Log:
     def _record(self, id: str, names: list[str]) -> bytes:
         age = max(map(self._settings.history_age, names))
         return pack("SET", self._store.key("notification", id), msgspec.json.encode(names), "PX", age)
+
+
+def _size_of(batch: list[Append]) -> int:
+    """Return about how many bytes the commands of a publication take: each has the whole body."""
+    return len(batch) * (_COMMAND + len(batch[0].body)) if batch else 0
 
 
 def _appended(reply: Any) -> Appended | Problem:

@@ -10,6 +10,9 @@ from notifier.broker.redis_errors import RETRY_AFTER, unavailable
 from notifier.errors import BrokerUnavailable
 
 _LONGEST_WRITE = 2000  # commands, about: Redis executes them in a few dozen milliseconds
+_COMMAND = (
+    512  # bytes that count as one more command: a write is one piece of memory, of a megabyte beside the leader's
+)
 
 
 class Pipeline:
@@ -78,12 +81,12 @@ class Pipeline:
                 job.wake()
 
     def _take_waiting(self, most: float = math.inf) -> list["_Job"]:
-        """Return the callers that wait, in order, until they have `most` commands together."""
+        """Return the callers that wait, in order, until they have about `most` commands together."""
         taken: list[_Job] = []
         with self._lock:
             while self._waiting and most > 0:
                 taken.append(self._waiting.popleft())
-                most -= len(taken[-1].commands)
+                most -= _weight(taken[-1].commands)
         return taken
 
     def _hand_over(self, connection: RedisConnection) -> None:
@@ -95,6 +98,10 @@ class Pipeline:
             leader = self._waiting.popleft()
         leader.connection = connection
         leader.wake()
+
+
+def _weight(commands: list[bytes]) -> int:
+    return len(commands) + sum(map(len, commands)) // _COMMAND
 
 
 class _Job:

@@ -18,6 +18,7 @@ from notifier.protocol.notification import Limits, Publication
 from notifier.publishing.publisher import Answer, Payer, Post, Publisher
 from notifier.settings import PublishingSettings
 
+RECIPIENT = 400  # bytes of memory that a recipient takes until its publication is answered, about
 _COUNTED = 16384  # bytes of lines that are counted at once
 _BATCH = 256  # appends published together: a few milliseconds, then other requests have their turn
 
@@ -39,6 +40,12 @@ class _Line(NamedTuple):
         if isinstance(publication, Problem):
             return 1
         return len(publication.channels) * (1 + len(publication.fields) // 4096)
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes of memory it takes, about: it is parsed, and kept for its idempotency key."""
+        number = len(self.parsed.channels) if isinstance(self.parsed, Publication) else 0
+        return 2 * len(self.text) + RECIPIENT * number
 
 
 class Batches:
@@ -107,7 +114,7 @@ class Batches:
             if not text:
                 continue
             line = self._parse(number, text, key)
-            kept += 2 * len(line.text)  # it is parsed, and kept for its idempotency key
+            kept += line.size
             if kept - held >= _COUNTED:
                 try:
                     body.hold(request.environ, kept - held)

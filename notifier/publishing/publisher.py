@@ -22,6 +22,7 @@ from notifier.protocol.entry import EPHEMERAL, HISTORY, NOTIFICATION
 from notifier.protocol.notification import Publication
 from notifier.telemetry import metrics
 
+_HEAD = 85  # bytes that a stored notification has beside its own fields: id and created_at
 _KINDS = {"inbox": NOTIFICATION, "history": HISTORY, "none": EPHEMERAL}
 
 
@@ -225,9 +226,11 @@ def _fingerprint(body: bytes) -> str:
 
 
 def _stored_bytes(post: Post) -> int:
-    """Return about how many bytes of Redis a publication takes, other than by the number of its recipients."""
-    size = len(post.body) if post.publication.retain != "none" else 0
-    return size + (idempotency.size_of(post.key, len(post.publication.channels)) if post.key else 0)
+    """Return about how many bytes of Redis a publication takes: each of its channels stores the whole notification."""
+    publication = post.publication
+    number = len(publication.channels)
+    size = number * (_HEAD + len(publication.fields)) if publication.retain != "none" else 0
+    return size + (idempotency.size_of(post.key, number) if post.key else 0)
 
 
 def _appends(post: Post, id: str, created: float) -> list[Append]:

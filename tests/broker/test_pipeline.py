@@ -16,7 +16,7 @@ from notifier.errors import BrokerUnavailable
 from notifier.server.embedded_valkey import EmbeddedValkey
 from tests.kit.broker import PATIENCE, TIMEOUT, echo
 from tests.kit.valkey import pid_of
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, eventually
 
 
 @pytest.fixture
@@ -35,6 +35,21 @@ class CountingConnection(RedisConnection):
 
     def exchange(self, commands: list[bytes]) -> list[Any]:
         self.exchanges += 1
+        return super().exchange(commands)
+
+
+class BlockedConnection(RedisConnection):
+    """Notes the bytes of its exchanges, which wait for `may_write`."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        super().__init__(url, timeout)
+        self.is_writing, self.may_write = threading.Event(), threading.Event()
+        self.sizes: list[int] = []
+
+    def exchange(self, commands: list[bytes]) -> list[Any]:
+        self.sizes.append(sum(map(len, commands)))
+        self.is_writing.set()
+        assert self.may_write.wait(DEADLINE)
         return super().exchange(commands)
 
 
@@ -195,3 +210,21 @@ class TestPipeline:
         results = in_threads(8, follow)
         assert all(isinstance(result, BrokerUnavailable) or result == [b"b"] for result in results)
         assert pipeline.execute(echo("c")) == [b"c"]
+
+    def test_long_commands(self, valkey: EmbeddedValkey) -> None:
+        """Callers that wait share a write only until it has about a megabyte."""
+        connection = BlockedConnection(valkey.url, PATIENCE)
+        pipeline = pipeline_on(connection)
+        first = threading.Thread(target=lambda: pipeline.execute(echo("first")), daemon=True)
+        first.start()
+        assert connection.is_writing.wait(DEADLINE)
+        others = [
+            threading.Thread(target=lambda: pipeline.execute(echo("x" * 200_000)), daemon=True) for _ in range(20)
+        ]
+        for other in others:
+            other.start()
+        eventually(lambda: len(pipeline._waiting) == 20)
+        connection.may_write.set()
+        for each in [first, *others]:
+            each.join(DEADLINE)
+        assert len(connection.sizes) == 1 + 3 and max(connection.sizes) < 1_500_000

@@ -339,7 +339,7 @@ class TestBatches:
         publisher, request, held = Publisher(), request_of(b"\n".join([line(size=250)] * 600)), [0]
 
         def hold(environ: object, size: int) -> None:
-            if size > 0 and not publisher.batches and held[-1] >= 50_000:
+            if size > 0 and not publisher.batches and held[-1] >= 95_000:
                 raise RateLimited
             held.append(held[-1] + size)
 
@@ -347,7 +347,17 @@ class TestBatches:
         batches = Batches(publisher, Limits(size=LONGEST), LARGE)  # type: ignore[arg-type]
         found = [json.loads(answer)["status"] for answer in batches.publish(request, KEY, str.encode, lambda: None)]
         assert found[:100] == [201] * 100 and 0 < found.count(429) < 156 and found[256:] == [201] * 344
-        assert 50_000 <= max(held) < 130_000 and 0 in held[1:] and held[-1] < 130_000
+        assert 95_000 <= max(held) < 235_000 and 0 in held[1:] and held[-1] < 235_000
+
+    def test_memory_of_recipients(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The recipients of a line count as memory until it is published."""
+        monkeypatch.setattr(batch, "_COUNTED", 1000)
+        held: list[int] = []
+        request = request_of(line(users=[f"u{number}" for number in range(30)]))
+        request.environ[body.HOLD] = lambda environ, size: held.append(size)
+        batches = Batches(Publisher(), Limits(), LARGE)  # type: ignore[arg-type]
+        [answer] = batches.publish(request, KEY, str.encode, lambda: None)
+        assert b'"status":201' in answer and max(held) >= 30 * batch.RECIPIENT
 
     def test_audit(self) -> None:
         """Publications to all have an entry in the audit log, and no others."""

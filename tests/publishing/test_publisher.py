@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from notifier.errors import Problem, QuotaExceeded, RateLimited
+from notifier.errors import BrokerUnavailable, Problem, QuotaExceeded, RateLimited
 from notifier.protocol.cursor import BEGINNING
 from notifier.protocol.daily_usage import Amounts
+from notifier.protocol.entry import REMOVED
 from notifier.protocol.notification import Limits, parse
 from notifier.publishing.publisher import Answer, Post
 from tests.kit.worker import Worker
@@ -92,7 +93,7 @@ def test_new_topics(worker: Worker) -> None:
 @pytest.mark.parametrize("recipients", [1, 50])
 @pytest.mark.parametrize("key", ["", "k" * 40])
 def test_stored_bytes(worker: Worker, retain: str, recipients: int, key: str) -> None:
-    """The stored bytes are charged: a body unless it is not retained, and about as many as Redis needs for a key."""
+    """The stored bytes are charged: those that each channel stores, and about as many as Redis needs for a key."""
     users = [str(uuid4()) for _ in range(recipients)]
     body = json.dumps({"to": {"users": users}, "title": "x", "retain": retain}).encode()
     payer, name = Payer(), key and f"{key}{uuid4()}"
@@ -100,7 +101,9 @@ def test_stored_bytes(worker: Worker, retain: str, recipients: int, key: str) ->
     assert isinstance(answer, Answer)
     [(_, charged_recipients, _, size)] = payer.charged
     assert charged_recipients == recipients
-    of_body = 0 if retain == "none" else len(body)
+    entries = [worker.store.ask("XRANGE", worker.store.of(f"user:{user}", "log"), "-", "+") for user in users]
+    of_body = sum(len(fields[1]) for log in entries for _, fields in log)
+    assert (of_body == 0) == (retain == "none")
     if not key:
         assert size == of_body
         return
@@ -126,3 +129,78 @@ def test_rejected_keys(worker: Worker) -> None:
         [Post(parse(body, Limits()), body, f"{key}:{number}", payer=payer) for number in range(2)]
     )
     assert isinstance(answer, Answer) and json.loads(answer.json)["id"] == "begun"
+
+
+class TestLongPublications:
+    """Publications that are written in slices."""
+
+    USERS, TOPICS = 300, 100
+
+    def post(self, key: str = "", size: int = 30_000, payer: Any = None) -> Post:
+        """Return a publication to many users and topics that nobody else has."""
+        name = uuid4().hex[:12]
+        users = [f"{name}-{number}" for number in range(self.USERS)]
+        topics = [f"{name}-{number}" for number in range(self.TOPICS)]
+        body = json.dumps({"to": {"users": users, "topics": topics}, "title": "x" * 1000, "data": "x" * size}).encode()
+        return Post(parse(body, Limits()), body, key, payer=payer)
+
+    def check(self, worker: Worker, post: Post, answer: Any) -> None:
+        """Check that each channel has one entry, with the cursor that was answered."""
+        assert isinstance(answer, Answer)
+        receipts = json.loads(answer.json)["channels"]
+        assert [receipt["channel"] for receipt in receipts] == post.publication.channels
+        pages = worker.log.read([(name, BEGINNING) for name in post.publication.channels], 0)
+        assert [[entry.id.decode() for entry in page.entries] for page in pages] == [  # type: ignore[union-attr]
+            [receipt["cursor"]] for receipt in receipts
+        ]
+
+    def test_memory(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """About a megabyte of a publication is packed at a time, its record first."""
+        carry_out, writes = worker.store.carry_out, list[list[bytes]]()
+
+        def note(commands: list[bytes], *rest: Any) -> list[Any]:
+            writes.append(commands)
+            return carry_out(commands, *rest)
+
+        monkeypatch.setattr(worker.store, "carry_out", note)
+        payer = Payer()
+        post = self.post(payer=payer)
+        [answer] = worker._publisher.publish([post])
+        monkeypatch.undo()
+        self.check(worker, post, answer)
+        assert max(sum(map(len, write)) for write in writes) < 1_200_000
+        assert writes[0][0].split(b"\r\n")[2] == b"SET"
+        assert 10 < len(writes) < 20 and payer.topics == 0
+
+    @pytest.mark.parametrize("failing", [1, 2, 9])
+    def test_retry(self, worker: Worker, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+        """If a slice cannot be written, the publication fails; a retry with its key completes it."""
+        carry_out, post, written = worker.store.carry_out, self.post(str(uuid4())), [0]
+
+        def fail(commands: list[bytes], *rest: Any) -> list[Any]:
+            if sum(map(len, commands)) > 100_000:
+                written[0] += 1
+                if written[0] == failing:
+                    raise BrokerUnavailable("gone")
+            return carry_out(commands, *rest)
+
+        monkeypatch.setattr(worker.store, "carry_out", fail)
+        with pytest.raises(BrokerUnavailable):
+            worker._publisher.publish([post])
+        monkeypatch.undo()
+        assert sum(worker.log.count_unknown([name]) == 0 for name in post.publication.channels) < self.USERS
+        [answer] = worker._publisher.publish([post])
+        self.check(worker, post, answer)
+        [again] = worker._publisher.publish([post])
+        assert isinstance(again, Answer) and (again.json, again.replayed) == (answer.json, True)
+
+    def test_batch(self, worker: Worker) -> None:
+        """Each of several publications has its own results."""
+        posts = [self.post(), Post(*self.post(size=10)[:2]), self.post(size=1)]
+        for post, answer in zip(posts, worker._publisher.publish(posts), strict=True):
+            self.check(worker, post, answer)
+        names = posts[0].publication.channels
+        id = json.loads(worker._publisher.publish([posts[0]])[0].json)["id"]  # type: ignore[union-attr]
+        assert worker.log.recall(id) == names
+        pages = worker.log.read([(name, BEGINNING) for name in names], 0)
+        assert {entry.kind for page in pages for entry in page.entries[1:]} == {REMOVED}  # type: ignore[union-attr]

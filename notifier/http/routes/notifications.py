@@ -12,7 +12,7 @@ from notifier.errors import BadRequest, Forbidden, NotFound, Problem, Unsupporte
 from notifier.http import body
 from notifier.http.answers import JSON, NDJSON, json_answer
 from notifier.http.auditor import Auditor
-from notifier.http.batch import Batches
+from notifier.http.batch import RECIPIENT, Batches
 from notifier.http.batch_answer import BatchAnswer
 from notifier.http.credentials import Credentials, idempotency_key
 from notifier.limits.requests import RequestLimits
@@ -108,6 +108,8 @@ class NotificationViews:
         post = Post(publication, text, idempotency_key(request, key), payer=self._payer(key))
         if tenants.everyone_of(key.tenant) in publication.channels:
             post = post._replace(audit=self._auditor.broadcast(request, key))
+        if len(publication.channels) > 1:
+            body.hold(request.environ, RECIPIENT * len(publication.channels))
         [answer] = self._publisher.publish([post])
         if isinstance(answer, Problem):
             raise answer

@@ -15,9 +15,11 @@ from notifier.errors import (
     InvalidApiKey,
     MalformedJson,
     Problem,
+    RateLimited,
     UnsupportedMediaType,
 )
-from notifier.http.batch import Batches
+from notifier.http.batch import RECIPIENT, Batches
+from notifier.http.body import HOLD
 from notifier.http.routes.notifications import NotificationViews
 from notifier.limit_settings import LimitSettings
 from notifier.limits.addresses import AddressLimits
@@ -257,3 +259,24 @@ def test_answers_of_batches_in_memory() -> None:
     assert set(later) == {429}
     assert statuses(first) == [201] * 2000
     assert statuses(backend.publish(batch, NDJSON)) == [201] * 2000
+
+
+def test_recipients_in_memory() -> None:
+    """Each recipient of a publication to several counts as memory of the request, with its body."""
+    held: list[int] = []
+    users = ",".join(f'"u{number}"' for number in range(20)).encode()
+    body = b'{"to":{"users":[%b]},"title":"x"}' % users
+    request = request_of(body, authorization=f"Bearer {KEY.secret}", content_type=JSON)
+    request.environ[HOLD] = lambda environ, size: held.append(size)
+    Backend()._views.publish(request)
+    assert RECIPIENT * 20 <= sum(held) < RECIPIENT * 20 + 2 * len(body)
+
+    def refuse(environ: object, size: int) -> None:
+        if size >= RECIPIENT * 20:
+            raise RateLimited
+
+    backend, request.environ[HOLD] = Backend(), refuse
+    request.environ["wsgi.input"].seek(0)
+    with pytest.raises(RateLimited):
+        backend._views.publish(request)
+    assert backend.publisher.posts == []
