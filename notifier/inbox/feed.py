@@ -214,12 +214,17 @@ class InboxFeed:
                 known(channel).invalidate()  # a reply that is under way may be older than the change
         states = self._learn(present.values())
         views = self._digests.views(states[channel.name] for channel in present.values())
-        for (user, channel), view in zip(present.items(), views, strict=True):
+        for (user, channel), view in in_turns(zip(present.items(), views, strict=True)):
             self._send(channel, view, served.changes[user])
 
     def _send(self, channel: Channel[StreamConnection], view: InboxView, changes: list[Any]) -> None:
-        self._rounds.expect(user_of(channel), view.changes_at)
         inbox = known(channel)
+        if not channel.connections:
+            return  # the last one has left in a turn for others, and so nothing is expected for the user any more
+        if inbox.state is not None and inbox.state.revision > view.state.revision:
+            self._rounds.put_urgent(user_of(channel), changes)  # a later state was welcomed in such a turn, perhaps
+            return
+        self._rounds.expect(user_of(channel), view.changes_at)
         if inbox.differs(view) or changes:
             # `changes` lacks what was published while nothing was received; only the revision shows it.
             has_changed = inbox.note_sent(view)

@@ -78,7 +78,8 @@ class Inbox:
 
     def view(self, user: str) -> InboxView:
         """Return the view of a user's inbox."""
-        return self._digests.views(self.states([user]))[0]
+        [state] = self.states([user])
+        return self._digests.view(user, state)
 
     def act(self, user: str, action: str, target: Target) -> Change:
         """Carry out an action on items of a user's inbox."""

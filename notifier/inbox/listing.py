@@ -102,7 +102,7 @@ class InboxLists:
         ]
         replies = self._store.carry_out(commands, pipeline=self._store.reading)
         time_of_redis, state, own = map(require, replies)
-        [view] = self._digests.views([read_state(user, state, in_turns)])
+        view = self._digests.view(user, read_state(user, state, in_turns))
         return _Begun(int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000, view, own)
 
     def _batches(self, user: str, query: Query, begun: "_Begun") -> Iterator[list["_Candidate"]]:

@@ -69,6 +69,16 @@ class UserLimits:
         if wait:
             raise RateExceeded("too much is replayed for this user") from self.replay.refusal(wait)
 
+    def count_reading(self, user: str, size: int) -> None:
+        """Count bytes that were read from logs for the inbox of a user.
+
+        Raises:
+            RateLimited: they were more than is allowed.
+        """
+        wait = self.replay.spend(user, size)
+        if wait:
+            raise self.replay.refusal(wait)
+
     def payer(self, user: str) -> Payer:
         """Return the payer for the publications of a user. It does not count their rate."""
         return Payer(user, (), self.quotas)

@@ -7,22 +7,26 @@ A worker has the items of all its channels in memory, so a digest stores columns
 and makes an `Item` when it is asked for one.
 """
 
+import itertools
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
+from typing import NamedTuple
 
 from notifier.protocol import cursor, rank_list
 from notifier.protocol.cursor import BEGINNING, RANKS, Cursor
 from notifier.protocol.entry import NOTIFICATION, REMOVED, Row
 from notifier.protocol.notification_id import id_of, key_of
 from notifier.protocol.rank_list import Ranks
+from notifier.protocol.turns import Turns
+from notifier.protocol.type_column import TypeColumn
 
 _END = Cursor(1 << 63, 0)  # after every entry
 _KEY = 16  # bytes of a notification's id
 _SCAN = 50  # up to this many ids are searched for one by one: an index of all items costs as much
 _SPARE = 50  # ranks of entries that may have left: removing them one by one costs too much
+_TOGETHER = 500  # items that are forgotten without a turn for others
 _SKEW = 60_000  # ms by which the clocks of two workers may differ
 
 
@@ -59,18 +63,19 @@ class Item(NamedTuple):
 class Digest:
     """The items of one channel, in order. `len` is their number.
 
-    `last` is the last entry of the log that was read. `ends` is when the whole log expires (Unix ms, 0 for never).
-    Keys are ids of notifications as 16 bytes.
+    `removals` is how often items were removed: the places of others have changed then. `last` is the last entry of the
+    log that was read. `ends` is when the whole log expires (Unix ms, 0 for never). Keys are ids of notifications as 16
+    bytes.
     """
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
-        self._removals = 0  # how often items were removed: the places of others have changed then
+        self.removals = 0
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, and begin again with the first entry of the log."""
-        self._removals += 1
+        self.removals += 1
         self.last = BEGINNING
         self.ends = 0
         self._begin = 0  # all entries with lower ranks have left the log
@@ -79,7 +84,7 @@ class Digest:
         self._ranks = array("Q")
         self._keys = bytearray()
         self._tails = bytearray()  # the last bytes of the keys, which are random: to find a key fast
-        self._types = array("I")  # numbers of the types
+        self._types = TypeColumn()
         # The values that only some items have, by the keys of the items.
         self._copies: dict[bytes, int] = {}  # the ranks of items that are also in other channels
         self._expiries: dict[bytes, int] = {}
@@ -87,32 +92,37 @@ class Digest:
         self._collapse_keys: dict[bytes, bytes] = {}
         self._collapsible: dict[bytes, bytes] = {}  # collapse key -> key
         self._next_expiry: int | None = 0  # None: it must be determined
-        self._type_names: list[str] = []
-        self._type_numbers: dict[str, int] = {}
-        self._ranks_by_type: dict[str, Sequence[int]] | None = None  # made when a user who has muted a type asks
 
     def __len__(self) -> int:
         return len(self._ranks)
 
-    def follow(self, first: bytes, rows: Iterable[Row]) -> None:
-        """Take the entries after `last`. The log now begins with the entry `first`, empty if there is none."""
-        for row in rows:
+    def follow(self, first: bytes, rows: Iterable[Row], turns: Turns = iter) -> None:
+        """Take the entries after `last`. The log now begins with the entry `first`, empty if there is none.
+
+        In a turn for others, the digest is that of a shorter log. Nobody else may follow the log meanwhile.
+        """
+        for row in turns(rows):
             place = cursor.parse(row.entry)
             if place > self.last:  # else another reader has brought it already
                 self._take(row, place)
                 self.last = place
         begin = cursor.parse(first) if first else _END
         self._begin = min(begin, self.last).rank
-        self._drop_before(begin)
+        for _ in turns(range(0, self._count_before(begin), _TOGETHER)):
+            self._forget(range(min(self._count_before(begin), _TOGETHER)))  # fewer if some have expired in a turn
 
-    def pass_time(self, now: int) -> None:
-        """Remove the items that have expired. `now` is in Unix ms."""
+    def pass_time(self, now: int, turns: Turns = iter) -> None:
+        """Remove the items that have expired. `now` is in Unix ms. The digest may change in a turn for others."""
         if 0 < self.next_expiry <= now:
-            for expires, key in sorted((expires, key) for key, expires in self._expiries.items() if expires <= now):
+            expired = sorted((expires, key) for key, expires in self._expiries.items() if expires <= now)
+            for expires, key in turns(expired):
                 place = self._place(key)
-                self._expired[self._ranks[place]] = expires
-                self._forget(range(place, place + 1))
-        while self._expired and self._expired[rank := next(iter(self._expired))] < now - _SKEW:
+                if place >= 0:  # else somebody else has removed it in a turn
+                    self._expired[self._ranks[place]] = expires
+                    self._forget(range(place, place + 1))
+        for rank in list(itertools.islice(self._expired, _TOGETHER)):  # what is left comes next time
+            if self._expired[rank] >= now - _SKEW:
+                break
             del self._expired[rank]
 
     @property
@@ -136,10 +146,10 @@ class Digest:
 
     def count_type(self, type: str, after: int, before: int) -> int:
         """Return how many items of a type have a rank above `after` and below `before`."""
-        ranks = self.types.get(type, ())
+        ranks = self.types().get(type, ())
         return max(bisect_left(ranks, before) - bisect_right(ranks, after), 0)
 
-    def left(self, ranks: Ranks, turns: Callable[[Iterable[Any]], Iterator[Any]] = iter) -> list[int]:
+    def left(self, ranks: Ranks, turns: Turns = iter) -> list[int]:
         """Return ranks whose entries have left the log: all from before its first entry, and others if they are many.
 
         The digest may change meanwhile.
@@ -151,15 +161,9 @@ class Digest:
             left += [rank for rank in others if not rank_list.has(self._ranks, rank)]
         return left
 
-    @property
-    def types(self) -> Mapping[str, Sequence[int]]:
-        """The ranks of the items of each type, in order."""
-        if self._ranks_by_type is None:
-            found: dict[int, array[int]] = {}
-            for number, rank in zip(self._types, self._ranks, strict=True):
-                found.setdefault(number, array("Q")).append(rank)
-            self._ranks_by_type = {self._type_names[number]: ranks for number, ranks in found.items()}
-        return self._ranks_by_type
+    def types(self, turns: Turns = iter) -> Mapping[str, Sequence[int]]:
+        """Return the ranks of the items of each type, in order."""
+        return self._types.ranks(self._ranks, turns)
 
     @property
     def copies(self) -> KeysView[bytes]:
@@ -170,9 +174,9 @@ class Digest:
         """Yield the items with ranks above `after`, up to and including `up_to`. The digest may change meanwhile."""
         place = bisect_right(self._ranks, after)
         while place < len(self._ranks) and self._ranks[place] <= up_to:
-            item, removals = self._item(place), self._removals
+            item, removals = self._item(place), self.removals
             yield item
-            if removals != self._removals:
+            if removals != self.removals:
                 found = self._place(item.key, item.rank)
                 place = found if found >= 0 else bisect_left(self._ranks, item.rank) - 1
             place += 1
@@ -181,9 +185,9 @@ class Digest:
         """Yield the same items as `between`, the newest first."""
         place = bisect_right(self._ranks, up_to) - 1
         while place >= 0 and self._ranks[place] > after:
-            item, removals = self._item(place), self._removals
+            item, removals = self._item(place), self.removals
             yield item
-            if removals != self._removals:
+            if removals != self.removals:
                 found = self._place(item.key, item.rank)
                 place = found if found >= 0 else bisect_left(self._ranks, item.rank)
             place -= 1
@@ -210,7 +214,7 @@ class Digest:
             self._seqs.get(key, rank % RANKS),
             key,
             self._expiries.get(key, 0),
-            self._type_names[self._types[place]],
+            self._types[place],
             key in self._copies,
         )
 
@@ -230,12 +234,10 @@ class Digest:
             self._drop(self._collapsible[row.collapse_key])
         if row.kind != NOTIFICATION or not key:
             return
-        number = self._number(row.type.decode())  # which may replace the column
-        self._types.append(number)
+        self._types.append(row.type.decode(), place.rank)
         self._ranks.append(place.rank)
         self._keys += key
         self._tails.append(key[-1])
-        self._ranks_by_type = None
         if place.seq >= RANKS - 1:
             self._seqs[key] = place.seq
         if row.copy:
@@ -248,28 +250,12 @@ class Digest:
             if not 0 < self.next_expiry < expires:
                 self._next_expiry = expires
 
-    def _number(self, type: str) -> int:
-        number = self._type_numbers.get(type)
-        if number is None:
-            if len(self._type_names) > 2 * len(self) + _SCAN:
-                self._forget_types()
-            number = self._type_numbers[type] = len(self._type_names)
-            self._type_names.append(type)
-        return number
-
-    def _forget_types(self) -> None:
-        """Number the types again that items still have."""
-        names = [self._type_names[number] for number in self._types]
-        self._type_names = list(dict.fromkeys(names))
-        self._type_numbers = {name: number for number, name in enumerate(self._type_names)}
-        self._types = array("I", [self._type_numbers[name] for name in names])
-
-    def _drop_before(self, place: Cursor) -> None:
+    def _count_before(self, place: Cursor) -> int:
+        """Return how many items' entries lie before a place."""
         count = bisect_left(self._ranks, place.rank)
         while place.seq >= RANKS - 1 and count < len(self) and self._item(count).cursor < place:
             count += 1
-        if count:
-            self._forget(range(count))
+        return count
 
     def _drop(self, key: bytes) -> None:
         place = self._place(key)
@@ -278,13 +264,13 @@ class Digest:
 
     def _forget(self, places: range) -> None:
         """Remove the items at these places."""
-        self._removals += 1
+        self.removals += 1
         ends = slice(places.start * _KEY, places.stop * _KEY)
         keys = bytes(self._keys[ends])
         del self._keys[ends]
-        for column in (self._tails, self._ranks, self._types):
+        for column in (self._tails, self._ranks):
             del column[places.start : places.stop]
-        self._ranks_by_type = None
+        self._types.remove(places)
         for at in range(0, len(keys), _KEY):
             key = keys[at : at + _KEY]
             self._copies.pop(key, None)

@@ -3,7 +3,7 @@
 import functools
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from notifier.protocol import channel as channels
@@ -14,10 +14,13 @@ from notifier.protocol.inbox_state import Counts, Field, Flags, InboxState
 from notifier.protocol.notification import rfc3339
 from notifier.protocol.notification_id import key_of
 from notifier.protocol.rank_list import Ranks
+from notifier.protocol.turns import Turns
 
 _MOMENT = Cursor(60_000, 0).rank  # the channels of one publication are appended up to a minute apart
 
 _TOGETHER = 500  # exceptions that are counted without a turn for others
+_FEW = 50  # types that are counted without a turn for others
+_TRIES = 3  # counts of a channel that changes meanwhile
 
 
 class InboxView:
@@ -27,9 +30,7 @@ class InboxView:
     yields the same and may give other threads their turn meanwhile.
     """
 
-    def __init__(
-        self, state: InboxState, digests: Mapping[str, Digest], turns: Callable[[Iterable[Any]], Iterator[Any]] = iter
-    ) -> None:
+    def __init__(self, state: InboxState, digests: Mapping[str, Digest], turns: Turns = iter) -> None:
         self.state = state
         self._turns = turns
         self._digests = {name: digests[name] for name in state.sources if name in digests}
@@ -43,11 +44,18 @@ class InboxView:
         return self._counts
 
     def _count(self) -> Counts:
-        state, marks = self.state, self.state.marks
-        unread, unseen = state.unread, state.unseen
-        for name, digest in self._digests.items():
-            unread += self._without("r", marks.read, name, digest)
-            unseen += self._without("s", marks.seen, name, digest)
+        unread, unseen = self.state.unread, self.state.unseen
+        marks = self.state.marks
+        for name, digest in self._turns(self._digests.items()):
+            for _ in range(_TRIES):
+                removals, length = digest.removals, len(digest)
+                of_channel = self._without("r", marks.read, name, digest), self._without("s", marks.seen, name, digest)
+                # An item that leaves in a turn may be subtracted and not counted. The state of a channel that changes
+                # all the time is sent again after its last change.
+                if digest.removals == removals and len(digest) == length:
+                    break
+            unread += of_channel[0]
+            unseen += of_channel[1]
         return Counts(unread, unseen)
 
     @property
@@ -102,7 +110,7 @@ class InboxView:
 
         Actions apply to all copies of a notification: if the user leaves one topic, the copy of another remains.
         """
-        for name, digest in self._digests.items():
+        for name, digest in self._turns(self._digests.items()):
             yield from self._turns(digest.between(max(after, self._joined(name)), 1 << 62 if up_to is None else up_to))
 
     def unmuted_by(self, mutes: Mapping[str, int]) -> list[Item]:
@@ -168,7 +176,11 @@ class InboxView:
             first = bisect_right(ranks, joined)
             middle = bisect_right(ranks, mark, first)
             count += self._unmuted_among(digest, ranks[first:middle]) - self._unmuted_among(digest, ranks[middle:])
-        return count - sum(self._is_counted(flag, copy) for copy in self._elsewhere.get(name, ()))
+        if copies := self._elsewhere.get(name):
+            # A copy may have left since they were found: others have had their turn, and it is not in `count`.
+            present = (copy for copy in self._turns(copies) if copy.key in digest.copies)
+            count -= sum(self._is_counted(flag, copy) for copy in present)
+        return count
 
     @functools.cached_property
     def _elsewhere(self) -> dict[str, list[Item]]:
@@ -179,7 +191,7 @@ class InboxView:
             twice |= digest.copies & seen
             seen |= digest.copies
         copies: dict[bytes, list[Item]] = {}
-        for name, digest in self._digests.items():
+        for name, digest in self._turns(self._digests.items()):
             joined = self._joined(name)
             for key in self._turns(digest.copies & twice):
                 if (item := digest.copy(key)) and item.rank > joined:
@@ -210,10 +222,11 @@ class InboxView:
             return digest.behind(after)
         since = mutes.get(f"topic:{channels.topic_of(digest.channel)}")
         end = 1 << 62 if since is None else Cursor(since, 0).rank
+        muted = self._muted_types
+        found = muted.keys() & digest.types(self._turns).keys() if muted else ()
         count = digest.count(after, end)
-        types = self._muted_types
-        for type in types.keys() & digest.types.keys() if types else ():
-            count -= digest.count_type(type, max(after, types[type]), end)
+        for type in self._turns(found) if len(found) > _FEW else found:
+            count -= digest.count_type(type, max(after, muted[type]), end)
         return count
 
     @functools.cached_property

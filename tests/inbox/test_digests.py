@@ -3,15 +3,22 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import redis
 
+from notifier.errors import RateLimited
+from notifier.inbox import digests
+from notifier.inbox.digests import Digests
 from notifier.protocol import notification
-from notifier.protocol.inbox_state import Counts
+from notifier.protocol.cursor import BEGINNING
+from notifier.protocol.digest import Digest
+from notifier.protocol.inbox_state import Counts, InboxState
+from tests.kit.turns import Turns
 from tests.kit.waiting import DEADLINE, eventually
 from tests.kit.worker import FUTURE, Make, Worker
 
@@ -173,3 +180,92 @@ def test_readers_at_once(make: Make) -> None:
     for thread in threads:
         thread.join(DEADLINE)
     assert found == [(1000, 1000)] * 8
+
+
+class TestReading:
+    """What is read of logs at once, and who pays for it."""
+
+    def test_long_bodies(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of long notifications about a megabyte is read at a time, and all of them are found."""
+        worker, replies = make(), list[tuple[int, int]]()
+        ids = [worker.publish("all", data="x" * 60_000) for _ in range(60)]
+        carry_out = worker.store.carry_out
+
+        def note(commands: list[bytes], **options: Any) -> list[Any]:
+            found = carry_out(commands, **options)
+            replies.extend((len(reply[3]), reply[5]) for reply in found if isinstance(reply, list) and len(reply) == 6)
+            return found
+
+        monkeypatch.setattr(worker.store, "carry_out", note)
+        assert worker.counts("alice") == (60, 60)
+        assert [number for number, _ in replies] == [20, 20, 20]
+        assert all(60_000 * number <= size < 61_000 * number for number, size in replies)
+        assert [item.id for item in worker.inbox.view("alice").shared()] == ids
+
+    def test_many_channels(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A write reads 16 channels at most; all pages of all channels are read."""
+        topics = [f"t{number}" for number in range(40)]
+        worker.publish_each([f"#{topic}" for topic in topics for _ in range(3)])
+        carry_out, numbers = worker.store.carry_out, list[int]()
+
+        def note(commands: list[bytes], **options: Any) -> list[Any]:
+            numbers.append(len(commands))
+            return carry_out(commands, **options)
+
+        monkeypatch.setattr(worker.store, "carry_out", note)
+        monkeypatch.setattr(digests, "_PAGE", 2)
+        found = worker.digests.of(f"topic:{topic}" for topic in topics)
+        assert [len(digest) for digest in found.values()] == [3] * 40
+        assert max(numbers) == 16 and sum(numbers) == 80
+
+    def test_charge(self, worker: Worker) -> None:
+        """The user of a request pays for entries that were not in memory, and at least 1,024 bytes for each."""
+        charged: list[tuple[str, int]] = []
+        reading = Digests(worker.store, lambda user, size: charged.append((user, size)))
+        worker.publish("all")
+        worker.publish("all", data="x" * 5000)
+        state = worker.inbox.states(["alice"])[0]
+        assert reading.view("alice", state).counts == (2, 2)
+        [(user, size)] = charged
+        assert user == "alice" and 1024 + 5000 < size < 1024 + 5300
+        assert reading.view("bob", state).counts == (2, 2) and len(charged) == 1
+        worker.publish("all")
+        assert reading.views([state])[0].counts == (3, 3) and len(charged) == 1
+
+    def test_too_much(self, worker: Worker) -> None:
+        """A request that has read too much ends; the next one goes on with what is left."""
+        topics = [f"t{number}" for number in range(20)]
+        worker.publish_each([f"#{topic}" for topic in topics])
+        refused: list[int] = []
+
+        def charge(user: str, size: int) -> None:
+            if not refused:
+                refused.append(size)
+                raise RateLimited(retry_after=1)
+
+        reading = Digests(worker.store, charge)
+        state = InboxState(topics=dict.fromkeys(topics, BEGINNING))
+        with pytest.raises(RateLimited):
+            reading.view("alice", state)
+        assert refused == [15 * 1024]
+        assert reading.view("alice", state).counts == (20, 20)
+
+
+def test_turns(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a long log is read, others have their turn, also readers of other channels."""
+    worker.publish_each(["all"] * 100 + ["#t"])
+    turns, follow = Turns(monkeypatch), Digest.follow
+    lengths: list[int] = []
+
+    def slowly(digest: Digest, first: bytes, rows: Iterable[Any], in_turns: Any) -> None:
+        def slow() -> Iterator[Any]:
+            for each in rows:
+                turns.work()
+                yield each
+                lengths.append(len(digest))
+
+        follow(digest, first, slow(), in_turns)
+
+    monkeypatch.setattr(Digest, "follow", slowly)
+    assert worker.counts("alice") == (100, 100)
+    assert turns.count >= 99 and lengths == list(range(1, 101))

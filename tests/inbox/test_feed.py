@@ -242,6 +242,57 @@ class TestWhatIsSent:
         assert unconfirmed.unread == [1]
 
 
+class TestTurns:
+    """Others have their turn between the users of a round."""
+
+    @pytest.fixture
+    def turns(self, monkeypatch: pytest.MonkeyPatch) -> Turns:
+        return Turns(monkeypatch)
+
+    def serve(self, worker: Worker, turns: Turns, meanwhile: Callable[[], object]) -> list[Any]:
+        """Send a state to three users, and do something in the turn after the first."""
+        everybody = [worker.attach(f"user-{number}") for number in range(3)]
+
+        def send_state(frame: bytes) -> None:
+            turns.work()
+            everybody[0].states.append(json.loads(frame))
+            meanwhile()
+
+        everybody[0].send_state = send_state
+        for number in range(3):
+            worker.set(f"user-{number}", unread=1, revision=1)
+            worker.act(f"user-{number}")
+        worker.run()
+        assert turns.count >= 1
+        return everybody
+
+    def test_left(self, worker: Worker, turns: Turns) -> None:
+        """For a user whose last connection has left, nothing is sent or expected."""
+        worker.set("user-2", expires=4 * 10**12)
+
+        def leave() -> None:
+            for channel in ("user:user-2", "all"):
+                for connection in list(worker.hub[channel].connections):
+                    if connection.session.identity.user == "user-2":
+                        worker.hub.leave(channel, connection, 0)
+            worker.feed.left("user:user-2")
+
+        everybody = self.serve(worker, turns, leave)
+        assert [len(each.states) for each in everybody] == [1, 1, 0]
+        assert "user-2" not in worker.expected
+
+    def test_later_state(self, worker: Worker, turns: Turns) -> None:
+        """A state from before one that was learned meanwhile is not sent; that one is, with all changes."""
+
+        def learn() -> None:
+            worker.set("user-2", unread=5, revision=2)
+            known(worker.channel("user-2")).state = worker.states["user-2"]
+
+        everybody = self.serve(worker, turns, learn)
+        [state] = everybody[2].states
+        assert (state["revision"], state["counts"]["unread"], state["changes"]) == (2, 5, [READ])
+
+
 class TestEntries:
     @pytest.mark.parametrize("kind", [NOTIFICATION, REMOVED])
     def test_of_a_user(self, worker: Worker, kind: bytes) -> None:

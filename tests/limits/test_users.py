@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifier.errors import RateLimited
+from notifier.errors import RateExceeded, RateLimited
 from notifier.limit_settings import LimitSettings
 from notifier.limits.rates import Rates
 from notifier.limits.users import UserLimits
@@ -40,3 +40,17 @@ def test_any_action_is_possible(clock: Clock) -> None:
     assert caught.value.retry_after == 19
     clock.now += 19
     limits.actions.take("alice")
+
+
+def test_reading(clock: Clock) -> None:
+    """What was read of logs for an inbox counts as replayed bytes. A request that has read too much is refused."""
+    limits = UserLimits(LimitSettings(user_replay_rate=1024), 1)
+    limits.replay = Rates(limits.replay.limit, Rate.of(1024, 30), clock)
+    for _ in range(30):
+        limits.count_reading("alice", 1024)
+    with pytest.raises(RateLimited) as caught:
+        limits.count_reading("alice", 1024)
+    assert (caught.value.fields["limit"], caught.value.retry_after) == ("user_replayed_bytes", 1)
+    limits.count_reading("bob", 1024)
+    with pytest.raises(RateExceeded):
+        limits.count_replay("alice", 1)

@@ -1,7 +1,13 @@
 """Digests: the items of a shared channel."""
 
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
 from notifier.protocol import cursor
-from notifier.protocol.digest import Digest
+from notifier.protocol.digest import Digest, Item
 from notifier.protocol.entry import Row
 from notifier.protocol.notification_id import key_of
 from tests.kit.cases import rows
@@ -158,8 +164,8 @@ def test_many_types() -> None:
     for ms in range(1, 200):
         subject.follow(entry(max(ms - 3, 1)), [row(ms, type=f"type {ms}")])
         assert [item.type for item in subject.between(-1, 1 << 62)][-1] == f"type {ms}"
-    assert list(subject.types) == [f"type {ms}" for ms in range(196, 200)]
-    assert len(subject._type_names) < 70
+    assert list(subject.types()) == [f"type {ms}" for ms in range(196, 200)]
+    assert len(subject._types._names) < 70
 
 
 def test_reset() -> None:
@@ -184,3 +190,78 @@ def test_changes_while_it_is_read() -> None:
             seen += [item.id for item in reader]
             wanted = keys[::-1] if newest else keys
             assert seen == [key for key in wanted if key != keys[removed] or key in wanted[:5]]
+
+
+class TestTurns:
+    """Digests that change while others have their turn."""
+
+    def test_follow(self) -> None:
+        """Between two entries a digest is that of a shorter log, also if items expire meanwhile."""
+        subject, seen = Digest(CHANNEL), list[list[str]]()
+
+        def turns(rows: Iterable[Row]) -> Iterator[Row]:
+            for each in rows:
+                yield each
+                subject.pass_time(each.entry == b"3-0" and 15 or 0)
+                seen.append(places(subject))
+
+        subject.follow(entry(1), [row(1, expires=10), row(2), row(3, expires=20), row(4)], turns)
+        assert seen == [["1-0"], ["1-0", "2-0"], ["2-0", "3-0"], ["2-0", "3-0", "4-0"]]
+
+    def test_trimmed(self) -> None:
+        """Entries that have left the log are forgotten some at a time, also if others expire meanwhile."""
+        subject = digest(*(row(ms, expires=ms) for ms in range(1, 2001)))
+        sizes: list[int] = []
+
+        def turns(items: Iterable[int]) -> Iterator[int]:
+            for each in items:
+                yield each
+                sizes.append(len(subject))
+                subject.pass_time(1000)
+
+        subject.follow(entry(1901), [], turns)
+        assert sizes == [1500, 500, 100, 100] and places(subject)[0] == "1901-0"
+
+    def test_expiry(self) -> None:
+        """Items that expire together are removed one by one; others may remove them, or more, meanwhile."""
+        subject = digest(*(row(ms, expires=50) for ms in range(1, 5)), row(5, expires=60), row(6))
+        seen = list[int]()
+
+        def turns(items: Iterable[Any]) -> Iterator[Any]:
+            for each in items:
+                yield each
+                seen.append(len(subject))
+                if len(seen) == 2:
+                    subject.pass_time(60)
+
+        subject.pass_time(50, turns)
+        assert seen == [5, 4, 1, 1] and places(subject) == ["6-0"]
+        assert subject.next_expiry == 0
+
+    @pytest.mark.parametrize("changes", [0, 1, 2, 9])
+    def test_types(self, changes: int) -> None:
+        """The items of each type are found, however often the digest changes meanwhile."""
+        subject = digest(*(row(ms, type=f"t{ms % 2}") for ms in range(1, 1001)))
+        later = iter(range(1001, 1001 + changes))
+
+        def turns(items: Iterable[Any]) -> Iterator[Any]:
+            for each in items:
+                yield each
+                for ms in itertools.islice(later, 1):
+                    subject.follow(entry(ms - 999), [row(ms, type="t0")])
+
+        found = subject.types(turns)
+        assert found == subject.types() == Digest.types(digest(*map(_again, subject.between(-1, 1 << 62))))
+
+    def test_types_of_later_items(self) -> None:
+        """Items that are added and removed later are found by their types, too."""
+        subject = digest(row(1, type="a"))
+        assert {name: len(ranks) for name, ranks in subject.types().items()} == {"a": 1}
+        subject.follow(entry(1), [row(2, type="b"), row(3, type="a")])
+        assert {name: len(ranks) for name, ranks in subject.types().items()} == {"a": 2, "b": 1}
+        subject.follow(entry(2), [])
+        assert {name: len(ranks) for name, ranks in subject.types().items()} == {"a": 1, "b": 1}
+
+
+def _again(item: Item) -> Row:
+    return Row(item.entry.encode(), b"i", item.id.encode(), b"", b"", item.type.encode(), b"")

@@ -351,3 +351,69 @@ def test_turns() -> None:
         steps = 0
         look()
         assert steps >= 200
+
+
+@pytest.mark.parametrize("step", range(0, 105, 3))
+@pytest.mark.parametrize("change", ["recall", "trim", "publish"])
+def test_changes_in_a_turn(step: int, change: str) -> None:
+    """If a channel changes while its items are counted, the counts are those before or after, not a mixture."""
+    rows = [row(ms, type=f"t{ms % 7}") for ms in range(1, 101)]
+    log = digest("topic:a", *rows)
+    exceptions = {(flag, "topic:a"): [ranked(ms) for ms in range(1, 51)] for flag in "rs"}
+    state = InboxState(topics={"a": BEGINNING}, marks=Marks(exceptions=exceptions), mutes={"type:t1": 1, "type:t3": 1})
+    steps = iter(range(10_000))
+
+    def turns(items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            yield item
+            if next(steps) == step:
+                alter()
+
+    def alter() -> None:
+        match change:
+            case "recall":
+                log.follow(b"1-0", [row(101, "30-0", b"r")])
+            case "trim":
+                log.follow(b"21-0", [])
+            case "publish":
+                log.follow(b"1-0", [row(101)])
+
+    before = InboxView(state, {"topic:a": log}).counts
+    counts = InboxView(state, {"topic:a": log}, turns).counts
+    assert next(steps) > step, "nothing was changed"
+    assert counts in (before, InboxView(state, {"topic:a": log}).counts)
+
+
+@pytest.mark.parametrize("step", range(18))
+def test_copies_that_leave_in_a_turn(step: int) -> None:
+    """A copy that has left its channel since it was found is not subtracted."""
+    logs = {name: digest(name, *(row(ms, copy="1") for ms in range(1, 5))) for name in ("topic:a", "topic:b")}
+    steps = iter(range(1000))
+
+    def turns(items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            yield item
+            if next(steps) == step:
+                logs["topic:b"].follow(b"3-0", [])
+
+    assert InboxView(member(), logs, turns).counts == Counts(4, 4)
+    assert next(steps) > step, "nothing was changed"
+
+
+def test_many_channels() -> None:
+    """Others have their turn between the channels of an inbox, however few items each has."""
+    asked: list[int] = []
+
+    def turns(items: Iterable[Any]) -> Iterator[Any]:
+        each = list(items)
+        asked.append(len(each))
+        return iter(each)
+
+    names = [f"t{number}" for number in range(100)]
+    state = InboxState(topics=dict.fromkeys(names, BEGINNING))
+    digests = {f"topic:{name}": digest(f"topic:{name}", row(1)) for name in names}
+    assert InboxView(state, digests, turns).counts == Counts(100, 100)
+    assert 100 in asked
+    asked.clear()
+    assert len(list(InboxView(state, digests, turns).everywhere())) == 100
+    assert 100 in asked
