@@ -13,6 +13,7 @@ import msgspec
 from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.inbox.digests import Digests
+from notifier.inbox.snapshot import Candidate, Snapshot
 from notifier.loop import in_turns
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor
@@ -84,16 +85,15 @@ class InboxLists:
         The flags are those of this moment: an item that is archived meanwhile is neither missing nor listed twice.
         """
         query = Query(ANY, _SNAPSHOT)
-        items: list[_Candidate] = []
-        archived: list[_Candidate] = []
-        for batch in self._batches(user, query, self._begin(user, query)):
+        items, archived = Snapshot(), Snapshot()
+        for batch in self._batches(user, query, self._begin(user, query, is_of_user=False)):
             for each in in_turns(batch):
-                (archived if each.flags.archived else items).append(each)
-        items += archived
-        few = (items[start : start + _PIECE] for start in range(0, len(items), _PIECE))
+                (archived if each.flags.archived else items).add(each)
+        few = itertools.chain(items.pieces(_PIECE), archived.pieces(_PIECE))
         return (self._with_bodies(each, query)[0] for each in few)
 
-    def _begin(self, user: str, query: Query) -> "_Begun":
+    def _begin(self, user: str, query: Query, *, is_of_user: bool = True) -> "_Begun":
+        """Begin a list. `is_of_user`: the user asks for it, and pays for what was not in memory."""
         # Entries published from now on get no earlier time than this one, in whichever order channels are read.
         commands = [
             pack("TIME"),
@@ -102,10 +102,11 @@ class InboxLists:
         ]
         replies = self._store.carry_out(commands, pipeline=self._store.reading)
         time_of_redis, state, own = map(require, replies)
-        view = self._digests.view(user, read_state(user, state, in_turns))
+        known = read_state(user, state, in_turns)
+        view = self._digests.view(user, known) if is_of_user else self._digests.views([known])[0]
         return _Begun(int(time_of_redis[0]) * 1000 + int(time_of_redis[1]) // 1000, view, own)
 
-    def _batches(self, user: str, query: Query, begun: "_Begun") -> Iterator[list["_Candidate"]]:
+    def _batches(self, user: str, query: Query, begun: "_Begun") -> Iterator[list[Candidate]]:
         """Yield the candidates of a list, in batches."""
         before, own = query.before, begun.own
         while True:
@@ -123,7 +124,7 @@ class InboxLists:
             bound = f"{'' if channels.of_user(user) < before.channel else '('}{before.cursor.rank}"
         return self._store.call("list", (self._base(user),), (bound, _batch_size(query), query.status))
 
-    def _with_bodies(self, batch: list["_Candidate"], query: Query) -> tuple[list[Listed], int]:
+    def _with_bodies(self, batch: list[Candidate], query: Query) -> tuple[list[Listed], int]:
         """Return wanted items with their notifications, and how much was read.
 
         An item that has left its log meanwhile is left out.
@@ -180,22 +181,15 @@ class _Begun(NamedTuple):
     own: list[list[bytes]]
 
 
-class _Candidate(NamedTuple):
-    """An item that may belong to a page: its notification has not been read yet."""
-
-    item: Item
-    flags: Flags
-
-
-def _merge(user: str, view: InboxView, query: Query, before: Place | None, own: list[list[bytes]]) -> list[_Candidate]:
+def _merge(user: str, view: InboxView, query: Query, before: Place | None, own: list[list[bytes]]) -> list[Candidate]:
     """Return the next candidates of a list. `own` is the reply to `InboxLists._own`."""
     channel = channels.of_user(user)
     owned = [
-        _Candidate(_own_item(channel, entry.decode()), Flags(*(letter in flags for letter in b"sra")))
+        Candidate(_own_item(channel, entry.decode()), Flags(*(letter in flags for letter in b"sra")))
         for entry, flags in (own if query.wants_channel(channel) else [])
     ]
     shared = (
-        _Candidate(item, flags)
+        Candidate(item, flags)
         for item in view.newest(None if before is None else before.cursor.rank)
         if (before is None or (item.rank, item.channel) < before.key) and query.wants(item, flags := view.flags(item))
     )
@@ -211,7 +205,7 @@ def _place_of(item: Item | Listed) -> Place:
     return Place(item.cursor, item.channel)
 
 
-def _key(candidate: _Candidate) -> tuple[int, str]:
+def _key(candidate: Candidate) -> tuple[int, str]:
     return candidate.item.rank, candidate.item.channel
 
 
