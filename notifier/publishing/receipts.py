@@ -1,12 +1,15 @@
 """Receipts: whether a notification was delivered, read and archived."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from notifier.broker.store import Store, require
 from notifier.protocol import channel as channels
 from notifier.protocol import cursor, notification
 from notifier.protocol import tenant as tenants
+
+_AT_ONCE = 16  # logs that are searched in one write
+_READ = 1 << 20  # bytes of a log that are searched at once, about
 
 
 class Receipts:
@@ -15,15 +18,34 @@ class Receipts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def of(self, id: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    def of(
+        self, id: str, names: Sequence[str], count: Callable[[int], object] = lambda number: None
+    ) -> list[dict[str, Any]]:
         """Return the receipts of a notification on those of its channels that still store it.
 
+        `count` is called with the number of logs before they are read; one that is long counts again for each megabyte.
+
         Raises:
-            BrokerUnavailable
+            BrokerUnavailable, or what `count` raises
         """
-        commands = [self._store.call("find", (self._store.sharded(name),), (id,)) for name in names]
-        found = zip(names, self._store.carry_out(commands, pipeline=self._store.reading), strict=True)
-        return [_receipt(name, *reply) for name, reply in ((name, require(reply)) for name, reply in found) if reply]
+        found: dict[str, dict[str, Any]] = {}
+        behind = [(name, "") for name in names]
+        while behind:
+            some, behind = behind[:_AT_ONCE], behind[_AT_ONCE:]
+            count(len(some))
+            for (name, _), reply in zip(some, self._find(id, some), strict=True):
+                if len(reply) == 1:
+                    behind.append((name, reply[0].decode()))
+                elif reply:
+                    found[name] = _receipt(name, *reply)
+        return [found[name] for name in names if name in found]
+
+    def _find(self, id: str, places: list[tuple[str, str]]) -> list[Any]:
+        """Search logs from their places on."""
+        commands = [
+            self._store.call("find", (self._store.sharded(name),), (id, place, _READ)) for name, place in places
+        ]
+        return [require(reply) for reply in self._store.carry_out(commands, pipeline=self._store.reading)]
 
 
 def _receipt(channel: str, entry: bytes, kind: bytes, delivered: bytes, read: bytes, archived: bytes) -> dict[str, Any]:

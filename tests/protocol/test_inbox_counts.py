@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 

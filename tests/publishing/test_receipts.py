@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 import redis
 
+from notifier.broker.log import Append
+from notifier.errors import RateLimited
 from notifier.protocol import cursor
 from notifier.protocol.cursor import BEGINNING, Cursor
+from notifier.protocol.entry import NOTIFICATION
 from notifier.protocol.frames import Ack
 from notifier.protocol.inbox_frames import Acknowledge, read_ack
+from tests.kit.broker import body_of, new_id
 from tests.kit.waiting import DEADLINE
 from tests.kit.worker import FUTURE, Make, Worker, next_millisecond
 
@@ -181,3 +185,45 @@ def test_gone(make: Make) -> None:
     assert list(receipts_of(worker, id)) == ["all"]
     worker.recall(id)
     assert receipts_of(worker, id) == {}
+
+
+class TestLongLogs:
+    """Logs with much that was appended soon after the id of a notification was made."""
+
+    def fill(self, worker: Worker, channel: str, number: int, id: str) -> str:
+        """Append long notifications, and last the one with this id; return its entry."""
+        bodies = [body_of(new_id())[:-1] + b',"data":"%b"}' % (b"x" * 60_000)] * number
+        items = [Append(channel, NOTIFICATION, body) for body in [*bodies, body_of(id)]]
+        [results] = worker.log.append([items], [])
+        return str(results[-1].cursor)
+
+    @pytest.mark.parametrize(("number", "steps"), [(0, 1), (1, 1), (15, 1), (24, 2), (60, 3)])
+    def test_steps(self, worker: Worker, client: redis.Redis, number: int, steps: int) -> None:
+        """A long log is searched a megabyte at a time, until the notification is found or has left the log."""
+        id, counted = new_id(), list[int]()
+        entry = self.fill(worker, "topic:long", number, id)
+        [receipt] = worker.receipts.of(id, ["user:nobody", "topic:long"], counted.append)
+        assert receipt["channel"] == "topic:long"
+        assert counted == [2, *[1] * (steps - 1)]
+        client.xdel(worker.store.of("topic:long", "log"), entry)
+        again: list[int] = []
+        assert worker.receipts.of(id, ["user:nobody", "topic:long"], again.append) == []
+        assert again == counted
+
+    def test_order(self, worker: Worker) -> None:
+        """Receipts are in the order of the channels, however long their logs are; few logs are searched at once."""
+        id, counted = new_id(), list[int]()
+        names = [f"topic:{number}" for number in range(20)]
+        for number, name in enumerate(names):
+            self.fill(worker, name, 24 * (number % 10 == 0), id)
+        assert [each["channel"] for each in worker.receipts.of(id, names, counted.append)] == names
+        assert counted == [16, 6] and max(counted) <= 16
+
+    def test_refused(self, worker: Worker) -> None:
+        """Nothing is searched that would be too much."""
+
+        def count(number: int) -> None:
+            raise RateLimited
+
+        with pytest.raises(RateLimited):
+            worker.receipts.of(new_id(), ["all"], count)

@@ -43,7 +43,7 @@ class NotificationViews:
         auditor: Auditor,
         requests: RequestLimits,
         payer: Callable[[ApiKey], Payer | None] = lambda _: None,
-        count_inboxes: Callable[[str, int], None] = lambda key, number: None,
+        count_channels: Callable[[str, int], None] = lambda key, number: None,
     ) -> None:
         self._credentials = credentials
         self._publisher = publisher
@@ -53,7 +53,7 @@ class NotificationViews:
         self._log = log
         self._limits = limits
         self._payer = payer
-        self._count_inboxes = count_inboxes  # that an explanation reads
+        self._count_channels = count_channels  # that an explanation or receipts read
         self._auditor = auditor
         self._requests = requests
 
@@ -88,9 +88,8 @@ class NotificationViews:
         id = canonical_id(id)
         found = self._channels_of(id, key)
         _require_recipients(key, found)
-        return json_answer(
-            {"id": id, "channels": list(map(tenants.public, found)), "receipts": self._receipts.of(id, found)}
-        )
+        receipts = self._receipts.of(id, found, functools.partial(self._count_channels, key.account))
+        return json_answer({"id": id, "channels": list(map(tenants.public, found)), "receipts": receipts})
 
     def recall(self, id: str) -> Response:
         """Recall a notification: open tabs remove it, clients that are offline never receive it."""
@@ -136,7 +135,7 @@ class NotificationViews:
         if request.args.get("dry_run") != "explain" or len(request.args) > 1:
             raise BadRequest("The only query parameter is dry_run=explain.")
         publication, _ = self._read(request, key)
-        count = functools.partial(self._count_inboxes, key.account)
+        count = functools.partial(self._count_channels, key.account)
         return json_answer({"recipients": self._explanation.of(publication, _shows(key), count)})
 
     def _read(self, request: Request, key: ApiKey) -> tuple[Publication, bytes]:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import flask
 import pytest
 from werkzeug import Response
 
@@ -83,7 +84,7 @@ class Backend:
         credentials = credentials_of(AuthSettings(api_keys=(KEY, RECALL, EVERYONE)), limits=usage)
         unused: Any = None
         self.explained: list[tuple[str, int]] = []  # API keys, and the number of inboxes
-        more: Any = {"count_inboxes": lambda key, number: self.explained.append((key, number))}
+        more: Any = {"count_channels": lambda key, number: self.explained.append((key, number))}
         others: list[Any] = [unused, unused, limits, NoAudit(), usage or limits_of()]
         self._views = NotificationViews(credentials, *parts, *others, **more)
 
@@ -280,3 +281,24 @@ def test_recipients_in_memory() -> None:
     with pytest.raises(RateLimited):
         backend._views.publish(request)
     assert backend.publisher.posts == []
+
+
+def test_receipts_count() -> None:
+    """The channels whose receipts are read count for the account of the key."""
+
+    class Found:
+        def find(self, id: str) -> list[str]:
+            return ["user:alice", "user:bob"]
+
+        def of(self, id: str, names: list[str], count: Any) -> list[Any]:
+            count(len(names))
+            return []
+
+    backend, found = Backend(), Found()
+    views: Any = backend._views
+    views._log = views._receipts = found
+    id = "01a1fd1d-8160-7ed9-9413-3706f1c7998c"
+    with flask.Flask("test").test_request_context(headers={"Authorization": f"Bearer {KEY.secret}"}):
+        answer = views.show(id)
+    assert answer.json == {"id": id, "channels": ["user:alice", "user:bob"], "receipts": []}
+    assert backend.explained == [(KEY.id, 2)]

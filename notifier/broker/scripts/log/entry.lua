@@ -55,7 +55,10 @@ end
 --
 -- Redis reads entries with their bodies, which may be long. So only those entries are read that were appended soon after
 -- one of the ids was made, each of them once: an unknown id does not read the log to its end.
-local function places_of(notifications)
+--
+-- With a `budget` of bytes, reading stops when it is used up. Then the position to go on from is also returned. It is the
+-- `start` of the next call, for the same notification.
+local function places_of(notifications, start, budget)
   local log, found, wanted = of('log'), {}, {}
   local from, reached = '-', -1
   local function read(last)
@@ -64,6 +67,7 @@ local function places_of(notifications)
       local kind, notification = entry[2][1], notification_of(entry[2][2])
       if kind ~= 'r' and wanted[notification] then found[notification] = {entry[1], kind} end
       from, reached = '(' .. entry[1], parts(entry[1])
+      if budget then budget = budget - #entry[2][2] end
     end
     return #entries == 8
   end
@@ -71,8 +75,10 @@ local function places_of(notifications)
   table.sort(notifications) -- by the time when they were made
   for _, notification in ipairs(notifications) do
     local made = made_at(notification) or 0
-    if made > reached then from = text(made) end
-    while not found[notification] and read(text(made + LATE)) do end
+    if made > reached then from = start or text(made) end
+    while not found[notification] and read(text(made + LATE)) do
+      if budget and budget <= 0 then return found, from end
+    end
   end
   for _, notification in ipairs(notifications) do
     local entry = not found[notification] and redis.call('HGET', of('late'), notification)
