@@ -59,7 +59,7 @@ class Credentials:
                 limits.failed(request.environ)
             raise
         if limits:
-            limits.enter_key(request.environ, key.account)
+            limits.enter_key(request.environ, key.load)
         key.require_scope(scopes)
         return key
 

@@ -100,13 +100,13 @@ class RequestLimits:
             held = environ[_HELD] = Held(environ.get(_HOLDER, STRANGERS), cut)
         return held
 
-    def enter_export(self, environ: Environ, id: str) -> None:
-        """Count an export for the API key that asks for it.
+    def enter_export(self, environ: Environ, load: str) -> None:
+        """Count an export for the API key that asks for it, by the name of its load.
 
         Raises:
             RateLimited
         """
-        self._enter(environ, self._keys.exports, id)
+        self._enter(environ, self._keys.exports, load)
 
     def enter_user(self, environ: Environ, user: str) -> None:
         """Count a request for the user whose token it has.
@@ -117,14 +117,14 @@ class RequestLimits:
         self._enter(environ, self._users.requests, user)
         environ[_HOLDER] = Holder(USER, user)
 
-    def enter_key(self, environ: Environ, id: str) -> None:
-        """Count a request for the API key that it has.
+    def enter_key(self, environ: Environ, load: str) -> None:
+        """Count a request for the API key that it has, by the name of its load.
 
         Raises:
             RateLimited
         """
-        self._enter(environ, self._keys.requests, id)
-        environ[_HOLDER] = Holder(KEY, id)
+        self._enter(environ, self._keys.requests, load)
+        environ[_HOLDER] = Holder(KEY, load)
 
     def failed(self, environ: Environ) -> None:
         """Count a request whose credentials are not valid.

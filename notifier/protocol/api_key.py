@@ -41,6 +41,14 @@ class ApiKey(NamedTuple):
         return self.holder or self.id
 
     @property
+    def load(self) -> str:
+        """The name under which counts what the key occupies of a worker: requests, answers and exports at a time.
+
+        All keys of a tenant count together: one that may create keys could otherwise fill a worker's memory with them.
+        """
+        return f"{self.tenant}/" if self.tenant else f"/{self.account}"
+
+    @property
     def share(self) -> Share:
         """The share of limited rooms that the key uses."""
         if not self.is_unlimited:

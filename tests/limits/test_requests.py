@@ -32,6 +32,7 @@ from tests.kit.requests import request_of
 
 SECRET, KEY = "the-secret-of-these-tests-" * 2, ApiKey("shop", "a-key-of-these-tests")
 MADE = ApiKey("made", "a-key-that-shop-has-made", users=("x",), holder="shop")
+TENANTS = [ApiKey(f"{name}-{number}", f"key-{number}-of-{name}-1", tenant=name) for name in "ab" for number in "12"]
 PATH = "/v1/notifications"
 
 
@@ -46,7 +47,7 @@ class Service:
         self.memory = ResponseMemory(limits)
         self.limits = RequestLimits(clients, AddressLimits(limits), users, keys, self.memory)
         verify = lambda token: identity.verify(token, (SECRET,), time.time())  # noqa: E731
-        self.credentials = credentials_of(AuthSettings(api_keys=(KEY, MADE)), verify, self.limits)
+        self.credentials = credentials_of(AuthSettings(api_keys=(KEY, MADE, *TENANTS)), verify, self.limits)
         self.within: Any = lambda request: None
         sharing = Sharing(self.credentials)
         self.body: Any = None  # of the answers of the application
@@ -138,6 +139,45 @@ def test_made_keys(key: ApiKey) -> None:
 
     service.request(within=nested, authorization=f"Bearer {key.secret}")
     assert [limit_of(answer) for answer in found] == ["key_requests"]
+
+
+@pytest.mark.parametrize("limit", ["key_requests", "key_exports"])
+def test_tenants(limit: str) -> None:
+    """Requests and exports of the keys of a tenant count together, and apart from those of other tenants."""
+    service = Service(**{"key_requests": 9, "key_exports": 9, limit: 1})
+    found: list[str | None] = []
+
+    def enter(request: Request) -> None:
+        key = service.credentials.require_key(request, "publish")
+        service.limits.enter_export(request.environ, key.load)
+
+    def nested(request: Request) -> None:
+        enter(request)
+        for each in (TENANTS[1], TENANTS[2], KEY):
+            found.append(limit_of(service.request("198.51.100.2", enter, authorization=f"Bearer {each.secret}")))
+
+    service.request(within=nested, authorization=f"Bearer {TENANTS[0].secret}")
+    assert found == [limit, None, None]
+
+
+def test_bytes_of_tenants() -> None:
+    """Bodies and answers of the keys of a tenant count together."""
+    service = Service(key_requests=9, key_response_bytes=1000)
+    found: list[str | None] = []
+
+    def nested(request: Request) -> None:
+        service.credentials.require_key(request, "publish")
+        service.limits.receive(request.environ, 1000)
+        for each in (TENANTS[1], TENANTS[2]):
+            answer = service.request("198.51.100.2", receive, authorization=f"Bearer {each.secret}")
+            found.append(limit_of(answer))
+
+    def receive(request: Request) -> None:
+        service.credentials.require_key(request, "publish")
+        service.limits.receive(request.environ, 500)
+
+    service.request(within=nested, authorization=f"Bearer {TENANTS[0].secret}")
+    assert found == ["key_response_bytes", None]
 
 
 def test_failures() -> None:

@@ -308,6 +308,21 @@ def test_share(key: ApiKey, share: Share) -> None:
     assert key.share == share
 
 
+@rows(
+    ("key", "load"),
+    [
+        (ApiKey("a", KEY), "/a"),
+        (ApiKey("a", KEY, users=("x*",), holder="b"), "/b"),
+        (ApiKey("a", KEY, tenant="acme"), "acme/"),
+        (ApiKey("b", KEY, users=("x*",), holder="c", tenant="acme"), "acme/"),
+        (ApiKey("acme/", KEY), "/acme/"),
+    ],
+)
+def test_load(key: ApiKey, load: str) -> None:
+    """What the keys of a tenant occupy counts together; no key of the default tenant has the name of a tenant."""
+    assert key.load == load
+
+
 def test_names_of_shares() -> None:
     """Different shares have different names."""
     shares = [Share(), Share("a"), Share("", "a"), Share("a", "a"), Share("", "a/a"), Share(is_operator=True)]

@@ -34,7 +34,7 @@ class UserViews:
     def export(self, user: str) -> Response:
         """Return everything that is stored about a user. The answer is made while it is sent."""
         key = self._check(user)
-        self._limits.enter_export(request.environ, key.account)
+        self._limits.enter_export(request.environ, key.load)
         self._auditor.write(request, key, audit.EXPORTED, user=user)
         document = self._users.export(key.scoped(user))
         return streamed_answer(document, request.environ[CONFIRM])
