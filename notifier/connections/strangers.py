@@ -1,12 +1,14 @@
 """Strangers: connections that count for no user, because their client has not authenticated, or has too many.
 
 Strangers cost an attacker nothing, so they may hold only a part of a worker's places. When that part is full, the
-oldest stranger makes room: a client says hello within moments, and an attacker has to keep connecting. In the same way
-they share the memory for messages that have not arrived in full.
+oldest stranger makes room, first those of an address that has more than its share: a client says hello within moments,
+and an attacker has to keep connecting, from many addresses. In the same way they share the memory for messages that
+have not arrived in full.
 
 Connections that are closing count for nobody either. They keep their places for some seconds, unless a worker is full.
 """
 
+from notifier.connections.address_shares import AddressShares
 from notifier.connections.websocket import Connection
 from notifier.telemetry import metrics
 
@@ -18,50 +20,44 @@ class Strangers:
     """The strangers of one worker: at most `most` of them, whose unfinished messages have at most `most_bytes`."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
-        self._most = max(most, 1)
+        self.most = max(most, 1)
         self._most_bytes = most_bytes
-        self._connections: dict[Connection, None] = {}  # the oldest first
+        self._places = AddressShares[Connection](self.most)
+        self._unfinished = AddressShares[Connection](most_bytes)  # the bytes of unfinished messages
         self._closing: dict[Connection, None] = {}  # connections that were no strangers
-        self._unfinished: dict[Connection, int] = {}  # bytes; first the one that began first
-        self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._places)
 
     @property
     def unfinished(self) -> int:
         """The bytes of all unfinished messages."""
-        return self._bytes
+        return self._unfinished.total
 
     def admit(self, connection: Connection) -> None:
-        """Add a stranger; if there are too many, the oldest is closed."""
-        if len(self._connections) >= self._most:
+        """Add a stranger; if there are too many, another one is closed."""
+        self._places.use(connection, 1)
+        if len(self._places) > self.most:
             self.evict()
-        self._connections[connection] = None
 
     def buffer(self, connection: Connection, size: int) -> None:
         """Note how many bytes of an unfinished message a connection has sent; 0: it is finished.
 
-        If those of all strangers are too many, the ones that began first are closed.
+        If those of all strangers are too many, the ones that began first are closed, or those of an address that has
+        more than its share.
         """
-        if connection not in self._connections:
+        if connection not in self._places:
             return
         if not size:
-            self._finish(connection)
+            self._unfinished.release(connection)
             return
-        size += _DECODER
-        self._bytes += size - self._unfinished.get(connection, 0)
-        self._unfinished[connection] = size
-        while self._bytes > self._most_bytes:
-            self._close(next(iter(self._unfinished)))
+        self._unfinished.use(connection, size + _DECODER)
+        while self._unfinished.total > self._most_bytes:
+            self._close_first(self._unfinished)
 
     def evict(self) -> bool:
-        """Close the oldest stranger at once; return whether there was one."""
-        oldest = next(iter(self._connections), None)
-        if oldest is None:
-            return False
-        self._close(oldest)
-        return True
+        """Close a stranger at once; return whether there was one."""
+        return self._close_first(self._places)
 
     def make_room(self) -> bool:
         """Close a connection that is closing, or else a stranger, at once; return whether there was one."""
@@ -74,20 +70,23 @@ class Strangers:
 
     def note_closing(self, connection: Connection) -> None:
         """Note that a connection is closing."""
-        self._finish(connection)
-        if connection not in self._connections:
+        self._unfinished.release(connection)
+        if connection not in self._places:
             self._closing[connection] = None
 
     def forget(self, connection: Connection) -> None:
         """Remove a connection that counts for a user now, or is closed."""
-        self._connections.pop(connection, None)
+        self._places.release(connection)
+        self._unfinished.release(connection)
         self._closing.pop(connection, None)
-        self._finish(connection)
 
-    def _close(self, connection: Connection) -> None:
-        self.forget(connection)
+    def _close_first(self, shares: AddressShares[Connection]) -> bool:
+        connection = shares.first()
+        if connection is None:
+            return False
+        if shares.is_unfair:
+            metrics.LIMITED.labels("address_strangers").inc()
         metrics.EVICTED.inc()
+        self.forget(connection)
         connection.abort()
-
-    def _finish(self, connection: Connection) -> None:
-        self._bytes -= self._unfinished.pop(connection, 0)
+        return True
