@@ -13,6 +13,7 @@ from notifier.protocol import websocket
 from notifier.protocol.framing import WEBSOCKET, Framing
 from notifier.protocol.identity import KeysPending
 from notifier.protocol.websocket import Binary, Close, Decoder, Event, Ping, Text
+from notifier.telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ class Connection:
 
     def close(self, disconnect: Disconnect) -> None:
         """Close the connection: send the reason, stop writing, and give the peer a moment to close."""
+        if self.is_open:
+            metrics.CLOSES.labels(disconnect.close_code).inc()
         self._close(self.framing.farewell(disconnect))
 
     def tick(self, now: float) -> None:

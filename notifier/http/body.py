@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from werkzeug import Request
 
 from notifier.errors import BodyTooLarge, IncompleteBody, Problem, RateLimited, RequestTimeout, UnsupportedMediaType
+from notifier.telemetry import metrics
 
 PACE = "notifier.pace"  # the key in the environ of how fast a body must arrive
 CONFIRM = "notifier.confirm"  # the key of a function that raises if the credentials are no longer valid
@@ -191,6 +192,7 @@ class _Reading:
             data: bytes = type(unreader).chunk(unreader, size_hint)
             hold(self._environ, len(data))
         except TimeoutError:
+            metrics.LIMITED.labels("body_rate").inc()
             return self._end_with(RequestTimeout("The body arrives too slowly."))
         except RateLimited as problem:
             return self._end_with(problem)

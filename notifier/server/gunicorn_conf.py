@@ -14,7 +14,6 @@ import threading
 import time
 from typing import Any
 
-from notifier.http.body import Pace
 from notifier.server import configuration
 from notifier.server.address import bound_writes, require_free
 from notifier.server.data_directory import DirectoryError
@@ -40,7 +39,8 @@ try:
 except (SettingError, DirectoryError) as error:
     sys.exit(f"Notifier cannot start. {error}")
 
-# Shared by the workers, which inherit it. The library reads it when it is imported; a reload finds it again.
+# Shared by the workers, which inherit it. The library reads it when it is imported, so that no module above may import
+# the metrics; a reload finds it again.
 METRICS, OURS = "PROMETHEUS_MULTIPROC_DIR", "notifier-metrics-"
 if METRICS not in os.environ:
     os.environ[METRICS] = tempfile.mkdtemp(prefix=OURS)
@@ -134,7 +134,7 @@ def post_worker_init(worker: Any) -> None:
         level=settings.server.log_level.upper(),
         format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s",
     )
-    worker.pace = Pace(settings.limits.response_timeout, settings.limits.response_rate)
+    worker.pace = worker.pace._replace(seconds=settings.limits.response_timeout, rate=settings.limits.response_rate)
     start_node(worker.wsgi.extensions["notifier"], lambda: worker.alive)
     threading.Thread(target=watch_connections, args=(worker,), name="connections", daemon=True).start()
 

@@ -14,6 +14,7 @@ from notifier.http.body import PATIENT, Pace
 from notifier.server.heads import answer_to_timeout, answer_with, problem_of
 from notifier.server.idle import IdleConnections
 from notifier.server.paced_socket import PacedSocket
+from notifier.telemetry import metrics
 
 _QUIET = 1.0  # seconds in which one malformed request is logged
 _ANSWER = 1.0  # seconds that an answer to a client may take that is closed
@@ -127,6 +128,7 @@ class _Head(gevent.Timeout):  # type: ignore[misc]
         has_expired = super().__exit__(*error)
         answer = answer_to_timeout() if has_expired else None
         if answer:
+            metrics.LIMITED.labels("head_timeout").inc()
             with contextlib.suppress(OSError), gevent.Timeout(_ANSWER, False):
                 _client.get().sendall(answer)
         return has_expired

@@ -16,7 +16,7 @@ from notifier.protocol import websocket
 from notifier.protocol.identity import KeysPending
 from notifier.protocol.websocket import Binary, Text
 from tests.connections.conftest import Connect
-from tests.kit import raw
+from tests.kit import metrics, raw
 from tests.kit.clock import Clock
 from tests.kit.link import Peer, turn, until
 
@@ -394,6 +394,7 @@ class TestClosing:
     def test_twice(self, open_: Open) -> None:
         """Only the first reason is sent; a close while closing, or after the end, changes nothing."""
         connection, peer = open_()
+        before = [metrics.value("notifier_closes_total", code=code) for code in (1012, 4000)]
         connection.close(Restarting())
         connection.close(HeartbeatLost())
         peer.send(raw.close(1000))
@@ -403,6 +404,8 @@ class TestClosing:
         connection.abort()
         connection.close(HeartbeatLost())
         assert (connection.state, connection.calls) == (ENDED, ["stop", "closed"])
+        after = [metrics.value("notifier_closes_total", code=code) for code in (1012, 4000)]
+        assert after == [before[0] + 1, before[1]]
 
     def test_bytes_after_close(self, open_: Open) -> None:
         """Bytes after a close frame, in the same segment or later, are ignored."""
@@ -504,11 +507,13 @@ class TestViolations:
         ids=["not masked", "reserved bit", "reserved opcode", "no first fragment", "long ping", "not UTF-8", "too big"],
     )
     def test_code(self, open_: Open, data: bytes, code: int) -> None:
-        """Messages that were complete before a violation are received, and none after it."""
+        """Messages that were complete before a violation are received, and none after it. The code is counted."""
+        before = metrics.value("notifier_closes_total", code=code)
         connection, peer = open_()
         peer.send(message("before") + data + message("behind"))
         assert [frame.close_code for frame in peer.frames()] == [code]
         assert (connection.messages, connection._decoder) == ([Text("before")], None)
+        assert metrics.value("notifier_closes_total", code=code) == before + 1
 
     def test_largest_message(self, open_: Open) -> None:
         connection, peer = open_()

@@ -251,6 +251,7 @@ def test_a_slow_body(limited: Service, user: str) -> None:
             assert (answer.status, json.loads(answer.read())["code"]) == (408, "request_timeout")
         lines = batch.makefile("rb").read()
         assert b'"line":1,"status":201' in lines and b'"status":408' in lines
+    assert limited_total(limited, "body_rate") >= 2
 
 
 def test_a_slow_head(limited: Service) -> None:
@@ -262,6 +263,7 @@ def test_a_slow_head(limited: Service) -> None:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost:")
         assert slow.makefile("rb").read().startswith(b"HTTP/1.1 408 ")
         assert silent.makefile("rb").read() == b""
+    assert limited_total(limited, "head_timeout") >= 1
 
 
 def test_requests_in_flight(limited: Service, user: str) -> None:

@@ -9,6 +9,7 @@ from werkzeug import Request
 
 from notifier.errors import BodyTooLarge, IncompleteBody, RateLimited, RequestTimeout, UnsupportedMediaType
 from notifier.http import body
+from tests.kit import metrics
 from tests.kit.cases import rows
 from tests.kit.requests import BrokenBody, request_of
 
@@ -131,8 +132,10 @@ def test_pace(seconds: float, rate: float, arrives: int, monkeypatch: pytest.Mon
         assert body.read(request, LIMIT) == b"x" * 99
         assert sock.timeout is None and unreader.read(1) == b"x"
         return
+    before = metrics.value("notifier_limited_total", limit="body_rate")
     with pytest.raises(RequestTimeout):
         body.read(request, LIMIT)
+    assert metrics.value("notifier_limited_total", limit="body_rate") == before + 1
     assert len(sock.data) == 200 - arrives and unreader.read() == b""
 
 
