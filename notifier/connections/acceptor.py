@@ -14,9 +14,11 @@ from notifier.connections.stream import StreamConnection, StreamHooks
 from notifier.connections.transport import Transport
 from notifier.connections.websocket import Connection
 from notifier.errors import BrokerUnavailable, Restarting, TooManyConnections
+from notifier.protocol.hello_timeout import hello_timeout
 from notifier.protocol.identity import Identity
 from notifier.protocol.session import Rules, Session
 from notifier.settings import ConnectionSettings
+from notifier.telemetry import metrics
 
 S = TypeVar("S", bound=StreamConnection)
 
@@ -63,6 +65,7 @@ class Acceptor:
         # While it drains, a client is accepted and sent on to another worker like all others.
         is_full = len(self._connections) >= self._limit and not self.is_draining
         if is_full and not self._places.strangers.make_room():
+            metrics.LIMITED.labels("max_connections").inc()
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
     def open_stream(
@@ -108,10 +111,16 @@ class Acceptor:
         return kind(
             transport,
             self._hooks,
-            Session(self._rules, time.time(), identity),
+            Session(self._rules, time.time(), identity, self._hello_timeout()),
             number=next(self._numbers),
             address=address,
         )
+
+    def _hello_timeout(self) -> float:
+        """Return the hello timeout of a connection that is opened now."""
+        strangers = self._places.strangers
+        free = min(strangers.most - len(strangers), self._limit - len(self._connections))
+        return hello_timeout(self._rules.hello_timeout, free, strangers.most)
 
     def _open(self, connection: Connection, begin: Callable[[], None]) -> None:
         self._connections.add(connection)

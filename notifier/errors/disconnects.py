@@ -85,7 +85,7 @@ class TooSlow(Disconnect):
 
 
 class HelloTimeout(Disconnect):
-    """The first frame did not arrive within `NOTIFIER_HELLO_TIMEOUT`."""
+    """The first frame did not arrive within `NOTIFIER_HELLO_TIMEOUT`, which is shorter while few places are free."""
 
     close_code, reason = 4003, "no hello in time"
     remedy = "Reconnects."

@@ -96,12 +96,15 @@ class Session:
         "topics",
     )
 
-    def __init__(self, rules: Rules, now: float, identity: Identity | None = None) -> None:
+    def __init__(
+        self, rules: Rules, now: float, identity: Identity | None = None, hello_timeout: float | None = None
+    ) -> None:
         self._rules = rules
         self.state = State.GREETING
         self.identity = identity
         self.topics: tuple[str, ...] = ()
-        self._due = now + rules.hello_timeout  # deadline of the hello, then of the welcome
+        patience = rules.hello_timeout if hello_timeout is None else hello_timeout
+        self._due = now + patience  # deadline of the hello, then of the welcome
         self._ping_at = now + rules.heartbeat
         self._is_active = True  # since the last ping
         self._warn_at = math.inf  # some time before the token expires

@@ -25,7 +25,7 @@ from notifier.protocol.session import Rules
 from notifier.protocol.subscribing import Attach
 from notifier.settings import ConnectionSettings
 from tests.connections.conftest import Connect
-from tests.kit import raw
+from tests.kit import metrics, raw
 from tests.kit.clock import Clock
 from tests.kit.link import Peer, turn, until
 from tests.kit.waiting import DEADLINE
@@ -131,9 +131,11 @@ class TestRoom:
             transport, peer = connect()
             worker.acceptor.open_stream(transport, ALICE, b"")
             peers.append(peer)
+        refusals = metrics.value("notifier_limited_total", limit="max_connections")
         with pytest.raises(TooManyConnections) as refused:
             worker.acceptor.require_room()
         assert refused.value.retry_after == 5
+        assert metrics.value("notifier_limited_total", limit="max_connections") == refusals + 1
         peers[0].close()
         until(lambda: len(worker.connections) == 1)
         worker.acceptor.require_room()
@@ -160,6 +162,42 @@ class TestRoom:
                 worker.acceptor.open_stream(transport, None, b"")
         assert [transport.is_open for transport in transports] == [False] * 3 + [True] * 3
         assert len(worker.connections) == len(worker.strangers) == 3
+
+    def test_address_with_many_strangers(self, connect: Connect) -> None:
+        """An address displaces its own strangers, not those of others; the operator can see that in a metric."""
+        worker = Worker(max_connections=100, strangers=32)
+        before = metrics.value("notifier_limited_total", limit="address_strangers")
+        others = [connect()[0] for _ in range(6)]
+        for number, transport in enumerate(others):
+            worker.acceptor.open_stream(transport, None, b"", None if number % 2 else number)
+        floods = [connect()[0] for _ in range(60)]
+        for transport in floods:
+            worker.acceptor.open_stream(transport, None, b"", 99)
+        assert all(transport.is_open for transport in others)
+        assert [transport.is_open for transport in floods] == [False] * 34 + [True] * 26
+        late = [connect()[0] for _ in range(24)]
+        for number, transport in enumerate(late):
+            worker.acceptor.open_stream(transport, None, b"", 100 + number)
+        assert all(transport.is_open for transport in others + late)
+        assert sum(transport.is_open for transport in floods) == 2  # its share
+        assert metrics.value("notifier_limited_total", limit="address_strangers") - before == 58
+        worker.acceptor.open_stream(connect()[0], None, b"", 200)
+        assert [transport.is_open for transport in others] == [False] + [True] * 5
+
+    @pytest.mark.parametrize("kind", ["strangers", "users"])
+    def test_hello_timeout(self, connect: Connect, clock: Clock, kind: str) -> None:
+        """The hello timeout shortens while strangers hold most of their places, or users most of all."""
+        worker = Worker(max_connections=20, strangers=5)
+        identity = None if kind == "strangers" else ALICE
+        timeouts = []
+        for _ in range(22 if identity else 7):
+            transport, _ = connect()
+            worker.acceptor.open_stream(transport, identity, b"")
+            [opened] = [each for each in worker.connections if each.transport is transport]
+            assert isinstance(opened, StreamConnection)
+            timeouts.append(opened.session.next_tick() - clock.now)
+        shorter = [*[pytest.approx(timeout) for timeout in (10, 10, 10, 8.5, 5.5)], 2.5, 2.5]
+        assert timeouts == (16 * [10] + shorter[1:] if identity else shorter)
 
     def test_no_stranger(self, connect: Connect) -> None:
         """A connection whose client has authenticated keeps its place, and one that is closed has none."""
