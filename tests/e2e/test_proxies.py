@@ -51,8 +51,9 @@ def seen(kind: str, service: Service) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def lively() -> Iterator[Service]:
-    """A service that pings every second, limits failures, and knows the addresses of clients."""
-    with Service(workers=1, heartbeat=1, trusted_proxies="127.0.0.1", address_failure_rate=0.1) as service:
+    """A service that pings every second, limits failures, knows the addresses of clients, and waits briefly for bodies."""
+    patience = {"body_timeout": 1, "body_rate": 1_000_000}
+    with Service(workers=1, heartbeat=1, trusted_proxies="127.0.0.1", address_failure_rate=0.1, **patience) as service:
         yield service
 
 
@@ -300,6 +301,25 @@ def status_from(address: str, service: Service, headers: dict[str, str]) -> int:
     with contextlib.closing(connection):
         connection.request("GET", "/v1/status", headers=headers)
         return connection.getresponse().status
+
+
+def test_slow_bodies(lively: Service, user: str) -> None:
+    """nginx and HAProxy wait for bodies: a slow one reaches the service when it is complete, and none times out."""
+    note = json.dumps({"to": {"users": [user]}, "title": "x"}).encode()
+    head = "POST /v1/notifications HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\nContent-Type: "
+    head += f"application/json\r\nContent-Length: {len(note)}\r\n\r\n"
+    with behind_each(lively) as proxies, contextlib.ExitStack() as stack:
+        socks = []
+        for seen in (lively, *(proxies[name] for name in ("nginx", "haproxy") if name in proxies)):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", seen.port), DEADLINE))
+            sock = stack.enter_context(seen.tls.wrap_socket(sock, server_hostname="127.0.0.1")) if seen.tls else sock
+            sock.sendall(head.format(seen.port, API_KEY).encode() + note[:10])
+            socks.append(sock)
+        direct, *proxied = socks
+        assert direct.recv(100).startswith(b"HTTP/1.1 408 ")  # so much later
+        for sock in proxied:
+            sock.sendall(note[10:])
+            assert sock.recv(100).startswith(b"HTTP/1.1 201 ")
 
 
 def test_problems_pass_unchanged(seen: Service, service: Service) -> None:
