@@ -1,33 +1,30 @@
 """Flooders: clients that send a flood as fast as the service takes it, for a bounded time."""
 
 import select
-import socket
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from attacks.floods import Flood
+from attacks.target import Target, bearer
 from tests.kit import raw
-from tests.kit.waiting import DEADLINE
 
 _AT_ONCE = 262_144  # bytes that a flooder reads at once
 
 
 class Flooder:
-    """One connection. `token` is that of its user, `address` where it comes from: any of 127.0.0.0/8.
+    """One connection of an attacker.
 
     `status` is that of the handshake, `code` the close code; None: the connection is open, or ended without one.
     """
 
-    def __init__(self, port: int, flood: Flood, token: str = "", address: str = "127.0.0.1") -> None:
+    def __init__(self, target: Target, flood: Flood, number: int) -> None:
         self.flood = flood
         self.code: int | None = None
         self.sent = 0  # bytes
         self.has_ended = False
-        self._socket = socket.socket()
-        self._socket.bind((address, 0))
-        self._socket.settimeout(DEADLINE)
-        self._socket.connect(("127.0.0.1", port))
-        headers = raw.HANDSHAKE | ({} if flood.is_stranger else {"Authorization": f"Bearer {token}"})
+        self._socket = target.connect(number)
+        headers = target.headers(number) | ({} if flood.is_stranger else bearer(target.token))
         self._socket.sendall(raw.handshake(f"GET {flood.path} HTTP/1.1", headers))
         self.status, self._received = self._read_head()
         self._outgoing = flood.first if flood.is_stranger else raw.text(type="hello", topics=["room"]) + flood.first
@@ -109,22 +106,55 @@ class Flooder:
         return int(head.split()[1]), bytearray(rest)
 
 
-def run(flooders: Iterable[Flooder], seconds: float, most: int = 1 << 30, patience: float = 0) -> None:
-    """Flood for some seconds, or until each flooder has ended or sent `most` bytes. Then read what is left.
+def after(seconds: float) -> Callable[[], bool]:
+    """Return a function that returns whether so many seconds are over."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def run(flooders: Iterable[Flooder], is_over: Callable[[], bool], most: int, patience: float) -> None:
+    """Flood until it is over, or each flooder has ended or sent `most` bytes. Then read what is left.
 
     `patience` is how many seconds longer to flood on connections that the service must close but has not closed yet.
     """
     running = {each for each in flooders if each.status == 101}
-    end = time.monotonic() + seconds
-    while running and time.monotonic() < end:
+    while running and not is_over():
         running = _turn(running, most)
-    late = {each for each in running if None not in each.flood.codes}
-    while late and time.monotonic() < end + patience:
+    late, is_too_late = {each for each in running if None not in each.flood.codes}, after(patience)
+    while late and not is_too_late():
         late = _turn(late, most)
     _read_rest({each for each in running if not each.has_ended})
 
 
-def _turn(running: set[Flooder], most: int) -> set[Flooder]:
+def flood_with_frames(
+    target: Target, flood: Flood, connections: int, is_over: Callable[[], bool], addresses: int = 250
+) -> Counter[int | None]:
+    """Flood on some connections, opened again where the service closes them. Return the close codes and statuses.
+
+    0: a connection that was refused without an answer.
+    """
+    codes: Counter[int | None] = Counter()
+    running: dict[int, Flooder] = {}
+    while not is_over():
+        missing = [number for number in range(connections) if number not in running]
+        for number in missing[: 1 if running else None]:  # the others flood while one connects
+            try:
+                running[number] = Flooder(target, flood, number % addresses)
+            except OSError:
+                codes[0] += 1
+        _turn({each for each in running.values() if each.status == 101})
+        for number, each in list(running.items()):
+            if each.has_ended or each.status != 101:
+                codes[each.code if each.status == 101 else each.status] += 1
+                running.pop(number).close()
+    _read_rest(set(running.values()))
+    for each in running.values():
+        codes[each.code] += 1
+        each.close()
+    return codes
+
+
+def _turn(running: set[Flooder], most: int = 1 << 30) -> set[Flooder]:
     """Send and read what is possible; return the flooders that have not ended."""
     writers = [each for each in running if each.sent < most]
     readers = [each for each in running if each.flood.reads or each.sent >= most]
@@ -138,8 +168,8 @@ def _turn(running: set[Flooder], most: int) -> set[Flooder]:
 
 def _read_rest(running: set[Flooder]) -> None:
     """Read what the service has sent, or sends now, on connections that may stay open."""
-    end = time.monotonic() + 2
-    while running and time.monotonic() < end:
+    is_over = after(2)
+    while running and not is_over():
         for each in select.select(list(running), [], [], 0.2)[0]:
             each.read()
         running = {each for each in running if not each.has_ended}

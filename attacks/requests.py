@@ -2,22 +2,20 @@
 
 import re
 import select
-import socket
 import time
 from collections import Counter
 from typing import NamedTuple
 
-from tests.kit.waiting import DEADLINE
+from attacks.target import OTHERS, Target
 
 _AT_ONCE = 262_144  # bytes that are read at once
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
-_TOKEN = b"<token>"
 _LONGEST_STATUS = 13  # bytes that _STATUS matches
 _PIPELINED = 64  # requests in a chunk
 
 
 class RequestFlood(NamedTuple):
-    """A flood: `first` once on each connection, then `chunk` again and again. `<token>` in both is that of a user.
+    """A flood: `first` once on each connection, then `chunk` again and again. Both are filled in by the target.
 
     `statuses` are those that the service may answer with. A flood that does not `read` leaves its answers unread. One
     that `shares_address` comes from the address of the other clients.
@@ -30,15 +28,10 @@ class RequestFlood(NamedTuple):
     reads: bool = True
     shares_address: bool = False
 
-    def of(self, token: str) -> "RequestFlood":
-        """Return the flood of the user with this token."""
-        chunk, first = (part.replace(_TOKEN, token.encode()) for part in (self.chunk, self.first))
-        return self._replace(chunk=chunk, first=first)
-
 
 def _request(line: str, *headers: str, credentials: str = "<token>") -> bytes:
     bearer = [f"Authorization: Bearer {credentials}"] if credentials else []
-    return "\r\n".join([f"{line} HTTP/1.1", "Host: a", *bearer, *headers, "\r\n"]).encode()
+    return "\r\n".join([f"{line} HTTP/1.1", "Host: a", *bearer, *headers, "<headers>\r\n"]).encode()
 
 
 _ANSWERED = (200, 400, 401, 408, 413, 429, 503)
@@ -74,14 +67,16 @@ REQUESTS = [
 class RequestFlooder:
     """One connection; `statuses` are those of the answers so far."""
 
-    def __init__(self, port: int, flood: RequestFlood, address: str) -> None:
+    def __init__(self, target: Target, flood: RequestFlood, number: int) -> None:
+        attacker = OTHERS if flood.shares_address else number
         self.flood = flood
         self.statuses: Counter[int] = Counter()
         self.sent = 0  # bytes
         self.has_ended = False
-        self._outgoing = flood.first
+        self._chunk = target.filled(flood.chunk, attacker)
+        self._outgoing = target.filled(flood.first, attacker)
         self._tail = b""
-        self._socket = socket.create_connection(("127.0.0.1", port), DEADLINE, (address, 0))
+        self._socket = target.connect(attacker)
         self._socket.setblocking(False)
 
     @property
@@ -99,7 +94,7 @@ class RequestFlooder:
 
     def send(self) -> None:
         """Send as much as the socket takes at once."""
-        self._outgoing = self._outgoing or self.flood.chunk
+        self._outgoing = self._outgoing or self._chunk
         try:
             taken = self._socket.send(self._outgoing)
         except BlockingIOError:
@@ -134,7 +129,7 @@ class RequestFlooder:
 
 
 def flood_with_requests(
-    port: int, flood: RequestFlood, connections: int, seconds: float, most: int = 1 << 30
+    target: Target, flood: RequestFlood, connections: int, seconds: float, most: int = 1 << 30
 ) -> Counter[int]:
     """Flood on some connections, opened again where the service closes them, until the time is over.
 
@@ -146,9 +141,8 @@ def flood_with_requests(
     end, sent = time.monotonic() + seconds, 0
     while time.monotonic() < end and (sent < most * connections or running):
         while len(running) < connections and sent < most * connections:
-            address = "127.0.0.1" if flood.shares_address else f"127.0.0.{2 + len(running)}"
             try:
-                running.append(RequestFlooder(port, flood, address))
+                running.append(RequestFlooder(target, flood, len(running)))
             except OSError:
                 statuses[0] += 1
                 break

@@ -1,138 +1,116 @@
 """Attack a service of one's own, and measure what others notice.
 
 Usage: `python -m attacks.run [--seconds N] [--connections N] [--only TEXT]`. One worker with an embedded Valkey on
-loopback; attackers are another process. For each attack: how long others take, against quiet, and the worker's memory
-before, at most, and some seconds afterwards. Run it on a machine that does nothing else.
+loopback; attackers are another process. For each attack: how long others take, against quiet (the median and the 99th
+percentile; w: the worst of fewer than 100 times), the worker's memory before, at most, and some seconds afterwards,
+what came of the attack, and which limits acted. The first part has attackers whose addresses are not counted, the
+second one those behind a trusted proxy, with low limits per address. Run it on a machine that does nothing else.
 """
 
 import argparse
-import os
-import socket
-import threading
+import contextlib
 import time
-from collections.abc import Callable
-from multiprocessing import get_context
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from attacks.flooder import Flooder, run
-from attacks.floods import FRAMES, USERS, Flood
-from attacks.others import Others
-from attacks.requests import REQUESTS, RequestFlood, flood_with_requests
-from benchmarks.process import children, command_line, resident_bytes
-from tests.kit import environment, raw
+from attacks import floods, holds, requests, tokens, users
+from attacks.attackers import Attack, start
+from attacks.measurement import BACK, P99, TIMES, Result, measure
+from attacks.target import Target
+from tests.kit import environment
 from tests.kit.service import Service
 
-REST = 3.0  # seconds after an attack, until memory is looked at again
-P99, TIMES, BACK = 0.05, 2.0, 1.2  # the budgets: seconds, times the quiet p50, times the memory before
+HTTP_PLACES, HELD_HTTP = 1000, 1100
 HELD, FLOODING, USERS_IN, WITHIN = 500, 12, 10, 1.0  # held places, flooding strangers; users, and their time
+SERVICE = {
+    "workers": 1,
+    "max_connections": HELD + 100,
+    "max_http_connections": HTTP_PLACES,
+    "max_history": 2000,
+}
+LOW_LIMITS = {  # of addresses
+    "trusted_proxies": "127.0.0.0/8",
+    "address_handshake_rate": 20,
+    "address_connections": 50,
+    "address_requests": 50,
+}
 
-_SPAWN = get_context("spawn")  # threads run here, which a fork would copy in any state
+
+def _all_attacks(connections: int) -> list[Attack]:
+    """Return the attacks in which no limit per address acts."""
+    many = [flood for flood in floods.USERS if flood.name in ("actions with one id", "actions with 1,000 ids")]
+    return [
+        *(Attack(f.name, f, connections) for f in [*floods.FRAMES, *floods.USERS, *floods.ECHOES, *requests.REQUESTS]),
+        *(Attack(f"{flood.name}, from 100 connections", flood, 100) for flood in many),
+        *(Attack(f"{HELD_HTTP} x {hold.name}", hold, HELD_HTTP) for hold in holds.HOLDS),
+        Attack("reads of a rich inbox with one mute", users.rich_requests, 8),
+        Attack("new connections that publish", users.reconnect_and_publish, connections),
+        Attack("topics in turn", users.topics_in_turn, connections),
+        Attack("connections with 100 topics", users.many_topics, connections),
+        Attack("events and polls that are not read", users.unread_streams, 2),
+        Attack("brief streams of all kinds", users.brief_streams, 8),
+        Attack("tabs that are not read", users.unread_tabs, 1),
+        Attack("hostile tokens", tokens.hostile_tokens, 8),
+    ]
 
 
-class Result(NamedTuple):
-    """The times of other clients during an attack, in seconds, and the memory of the worker in bytes."""
-
-    name: str
-    others: Others
-    before: int
-    peak: int
-    after: int
-    codes: str
+def _attacks_of_addresses(connections: int) -> list[Attack]:
+    """Return the attacks that a limit per address refuses: each comes from few addresses."""
+    named = {flood.name: flood for flood in floods.FRAMES}
+    few = (holds.NO_HELLO, holds.EVENTS, holds.POLLS, holds.HALF_A_BODY, holds.SLOW_LINES, holds.USER_BODY)
+    return [
+        Attack("pings from one address", named["pings"], 4 * connections, 1),
+        Attack("a text without end from one address", named["a text without end"], 4 * connections, 1),
+        *(Attack(f"{HELD} x {hold.name}, 2 addresses", hold, HELD, 2) for hold in few),
+        Attack("brief streams from one address", users.brief_streams, 8, 1),
+        Attack("hostile tokens from one address", tokens.hostile_tokens, 8, 1),
+        *(Attack(flood.name, flood, connections) for flood in requests.REQUESTS if flood.shares_address),
+    ]
 
 
 def main() -> int:
     """Attack, print the table, and return 1 if a budget is not met."""
     options = _arguments()
     environment.allow_open_files()
-    with Service(workers=1, max_connections=HELD + 100, max_history=2000) as service:
-        with service.client("warm"):  # what a worker loads once is no attacker's memory
-            quiet = _measure(service, "quiet", options.seconds, lambda: "")
-        print(_row(quiet, quiet), flush=True)
-        missed = 0
-        for flood in (each for each in [*FRAMES, *USERS, *REQUESTS] if options.only in each.name):
-            result = _flood(service, flood, options.seconds, options.connections)
-            print(_row(result, quiet), flush=True)
-            missed += not _is_within(result, quiet)
-        places = _places(service)
-    print(f"{USERS_IN} users among {HELD} held places and {FLOODING} flooding strangers: {_within(places)}")
-    print(
-        f"{missed} attacks exceed a budget: p50 x {TIMES:g} (at least 5 ms), p99 {P99 * 1000:.0f} ms, memory x {BACK}."
-    )
-    return 1 if missed or len(places) < USERS_IN or max(places) > WITHIN else 0
+    missed = 0
+    with Service(**SERVICE) as service:
+        missed += _table(service, False, _all_attacks(options.connections), options)
+        missed += 0 if options.only else _within(service, False)
+    with Service(**SERVICE | LOW_LIMITS) as service:
+        missed += _table(service, True, _attacks_of_addresses(options.connections), options)
+        missed += 0 if options.only else _within(service, True)
+    with _hostile_issuers() as service:
+        attack = Attack("tokens of slow and endless key sets", tokens.unknown_keys, 8)
+        missed += _table(service, False, [attack], options)
+    print(f"{missed} exceed a budget: p50 x {TIMES:g}, p99 {P99 * 1000:.0f} ms, memory x {BACK}, users {WITHIN:g} s.")
+    return 1 if missed else 0
 
 
-def _flood(service: Service, flood: Flood | RequestFlood, seconds: float, connections: int) -> Result:
-    token = service.token("attacker", ["room", "new-*"], publish=["room"])
-    receiver, sender = _SPAWN.Pipe(duplex=False)
-    arguments = (service.port, flood, token, seconds, connections, sender)
-    target = _attack_with_requests if isinstance(flood, RequestFlood) else _attack
-    attacker = _SPAWN.Process(target=target, args=arguments)
-
-    def attack() -> str:
-        attacker.start()
-        codes: str = receiver.recv()
-        attacker.join()
-        return codes
-
-    return _measure(service, flood.name, seconds, attack)
-
-
-def _attack(port: int, flood: Flood, token: str, seconds: float, connections: int, sender: object) -> None:
-    """Flood, again and again where the service closes connections, and send the codes back."""
-    os.nice(10)  # attackers elsewhere do not take the processor of the service and of others
-    end = time.monotonic() + seconds
-    codes: dict[int | None, int] = {}
-    while time.monotonic() < end:
-        flooders = []
-        for number in range(connections):
-            try:
-                flooders.append(Flooder(port, flood, token, f"127.0.0.{2 + number}"))
-            except OSError:
-                codes[0] = codes.get(0, 0) + 1
-        run(flooders, max(end - time.monotonic(), 0.1))
-        for flooder in flooders:
-            code = flooder.code if flooder.status == 101 else flooder.status
-            codes[code] = codes.get(code, 0) + 1
-            flooder.close()
-    sender.send(", ".join(f"{code}: {count}" for code, count in codes.items()))  # type: ignore[attr-defined]
+def _table(service: Service, is_proxied: bool, attacks: list[Attack], options: argparse.Namespace) -> int:
+    """Print a line for each attack, and return how many exceed a budget."""
+    chosen = [attack for attack in attacks if options.only in attack.name]
+    if not chosen:
+        return 0
+    target = Target.of(service, is_proxied)
+    users.make_rich(target, "rich")
+    measure(service, target, None, min(options.seconds, 2.0))  # what a worker loads once is no attacker's memory
+    quiet = measure(service, target, None, options.seconds)
+    results: list[Result] = [quiet]
+    print(quiet.row(quiet), flush=True)
+    for attack in chosen:
+        results.append(measure(service, target, attack, options.seconds))
+        print(results[-1].row(quiet), flush=True)
+    return sum(not result.is_within(quiet) for result in results)
 
 
-def _attack_with_requests(
-    port: int, flood: RequestFlood, token: str, seconds: float, connections: int, sender: object
-) -> None:
-    """Flood with requests, and send the statuses of the answers back."""
-    os.nice(10)
-    statuses = flood_with_requests(port, flood.of(token), connections, seconds)
-    sender.send(", ".join(f"{status}: {count}" for status, count in statuses.items()))  # type: ignore[attr-defined]
-
-
-def _measure(service: Service, name: str, seconds: float, attack: Callable[[], str]) -> Result:
-    [worker] = [pid for pid in children(service.pid) if "valkey" not in command_line(pid)]
-    before = peak = resident_bytes(worker)
-    others, codes = Others(service), [""]
-    with others.watching():
-        thread = threading.Thread(target=lambda: codes.__setitem__(0, attack()))
-        end = time.monotonic() + seconds
-        thread.start()
-        while thread.is_alive() or time.monotonic() < end:
-            peak = max(peak, resident_bytes(worker))
-            time.sleep(0.2)
-    time.sleep(REST)
-    return Result(name, others, before, peak, resident_bytes(worker), codes[0])
-
-
-def _places(service: Service) -> list[float]:
-    """Return how long each of some users took to get in, while strangers hold places and flood."""
-    held = [
-        socket.create_connection(("127.0.0.1", service.port), 20, (f"127.0.1.{1 + n % 250}", 0)) for n in range(HELD)
+def _within(service: Service, is_proxied: bool) -> int:
+    """Print how long users took to get in, while strangers hold places and flood. Return whether it was too long."""
+    target = Target.of(service, is_proxied)
+    pings = next(flood for flood in floods.FRAMES if flood.name == "pings")
+    finish = [
+        start(Attack("held", holds.NO_HELLO, HELD), target, 9.0),
+        start(Attack("flooding", pings, FLOODING), target, 9.0),
     ]
-    for sock in held:
-        sock.sendall(raw.handshake("GET /v1/stream HTTP/1.1"))
-    flood = next(each for each in FRAMES if each.name == "pings")
-    receiver, sender = _SPAWN.Pipe(duplex=False)
-    attacker = _SPAWN.Process(target=_attack, args=(service.port, flood, "", 8.0, FLOODING, sender))
-    attacker.start()
-    time.sleep(1)
+    time.sleep(3)  # until both have begun
     times = []
     for number in range(USERS_IN):
         begin = time.monotonic()
@@ -142,40 +120,32 @@ def _places(service: Service) -> list[float]:
         except Exception as error:
             print(f"user {number}: {error!r}")
         time.sleep(0.3)
-    receiver.recv()
-    attacker.join()
-    for sock in held:
-        sock.close()
-    return times
-
-
-def _is_within(result: Result, quiet: Result) -> bool:
-    kinds = result.others.times
-    return result.after <= BACK * result.before and all(
-        result.others.percentile(kind, 0.5) <= max(TIMES * quiet.others.percentile(kind, 0.5), 0.005)
-        and result.others.percentile(kind, 0.99) <= max(P99, quiet.others.percentile(kind, 0.99))
-        for kind in kinds
+    outcomes = "; ".join(each() for each in finish)
+    slowest = max(times, default=0.0)
+    proxy = ", behind a proxy" if is_proxied else ""
+    print(
+        f"{len(times)} of {USERS_IN} users among {HELD} held places and {FLOODING} flooding strangers{proxy}: "
+        f"the slowest in {slowest:.2f} s ({outcomes})"
     )
+    return int(len(times) < USERS_IN or slowest > WITHIN)
 
 
-def _row(result: Result, quiet: Result) -> str:
-    times = "  ".join(
-        f"{kind} {1000 * result.others.percentile(kind, 0.5):6.1f} {1000 * result.others.percentile(kind, 0.99):7.1f}"
-        for kind in result.others.times
-    )
-    memory = " ".join(f"{size >> 20:4}" for size in (result.before, result.peak, result.after))
-    mark = " " if _is_within(result, quiet) else "!"
-    return f"{mark} {result.name:44} {times}  MB {memory}  {result.codes}"
-
-
-def _within(places: list[float]) -> str:
-    return f"{len(places)} got in, the slowest in {max(places, default=0):.2f} s"
+@contextlib.contextmanager
+def _hostile_issuers() -> Iterator[Service]:
+    """Start a service whose issuers' key sets are slow, or never end."""
+    servers, issuers = tokens.hostile_issuers()
+    try:
+        with Service(**SERVICE | {"token_issuers": issuers, "jwks_refresh": 10}) as service:
+            yield service
+    finally:
+        for server in servers:
+            server.close()
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=float, default=5, help="of each attack")
-    parser.add_argument("--connections", type=int, default=4, help="of each attack")
+    parser.add_argument("--seconds", type=float, default=10, help="of each attack")
+    parser.add_argument("--connections", type=int, default=4, help="of each flood")
     parser.add_argument("--only", default="", help="attacks with this text in their name")
     return parser.parse_args()
 

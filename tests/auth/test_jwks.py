@@ -9,12 +9,11 @@ import pytest
 
 from notifier.auth.jwks import FetchError, fetch, secure_context
 from notifier.protocol.jwk import MAX_BYTES
-from tests.kit.issuers import KeyServer, Serve, key_server, repeating, sending
+from tests.kit.issuers import ENDLESS, OK, SLOW, KeyServer, Serve, key_server, repeating, sending
 from tests.kit.ports import free_port
 from tests.kit.proxies import certificate
 from tests.kit.waiting import DEADLINE
 
-OK = b"HTTP/1.1 200 OK\r\n"
 TOO_LONG = "in time|longer than"  # in the errors of a deadline
 
 
@@ -64,18 +63,6 @@ def test_status(server: KeyServer, status: int) -> None:
     assert server.requests == 1
 
 
-ENDLESS = [
-    repeating(OK + b"\r\n", b" " * 65536),
-    repeating(OK + b"Content-Length: 99999999999\r\n\r\n", b" " * 65536),
-    repeating(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n" * 10_000),
-    repeating(OK, b"A: b\r\n" * 10_000),
-    repeating(OK + b"A: ", b"x" * 65536),
-    repeating(b"", b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n" * 1000),
-    repeating(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"A: b\r\n" * 10_000),
-    repeating(b"", b"\x00" * 65536),
-]
-
-
 @pytest.mark.parametrize("serve", ENDLESS)
 def test_endless(server: KeyServer, serve: Serve) -> None:
     """An endless answer is aborted at the limit of bytes, in any part of the answer, and not at the deadline."""
@@ -83,16 +70,6 @@ def test_endless(server: KeyServer, serve: Serve) -> None:
     with pytest.raises(FetchError) as caught:
         fetch(server.url, deadline=DEADLINE)
     assert not re.search(TOO_LONG, str(caught.value))
-
-
-SLOW = [
-    repeating(b"", b"", 0.05),
-    repeating(OK, b"A: b\r\n", 0.05),
-    repeating(OK + b"A: ", b"x", 0.05),
-    repeating(OK + b"Content-Length: 1000\r\n\r\n", b" ", 0.05),
-    repeating(OK + b"\r\n", b" ", 0.05),
-    repeating(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
-]
 
 
 @pytest.mark.parametrize("serve", SLOW)

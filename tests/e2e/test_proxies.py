@@ -51,7 +51,7 @@ def seen(kind: str, service: Service) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def lively() -> Iterator[Service]:
-    """A service that pings every second, limits failures, knows the addresses of clients, and waits briefly for bodies."""
+    """A service that pings every second, limits failures and slow bodies, and knows the addresses of clients."""
     patience = {"body_timeout": 1, "body_rate": 1_000_000}
     with Service(workers=1, heartbeat=1, trusted_proxies="127.0.0.1", address_failure_rate=0.1, **patience) as service:
         yield service

@@ -128,6 +128,27 @@ def sending(data: bytes) -> Serve:
     return lambda connection: connection.sendall(data)
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+ENDLESS = [  # answers that never end, in each of their parts
+    repeating(OK + b"\r\n", b" " * 65536),
+    repeating(OK + b"Content-Length: 99999999999\r\n\r\n", b" " * 65536),
+    repeating(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n" * 10_000),
+    repeating(OK, b"A: b\r\n" * 10_000),
+    repeating(OK + b"A: ", b"x" * 65536),
+    repeating(b"", b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n" * 1000),
+    repeating(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"A: b\r\n" * 10_000),
+    repeating(b"", b"\x00" * 65536),
+]
+SLOW = [  # answers of single bytes, or none
+    repeating(b"", b"", 0.05),
+    repeating(OK, b"A: b\r\n", 0.05),
+    repeating(OK + b"A: ", b"x", 0.05),
+    repeating(OK + b"Content-Length: 1000\r\n\r\n", b" ", 0.05),
+    repeating(OK + b"\r\n", b" ", 0.05),
+    repeating(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+]
+
+
 def with_claims(token: str, **claims: Any) -> str:
     """Return a token with other claims behind the same signature."""
     head, body, signature = token.split(".")
