@@ -12,7 +12,7 @@ from attacks.target import Target
 from benchmarks.process import children, command_line, resident_bytes
 from tests.kit.service import Service
 
-REST = 3.0  # seconds after an attack, until memory is looked at again
+REST = 7.0  # seconds after an attack, until memory is looked at again
 P99, TIMES, BACK = 0.05, 2.0, 1.2  # the budgets: seconds, times the quiet p50, times the memory before
 _LIMITED = re.compile(r'^notifier_limited_total\{limit="(\w+)"\} (\S+)$', re.MULTILINE)
 

@@ -28,6 +28,7 @@ from notifier.server.heads import (
     limit_heads,
     remember_dates,
 )
+from notifier.server.memory import FreedMemory
 from notifier.server.startup import start_node
 from notifier.settings import SettingError, Settings
 
@@ -145,11 +146,13 @@ def watch_connections(worker: Any) -> None:
     That is once it accepts no new ones: any earlier, the worker would still have to accept clients. Without it,
     gunicorn would wait for the connections, and then kill the worker.
     """
+    memory, node = FreedMemory(), worker.wsgi.extensions["notifier"]
     while any(listener.fileno() >= 0 for listener in worker.sockets):
         time.sleep(0.2)
         time.sleep(0)  # first, connections whose requests have arrived have their turn
         worker.idle.make_room()
-    worker.wsgi.extensions["notifier"].drain()
+        memory.note(len(worker.idle) + len(node.connections))
+    node.drain()
     while True:
         worker.idle.close()
         time.sleep(0.2)

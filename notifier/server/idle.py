@@ -34,6 +34,9 @@ class IdleConnections:
         self._since: dict[Idle, float] = {}  # the one that has been idle longest first
         self._stalled: dict[Idle, float] = {}  # the same of those that wait for their client to read
 
+    def __len__(self) -> int:
+        return self._taken
+
     def enter(self) -> None:
         """Note a new connection."""
         self._taken += 1
