@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
-from chaos import browsers, oracle
-from chaos.browsers import Browser, Node
+from chaos import oracle
+from chaos.browsers import Browser
 from chaos.clients import Client
+from chaos.crowd import Crowd
 from chaos.ledger import Ledger
 from chaos.oracle import Violation
-from chaos.owners import Owner
 from chaos.processes import Service, Valkey
 from chaos.proxy import Proxy
 from chaos.publishers import Publisher
@@ -22,8 +22,6 @@ from chaos.witness import Journal
 
 _WORKERS = 3
 _BACKENDS = 8  # concurrent publishers
-_BROWSERS = 6
-_OWNERS_PAUSE = 0.2  # seconds on average between two actions of a user
 _CONNECT_WITHIN = 25.0  # seconds after all faults have ended
 _ARRIVE_WITHIN = 10.0  # seconds from one notification to the next, after all clients have connected
 _SETTLE_WITHIN = 300.0  # seconds: slow readers have a long backlog
@@ -48,7 +46,6 @@ _RECENT = (
     20_000,
     4_194_304,
 )  # bytes, chosen by the seed: clients are replayed from the log, or from memory
-_SHORT_TOKEN = 6  # seconds
 
 
 class Arena:
@@ -59,21 +56,18 @@ class Arena:
         self.seed = seed
         self._settings = _SETTINGS | {"recent_bytes": _RECENT[seed % len(_RECENT)]} | scenario.settings
         self.seconds = seconds
-        self.users = [f"u{number}" for number in range(scenario.names)]
-        self.topics = [f"t{number}" for number in range(scenario.names // 2)]
         self.journal = Journal()
         self.ledger = Ledger()
-        self.valkey = Valkey()
+        self.valkey = Valkey(scenario.appendfsync)
         rng = self._rng("proxies")
         self.broker_proxy = Proxy(self.valkey.dial, rng)
         self.client_proxy = Proxy(self._dial_service, rng)
-        self.node = Node()
-        self.clients: list[Client] = []
-        self.browsers: list[Browser] = []
-        self.owners: list[Owner] = []
+        deaf_for = sum(float(str(self._settings[name])) for name in ("broker_deadline", "broker_heartbeat"))
+        self.crowd = Crowd(scenario, self.ledger, self.journal, deaf_for, self._rng)
         self.away: set[Client | Browser] = set()
         self.struck: Counter[str] = Counter()
         self.tracebacks = 0
+        self.lost_bytes = 0
         self._number = clients
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[str] = []
@@ -90,8 +84,7 @@ class Arena:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(client.stop() for client in self.clients))
-        await self.node.stop()
+        await self.crowd.stop()
         await self.client_proxy.stop()
         try:
             if hasattr(self, "service"):
@@ -109,23 +102,22 @@ class Arena:
         backends = [asyncio.create_task(self.publisher.run(number, self.scenario.pause)) for number in range(_BACKENDS)]
         self._tasks.update(backends)
         stopped = asyncio.Event()
-        owners = [asyncio.create_task(owner.run(_OWNERS_PAUSE, stopped)) for owner in self.owners]
-        self._tasks.update(owners)
+        users = self.crowd.act(stopped)
+        self._tasks.update(users)
         lanes = [self._lane(number, lane) for number, lane in enumerate(self.scenario.lanes)]
         await asyncio.gather(*lanes)
-        await asyncio.gather(*self._tasks.difference(backends, owners))
+        await asyncio.gather(*self._tasks.difference(backends, users))
         self.journal.note("run", "all faults have ended")
         self.publisher.stopped.set()
         stopped.set()
-        await asyncio.gather(*backends, *owners)
+        await asyncio.gather(*backends, *users)
         await self._settle()
         await asyncio.sleep(max(self.ledger.all_expire_at() - time.monotonic(), 0))
         inspected = await self._inspect()
         self.tracebacks = self.service.tracebacks()
-        everybody = [*self.clients, *self.browsers]
         return [
             *(Violation("run", None, text) for text in (*self._failures, *self.ledger.complaints)),
-            *oracle.judge(self.ledger, everybody, int(str(self._settings["max_history"]))),
+            *oracle.judge(self.ledger, self.crowd.everybody, int(str(self._settings["max_history"]))),
             *(violation for violations in inspected for violation in violations),
         ]
 
@@ -139,7 +131,7 @@ class Arena:
 
     def some(self, rng: random.Random) -> list[Client | Browser]:
         """Return some clients that are not offline."""
-        present = [client for client in (*self.clients, *self.browsers) if client not in self.away]
+        present = [client for client in self.crowd.everybody if client not in self.away]
         return rng.sample(present, rng.randint(1, max(len(present) // 3, 1)))
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
@@ -149,28 +141,6 @@ class Arena:
     def seconds_left(self) -> float:
         """Return the seconds until the last fault."""
         return max(self.ends - time.monotonic(), 0)
-
-    def add_client(self, rng: random.Random) -> None:
-        """Add one more client."""
-        number = len(self.clients)
-        user = self.users[number % len(self.users)]
-        topics = rng.sample(self.topics, rng.randint(0, min(3, len(self.topics))))
-        is_slow, is_direct = number % 6 == 5, number % 3 == 2
-        expires_in = _SHORT_TOKEN if number % 5 == 4 else 3600
-        client = Client(
-            f"client {number}",
-            user,
-            topics,
-            self.journal,
-            port=self.service.port if is_slow or is_direct else self.client_proxy.port,
-            token=lambda: self.service.token(user, topics, expires_in),
-            rng=self._rng(f"client {number}"),
-            receive_buffer=16384 if is_slow else 0,
-        )
-        self.clients.append(client)
-        for owner in self._owners_of(client):
-            owner.clients.append(client)
-        client.start()
 
     # The run.
 
@@ -185,53 +155,14 @@ class Arena:
             self.ledger,
             port=self.service.port,
             api_key=self.service.api_key,
-            users=self.users,
-            topics=self.topics,
+            users=self.crowd.users,
+            topics=self.crowd.topics,
             seed=self.seed,
             inbox=self.scenario.inbox,
         )
-        if self.scenario.inbox:
-            await self._add_owners()
-        rng = self._rng("clients")
-        for _ in range(self._number):
-            self.add_client(rng)
-        if not browsers.missing():
-            await self.node.start(self.client_proxy.port)
-            for number in range(_BROWSERS):
-                topics = rng.sample(self.topics, 2)
-                user = self.users[number % len(self.users)]
-                token = self.service.token(user, topics)
-                browser = Browser(f"browser {number}", user, topics, self.journal, self.node, token)
-                self.browsers.append(browser)
-                self._owners_of(browser)
-                browser.start()
+        self.crowd.enter(self.service, self.client_proxy, self.publisher)
+        await self.crowd.start(self._number)
         await self._until(self._all_connected, _CONNECT_WITHIN, "not all clients could connect at first")
-
-    def _owners_of(self, witness: Client | Browser) -> list[Owner]:
-        """Return the owners of a client's inbox, and tell the client their topics."""
-        owners = [owner for owner in self.owners if owner.user == witness.user]
-        for owner in owners:
-            witness.joined = owner.joined
-            if isinstance(witness, Client):  # browsers report only topics that they have subscribed to themselves
-                witness.memberships = [owner.fixed]
-        return owners
-
-    async def _add_owners(self) -> None:
-        for number, user in enumerate(self.users):
-            self.owners.append(
-                Owner(
-                    user,
-                    self.topics[number % len(self.topics)],
-                    self.topics,
-                    self.ledger,
-                    self.journal,
-                    ports=lambda: [self.service.port, self.client_proxy.port],
-                    token=self.service.token(user),
-                    api_key=self.service.api_key,
-                    rng=self._rng(f"owner {user}"),
-                )
-            )
-        await asyncio.gather(*(owner.begin() for owner in self.owners))
 
     async def _lane(self, number: int, faults: tuple[Fault, ...]) -> None:
         """Inject one fault after another, all equally often."""
@@ -256,9 +187,9 @@ class Arena:
             return
         await self.publisher.burst({"all": True}, 1, 40, "sentinel")
         if self.scenario.follow_up:
-            await self.publisher.burst({"users": self.users, "topics": self.topics}, 1, 40, "follow-up")
+            await self.publisher.burst({"users": self.crowd.users, "topics": self.crowd.topics}, 1, 40, "follow-up")
         outstanding = []
-        for witness in (*self.clients, *self.browsers):
+        for witness in self.crowd.everybody:
             outstanding.append(oracle.Outstanding(self.ledger, witness))
             await asyncio.sleep(0)  # this takes a while after a long run; meanwhile all connections are served
         end = time.monotonic() + _SETTLE_WITHIN
@@ -273,21 +204,21 @@ class Arena:
 
     async def _inspect(self) -> list[list[Violation]]:
         """Compare all inboxes with the model, and again after a last action that no worker received from Valkey."""
-        if not self.owners:
+        if not self.crowd.owners:
             return []
-        inspected = await asyncio.gather(*(owner.inspect() for owner in self.owners))
+        inspected = await asyncio.gather(*(owner.inspect() for owner in self.crowd.owners))
         self.journal.note("run", "Valkey closes all subscribers")
         await self.valkey.command("CLIENT", "KILL", "TYPE", "pubsub")
-        return inspected + await asyncio.gather(*(owner.end() for owner in self.owners))
+        return inspected + await asyncio.gather(*(owner.end() for owner in self.crowd.owners))
 
     def _all_connected(self) -> bool:
-        return all(client.is_connected for client in (*self.clients, *self.browsers))
+        return all(client.is_connected for client in self.crowd.everybody)
 
     async def _until(self, condition: Callable[[], bool], seconds: float, otherwise: str = "") -> bool:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
-                absent = [each.name for each in (*self.clients, *self.browsers) if not each.is_connected]
+                absent = [each.name for each in self.crowd.everybody if not each.is_connected]
                 if otherwise:
                     self._failures.append(f"{otherwise}: {', '.join(absent)}")
                 return False

@@ -2,14 +2,20 @@
 
 import asyncio
 import json
+import random
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
+from chaos.ledger import Ledger, Publication
 from chaos.witness import Journal, Witness
 
 _DRIVER = Path(__file__).with_name("node_client.js")
 _LONGEST_LINE = 1 << 20
+_BAD = ("bigint", "circular", "throws", "long")  # values that node_client.js makes
+_BAD_SHARE = 0.4
+_ANSWER_WITHIN = 40.0  # seconds; the library gives up after 30
 
 
 def missing() -> str:
@@ -20,10 +26,30 @@ def missing() -> str:
 
 
 class Browser(Witness):
-    """One client of the process. It can do everything that `clients.Client` can, except read slowly."""
+    """One client of the process: a tab, which shares its connection with those of the same `group`.
 
-    def __init__(self, name: str, user: str, topics: list[str], journal: Journal, process: "Node", token: str) -> None:
+    It can do everything that `clients.Client` can, except read slowly, and it publishes.
+    """
+
+    needs_subscriptions = True  # a tab drops what comes before the `state` frame that names the new membership
+
+    def __init__(
+        self,
+        name: str,
+        user: str,
+        topics: list[str],
+        journal: Journal,
+        process: "Node",
+        token: str,
+        *,
+        transports: list[str],
+        group: str = "",
+    ) -> None:
         super().__init__(name, user, topics, journal)
+        self.group = group
+        self._transports = transports
+        self._published: dict[str, tuple[Ledger, Publication]] = {}  # by key, without an answer
+        self._count = 0
         self._process = process
         self._token = token
         self._cursor: str | None = None
@@ -32,7 +58,8 @@ class Browser(Witness):
     def start(self) -> None:
         """Connect, and reconnect whenever the connection ends."""
         self._process.browsers[self.name] = self
-        self._tell("start", token=self._token, topics=self.topics)
+        what = {"token": self._token, "topics": self.topics, "transports": self._transports, "group": self.group}
+        self._tell("start", **what)
 
     def cut(self) -> None:
         """Drop the socket without a closing handshake."""
@@ -64,6 +91,25 @@ class Browser(Witness):
         for topic in topics:
             self._tell("join", topic=topic, since=since)
 
+    def publish(self, ledger: Ledger, topic: str, rng: random.Random) -> None:
+        """Publish to a topic; sometimes a value without JSON, or one that is too long."""
+        self._count += 1
+        how = rng.choice(_BAD) if rng.random() < _BAD_SHARE else "good"
+        publication = Publication(f"{self.name}.{self._count}", [f"topic:{topic}"])
+        publication.attempts.append((time.monotonic(), "asked" if how == "good" else how))
+        ledger.publications[publication.key] = publication
+        self._published[publication.key] = ledger, publication
+        self.note(f"publishes {publication.key} to {topic}: {how}")
+        self._tell("publish", topic=topic, key=publication.key, how=how)
+
+    async def answered(self) -> None:
+        """Wait until everything that it published was acknowledged or refused."""
+        end = time.monotonic() + _ANSWER_WITHIN
+        while self._published and time.monotonic() < end:
+            await asyncio.sleep(0.1)
+        if self._published:
+            self.complain(f"{', '.join(self._published)}: neither acknowledged nor refused")
+
     async def stop(self) -> None:
         """Close the connection permanently."""
         self._tell("close")
@@ -79,9 +125,25 @@ class Browser(Witness):
                 self.received_lost(details[0]["channels"], self._cursor)
             case "state":
                 self._enter(details[0], line)
+            case "published" | "refused":
+                self._take_answer(line["event"], *details)
             case "error":
-                self.complain(f"error: {details[0]}")
+                # Over HTTP, receipts are requests of their own, which fail while the service or Redis is down.
+                is_down = self._transports != ["websocket"] and details[0].get("status", 0) >= 500
+                (self.note if is_down else self.complain)(f"error: {details[0]}")
         self._cursor = line.get("cursor") or self._cursor
+
+    def _take_answer(self, outcome: str, key: str, answer: dict[str, Any]) -> None:
+        ledger, publication = self._published.pop(key)
+        at, how = publication.attempts[0]
+        is_good = how == "asked"
+        publication.attempts[0] = at, outcome if is_good else how
+        self.note(f"{key} is {outcome}: {answer}")
+        if outcome == "published":
+            channels = [{"channel": publication.channels[0], "cursor": answer["cursor"]}]
+            ledger.acknowledge(publication, {"id": answer["id"], "channels": channels})
+        if (outcome == "published") is not is_good and not _may_be_refused(answer):
+            self.complain(f"{key}, {how}, was {outcome}: {answer}")
 
     def _enter(self, state: dict[str, Any], line: dict[str, Any]) -> None:
         reason = state.get("reason") or ""
@@ -94,6 +156,11 @@ class Browser(Witness):
 
     def _tell(self, do: str, **members: object) -> None:
         self._process.tell({"do": do, "client": self.name, **members})
+
+
+def _may_be_refused(answer: dict[str, Any]) -> bool:
+    """Return whether a good publication may be refused like this: the service is down, or its answer did not come."""
+    return answer.get("code") == "timeout" or answer.get("status", 0) >= 500
 
 
 class Node:
@@ -111,6 +178,25 @@ class Node:
             "node", str(_DRIVER), f"ws://127.0.0.1:{port}/v1/stream", stdin=pipe, stdout=pipe, limit=_LONGEST_LINE
         )
         self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    def publish(self, ledger: Ledger, topic: str, rng: random.Random) -> None:
+        """Publish to a topic; sometimes a value without JSON, or one that is too long."""
+        self._count += 1
+        how = rng.choice(_BAD) if rng.random() < _BAD_SHARE else "good"
+        publication = Publication(f"{self.name}.{self._count}", [f"topic:{topic}"])
+        publication.attempts.append((time.monotonic(), "asked" if how == "good" else how))
+        ledger.publications[publication.key] = publication
+        self._published[publication.key] = ledger, publication
+        self.note(f"publishes {publication.key} to {topic}: {how}")
+        self._tell("publish", topic=topic, key=publication.key, how=how)
+
+    async def answered(self) -> None:
+        """Wait until everything that it published was acknowledged or refused."""
+        end = time.monotonic() + _ANSWER_WITHIN
+        while self._published and time.monotonic() < end:
+            await asyncio.sleep(0.1)
+        if self._published:
+            self.complain(f"{', '.join(self._published)}: neither acknowledged nor refused")
 
     async def stop(self) -> None:
         """End the process."""

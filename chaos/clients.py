@@ -6,13 +6,15 @@ import itertools
 import json
 import random
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
-from chaos.witness import Cursor, Journal, Witness, cursor_of
+from chaos.cursors import Cursor, cursor_of
+from chaos.witness import Journal, Witness
 
 _ANSWER_WITHIN = 6.0  # seconds: longer than the attach timeout of the service in these runs
 _LONGEST_PAUSE = 1.0  # seconds between two attempts; browsers wait longer
@@ -197,6 +199,7 @@ class Client(Witness):
     async def _listen(self, socket: ClientConnection) -> None:
         named = [topic for topic, since in self._joined.items() if since is None]
         self._token = self._token or self._token_source()
+        self.opened = time.monotonic()
         await self._say(type="hello", token=self._token, since=self._cursor, topics=named)
         while True:
             await self.reads.wait()

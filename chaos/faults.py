@@ -93,7 +93,8 @@ async def overflow(arena: Arena, rng: random.Random) -> None:
 
 async def burst(arena: Arena, rng: random.Random) -> None:
     """Publish more at once than fits into any buffer of a worker."""
-    to = {"topics": [rng.choice(arena.topics)]} if rng.random() < 0.7 else {"users": [rng.choice(arena.users)]}
+    crowd = arena.crowd
+    to = {"topics": [rng.choice(crowd.topics)]} if rng.random() < 0.7 else {"users": [rng.choice(crowd.users)]}
     count = rng.randint(100, 300)
     name = arena.strike("burst", f"a burst of {count} to {to}")
     await arena.publisher.burst(to, count, rng.choice((100, 2000)), f"burst {name}")
@@ -121,6 +122,18 @@ async def silence_subscriber(arena: Arena, rng: random.Random) -> None:
         arena.strike("silence_subscriber", "a subscriber is silently dead")
         link.die()
     await asyncio.sleep(rng.uniform(1, 4))
+
+
+async def deafen(arena: Arena, rng: random.Random) -> None:
+    """Close all subscribers, and let no connection subscribe for a moment."""
+    arena.strike("deafen", "no worker can subscribe")
+    arena.broker_proxy.deafens = True
+    await arena.valkey.command("CLIENT", "KILL", "TYPE", "pubsub")
+    try:
+        await asyncio.sleep(rng.uniform(0.5, 2))
+    finally:
+        arena.broker_proxy.heal()
+    arena.journal.note("deafen", "workers can subscribe again")
 
 
 async def die_in_write(arena: Arena, rng: random.Random) -> None:
@@ -207,13 +220,13 @@ async def arrive(arena: Arena, rng: random.Random) -> None:
     """Add new clients, which have no cursor."""
     arena.strike("arrive", "new clients connect")
     for _ in range(2):
-        if len(arena.clients) < _MOST_CLIENTS:
-            arena.add_client(rng)
+        if len(arena.crowd.clients) < _MOST_CLIENTS:
+            arena.crowd.add_client(rng)
 
 
 async def read_slowly(arena: Arena, rng: random.Random) -> None:
     """Make some clients stop reading for a while."""
-    clients = [client for client in arena.clients if client.receive_buffer]
+    clients = [client for client in arena.crowd.clients if client.receive_buffer]
     seconds = rng.uniform(0.5, 4)
     arena.strike("read_slowly", f"some clients do not read for {seconds:.1f} s")
     for client in clients:

@@ -1,12 +1,13 @@
 """The ledger: what was published, and how the service answered."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.witness import Cursor, cursor_of
+from chaos.cursors import Cursor, cursor_of
 
 ANSWER_WITHIN = 5.0  # seconds
 
@@ -19,6 +20,7 @@ class Publication:
     channels: list[str]
     retained: bool = True
     for_inbox: bool = False
+    type: str = ""
     collapse_key: str = ""
     ttl: int = 0  # seconds; 0: it does not expire
     recall_asked: float = 0.0
@@ -27,6 +29,11 @@ class Publication:
     acknowledged: float = 0.0
     id: str = ""
     cursors: dict[str, Cursor] = field(default_factory=dict)
+
+    @property
+    def appended(self) -> tuple[float, float]:
+        """Between which times its entries were appended."""
+        return self.attempts[0][0], self.acknowledged or math.inf
 
     def attempts_began_before(self, at: float) -> bool:
         """Return whether it was posted before a time."""
@@ -44,6 +51,7 @@ class Ledger:
     def __init__(self) -> None:
         self.publications: dict[str, Publication] = {}
         self.complaints: list[str] = []
+        self.crashes: list[tuple[float, float]] = []  # since when a disk was slow, and when the server was killed
         self._in: dict[str, list[Publication]] = defaultdict(list)  # by channel, acknowledged
         self._latest: dict[tuple[str, str], Cursor] = {}  # by channel and collapse key
 
@@ -66,6 +74,15 @@ class Ledger:
         ends = ((each.acknowledged or each.attempts[-1][0] + ANSWER_WITHIN) + each.ttl for each in mortal)
         return max(ends, default=0.0) + 0.5
 
+    def is_torn(self, publication: Publication) -> bool:
+        """Return whether a crash came between its first attempt and its answer: a retry may have published it again."""
+        first, last = publication.appended
+        return any(first < crash < last for _, crash in self.crashes)
+
+    def may_be_lost(self, publication: Publication) -> bool:
+        """Return whether it was sent when a crash may have lost what was written."""
+        return any(begin <= at <= crash for at, _ in publication.attempts for begin, crash in self.crashes)
+
     def acknowledged(self) -> list[Publication]:
         """Return the publications that were answered with 201."""
         return [each for each in self.publications.values() if each.acknowledged]
@@ -73,14 +90,21 @@ class Ledger:
     def acknowledge(self, publication: Publication, answer: dict[str, Any]) -> None:
         """Record an answer. A retry must get the same answer."""
         cursors = {each["channel"]: cursor_of(each["cursor"]) for each in answer["channels"]}
-        if publication.acknowledged and (publication.id, publication.cursors) != (answer["id"], cursors):
+        is_other = (publication.id, publication.cursors) != (answer["id"], cursors)
+        if publication.acknowledged and is_other:
+            if any(publication.acknowledged < crash for _, crash in self.crashes):
+                return  # the crash has lost the key of the request, of which other lines are retried
             self.complaints.append(f"{publication.key} was acknowledged twice, differently")
         if set(cursors) != set(publication.channels):
             self.complaints.append(f"{publication.key} went to {sorted(cursors)}, not to {publication.channels}")
         if not publication.acknowledged:
             publication.acknowledged = time.monotonic()
-            for channel, cursor in cursors.items():
-                self._in[channel].append(publication)
-                place = (channel, publication.collapse_key)
-                self._latest[place] = max(cursor, self._latest.get(place, cursor))
-        publication.id, publication.cursors = answer["id"], cursors
+            publication.id, publication.cursors = answer["id"], cursors
+            self.file(publication)
+
+    def file(self, publication: Publication) -> None:
+        """Add an acknowledged publication to its channels."""
+        for channel, cursor in publication.cursors.items():
+            self._in[channel].append(publication)
+            place = (channel, publication.collapse_key)
+            self._latest[place] = max(cursor, self._latest.get(place, cursor))

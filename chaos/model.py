@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from chaos.cursors import Cursor
+from chaos.entitlement import muting
 from chaos.ledger import Ledger, Publication
-from chaos.witness import Cursor
+from chaos.spans import Spans
 
-JOIN, LEAVE = "join", "leave"
+JOIN, LEAVE, MUTE = "join", "leave", "mute"
 EFFECTS = {
     "seen": {"seen": True},
     "read": {"seen": True, "read": True},
@@ -21,7 +23,7 @@ Flags = dict[str, bool | None]  # None: both are possible
 
 @dataclass
 class Operation:
-    """An action on an inbox, by ids or up to a cursor, or a topic joined or left.
+    """An action on an inbox, by ids or up to a cursor, a topic joined or left, or new mutes.
 
     An attempt with an unknown outcome may take effect later, until `late_until`. `began_ms` is in Unix ms, all other
     times are in monotonic seconds.
@@ -31,6 +33,7 @@ class Operation:
     ids: tuple[str, ...] = ()
     up_to: Cursor | None = None
     topic: str = ""
+    mutes: frozenset[str] = frozenset()
     attempts: list[tuple[float, str]] = field(default_factory=list)
     began_ms: int = 0
     acknowledged: float = 0.0
@@ -41,7 +44,14 @@ class Operation:
         """When it was first requested."""
         return self.attempts[0][0]
 
+    @property
+    def is_filter(self) -> bool:
+        """Whether it changes what the user is sent from now on."""
+        return self.action in (JOIN, LEAVE, MUTE)
+
     def __str__(self) -> str:
+        if self.action == MUTE:
+            return f"mute {', '.join(sorted(self.mutes)) or 'nothing'}"
         what = self.topic or (f"up to {self.up_to[0]}-{self.up_to[1]}" if self.up_to else f"{len(self.ids)} by id")
         return f"{self.action} {what}"
 
@@ -67,20 +77,43 @@ class Item(NamedTuple):
 
 
 class Model:
-    """The inbox of one user. `topics` are those of which the user is a member, `operations` are all actions."""
+    """The inbox of one user. `topics` are those of which the user is a member, `operations` are all actions.
+
+    `members` and `muted` have the times of memberships and mutes.
+    """
 
     def __init__(self, user: str, ledger: Ledger) -> None:
         self.user = user
+        self.members = Spans()
+        self.muted = Spans()
         self.topics: dict[str, Operation] = {}  # with how it was joined
+        self.mutes: frozenset[str] = frozenset()
         self.operations: list[Operation] = []
+        self.changes = 0  # of memberships and mutes
         self._ledger = ledger
+
+    def ask(self, operation: Operation, at: float) -> None:
+        """Note that an operation is requested, which may change what the user is sent."""
+        for spans, begins, ends in self._changes(operation):
+            for name in begins:
+                spans.begins(name, at, operation.began_ms)
+            for name in ends:
+                spans.ends(name, at)
 
     def note(self, operation: Operation) -> None:
         """Apply an operation that has been acknowledged."""
+        self.changes += operation.is_filter
+        for spans, begins, ends in self._changes(operation):
+            for name in begins:
+                spans.has_begun(name, operation.acknowledged)
+            for name in ends:
+                spans.has_ended(name, operation.acknowledged)
         if operation.action == JOIN:
             self.topics[operation.topic] = operation
         elif operation.action == LEAVE:
             self.topics.pop(operation.topic, None)
+        elif operation.action == MUTE:
+            self.mutes = operation.mutes
         else:
             self.operations.append(operation)
 
@@ -94,12 +127,13 @@ class Model:
         on = [self._has_on(publication, channel) for channel in self.channels if channel in publication.channels]
         return True if True in on else None if None in on else False
 
-    def flags(self, publication: Publication, cursor: Cursor) -> Flags:
-        """Return the flags of an item that is listed with this cursor."""
-        flags: Flags = dict.fromkeys(("seen", "read", "archived"), False)
+    def flags(self, publication: Publication, item: Item) -> Flags:
+        """Return the flags of an item that is listed."""
+        muted = self.mutes_item(publication, item.channel)
+        flags: Flags = {"seen": muted is True, "read": muted is True, "archived": False}
         before: list[Operation] = []
         for operation in self.operations:
-            reaches = operation.reaches(publication, cursor)
+            reaches = operation.reaches(publication, item.cursor)
             if reaches is False:
                 continue
             _apply(operation, flags, reaches is True)
@@ -107,7 +141,30 @@ class Model:
                 if late.late_until > operation.began:
                     _apply(late, flags, is_sure=False)
             before.append(operation)
+        if muted is not False:
+            _blur(flags, before, muted)
         return flags
+
+    def mutes_item(self, publication: Publication, channel: str) -> bool | None:
+        """Return whether an item was muted when it was published; None: perhaps, or only one of its copies."""
+        names = [name for each in publication.channels for name in muting(publication, each)]
+        if not any(self.muted.may_cover(name, publication) for name in names):
+            return False
+        is_sure = self.muted.covering(f"type:{publication.type}", publication) or (
+            publication.channels == [channel] and self.muted.covering(channel, publication)
+        )
+        return True if is_sure else None
+
+    def _changes(self, operation: Operation) -> list[tuple[Spans, Iterable[str], Iterable[str]]]:
+        """Return the spans that an operation changes, with the names that begin and those that end."""
+        match operation.action:
+            case "join":
+                return [(self.members, [operation.topic], [])]
+            case "leave":
+                return [(self.members, [], [operation.topic])]
+            case "mute":
+                return [(self.muted, operation.mutes, self.mutes - operation.mutes)]
+        return []
 
     def faults(self, items: Iterable[Item]) -> Iterable[tuple[str, str, Publication | None]]:
         """Yield the faults of a complete list: kind, description, and publication."""
@@ -120,7 +177,7 @@ class Model:
             if publication is None or self.has(publication) is False:
                 yield "not gone", f"{item.key} of {item.channel} is listed", publication
                 continue
-            for name, flag in self.flags(publication, item.cursor).items():
+            for name, flag in self.flags(publication, item).items():
                 if flag not in (None, item.flags[name]):
                     said = "" if item.flags[name] else "not "
                     yield "wrong flag", f"{item.key} of {item.channel} is {said}{name}", publication
@@ -148,3 +205,14 @@ class Model:
 def _apply(operation: Operation, flags: Flags, is_sure: bool) -> None:
     for name, value in EFFECTS[operation.action].items():
         flags[name] = value if is_sure or flags[name] is value else None
+
+
+def _blur(flags: Flags, operations: list[Operation], muted: bool | None) -> None:
+    """Forget the flags that depend on how an item was muted. If it is marked as unread, that depends on its channel."""
+    is_unread = any(operation.action == "unread" for operation in operations)
+    if muted is None:
+        flags["seen"] = flags["seen"] or None
+    if muted is None or is_unread:
+        flags["read"] = None if is_unread else flags["read"] or None
+    if is_unread:
+        flags["archived"] = None

@@ -1,20 +1,26 @@
 /**
- * Runs the browser's library under Node for the fault-injection harness.
+ * Runs the browser's library under Node for the fault-injection harness. Tabs of one group share a connection.
  *
  * node node_client.js URL, then a JSON line per command on standard input:
- *     {"do": "start", "client", "token", "topics"}   {"do": "join", "client", "topic", "since"}
- *     {"do": "leave", "client", "topic"}   {"do": "cut" | "close" | "back", "client"}
- * Prints a JSON line per callback: {"client", "event", "details", "cursor", "connection"}.
+ *     {"do": "start", "client", "token", "topics", "transports", "group"}
+ *     {"do": "join", "client", "topic", "since"}   {"do": "leave", "client", "topic"}
+ *     {"do": "cut" | "close" | "back", "client"}   {"do": "publish", "client", "topic", "key", "how"}
+ * Prints a JSON line per callback: {"client", "event", "details", "cursor", "connection"}, and the outcomes of
+ * publications: {"client", "event": "published" | "refused", "details": [key, answer]}.
  */
 import { createInterface } from "node:readline";
 import { WebSocket as WsWebSocket } from "ws";
 import { Notifier } from "../notifier/http/static/notifier.js";
+import { createLocks } from "./node_locks.js";
 
 const HURRY = 0.15; // of the library's own patience: a run is short
+const TOO_LONG = 100_000; // characters
 const url = process.argv[2];
 const clients = new Map();
 
-function start({ client, token, topics }) {
+Object.defineProperty(globalThis, "navigator", { value: { locks: createLocks(), onLine: true }, configurable: true });
+
+function start({ client, token, topics, transports, group }) {
   let socket;
   class Socket extends WsWebSocket {
     constructor(...details) {
@@ -24,20 +30,51 @@ function start({ client, token, topics }) {
     }
   }
   const random = () => HURRY * Math.random();
-  const options = { WebSocket: Socket, transports: ["websocket"], shared: false, random }; // a socket to cut for each
+  const sharing = group ? { name: group } : { shared: false }; // a socket to cut for each
+  const options = { WebSocket: Socket, transports, random, ...sharing };
   const notifier = new Notifier({ url, topics, getToken: async () => token, ...options });
   for (const event of ["notification", "lost", "state", "error"]) {
     notifier.on(event, (...details) => {
       const { cursor, connection } = notifier;
-      console.log(JSON.stringify({ client, event, details, cursor, connection }));
+      print({ client, event, details, cursor, connection });
     });
   }
   clients.set(client, { notifier, cut: () => socket?.terminate() });
   notifier.connect();
 }
 
+const values = {
+  good: (key) => ({ key }),
+  bigint: (key) => ({ key, count: 5n }),
+  circular: (key) => {
+    const value = { key };
+    return Object.assign(value, { value });
+  },
+  throws: (key) => ({
+    key,
+    toJSON() {
+      throw new Error("no JSON");
+    },
+  }),
+  long: (key) => ({ key, text: "x".repeat(TOO_LONG) }),
+};
+
+async function publish({ client, topic, key, how }) {
+  try {
+    const answer = await clients.get(client).notifier.publish(topic, { type: "chat.said", data: values[how](key) });
+    print({ client, event: "published", details: [key, answer] });
+  } catch ({ code, status, message }) {
+    print({ client, event: "refused", details: [key, { code, status, message }] });
+  }
+}
+
+function print(line) {
+  console.log(JSON.stringify(line));
+}
+
 const commands = {
   start,
+  publish,
   join: ({ client, topic, since }) => clients.get(client).notifier.join(topic, { since }),
   leave: ({ client, topic }) => clients.get(client).notifier.leave(topic),
   cut: ({ client }) => clients.get(client).cut(),

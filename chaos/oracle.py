@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from chaos.cursors import Cursor
+from chaos.entitlement import OVERLAP, entitled, is_early, offences
 from chaos.ledger import Ledger, Publication
-from chaos.witness import Callback, Cursor, Loss, Witness
-
-_OVERLAP = 2000  # ms by which entries of different channels may be out of order, and which a replay sends again
+from chaos.witness import Callback, Loss, Witness
 
 
 class Violation(NamedTuple):
@@ -32,7 +32,7 @@ def judge(ledger: Ledger, witnesses: Iterable[Witness], max_history: int) -> lis
         violations += [Violation("complaint", witness, text) for text in witness.complaints]
         violations += [_hole(witness, publication) for publication in missing(ledger, witness)]
         violations += _wrong(ledger, witness)
-        violations += _twice(witness)
+        violations += _twice(ledger, witness)
         violations += _disorder(ledger, witness)
         violations += _false_alarms(ledger, witness, max_history)
     return violations
@@ -46,8 +46,8 @@ def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
         for publication in ledger.acknowledged_in(witness.channels)
         if publication.is_durable
         and publication.key not in got
-        and (entitled := _entitled(witness, publication))
-        and not all(_is_reported(witness, channel, cursor) for channel, cursor in entitled)
+        and (places := entitled(witness, publication))
+        and not all(_is_reported(witness, channel, cursor) for channel, cursor in places)
     ]
 
 
@@ -84,22 +84,6 @@ class Outstanding:
         return len(self.witness.callbacks), len(self.witness.losses), self.witness.replayed
 
 
-def is_early(witness: Witness, callback: Callback) -> bool:
-    """Return whether an entry is older than the client, which may get it by a replay, but is not entitled to it."""
-    entitled = witness.entitled.get(callback.channel)
-    return entitled is None or callback.cursor[0] <= entitled[0]
-
-
-def _entitled(witness: Witness, publication: Publication) -> list[tuple[str, Cursor]]:
-    channels = witness.channels
-    return [
-        (channel, cursor)
-        for channel, cursor in publication.cursors.items()
-        # From the next millisecond on, because the cursor of a `welcome` has no sequence.
-        if channel in channels and (entitled := witness.entitled.get(channel)) and cursor[0] > entitled[0]
-    ]
-
-
 def _is_reported(witness: Witness, channel: str, cursor: Cursor) -> bool:
     """Return whether a loss was reported for the channel at the place where this entry would have been."""
     reported = [loss for loss in witness.losses if channel in loss.channels]
@@ -127,7 +111,7 @@ def _neighbours(
 
 
 def _hole(witness: Witness, publication: Publication) -> Violation:
-    [(channel, cursor), *_] = _entitled(witness, publication)
+    [(channel, cursor), *_] = entitled(witness, publication)
     before, after = _neighbours(witness, channel, cursor)
     text = f"{publication.key} in {channel} at {_text(cursor)} was never received"
     since = min(publication.attempts[0][0], before[1].at if before else publication.attempts[0][0])
@@ -137,33 +121,41 @@ def _hole(witness: Witness, publication: Publication) -> Violation:
 
 
 def _wrong(ledger: Ledger, witness: Witness) -> list[Violation]:
-    """Find notifications that were not published like this, or not to this client."""
+    """Find notifications that were not published like this, or that this client must not receive."""
     violations = []
-    channels = witness.channels
     for callback in witness.callbacks:
         publication = ledger.publications.get(callback.key)
         at = callback.at
-        if publication is None or callback.channel not in publication.channels:
-            text = f"{callback.key or callback.id} in {callback.channel} was never published there"
-        elif callback.channel not in channels and callback.channel[6:] not in witness.joined:
-            text = f"{callback.key} in {callback.channel} is not for {witness.user} with {witness.topics}"
-        elif publication.acknowledged and (
-            callback.id != publication.id or callback.cursor != publication.cursors[callback.channel]
-        ):
-            cursor = _text(publication.cursors[callback.channel])
-            text = f"{callback.key} came as {callback.id} {_text(callback.cursor)}, not {publication.id} {cursor}"
-        else:
-            continue
-        violations.append(Violation("wrong", witness, text, callback.channel, publication, at, at))
+        for kind, text in _faults(ledger, witness, callback, publication):
+            violations.append(Violation(kind, witness, text, callback.channel, publication, at, at))
     return violations
 
 
-def _twice(witness: Witness) -> list[Violation]:
+def _faults(
+    ledger: Ledger, witness: Witness, callback: Callback, publication: Publication | None
+) -> Iterable[tuple[str, str]]:
+    if publication is None or callback.channel not in publication.channels:
+        yield "wrong", f"{callback.key or callback.id} in {callback.channel} was never published there"
+        return
+    if callback.channel not in witness.channels and callback.channel[6:] not in witness.granted:
+        yield "wrong", f"{callback.key} in {callback.channel} is not for {witness.user} with {witness.topics}"
+    else:
+        yield from offences(witness, callback, publication)
+    if not publication.acknowledged or ledger.is_torn(publication):
+        return
+    if callback.id != publication.id or callback.cursor != publication.cursors[callback.channel]:
+        cursor = _text(publication.cursors[callback.channel])
+        came = f"{callback.id} {_text(callback.cursor)}"
+        yield "wrong", f"{callback.key} came as {came}, not {publication.id} {cursor}"
+
+
+def _twice(ledger: Ledger, witness: Witness) -> list[Violation]:
     seen: dict[str, Callback] = {}
     violations = []
     for callback in witness.callbacks:
         first = seen.setdefault(callback.key, callback)
-        if first is not callback:
+        publication = ledger.publications.get(callback.key)
+        if first is not callback and not (publication and ledger.is_torn(publication)):
             text = (
                 f"{callback.key} was received twice: {first.channel} {_text(first.cursor)}, "
                 f"{callback.channel} {_text(callback.cursor)}"
@@ -185,7 +177,7 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
     for callback in witness.callbacks:
         if is_early(witness, callback) or is_ephemeral(ledger, callback):
             continue
-        if witness.wanders and callback.channel[6:] in witness.joined:
+        if witness.wanders and callback.channel[6:] in witness.members.names:
             continue  # a member still receives topics that it unsubscribed from, and then their replay
         last = highest.get(callback.channel)
         if last and callback.cursor <= last.cursor:
@@ -193,7 +185,7 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
             violations.append(Violation("disorder", witness, text, callback.channel, None, last.at, callback.at))
         else:
             highest[callback.channel] = callback
-        if callback.cursor[0] < highest_ms - _OVERLAP and not witness.wanders:
+        if callback.cursor[0] < highest_ms - OVERLAP and not witness.wanders:
             text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {highest_ms}"
             violations.append(Violation("far back", witness, text, callback.channel, None, callback.at, callback.at))
         highest_ms = max(highest_ms, callback.cursor[0])
@@ -219,19 +211,19 @@ def _false_alarms(ledger: Ledger, witness: Witness, max_history: int) -> list[Vi
 
 
 def _exceeded(ledger: Ledger, channel: str, loss: Loss, max_history: int) -> bool:
-    """Return whether the history may have exceeded its limit between the client's cursor and the loss.
+    """Return whether a loss may have happened between the client's cursor and its report.
 
-    The overlap counts: the service does not know what the client received of it.
+    The history may have exceeded its limit, or a crash may have lost entries. The overlap counts: the service does not
+    know what the client received of it.
     """
-    begin = (loss.since[0] - _OVERLAP, 0)
-    count = sum(
-        channel in publication.channels
-        and publication.retained
-        and publication.attempts_began_before(loss.at)
-        and publication.cursors.get(channel, (1 << 62, 0)) > begin
+    begin = (loss.since[0] - OVERLAP, 0)
+    stored = [
+        publication
         for publication in ledger.publications.values()
-    )
-    return count > max_history
+        if channel in publication.channels and publication.retained and publication.attempts_began_before(loss.at)
+    ]
+    count = sum(publication.cursors.get(channel, (1 << 62, 0)) > begin for publication in stored)
+    return count > max_history or any(map(ledger.may_be_lost, stored))
 
 
 def _text(cursor: Cursor) -> str:

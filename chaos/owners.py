@@ -6,16 +6,18 @@ All actions may be repeated. Because an action is acknowledged before the next o
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import aiohttp
 
 from chaos.clients import Client
+from chaos.cursors import cursor_of
 from chaos.ledger import Ledger
-from chaos.model import EFFECTS, JOIN, LEAVE, Item, Model, Operation
+from chaos.model import EFFECTS, JOIN, LEAVE, MUTE, Item, Model, Operation
 from chaos.oracle import Violation
-from chaos.witness import Journal, LastState, cursor_of
+from chaos.publishers import TYPES, Publisher
+from chaos.witness import Journal, LastState
 
 _ANSWER_WITHIN = 5.0  # seconds
 _GIVE_UP = 120.0  # seconds: longer than any fault, and longer than answers wait behind the backlog of a client
@@ -25,10 +27,16 @@ _FUTURE = 3600_000  # ms
 _TOLD_WITHIN = 8.0  # seconds within which clients must receive the last state, after all faults have ended
 _LOOKS = 4  # requests for counts, each on a new connection, so that several workers answer
 _PAGE = 100
+_PROVOKED = 0.3  # of the changes of memberships and mutes
+_BATCH = 6  # notifications
 
 
 class Owner:
-    """The owner of one user's inbox. `clients` are those of the user; the user is always a member of `fixed`."""
+    """The owner of one user's inbox. `clients` are those of the user; the user is always a member of `fixed`.
+
+    `changes` is the share of changes to memberships and mutes among all actions. Some of them have publications just
+    before and just after them.
+    """
 
     def __init__(
         self,
@@ -42,12 +50,13 @@ class Owner:
         token: str,
         api_key: str,
         rng: random.Random,
+        publisher: Publisher,
+        changes: float,
     ) -> None:
         self.name = f"owner {user}"
         self.user = user
         self.fixed = fixed
         self.model = Model(user, ledger)
-        self.joined = {fixed}
         self.clients: list[Client] = []
         self.complaints: list[str] = []
         self._topics = [topic for topic in topics if topic != fixed]
@@ -57,8 +66,11 @@ class Owner:
         self._token = {"Authorization": f"Bearer {token}"}
         self._api_key = {"Authorization": f"Bearer {api_key}"}
         self._random = rng
+        self._publisher = publisher
+        self._share = changes
+        self._batches = 0
         self._items: list[Item] = []
-        self._members_from = 0.0  # from when on a late change of memberships cannot be confused with a new one
+        self._filters_from = 0.0  # from when on a late change of memberships or mutes is not confused with a new one
 
     async def begin(self) -> None:
         """Join the topic that is never left."""
@@ -69,7 +81,9 @@ class Owner:
         while not stopped.is_set():
             await asyncio.sleep(self._random.uniform(0, 2 * pause))  # the pace of the load
             operation = self._choose()
-            if operation:
+            if operation and operation.is_filter and self._random.random() < _PROVOKED:
+                await self._surround(operation)
+            elif operation:
                 await self._carry_out(operation)
 
     async def inspect(self) -> list[Violation]:
@@ -103,10 +117,13 @@ class Owner:
 
     async def end(self) -> list[Violation]:
         """Act once more: all clients must receive the state after this action."""
-        if not self._items:
+        publications = self._ledger.publications
+        # Muted items may stay as they are.
+        items = [each for each in self._items if self.model.mutes_item(publications[each.key], each.channel) is False]
+        if not items:
             return []
-        item = self._items[0]
-        publication = self._ledger.publications[item.key]
+        item = items[0]
+        publication = publications[item.key]
         if not publication.id:
             return []
         action = "unread" if item.flags["read"] else "read"
@@ -136,9 +153,8 @@ class Owner:
         return violations
 
     def _choose(self) -> Operation | None:
-        if self._random.random() < 0.08 and time.monotonic() > self._members_from:
-            topic = self._random.choice(self._topics)
-            return Operation(LEAVE if topic in self.model.topics else JOIN, topic=topic)
+        if self._random.random() < self._share and time.monotonic() > self._filters_from:
+            return self._choose_filter()
         action = self._random.choice(list(EFFECTS))
         recent = self._ledger.latest_in(self.model.channels, _RECENT)
         known = [each for each in recent if self.model.has(each)]
@@ -151,9 +167,36 @@ class Owner:
             return Operation(action, up_to=max(self._random.choice(known).cursors.values()))
         return Operation(action, up_to=(int(time.time() * 1000) + _FUTURE, 0))
 
+    def _choose_filter(self) -> Operation:
+        """Choose a change of memberships or mutes; most mutes are lifted soon."""
+        if self._random.random() < 0.5:
+            topic = self._random.choice(self._topics)
+            return Operation(LEAVE if topic in self.model.topics else JOIN, topic=topic)
+        if self.model.mutes and self._random.random() < 0.7:
+            return Operation(MUTE)
+        names = [*(f"type:{each}" for each in TYPES), *(f"topic:{each}" for each in self.model.topics)]
+        return Operation(MUTE, mutes=frozenset(self._random.sample(names, self._random.randint(1, 2))))
+
+    async def _surround(self, operation: Operation) -> None:
+        """Publish what the change concerns just before it, and just after its acknowledgement."""
+        changed = sorted(operation.mutes ^ self.model.mutes) or ["type:"]
+        to, type = {"topics": [operation.topic or self.fixed]}, self._random.choice(TYPES)
+        if operation.action == MUTE:
+            kind, _, name = self._random.choice(changed).partition(":")
+            to = {"topics": [name]} if kind == "topic" else self._random.choice((to, {"users": [self.user]}))
+            type = name if kind == "type" and name else type
+        await self._publish(to, type)
+        await self._carry_out(operation)
+        await self._publish(to, type)
+
+    async def _publish(self, to: dict[str, list[str]], type: str) -> None:
+        self._batches += 1
+        await self._publisher.batch(to, _BATCH, type, f"{self.name}.{self._batches}")
+
     async def _carry_out(self, operation: Operation) -> None:
         operation.began_ms = int(time.time() * 1000)
         begun = time.monotonic()
+        self.model.ask(operation, begun)
         while not operation.acknowledged:
             started = time.monotonic()
             operation.attempts.append((started, "asked"))
@@ -170,9 +213,8 @@ class Owner:
                 self.complaints.append(f"{operation} was not acknowledged: {outcome}")
                 return
             await asyncio.sleep(self._random.uniform(0.05, 0.3))
-        if operation.topic:
-            self._members_from = operation.late_until
-            self.joined.add(operation.topic)
+        if operation.is_filter:
+            self._filters_from = operation.late_until
         self.model.note(operation)
 
     async def _attempt(self, operation: Operation) -> tuple[str, str]:
@@ -183,7 +225,7 @@ class Owner:
         present = [client for client in self.clients if client.is_connected]
         way = "HTTP"
         try:
-            if present and not operation.topic and self._random.random() < 0.6:
+            if present and not operation.is_filter and self._random.random() < 0.6:
                 client = self._random.choice(present)
                 way = client.name
                 answer = await client.act(operation.action, target)
@@ -200,6 +242,10 @@ class Owner:
                 url = f"{origin}/v1/topics/{operation.topic}/members/{self.user}"
                 async with session.request(method, url, headers=self._api_key) as response:
                     return "done" if response.status == 204 else str(response.status)
+            if operation.action == MUTE:
+                mutes = {kind + "s": _names(operation.mutes, kind) for kind in ("type", "topic")}
+                async with session.put(f"{origin}/v1/inbox/mutes", json=mutes, headers=self._token) as response:
+                    return "done" if response.status == 200 else str(response.status)
             url = f"{origin}/v1/inbox/{operation.action}"
             async with session.post(url, json=target, headers=self._token) as response:
                 await response.read()
@@ -229,6 +275,11 @@ class Owner:
 
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_ANSWER_WITHIN), trust_env=False)
+
+
+def _names(mutes: Iterable[str], kind: str) -> list[str]:
+    """Return the types or the topics among mutes."""
+    return sorted(name.partition(":")[2] for name in mutes if name.startswith(f"{kind}:"))
 
 
 def _item(shown: dict[str, Any]) -> Item:

@@ -13,6 +13,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from chaos.held_thread import HeldThread
 from notifier.server.embedded_valkey import find_server
 from tests.kit import service
 
@@ -22,10 +23,12 @@ _START_WITHIN = 15.0  # seconds
 class Valkey:
     """A server with an append-only file, on a Unix socket in a directory of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, appendfsync: str = "no") -> None:
+        self._appendfsync = appendfsync
         self.directory = Path(tempfile.mkdtemp(prefix="chaos-"))
         self.socket = str(self.directory / "valkey.sock")
         self._process: subprocess.Popen[bytes] | None = None
+        self._held: HeldThread | None = None
 
     @property
     def is_running(self) -> bool:
@@ -40,9 +43,7 @@ class Valkey:
             "dir": str(self.directory),
             "logfile": str(self.directory / "valkey.log"),
             "appendonly": "yes",
-            # A reply is sent after its write has gone to the kernel, so a kill loses nothing. `everysec` would also
-            # postpone the write itself while the disk is slow.
-            "appendfsync": "no",
+            "appendfsync": self._appendfsync,
             "save": "",
             "maxmemory-policy": "noeviction",
         }
@@ -59,7 +60,27 @@ class Valkey:
         process, self._process = self._process, None
         if process:
             process.kill()  # works even if it is frozen
+            if self._held:
+                self._held.reap()
+                self._held = None
             process.wait()
+
+    def hold_flush(self) -> None:
+        """Hold the thread that flushes the file, as a slow disk does."""
+        assert self._process
+        self._held = HeldThread(self._process.pid, "bio_aof")
+
+    def continue_flush(self) -> None:
+        """Continue the thread that flushes the file."""
+        held, self._held = self._held, None
+        if held:
+            held.release()
+
+    async def unwritten(self) -> int:
+        """Return how many bytes of acknowledged writes it keeps in memory because of a flush."""
+        answer = await self.command("INFO", "persistence")
+        assert isinstance(answer, dict)
+        return int(answer["aof_buffer_length"]) if answer["aof_pending_bio_fsync"] else 0
 
     def freeze(self) -> None:
         """Stop it; its sockets stay open."""

@@ -12,6 +12,8 @@ import aiohttp
 
 from chaos.ledger import ANSWER_WITHIN, Ledger, Publication
 
+TYPES = ("order.shipped", "order.paid", "chat.said")  # of items
+_SMALL = 40  # bytes
 _GIVE_UP = 40.0  # seconds: longer than any fault
 
 
@@ -59,6 +61,15 @@ class Publisher:
         async with self._session() as session:
             rng = random.Random(f"{self._seed} {name}")
             drafts = [_draft(f"{name}.{number}", to, rng, size) for number in range(count)]
+            await self._publish(session, drafts, rng, keyed=True)
+
+    async def batch(self, to: dict[str, Any], count: int, type: str, name: str) -> None:
+        """Publish items of inboxes at once."""
+        async with self._session() as session:
+            rng = random.Random(f"{self._seed} {name}")
+            drafts = [_draft(f"{name}.{number}", to, rng, _SMALL) for number in range(count)]
+            for draft in drafts:
+                _put_into_inboxes(draft, type)
             await self._publish(session, drafts, rng, keyed=True)
 
     def _session(self) -> aiohttp.ClientSession:
@@ -160,7 +171,7 @@ class _Draft:
 
 def _draft(key: str, to: dict[str, Any], rng: random.Random, size: int = 0) -> _Draft:
     retained = rng.random() > 0.05 or size > 0
-    size = size or (2000 if rng.random() < 0.05 else 40)
+    size = size or (2000 if rng.random() < 0.05 else _SMALL)
     body = {"to": to, "data": {"key": key}, "body": "x" * size, "retain": "history" if retained else "none"}
     channels = [f"user:{user}" for user in to.get("users", ())]
     channels += [f"topic:{topic}" for topic in to.get("topics", ())]
@@ -174,8 +185,13 @@ def _make_item(draft: _Draft, rng: random.Random, keyed: bool) -> None:
     kind = rng.random()
     if not publication.retained or kind < 0.3:
         return
-    publication.for_inbox, body["retain"] = True, "inbox"
+    _put_into_inboxes(draft, rng.choice(TYPES))
     if kind < 0.4 and keyed:  # without a key, it would be unknown whether a failed publication has replaced another
         publication.collapse_key = body["collapse_key"] = rng.choice("abc")
     elif kind < 0.45:
         publication.ttl = body["ttl"] = rng.randint(1, 3)
+
+
+def _put_into_inboxes(draft: _Draft, type: str) -> None:
+    draft.publication.for_inbox, draft.body["retain"] = True, "inbox"
+    draft.publication.type = draft.body["type"] = type

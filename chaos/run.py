@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from chaos import browsers, oracle, story
+from chaos import browsers, entitlement, story
 from chaos.arena import Arena
 from chaos.oracle import Violation
 from chaos.scenarios import SCENARIOS
@@ -49,15 +49,17 @@ def run(
     scenario = SCENARIOS[name]
     arena = Arena(scenario, seed, seconds or scenario.seconds, clients)
     violations = asyncio.run(_run(arena))
-    everybody = [*arena.clients, *arena.browsers]
+    everybody = arena.crowd.everybody
     figures = {
         "acknowledged": len(arena.ledger.acknowledged()),
         "deliveries": sum(len(each.callbacks) for each in everybody),
         "replayed": sum(each.replayed for each in everybody),
         "reconnects": sum(max(each.connections - 1, 0) for each in everybody),
-        "inbox actions": sum(len(owner.model.operations) for owner in arena.owners),
+        "inbox actions": sum(len(owner.model.operations) for owner in arena.crowd.owners),
+        "changes of memberships and mutes": sum(owner.model.changes for owner in arena.crowd.owners),
+        "bytes lost by killing Valkey": arena.lost_bytes,
         "losses reported": sum(len(each.losses) for each in everybody),
-        "early": sum(oracle.is_early(each, callback) for each in everybody for callback in each.callbacks),
+        "early": sum(entitlement.is_early(each, callback) for each in everybody for callback in each.callbacks),
         "tracebacks logged": arena.tracebacks,
     }
     verdict = f"BROKEN: {_counts(Counter(each.kind for each in violations))}" if violations else "ok"

@@ -14,7 +14,9 @@ class Scenario:
 
     `names` is the number of users, and twice that of topics. A publisher pauses for `pause` seconds on average. With
     `follow_up`, each channel gets a last notification of its own. If `bounded`, clients may receive `lost` frames.
-    With `inbox`, most notifications are items of inboxes, and every user acts on them.
+    With `inbox`, most notifications are items of inboxes, and every user acts on them; a share of these actions,
+    `changes`, changes memberships or mutes. With `tabs`, all browsers have several tabs that share a connection.
+    `appendfsync` is how Valkey flushes its file.
     """
 
     lanes: tuple[tuple[Fault, ...], ...]
@@ -25,3 +27,7 @@ class Scenario:
     follow_up: bool = False
     bounded: bool = False
     inbox: bool = False
+    changes: float = 0.12
+    tabs: bool = False
+    # With `no`, a reply is sent after its write has gone to the kernel, so a kill loses nothing.
+    appendfsync: str = "no"

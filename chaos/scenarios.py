@@ -1,6 +1,6 @@
 """Scenarios: which faults are combined, and with which settings."""
 
-from chaos import faults
+from chaos import disk_faults, faults
 from chaos.scenario import Scenario
 
 _SERVICE = (faults.kill_worker, faults.reload, faults.restart)
@@ -34,6 +34,28 @@ SCENARIOS = {
         ((faults.burst,), (faults.leave, faults.read_slowly, faults.cut_clients), (faults.kill_subscribers,)),
         {"max_history": 100, "recent_bytes": 0},
         bounded=True,
+    ),
+    # Memberships and mutes change often. Workers whose subscription is dead or refused learn of it late.
+    "members": Scenario(
+        (
+            (faults.silence_subscriber, faults.deafen, faults.kill_subscribers),
+            (faults.cut_clients, faults.leave, faults.arrive, faults.burst),
+        ),
+        {"broker_deadline": 6},
+        names=6,
+        inbox=True,
+        changes=0.5,
+    ),
+    # Tabs that share a connection publish, come and go, and ask for the past of topics.
+    "tabs": Scenario(
+        ((faults.wander,), (faults.leave, faults.cut_clients), (*_NETWORK, faults.kill_worker)),
+        names=8,
+        tabs=True,
+    ),
+    # Valkey keeps acknowledged writes in memory while a flush takes long, and is killed then. Inboxes are lost, too.
+    "disk": Scenario(
+        ((disk_faults.slow_disk, disk_faults.kill_on_slow_disk), (faults.cut_clients, faults.leave, faults.burst)),
+        appendfsync="everysec",
     ),
     # Production timeouts, and a Valkey that freezes for longer than all of them.
     "frozen": Scenario(

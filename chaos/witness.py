@@ -3,13 +3,8 @@
 import time
 from typing import Any, NamedTuple
 
-Cursor = tuple[int, int]
-
-
-def cursor_of(text: str) -> Cursor:
-    """Return a cursor as two numbers, which compare like cursors."""
-    ms, _, sequence = text.partition("-")
-    return int(ms), int(sequence)
+from chaos.cursors import Cursor, cursor_of
+from chaos.spans import Spans
 
 
 class Moment(NamedTuple):
@@ -33,7 +28,10 @@ class Journal:
 
 
 class Callback(NamedTuple):
-    """One call of the notification callback. `key` identifies the publication, from its data."""
+    """One call of the notification callback. `key` identifies the publication, from its data.
+
+    `opened` is when the connection said hello, if that is known.
+    """
 
     at: float
     channel: str
@@ -41,6 +39,7 @@ class Callback(NamedTuple):
     id: str
     key: str
     replay: bool
+    opened: float = 0.0
 
 
 class Loss(NamedTuple):
@@ -62,10 +61,15 @@ class LastState(NamedTuple):
 
 
 class Witness:
-    """The oracle's record of a client. `entitled`: by channel, the cursor after which it must receive everything.
+    """The oracle's record of a client. `entitled`: by channel that it has subscribed to, the cursor after which it must
+    receive everything.
 
-    The user is always a member of the topics in `memberships`, and at some time of those in `joined`.
+    `members` has the topics of which the user is a member, `mutes` what the user has muted ("type:..." or "topic:...").
+    `granted` are topics that it may be sent although it has not subscribed to them. What it receives may be older than
+    itself by `tolerance` ms.
     """
+
+    needs_subscriptions = False  # it does not report what it receives as a member only
 
     def __init__(self, name: str, user: str, topics: list[str], journal: Journal) -> None:
         self.name = name
@@ -75,8 +79,11 @@ class Witness:
         self.callbacks: list[Callback] = []
         self.losses: list[Loss] = []
         self.complaints: list[str] = []
-        self.memberships: list[str] = []
-        self.joined: set[str] = set()
+        self.members = Spans()
+        self.mutes = Spans()
+        self.granted: set[str] = set()
+        self.tolerance = 0
+        self.opened = 0.0  # when the present connection said hello, if that is known
         self.last_state: LastState | None = None
         self.wanders = False  # it unsubscribes from topics, and later subscribes again with a cursor
         self.is_behind = False  # it was still being replayed when the run ended
@@ -93,7 +100,7 @@ class Witness:
     @property
     def channels(self) -> set[str]:
         """The channels that it is subscribed to, always or at times."""
-        return {f"user:{self.user}", "all", *(f"topic:{topic}" for topic in (*self.topics, *self.memberships))}
+        return {f"user:{self.user}", "all", *(f"topic:{topic}" for topic in (*self.topics, *self.members.names))}
 
     def note(self, what: str) -> None:
         """Add an event to the journal."""
@@ -108,7 +115,7 @@ class Witness:
         """Record a welcome, or a subscription to topics."""
         self.connections += not self.is_connected
         self.is_connected = True
-        for channel in (f"user:{self.user}", "all", *(f"topic:{topic}" for topic in (*topics, *self.memberships))):
+        for channel in (f"user:{self.user}", "all", *(f"topic:{topic}" for topic in topics)):
             self.entitled.setdefault(channel, cursor_of(cursor))
 
     def received_state(self, frame: dict[str, Any]) -> None:
@@ -123,7 +130,8 @@ class Witness:
         """Record a notification."""
         key = (notification.get("data") or {}).get("key", "")
         self.replayed += replay
-        self.callbacks.append(Callback(time.monotonic(), channel, cursor_of(cursor), notification["id"], key, replay))
+        at, place, id = time.monotonic(), cursor_of(cursor), notification["id"]
+        self.callbacks.append(Callback(at, channel, place, id, key, replay, self.opened))
 
     def received_lost(self, channels: list[str], since: str | None) -> None:
         """Record a loss."""

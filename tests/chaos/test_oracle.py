@@ -6,10 +6,11 @@ import pytest
 
 from chaos import oracle
 from chaos.ledger import Ledger, Publication
-from chaos.model import JOIN, LEAVE, Item, Model, Operation
+from chaos.model import JOIN, LEAVE, MUTE, Item, Model, Operation
 from chaos.witness import Journal, Witness
 
 CHANNEL = "topic:orders"
+ALL_FLAGS = {(), ("seen",), ("read",), ("seen", "read")}
 
 
 @pytest.fixture
@@ -94,8 +95,13 @@ def model(ledger: Ledger) -> Model:
     for publication in ledger.publications.values():
         publication.for_inbox, publication.acknowledged = True, publication.attempts[0][0] + 0.5
     model = Model("alice", ledger)
-    model.note(operation(JOIN, 0.0, topic="orders"))
+    carry_out(model, operation(JOIN, 0.0, topic="orders"))
     return model
+
+
+def carry_out(model: Model, operation: Operation) -> None:
+    model.ask(operation, operation.began)
+    model.note(operation)
 
 
 def operation(action: str, began: float, **what: Any) -> Operation:
@@ -114,9 +120,9 @@ def faults(model: Model, *items: Item) -> list[str]:
 
 def test_an_inbox_as_it_should_be(model: Model) -> None:
     """Operations apply to the items of their time, by id or up to a cursor, and the last one counts."""
-    model.note(operation("read", 2.7, up_to=(9000, 0)))
-    model.note(operation("archive", 2.8, ids=("id-1",)))
-    model.note(operation("unread", 2.9, ids=("id-2",)))
+    carry_out(model, operation("read", 2.7, up_to=(9000, 0)))
+    carry_out(model, operation("archive", 2.8, ids=("id-1",)))
+    carry_out(model, operation("unread", 2.9, ids=("id-2",)))
     assert faults(model, listed(3), listed(2, "seen"), listed(1, "seen", "read", "archived")) == []
 
 
@@ -131,7 +137,7 @@ def test_an_inbox_as_it_should_be(model: Model) -> None:
 )
 def test_an_inbox_that_is_wrong(model: Model, items: tuple[Item, ...], expected: list[str]) -> None:
     """Wrong flags, missing items and invented items are violations."""
-    model.note(operation("read", 2.7, up_to=(9000, 0)))
+    carry_out(model, operation("read", 2.7, up_to=(9000, 0)))
     assert faults(model, *items) == expected
 
 
@@ -139,18 +145,57 @@ def test_what_has_left_an_inbox(model: Model, ledger: Ledger) -> None:
     """Recalled items, and those of a topic before its user joined again, must be gone."""
     ledger.publications["3"].recalled = 4.0
     assert faults(model, listed(3), listed(2), listed(1)) == ["not gone"]
-    model.note(operation(LEAVE, 1.6, topic="orders"))
-    model.note(operation(JOIN, 1.7, topic="orders"))
+    carry_out(model, operation(LEAVE, 1.6, topic="orders"))
+    carry_out(model, operation(JOIN, 1.7, topic="orders"))
     assert faults(model, listed(2)) == []
     assert faults(model, listed(2), listed(1)) == ["not gone"]
 
 
 def test_a_late_attempt(model: Model) -> None:
     """If an unanswered attempt may take effect after the next operation, both results are right."""
-    model.note(operation("read", 2.7, ids=("id-1",), late_until=5.0))
-    model.note(operation("unread", 2.8, ids=("id-1",)))
+    carry_out(model, operation("read", 2.7, ids=("id-1",), late_until=5.0))
+    carry_out(model, operation("unread", 2.8, ids=("id-1",)))
     rest = listed(3), listed(2)
     assert faults(model, *rest, listed(1, "seen")) == faults(model, *rest, listed(1, "seen", "read")) == []
+
+
+@pytest.mark.parametrize("name", ["type:order.paid", "topic:orders"])
+@pytest.mark.parametrize(
+    ("muted", "lifted", "expected"),
+    [
+        (1.7, 2.7, {("seen", "read")}),
+        (1.7, 2.2, ALL_FLAGS),
+        (2.2, 2.7, ALL_FLAGS),
+        (1.7, 1.9, {()}),
+        (2.6, 2.7, {()}),
+    ],
+)
+def test_an_item_that_was_muted(
+    model: Model, ledger: Ledger, muted: float, lifted: float, expected: set[tuple[str, ...]], name: str
+) -> None:
+    """An item that was published during a mute, from 2.0 to 2.5, is seen and read; one outside it is neither."""
+    ledger.publications["2"].type = "order.paid"
+    carry_out(model, operation(MUTE, muted, mutes=frozenset([name])))
+    carry_out(model, operation(MUTE, lifted))
+    assert {flags for flags in ALL_FLAGS if not faults(model, listed(3), listed(2, *flags), listed(1))} == expected
+
+
+def test_a_muted_item_that_is_marked_as_unread(model: Model, ledger: Ledger) -> None:
+    """Whether a muted item can be unread depends on its channel, so both are right."""
+    carry_out(model, operation(MUTE, 1.7, mutes=frozenset(["topic:orders"])))
+    carry_out(model, operation(MUTE, 2.7))
+    carry_out(model, operation("unread", 2.8, ids=("id-2",)))
+    for flags in (("seen",), ("seen", "read")):
+        assert faults(model, listed(3), listed(2, *flags), listed(1)) == []
+    assert faults(model, listed(3), listed(2), listed(1)) == ["wrong flag"]
+
+
+def test_a_copy_that_is_not_muted(model: Model, ledger: Ledger) -> None:
+    """A muted topic does not mute what was also published elsewhere, so both are right."""
+    ledger.publications["2"].channels.append("all")
+    carry_out(model, operation(MUTE, 1.7, mutes=frozenset(["topic:orders"])))
+    for flags in ((), ("seen", "read")):
+        assert faults(model, listed(3, "seen", "read"), listed(2, *flags), listed(1)) == []
 
 
 def test_behind(ledger: Ledger, witness: Witness) -> None:
@@ -175,3 +220,24 @@ def test_outstanding_entries_that_are_lost(ledger: Ledger, witness: Witness) -> 
     witness.received_lost([CHANNEL], "1000-0")
     assert outstanding.gains()
     assert outstanding.is_settled()
+
+
+def test_what_a_crash_has_lost(ledger: Ledger, witness: Witness) -> None:
+    """A crash explains reported losses of what was written while the disk was slow, and a copy, but no silent gap."""
+    ledger.crashes.append((1.5, 2.2))
+    deliver(witness, 1)
+    assert "missing" in kinds(ledger, witness)
+    witness.received_lost([CHANNEL], "1000-0")
+    deliver(witness, 3)
+    assert kinds(ledger, witness) == []
+    ledger.crashes[:] = [(0.1, 0.5)]
+    assert kinds(ledger, witness) == ["false alarm"]
+
+
+def test_what_was_published_again_after_a_crash(ledger: Ledger, witness: Witness) -> None:
+    """A publication whose first attempt was lost may be received twice; others may not."""
+    deliver(witness, 1, 2, 3)
+    witness.called(CHANNEL, "2500-0", {"id": "another", "data": {"key": "2"}}, replay=False)
+    assert "twice" in kinds(ledger, witness)
+    ledger.crashes.append((1.5, ledger.publications["2"].acknowledged - 0.1))
+    assert "twice" not in kinds(ledger, witness)
