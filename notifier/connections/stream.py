@@ -4,7 +4,7 @@ A stream connection is a WebSocket; the subclasses in sse.py and poll.py replace
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from notifier.connections.transport import Transport
@@ -24,6 +24,8 @@ from notifier.protocol.catch_up import CatchUp
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.session import Action, RefuseToken, Reply, Session
 from notifier.protocol.websocket import Binary, Event, Text
+
+_NO_TOPICS: Mapping[str, Cursor] = {}  # one for all connections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,8 @@ class StreamConnection(Connection):
         self.session = session
         self.number = number
         self.catch_up: CatchUp | None = None
-        self.memberships: tuple[str, ...] | None = None  # topics of its user; None: not known yet
+        # Topics of its user, each with the entry after which the membership begins; None: not known yet.
+        self.memberships: Mapping[str, Cursor] | None = None
         self._has_pending_state = False  # a state frame could not be sent
         self.is_counted = False  # for its user
         self.is_disconnected = False  # or its token was revoked: its actions that have not begun are dropped
@@ -85,13 +88,13 @@ class StreamConnection(Connection):
             return []
         topics = self.session.topics
         if self.memberships:
-            topics = tuple(dict.fromkeys(topics + self.memberships))
+            topics = tuple(dict.fromkeys([*topics, *self.memberships]))
         everyone = tenants.everyone_of(tenants.of(identity.user))
         return [channel.of_user(identity.user), everyone, *map(channel.of_topic, topics)]
 
-    def set_memberships(self, topics: Iterable[str]) -> tuple[str, ...]:
+    def set_memberships(self, topics: Mapping[str, Cursor]) -> Mapping[str, Cursor]:
         """Note the topics that its user is a member of, and return those from before."""
-        before, self.memberships = self.memberships or (), tuple(topics)
+        before, self.memberships = self.memberships or _NO_TOPICS, topics or _NO_TOPICS
         return before
 
     def deliver(self, data: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Subscriptions: which channels a connection is sent, and from where on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from notifier.connections.hub import Hub
 from notifier.connections.stream import StreamConnection
@@ -77,15 +77,18 @@ class Subscriptions:
         if connection.catch_up:
             self._progress.serve(connection)  # it may have waited for a channel that it left
 
-    def enroll(self, connection: StreamConnection, topics: dict[str, Cursor]) -> None:
-        """Make these the topics of a connection by membership, each with the entry after which it begins."""
+    def enroll(self, connection: StreamConnection, topics: Mapping[str, Cursor]) -> None:
+        """Make these the topics of a connection by membership, each with the entry after which it begins.
+
+        A membership with another beginning is another one: the user was removed and added again.
+        """
         before = connection.set_memberships(topics)
         subscribed = connection.session.topics
-        for topic in before:
-            if topic not in topics and topic not in subscribed:
+        for topic, joined in before.items():
+            if topics.get(topic) != joined and topic not in subscribed:
                 self._leave(connection, topic)
         for topic, joined in topics.items():
-            if topic not in before and topic not in subscribed and connection.is_open:
+            if before.get(topic) != joined and topic not in subscribed and connection.is_open:
                 self._join_as_member(connection, topic, joined)
         if connection.catch_up:
             self._progress.serve(connection)  # it may have waited for a channel that it left
@@ -102,7 +105,7 @@ class Subscriptions:
     def _join_as_member(self, connection: StreamConnection, topic: str, joined: Cursor) -> None:
         name, own = channels.of_topic(topic), connection.channels[0]
         catch_up = self._progress.catch_up_of(connection)
-        catch_up.add(name)
+        catch_up.add(name, joined)
         since = catch_up.since(own)
         if connection.session.is_welcome:
             catch_up.resume([name], joined)

@@ -5,7 +5,7 @@ worker's copy of the inbox's state.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -35,7 +35,7 @@ _decode: Any = msgspec.json.Decoder().decode
 class Enroller(Protocol):
     """Subscribes connections to the topics that their user is a member of."""
 
-    def enroll(self, connection: StreamConnection, topics: dict[str, Cursor]) -> None:
+    def enroll(self, connection: StreamConnection, topics: Mapping[str, Cursor]) -> None:
         """Make these the topics of a connection by membership, each with the entry after which it begins."""
 
 
@@ -249,8 +249,8 @@ class InboxFeed:
         if not connection.is_open:
             return
         self._mutes.update(connection, state)
-        if connection.memberships != tuple(state.topics):
-            self._enroller.enroll(connection, dict(state.topics))
+        if connection.memberships != state.topics:
+            self._enroller.enroll(connection, state.topics)
 
     def _concerned(self, name: str, is_item: bool) -> Iterator[str]:
         """Yield the users whose counts entries of a shared channel may change. Others have their turn in between."""

@@ -89,11 +89,14 @@ class CatchUp:
         place = self._places.get(channel)
         return place.since if place else None
 
-    def add(self, channel: str) -> None:
-        """Add a channel, from the worker's subscription on, unless the connection has it already."""
+    def add(self, channel: str, not_before: Cursor = BEGINNING) -> None:
+        """Add a channel, from the worker's subscription on, unless the connection has it already.
+
+        Nothing up to `not_before` is sent, although the worker may receive it only later.
+        """
         if channel not in self._places:
             self._move(Event.CHANGE)
-            self._places[channel] = Place(None)
+            self._places[channel] = Place(None, not_before)
 
     def resume(
         self,
@@ -228,9 +231,9 @@ class CatchUp:
         self._move(Event.PAUSE)
 
     def go_live(self) -> dict[str, Cursor]:
-        """End, and return the last entry of each channel that was sent from its log."""
+        """End, and return up to which entry of each channel nothing must be sent that the worker has yet to receive."""
         self._move(Event.GO_LIVE)
-        return {name: place.read for name, place in self._places.items() if place.read is not None}
+        return {name: place.passed for name, place in self._places.items() if place.passed is not None}
 
     # Replies that wait.
 

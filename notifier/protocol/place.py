@@ -10,12 +10,13 @@ class Place:
 
     `position` is the last entry sent; None until the worker's subscription says where the channel begins. `since` is
     from where the client wants the channel, if it asked for its past. `read` is the last entry sent from the log.
-    Losses up to `named` were reported.
+    Nothing up to `least` is for this client. Losses up to `named` were reported.
     """
 
-    __slots__ = ("named", "position", "read", "since")
+    __slots__ = ("least", "named", "position", "read", "since")
 
-    def __init__(self, position: Cursor | None) -> None:
+    def __init__(self, position: Cursor | None, least: Cursor = BEGINNING) -> None:
+        self.least = least
         self.position = position
         self.since: Cursor | None = None
         self.read: Cursor | None = None
@@ -33,8 +34,13 @@ class Place:
     def begin(self, previous: Cursor) -> Cursor:
         """Begin after an entry, unless the place has a position; return the position."""
         if self.position is None:
-            self.position = previous
+            self.position = max(previous, self.least)
         return self.position
+
+    @property
+    def passed(self) -> Cursor | None:
+        """The entry up to which the client has been sent everything, or must be sent nothing, if that is known."""
+        return self.read or (self.least if self.least > BEGINNING else None)
 
     def is_due(self, entry: Entry) -> bool:
         """Return whether a live entry has not been sent from the log."""

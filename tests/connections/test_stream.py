@@ -11,7 +11,7 @@ from notifier.connections.states import ConnectionState, TransportState
 from notifier.connections.stream import StreamConnection
 from notifier.errors import Disconnected, RateExceeded, Restarting, TooSlow
 from notifier.protocol import frames
-from notifier.protocol.cursor import Cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.identity import Identity
 from notifier.protocol.session import SendPing, Session, State
 from notifier.protocol.subscribing import Attach, Join
@@ -128,7 +128,7 @@ class TestFrames:
         connection, _ = open_()
         assert connection.channels == []
         connection.on_bytes(HELLO)
-        assert connection.set_memberships(("orders", "news")) == ()
+        assert connection.set_memberships({"orders": BEGINNING, "news": BEGINNING}) == {}
         assert connection.channels == ["user:alice", "all", "topic:news", "topic:orders"]
 
 

@@ -168,7 +168,41 @@ class TestMembership:
         delivery.publish("topic:news", 1, "A")
         delivery.publish("topic:sport", 2, "B")
         assert line.titles == "A"
-        assert connection.memberships == ()
+        assert connection.memberships == {}
+
+    @pytest.mark.parametrize("is_new", [True, False])
+    @pytest.mark.parametrize("reconnects", [True, False])
+    def test_joined_on_a_worker_that_is_late(self, delivery: Delivery, is_new: bool, reconnects: bool) -> None:
+        """What was published before the membership is not sent, although the worker receives it only afterwards."""
+        delivery.live(("news",))
+        late = delivery.logs.append("topic:news", 1, "A")
+        topics = delivery.feed.topics["user-2"] = {"news": at(1)}
+        connection, line = delivery.connect() if is_new else delivery.live()
+        delivery.subscriptions.enroll(connection, topics)
+        delivery.confirm()
+        delivery.replay(3)
+        if reconnects:
+            delivery.reconnect()
+            delivery.replay()
+        else:
+            delivery.listener.received([("topic:news", late)])
+        delivery.publish("topic:news", 2, "B")
+        assert (line.titles, connection.catch_up) == ("B", None)
+
+    def test_removed_and_added_again(self, delivery: Delivery) -> None:
+        """What was published between two memberships is not sent, although the connection learns of both at once."""
+        connection, line = delivery.live()
+        delivery.subscriptions.enroll(connection, {"news": at(0)})
+        delivery.confirm()
+        delivery.replay()
+        delivery.publish("topic:news", 1, "A")
+        delivery.listener.subscription_lost()
+        for ms, title in enumerate("BC", 2):
+            delivery.logs.append("topic:news", ms, title)
+        delivery.subscriptions.enroll(connection, {"news": at(2)})
+        delivery.listener.subscribed(delivery.listener.wanted_channels())
+        delivery.replay(2)
+        assert (line.titles, connection.catch_up) == ("AC", None)
 
     def test_a_connection_that_is_closed(self, delivery: Delivery) -> None:
         """A connection that has closed joins nothing: it would stay in the hub forever."""

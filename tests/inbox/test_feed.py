@@ -102,7 +102,7 @@ class Worker:
         return [self.states.get(user, NOTHING).revision for user in users]
 
     def enroll(self, connection: Any, topics: dict[str, Cursor]) -> None:
-        connection.memberships = tuple(topics)
+        connection.memberships = topics
         self.enrolled.append((connection, topics))
 
     def attach(self, user: str, *topics: str, is_welcome: bool = True) -> Any:
@@ -638,8 +638,10 @@ class TestFilters:
         worker.states["ada"] = InboxState(revision=7, topics={"orders": Cursor(3, 0)})
         worker.states["bob"] = InboxState(revision=8)
         assert worker.feed.outdated([ada, bob]) == {ada}
-        assert ada.memberships == ("orders",)
+        assert ada.memberships == {"orders": Cursor(3, 0)}
         assert worker.feed.outdated([ada, bob]) == set()
+        worker.states["ada"] = InboxState(revision=9, topics={"orders": Cursor(4, 0)})  # removed, and added again
+        assert worker.feed.outdated([ada, bob]) == {ada}
 
     def test_a_late_reply(self, worker: Worker) -> None:
         """A reply that a later change has outdated prepares no connection."""
