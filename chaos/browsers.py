@@ -159,8 +159,11 @@ class Browser(Witness):
 
 
 def _may_be_refused(answer: dict[str, Any]) -> bool:
-    """Return whether a good publication may be refused like this: the service is down, or its answer did not come."""
-    return answer.get("code") == "timeout" or answer.get("status", 0) >= 500
+    """Return whether a good publication may be refused like this.
+
+    The service is down, its answer did not come, or it still works on the publication when that is sent once more.
+    """
+    return answer.get("code") in ("timeout", "idempotency_in_flight") or answer.get("status", 0) >= 500
 
 
 class Node:

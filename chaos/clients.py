@@ -59,6 +59,7 @@ class Client(Witness):
         self._socket: ClientConnection | None = None
         self._silence = _ANSWER_WITHIN
         self._failures = 0
+        self._leaves_after = 0
         self._come_back_in: float | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -78,6 +79,10 @@ class Client(Witness):
             self.note("drops its socket")
             self._socket.transport.abort()
 
+    def leave_after(self, count: int) -> None:
+        """Drop the socket after so many more notifications, and stay offline until `come_back`."""
+        self._leaves_after = count
+
     async def leave(self) -> None:
         """Close the connection, and stay offline until `come_back`."""
         self.note("goes offline")
@@ -87,6 +92,7 @@ class Client(Witness):
 
     def come_back(self) -> None:
         """Connect again."""
+        self._leaves_after = 0
         self.present.set()
 
     async def wander(self, topics: list[str], pause: float) -> None:
@@ -241,8 +247,7 @@ class Client(Witness):
     async def _welcome(self, frame: dict[str, Any], named: list[str]) -> None:
         self.note(f"welcome {frame['connection']} since {self._cursor}, at {frame['cursor']}")
         self._cursor = self._cursor or frame["cursor"]
-        self._silence = 2 * frame["heartbeat"]
-        self._failures = 0
+        self._silence, self._failures = 2 * frame["heartbeat"], 0
         self.welcomed(frame["cursor"], frame["topics"])
         if frame["lost"]:
             self.received_lost(frame["lost"], self._cursor)
@@ -266,6 +271,11 @@ class Client(Witness):
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self.called(channel, cursor, notification, frame.get("replay", False))
+        if self._leaves_after:
+            self._leaves_after -= 1
+            if not self._leaves_after:
+                self.present.clear()
+                self.cut()
 
     def _reach(self, cursor: str | None) -> None:
         if _number(cursor) > _number(self._cursor):

@@ -80,8 +80,9 @@ class Ledger:
         return any(first < crash < last for _, crash in self.crashes)
 
     def may_be_lost(self, publication: Publication) -> bool:
-        """Return whether it was sent when a crash may have lost what was written."""
-        return any(begin <= at <= crash for at, _ in publication.attempts for begin, crash in self.crashes)
+        """Return whether it may have been appended when a crash lost what was written."""
+        first, last = publication.appended
+        return any(first <= crash and last >= begin for begin, crash in self.crashes)
 
     def acknowledged(self) -> list[Publication]:
         """Return the publications that were answered with 201."""

@@ -177,8 +177,8 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
     for callback in witness.callbacks:
         if is_early(witness, callback) or is_ephemeral(ledger, callback):
             continue
-        if witness.wanders and callback.channel[6:] in witness.members.names:
-            continue  # a member still receives topics that it unsubscribed from, and then their replay
+        if witness.wanders and callback.channel[6:] in (*witness.members.names, *witness.granted):
+            continue  # members, and other tabs, still receive topics that it unsubscribed from, and then their replay
         last = highest.get(callback.channel)
         if last and callback.cursor <= last.cursor:
             text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {_text(last.cursor)}"

@@ -58,9 +58,13 @@ class Publisher:
 
     async def burst(self, to: dict[str, Any], count: int, size: int, name: str) -> None:
         """Publish many at once."""
+        await self.alternate([to], count, name, size)
+
+    async def alternate(self, to: list[dict[str, Any]], count: int, name: str, size: int = _SMALL) -> None:
+        """Publish many at once, to several recipients by turns."""
         async with self._session() as session:
             rng = random.Random(f"{self._seed} {name}")
-            drafts = [_draft(f"{name}.{number}", to, rng, size) for number in range(count)]
+            drafts = [_draft(f"{name}.{number}", to[number % len(to)], rng, size) for number in range(count)]
             await self._publish(session, drafts, rng, keyed=True)
 
     async def batch(self, to: dict[str, Any], count: int, type: str, name: str) -> None:

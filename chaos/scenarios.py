@@ -1,6 +1,8 @@
 """Scenarios: which faults are combined, and with which settings."""
 
-from chaos import disk_faults, faults
+from chaos import client_faults as of_clients
+from chaos import disk_faults as of_disk
+from chaos import faults
 from chaos.scenario import Scenario
 
 _SERVICE = (faults.kill_worker, faults.reload, faults.restart)
@@ -13,8 +15,19 @@ _VALKEY = (
 )
 _DEAD = (faults.silence_subscriber, faults.hold_broker, faults.die_in_write)
 _BROKER = (*_DEAD, faults.delay_broker, faults.cut_broker)
-_CLIENTS = (faults.cut_clients, faults.leave, faults.arrive, faults.read_slowly, faults.wander)
-_NETWORK = (faults.hold_clients, faults.delay_clients, faults.half_close_clients, faults.refuse_clients)
+_CLIENTS = (
+    of_clients.cut_clients,
+    of_clients.leave,
+    of_clients.arrive,
+    of_clients.read_slowly,
+    of_clients.wander,
+)
+_NETWORK = (
+    of_clients.hold_clients,
+    of_clients.delay_clients,
+    of_clients.half_close_clients,
+    of_clients.refuse_clients,
+)
 
 SCENARIOS = {
     "mixed": Scenario((_SERVICE, _VALKEY, _BROKER, _CLIENTS, _NETWORK), inbox=True),
@@ -26,12 +39,16 @@ SCENARIOS = {
     "broker": Scenario((_DEAD, (faults.delay_broker,), (faults.cut_broker,), _CLIENTS)),
     "network": Scenario((_CLIENTS, _NETWORK)),
     # Topics are left and joined while reading the log takes long.
-    "wander": Scenario(((faults.wander,), (faults.delay_broker, faults.cut_broker), (faults.cut_clients,))),
+    "wander": Scenario(((of_clients.wander,), (faults.delay_broker, faults.cut_broker), (of_clients.cut_clients,))),
     # No connection ends: a gap is noticed with the next entry of the channel.
     "swallow": Scenario(((faults.swallow,),), follow_up=True, names=4, pause=0.05),
     # More is published than is stored: slow and reconnecting clients must receive `lost` frames.
     "bounded": Scenario(
-        ((faults.burst,), (faults.leave, faults.read_slowly, faults.cut_clients), (faults.kill_subscribers,)),
+        (
+            (faults.burst, of_clients.tear),
+            (of_clients.leave, of_clients.read_slowly, of_clients.cut_clients, of_clients.publish_offline),
+            (faults.kill_subscribers,),
+        ),
         {"max_history": 100, "recent_bytes": 0},
         bounded=True,
     ),
@@ -39,7 +56,7 @@ SCENARIOS = {
     "members": Scenario(
         (
             (faults.silence_subscriber, faults.deafen, faults.kill_subscribers),
-            (faults.cut_clients, faults.leave, faults.arrive, faults.burst),
+            (of_clients.cut_clients, of_clients.leave, of_clients.arrive, faults.burst),
         ),
         {"broker_deadline": 6},
         names=6,
@@ -48,18 +65,21 @@ SCENARIOS = {
     ),
     # Tabs that share a connection publish, come and go, and ask for the past of topics.
     "tabs": Scenario(
-        ((faults.wander,), (faults.leave, faults.cut_clients), (*_NETWORK, faults.kill_worker)),
+        ((of_clients.wander,), (of_clients.leave, of_clients.cut_clients), (*_NETWORK, faults.kill_worker)),
         names=8,
         tabs=True,
     ),
     # Valkey keeps acknowledged writes in memory while a flush takes long, and is killed then. Inboxes are lost, too.
     "disk": Scenario(
-        ((disk_faults.slow_disk, disk_faults.kill_on_slow_disk), (faults.cut_clients, faults.leave, faults.burst)),
+        (
+            (of_disk.kill_while_offline, of_disk.slow_disk, of_disk.kill_on_slow_disk),
+            (of_clients.cut_clients, of_clients.leave, faults.burst),
+        ),
         appendfsync="everysec",
     ),
     # Production timeouts, and a Valkey that freezes for longer than all of them.
     "frozen": Scenario(
-        ((faults.freeze_valkey_for_long,), (faults.cut_clients, faults.leave, faults.arrive)),
+        ((faults.freeze_valkey_for_long,), (of_clients.cut_clients, of_clients.leave, of_clients.arrive)),
         {"broker_heartbeat": 2.5, "broker_deadline": 10, "redis_timeout": 3, "attach_timeout": 10},
         seconds=45,
     ),
