@@ -31,8 +31,6 @@ class Browser(Witness):
     It can do everything that `clients.Client` can, except read slowly, and it publishes.
     """
 
-    needs_subscriptions = True  # a tab drops what comes before the `state` frame that names the new membership
-
     def __init__(
         self,
         name: str,

@@ -37,11 +37,11 @@ def entitled(witness: Witness, publication: Publication) -> list[tuple[str, Curs
 
 
 def _must_receive(witness: Witness, publication: Publication, channel: str, cursor: Cursor) -> bool:
-    if any(witness.mutes.may_cover(name, publication) for name in muting(publication, channel)):
+    if may_be_muted(witness, publication, channel):
         return False
     if channel in witness.entitled:
         return True
-    span = None if witness.needs_subscriptions else witness.members.covering(channel[6:], publication)
+    span = witness.members.covering(channel[6:], publication)
     return span is not None and (span.ending == math.inf or _has_passed(witness, cursor, span.ending))
 
 
@@ -52,6 +52,11 @@ def _has_passed(witness: Witness, cursor: Cursor, before: float) -> bool:
         callback.cursor[0] > cursor[0] + OVERLAP and callback.at < before and callback.channel in always
         for callback in witness.callbacks
     )
+
+
+def may_be_muted(witness: Witness, publication: Publication, channel: str) -> bool:
+    """Return whether a user may have muted a publication on a channel: it comes late then, or never."""
+    return any(witness.mutes.may_cover(name, publication) for name in muting(publication, channel))
 
 
 def muting(publication: Publication, channel: str) -> list[str]:

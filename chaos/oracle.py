@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from chaos.cursors import Cursor
-from chaos.entitlement import OVERLAP, entitled, is_early, offences
+from chaos.entitlement import OVERLAP, entitled, is_early, may_be_muted, offences
 from chaos.ledger import Ledger, Publication
 from chaos.witness import Callback, Loss, Witness
 
@@ -177,6 +177,9 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
     for callback in witness.callbacks:
         if is_early(witness, callback) or is_ephemeral(ledger, callback):
             continue
+        publication = ledger.publications.get(callback.key)
+        if publication and may_be_muted(witness, publication, callback.channel):
+            continue  # once the mute is lifted, a replay repeats it
         if witness.wanders and callback.channel[6:] in (*witness.members.names, *witness.granted):
             continue  # members, and other tabs, still receive topics that it unsubscribed from, and then their replay
         last = highest.get(callback.channel)
