@@ -52,6 +52,12 @@ SCENARIOS = {
         {"max_history": 100, "recent_bytes": 0},
         bounded=True,
     ),
+    # Production timeouts, and a Valkey that freezes for longer than all of them.
+    "frozen": Scenario(
+        ((faults.freeze_valkey_for_long,), (of_clients.cut_clients, of_clients.leave, of_clients.arrive)),
+        {"broker_heartbeat": 2.5, "broker_deadline": 10, "redis_timeout": 3, "attach_timeout": 10},
+        seconds=45,
+    ),
     # Memberships and mutes change often. Workers whose subscription is dead or refused learn of it late.
     "members": Scenario(
         (
@@ -76,11 +82,5 @@ SCENARIOS = {
             (of_clients.cut_clients, of_clients.leave, faults.burst),
         ),
         appendfsync="everysec",
-    ),
-    # Production timeouts, and a Valkey that freezes for longer than all of them.
-    "frozen": Scenario(
-        ((faults.freeze_valkey_for_long,), (of_clients.cut_clients, of_clients.leave, of_clients.arrive)),
-        {"broker_heartbeat": 2.5, "broker_deadline": 10, "redis_timeout": 3, "attach_timeout": 10},
-        seconds=45,
     ),
 }
