@@ -152,6 +152,7 @@ class Crowd:
                     rng=self._rng(f"owner {user}"),
                     publisher=self._publisher,
                     changes=self._scenario.changes,
+                    provoked=self._scenario.provoked,
                 )
             )
         await asyncio.gather(*(owner.begin() for owner in self.owners))

@@ -27,15 +27,14 @@ _FUTURE = 3600_000  # ms
 _TOLD_WITHIN = 8.0  # seconds within which clients must receive the last state, after all faults have ended
 _LOOKS = 4  # requests for counts, each on a new connection, so that several workers answer
 _PAGE = 100
-_PROVOKED = 0.3  # of the changes of memberships and mutes
 _BATCH = 6  # notifications
 
 
 class Owner:
     """The owner of one user's inbox. `clients` are those of the user; the user is always a member of `fixed`.
 
-    `changes` is the share of changes to memberships and mutes among all actions. Some of them have publications just
-    before and just after them.
+    `changes` is the share of changes to memberships and mutes among all actions; `provoked` is the share of these that
+    have publications just before and just after them.
     """
 
     def __init__(
@@ -52,6 +51,7 @@ class Owner:
         rng: random.Random,
         publisher: Publisher,
         changes: float,
+        provoked: float,
     ) -> None:
         self.name = f"owner {user}"
         self.user = user
@@ -67,7 +67,7 @@ class Owner:
         self._api_key = {"Authorization": f"Bearer {api_key}"}
         self._random = rng
         self._publisher = publisher
-        self._share = changes
+        self._share, self._provoked = changes, provoked
         self._batches = 0
         self._items: list[Item] = []
         self._filters_from = 0.0  # from when on a late change of memberships or mutes is not confused with a new one
@@ -81,7 +81,7 @@ class Owner:
         while not stopped.is_set():
             await asyncio.sleep(self._random.uniform(0, 2 * pause))  # the pace of the load
             operation = self._choose()
-            if operation and operation.is_filter and self._random.random() < _PROVOKED:
+            if operation and operation.is_filter and self._random.random() < self._provoked:
                 await self._surround(operation)
             elif operation:
                 await self._carry_out(operation)

@@ -14,9 +14,10 @@ class Scenario:
 
     `names` is the number of users, and twice that of topics. A publisher pauses for `pause` seconds on average. With
     `follow_up`, each channel gets a last notification of its own. If `bounded`, clients may receive `lost` frames.
-    With `inbox`, most notifications are items of inboxes, and every user acts on them; a share of these actions,
-    `changes`, changes memberships or mutes. With `tabs`, all browsers have several tabs that share a connection.
-    `appendfsync` is how Valkey flushes its file.
+    With `inbox`, most notifications are items of inboxes, and every user acts on them. A share of these actions,
+    `changes`, changes memberships or mutes; a share of these changes, `provoked`, has publications just before and just
+    after it. With `tabs`, all browsers have several tabs that share a connection. `appendfsync` is how Valkey flushes
+    its file.
     """
 
     lanes: tuple[tuple[Fault, ...], ...]
@@ -28,6 +29,7 @@ class Scenario:
     bounded: bool = False
     inbox: bool = False
     changes: float = 0.12
+    provoked: float = 0.3
     tabs: bool = False
     # With `no`, a reply is sent after its write has gone to the kernel, so a kill loses nothing.
     appendfsync: str = "no"

@@ -61,13 +61,15 @@ SCENARIOS = {
     # Memberships and mutes change often. Workers whose subscription is dead or refused learn of it late.
     "members": Scenario(
         (
-            (faults.silence_subscriber, faults.deafen, faults.kill_subscribers),
-            (of_clients.cut_clients, of_clients.leave, of_clients.arrive, faults.burst),
+            (faults.silence_subscriber, faults.deafen, faults.kill_subscribers, faults.delay_broker),
+            (of_clients.cut_clients, of_clients.leave, of_clients.arrive),
         ),
         {"broker_deadline": 6},
         names=6,
         inbox=True,
-        changes=0.5,
+        changes=0.8,
+        provoked=1.0,
+        pause=0.3,
     ),
     # Tabs that share a connection publish, come and go, and ask for the past of topics.
     "tabs": Scenario(
