@@ -188,7 +188,8 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
             violations.append(Violation("disorder", witness, text, callback.channel, None, last.at, callback.at))
         else:
             highest[callback.channel] = callback
-        if callback.cursor[0] < highest_ms - OVERLAP and not witness.wanders:
+        is_far_back = callback.cursor[0] < highest_ms - OVERLAP and not witness.wanders
+        if is_far_back and callback.channel in witness.entitled:  # workers may learn late of a membership
             text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {highest_ms}"
             violations.append(Violation("far back", witness, text, callback.channel, None, callback.at, callback.at))
         highest_ms = max(highest_ms, callback.cursor[0])

@@ -58,10 +58,19 @@ SCENARIOS = {
         {"broker_heartbeat": 2.5, "broker_deadline": 10, "redis_timeout": 3, "attach_timeout": 10},
         seconds=45,
     ),
-    # Memberships and mutes change often. Workers whose subscription is dead or refused learn of it late.
+    # Memberships and mutes change often.
     "members": Scenario(
+        ((faults.delay_broker,), (of_clients.cut_clients, of_clients.arrive)),
+        names=6,
+        inbox=True,
+        changes=0.8,
+        provoked=1.0,
+        pause=0.3,
+    ),
+    # The same, and workers learn of it late, because their subscription is dead or refused.
+    "late": Scenario(
         (
-            (faults.silence_subscriber, faults.deafen, faults.kill_subscribers, faults.delay_broker),
+            (faults.silence_subscriber, faults.deafen, faults.kill_subscribers),
             (of_clients.cut_clients, of_clients.leave, of_clients.arrive),
         ),
         {"broker_deadline": 6},
