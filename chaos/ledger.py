@@ -79,10 +79,10 @@ class Ledger:
         first, last = publication.appended
         return any(first < crash < last for _, crash in self.crashes)
 
-    def may_be_lost(self, publication: Publication) -> bool:
-        """Return whether it may have been appended when a crash lost what was written."""
+    def crashes_around(self, publication: Publication) -> list[float]:
+        """Return when crashes happened that may have lost its entries."""
         first, last = publication.appended
-        return any(first <= crash and last >= begin for begin, crash in self.crashes)
+        return [crash for begin, crash in self.crashes if first <= crash and last >= begin]
 
     def acknowledged(self) -> list[Publication]:
         """Return the publications that were answered with 201."""

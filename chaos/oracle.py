@@ -47,7 +47,10 @@ def missing(ledger: Ledger, witness: Witness) -> list[Publication]:
         if publication.is_durable
         and publication.key not in got
         and (places := entitled(witness, publication))
-        and not all(_is_reported(witness, channel, cursor) for channel, cursor in places)
+        and not all(
+            _is_reported(witness, channel, cursor) or _is_lost(ledger, witness, publication, channel)
+            for channel, cursor in places
+        )
     ]
 
 
@@ -93,6 +96,15 @@ def _is_reported(witness: Witness, channel: str, cursor: Cursor) -> bool:
     start = before[0] + 1 if before else 0
     end = after[0] if after else len(witness.callbacks)
     return any(start <= loss.after <= end for loss in reported)
+
+
+def _is_lost(ledger: Ledger, witness: Witness, publication: Publication, channel: str) -> bool:
+    """Return whether a loss was reported for the channel after a crash that may have lost this entry.
+
+    What the log still has from before the crash may follow the report: the history otherwise loses its oldest entries.
+    """
+    crashes = ledger.crashes_around(publication)
+    return any(loss.at >= crash for loss in witness.losses if channel in loss.channels for crash in crashes)
 
 
 def _neighbours(
@@ -227,7 +239,7 @@ def _exceeded(ledger: Ledger, channel: str, loss: Loss, max_history: int) -> boo
         if channel in publication.channels and publication.retained and publication.attempts_began_before(loss.at)
     ]
     count = sum(publication.cursors.get(channel, (1 << 62, 0)) > begin for publication in stored)
-    return count > max_history or any(map(ledger.may_be_lost, stored))
+    return count > max_history or any(map(ledger.crashes_around, stored))
 
 
 def _text(cursor: Cursor) -> str:

@@ -225,13 +225,16 @@ def test_outstanding_entries_that_are_lost(ledger: Ledger, witness: Witness) -> 
 def test_what_a_crash_has_lost(ledger: Ledger, witness: Witness) -> None:
     """A crash explains reported losses of what was written while the disk was slow, and a copy, but no silent gap."""
     ledger.crashes.append((1.5, 2.2))
-    deliver(witness, 1)
-    assert "missing" in kinds(ledger, witness)
-    witness.received_lost([CHANNEL], "1000-0")
-    deliver(witness, 3)
+    witness.received_lost([CHANNEL], "1000-0")  # what was stored before follows it
+    deliver(witness, 1, 3)
     assert kinds(ledger, witness) == []
+    witness.losses[0] = witness.losses[0]._replace(at=2.1)
+    assert kinds(ledger, witness) == ["missing"]
+    witness.losses[0] = witness.losses[0]._replace(at=2.3, channels=["all"])
+    assert "missing" in kinds(ledger, witness)
+    witness.losses[0] = witness.losses[0]._replace(at=2.3, channels=[CHANNEL])
     ledger.crashes[:] = [(0.1, 0.5)]
-    assert kinds(ledger, witness) == ["false alarm"]
+    assert kinds(ledger, witness) == ["missing", "false alarm"]
 
 
 def test_what_was_published_again_after_a_crash(ledger: Ledger, witness: Witness) -> None:
