@@ -1,6 +1,6 @@
 """Inject faults, and check that no notification is lost silently.
 
-Usage: `python -m chaos.run [--seeds 1-26] [--seconds N] [--scenario NAME] [--clients N]`. Each seed is one run: real
+Usage: `python -m chaos.run [--seeds 1-28] [--seconds N] [--scenario NAME] [--clients N]`. Each seed is one run: real
 clients and publishers, a real service and a real Valkey, and faults chosen by the seed. Exit code 1 means that a
 guarantee was broken: the output has a short account of it, and `--seeds` with the seed repeats the same faults.
 """
@@ -107,7 +107,7 @@ def _counts(counts: Counter[str]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos.run", description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=_seeds, default=range(1, 27), metavar="1-26", help="a number, or a range")
+    parser.add_argument("--seeds", type=_seeds, default=range(1, 29), metavar="1-28", help="a number, or a range")
     parser.add_argument("--seconds", type=float, help="how long faults are injected, per run")
     parser.add_argument("--scenario", choices=SCENARIOS, help="for all seeds; the default depends on the seed")
     parser.add_argument("--clients", type=int, default=36, help="without those that run the browser library")

@@ -45,7 +45,7 @@ SCENARIOS = {
     # More is published than is stored: slow and reconnecting clients must receive `lost` frames.
     "bounded": Scenario(
         (
-            (faults.burst, of_clients.tear),
+            (faults.burst,),
             (of_clients.leave, of_clients.read_slowly, of_clients.cut_clients, of_clients.publish_offline),
             (faults.kill_subscribers,),
         ),
@@ -93,5 +93,12 @@ SCENARIOS = {
             (of_clients.cut_clients, of_clients.leave, faults.burst),
         ),
         appendfsync="everysec",
+    ),
+    # Live clients lose their sockets between two channels, and more is published than is stored.
+    "torn": Scenario(
+        ((of_clients.tear,), (of_clients.cut_clients,)),
+        {"max_history": 100, "recent_bytes": 0},
+        names=4,
+        bounded=True,
     ),
 }
