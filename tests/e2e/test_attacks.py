@@ -158,7 +158,7 @@ def await_last_pongs(clients: list[Peer], handled: threading.Event) -> None:
 @pytest.fixture(scope="module")
 def proxied() -> Iterator[Service]:
     """A service with few places, which knows the addresses of its clients, and has low limits for them."""
-    limits = {"address_handshake_rate": 50, "address_connections": 20, "address_requests": 10}
+    limits = {"address_handshake_rate": 50, "address_connections": 20, "address_requests": 50}
     patience = {"hello_timeout": 4 * DEADLINE, "attach_timeout": DEADLINE}  # on a busy machine
     with Service(workers=1, max_connections=PLACES, trusted_proxies="127.0.0.0/8", **limits, **patience) as service:
         serve_others(service)
