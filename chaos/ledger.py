@@ -52,6 +52,7 @@ class Ledger:
         self.publications: dict[str, Publication] = {}
         self.complaints: list[str] = []
         self.crashes: list[tuple[float, float]] = []  # since when a disk was slow, and when the server was killed
+        self._torn: set[str] = set()
         self._in: dict[str, list[Publication]] = defaultdict(list)  # by channel, acknowledged
         self._latest: dict[tuple[str, str], Cursor] = {}  # by channel and collapse key
 
@@ -77,7 +78,7 @@ class Ledger:
     def is_torn(self, publication: Publication) -> bool:
         """Return whether a crash came between its first attempt and its answer: a retry may have published it again."""
         first, last = publication.appended
-        return any(first < crash < last for _, crash in self.crashes)
+        return publication.key in self._torn or any(first < crash < last for _, crash in self.crashes)
 
     def crashes_around(self, publication: Publication) -> list[float]:
         """Return when crashes happened that may have lost its entries."""
@@ -93,7 +94,8 @@ class Ledger:
         cursors = {each["channel"]: cursor_of(each["cursor"]) for each in answer["channels"]}
         is_other = (publication.id, publication.cursors) != (answer["id"], cursors)
         if publication.acknowledged and is_other:
-            if any(publication.acknowledged < crash for _, crash in self.crashes):
+            if any(publication.attempts[0][0] < crash for _, crash in self.crashes):
+                self._torn.add(publication.key)
                 return  # the crash has lost the key of the request, of which other lines are retried
             self.complaints.append(f"{publication.key} was acknowledged twice, differently")
         if set(cursors) != set(publication.channels):

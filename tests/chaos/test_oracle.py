@@ -237,6 +237,18 @@ def test_what_a_crash_has_lost(ledger: Ledger, witness: Witness) -> None:
     assert kinds(ledger, witness) == ["missing", "false alarm"]
 
 
+def test_a_batch_that_is_repeated_after_a_crash(ledger: Ledger, witness: Witness) -> None:
+    """A crash that loses the key of a request may give its acknowledged lines other cursors; nothing else may."""
+    publication = ledger.publications["2"]
+    answer = {"id": "another", "channels": [{"channel": CHANNEL, "cursor": "2500-0"}]}
+    ledger.acknowledge(publication, answer)
+    assert ledger.complaints == ["2 was acknowledged twice, differently"]
+    ledger.crashes.append((1.9, publication.attempts[0][0] + 0.1))
+    publication.id = "id-2"
+    ledger.acknowledge(publication, answer)
+    assert (len(ledger.complaints), ledger.is_torn(publication), publication.id) == (1, True, "id-2")
+
+
 def test_what_was_published_again_after_a_crash(ledger: Ledger, witness: Witness) -> None:
     """A publication whose first attempt was lost may be received twice; others may not."""
     deliver(witness, 1, 2, 3)
