@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import pytest
-
 from notifier.inbox import digest_cache, digests
 from notifier.inbox.digest_cache import OWN_SIZE, DigestCache
 from notifier.inbox.digests import Digests
 from notifier.protocol import tenant as tenants
 from notifier.protocol.entry import Row
+from tests.kit.cases import every
 from tests.kit.ids import id_of
 
 
@@ -70,7 +69,7 @@ def test_one_digest() -> None:
     assert list(cache) == ["topic:1"]
 
 
-@pytest.mark.parametrize("order", [("", "a"), ("a", "")])
+@every(order=[("", "a"), ("a", "")])
 def test_tenants(order: tuple[str, str]) -> None:
     """The tenant with most items gives way, also if its digests were used last."""
     one, other = (tenants.scoped_channel(tenant, f"topic:{tenant}") for tenant in order)

@@ -3,12 +3,11 @@
 import itertools
 import tracemalloc
 
-import pytest
-
 from notifier.inbox.snapshot import Candidate, Snapshot
 from notifier.protocol.cursor import Cursor
 from notifier.protocol.digest import Item
 from notifier.protocol.inbox_state import Flags
+from tests.kit.cases import every
 
 ALL_FLAGS = [Flags(*each) for each in itertools.product([False, True], repeat=4)]
 
@@ -18,7 +17,7 @@ def candidate(number: int) -> Candidate:
     return Candidate(Item(f"topic:{number % 7}", place.rank, place.seq), ALL_FLAGS[number % 16])
 
 
-@pytest.mark.parametrize("size", [1, 8, 99, 100, 101])
+@every(size=[1, 8, 99, 100, 101])
 def test_items(size: int) -> None:
     """The items come back as they were, in order, a few at a time."""
     snapshot = Snapshot()

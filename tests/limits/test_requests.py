@@ -26,7 +26,7 @@ from notifier.protocol import identity
 from notifier.protocol.api_key import ApiKey
 from notifier.protocol.forwarded import parse
 from notifier.settings import AuthSettings
-from tests.kit.cases import rows
+from tests.kit.cases import every, rows
 from tests.kit.credentials import credentials_of
 from tests.kit.requests import request_of
 
@@ -141,7 +141,7 @@ def test_made_keys(key: ApiKey) -> None:
     assert [limit_of(answer) for answer in found] == ["key_requests"]
 
 
-@pytest.mark.parametrize("limit", ["key_requests", "key_exports"])
+@every(limit=["key_requests", "key_exports"])
 def test_tenants(limit: str) -> None:
     """Requests and exports of the keys of a tenant count together, and apart from those of other tenants."""
     service = Service(**{"key_requests": 9, "key_exports": 9, limit: 1})

@@ -4,8 +4,6 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import pytest
-
 from notifier.protocol import cursor
 from notifier.protocol.digest import Digest, Item
 from notifier.protocol.entry import Row
@@ -238,7 +236,7 @@ class TestTurns:
         assert seen == [5, 4, 1, 1] and places(subject) == ["6-0"]
         assert subject.next_expiry == 0
 
-    @pytest.mark.parametrize("changes", [0, 1, 2, 9])
+    @rows("changes", [0, 1, 2, 9])
     def test_types(self, changes: int) -> None:
         """The items of each type are found, however often the digest changes meanwhile."""
         subject = digest(*(row(ms, type=f"t{ms % 2}") for ms in range(1, 1001)))

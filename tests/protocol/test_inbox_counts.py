@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +13,7 @@ from notifier.protocol.cursor import BEGINNING, Cursor
 from notifier.protocol.digest import Digest
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING, Counts, Flags, InboxState, Marks
-from tests.kit.cases import rows
+from tests.kit.cases import every, rows
 from tests.kit.ids import id_of, name_of
 from tests.protocol.test_digest import entry, row
 
@@ -354,8 +353,7 @@ def test_turns() -> None:
         assert steps >= 200
 
 
-@pytest.mark.parametrize("step", range(0, 105, 3))
-@pytest.mark.parametrize("change", ["recall", "trim", "publish"])
+@every(step=range(0, 105, 3), change=["recall", "trim", "publish"])
 def test_changes_in_a_turn(step: int, change: str) -> None:
     """If a channel changes while its items are counted, the counts are those before or after, not a mixture."""
     rows = [row(ms, type=f"t{ms % 7}") for ms in range(1, 101)]
@@ -385,7 +383,7 @@ def test_changes_in_a_turn(step: int, change: str) -> None:
     assert counts in (before, InboxView(state, {"topic:a": log}).counts)
 
 
-@pytest.mark.parametrize("step", range(18))
+@every(step=range(18))
 def test_copies_that_leave_in_a_turn(step: int) -> None:
     """A copy that has left its channel since it was found is not subtracted."""
     logs = {name: digest(name, *(row(ms, copy="1") for ms in range(1, 5))) for name in ("topic:a", "topic:b")}
