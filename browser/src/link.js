@@ -25,7 +25,7 @@ const ACKNOWLEDGE_WITHIN = 2_000; // one answer for many notifications, and not 
  * `closed(code, reason)` when it ends; `failed(error)` when no new token could be fetched. After close() it calls
  * nothing. `limits` is kept from one connection to the next: `tooLong` bytes are more than the service takes.
  */
-export function createLink({ options, tokens, interests, position, limits, timers, watchdog, random, ...stream }) {
+export function createLink({ options, tokens, interests, skipped, position, limits, timers, watchdog, random, ...stream }) {
   const { broadcast, welcomed, reopen, closed, failed } = stream;
   const requests = new Map(); // ref -> the subscription that it requested
   const published = new Map(); // ref of a publication that was not answered -> its length in bytes
@@ -121,6 +121,7 @@ export function createLink({ options, tokens, interests, position, limits, timer
       const frame = typeof received === "string" ? JSON.parse(received) : received;
       if (frame.counts) link.inbox = { ...link.inbox, ...frame };
       (handlers[frame.type] ?? broadcast)(frame);
+      if (frame.memberships) repeat(frame.memberships);
     } catch (error) {
       broadcast({ type: "error", problem: { code: "unreadable_frame", title: "A frame was skipped.", detail: `${error}` } });
     }
@@ -160,7 +161,17 @@ export function createLink({ options, tokens, interests, position, limits, timer
     if (!past) position.reach(frame.cursor);
     position.deliver(frame.cursor);
     if (!timers.has(acknowledge)) timers.after(random() * ACKNOWLEDGE_WITHIN, acknowledge);
-    broadcast({ ...frame, past, chosen: interests.chosen(frame.channel, link.inbox) });
+    const message = { ...frame, past, chosen: interests.chosen(frame.channel, link.inbox) };
+    const topic = topicOf(frame.channel);
+    if (topic && !link.inbox?.memberships?.includes(topic)) skipped.add(message);
+    broadcast(message);
+  }
+
+  /** Entries of a new membership may arrive before the frame that names it. Tabs have skipped them, or drop them now. */
+  function repeat(memberships) {
+    for (const message of skipped.take(memberships)) {
+      broadcast({ ...message, chosen: message.chosen ?? interests.chosen(message.channel, link.inbox) });
+    }
   }
 
   function ping(frame) {

@@ -4,6 +4,7 @@ import { createLink } from "./link.js";
 import { watchPage } from "./page.js";
 import { Position } from "./position.js";
 import { backoff, comesBack } from "./retry.js";
+import { createSkipped } from "./skipped.js";
 import { safely } from "./storage.js";
 import { createTimers, createWatchdog } from "./timers.js";
 import { RefusedToken, createTokens } from "./token.js";
@@ -49,6 +50,7 @@ export function createStream(options, receive) {
   const position = new Position();
   const choice = createTransportChoice(transports);
   const limits = {};
+  const skipped = createSkipped();
   const timers = createTimers();
   const watchdog = createWatchdog(timers, () => closed(SILENT, link.id ? "heartbeat lost" : "no answer"));
   let state; // {state, connected, reason, retryInMs}
@@ -132,7 +134,8 @@ export function createStream(options, receive) {
   async function open(quietly) {
     drop();
     const stream = { broadcast, welcomed, reopen, closed, failed };
-    const attempt = (link = createLink({ options, tokens, interests, position, limits, timers, watchdog, random, ...stream }));
+    const kept = { options, tokens, interests, skipped, position, limits, timers, watchdog, random };
+    const attempt = (link = createLink({ ...kept, ...stream }));
     watchdog.allow(TOKEN_WITHIN);
     if (!quietly) enter("connecting");
     try {

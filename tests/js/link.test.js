@@ -3,6 +3,7 @@ import test from "node:test";
 import { createInterests } from "../../browser/src/interests.js";
 import { createLink } from "../../browser/src/link.js";
 import { Position } from "../../browser/src/position.js";
+import { createSkipped } from "../../browser/src/skipped.js";
 import { createTimers, createWatchdog } from "../../browser/src/timers.js";
 import { createTokens } from "../../browser/src/token.js";
 import { FakeHttp, welcome } from "./fake_http.js";
@@ -22,6 +23,7 @@ function dial(t, { transport = "websocket", topics = [], since, getToken } = {})
     tokens: createTokens(getToken),
     interests,
     position,
+    skipped: createSkipped(),
     limits: {},
     timers,
     watchdog: createWatchdog(timers, note("expired")),

@@ -725,3 +725,51 @@ test("a frozen leader hands over, and returns as a follower that has missed noth
   assert.deepEqual(tabs.map(({ titles }) => titles()), [["a", "b"], ["a", "b"]]);
   await tick(0);
 });
+
+const STATE = { type: "state", counts: { unread: 1, unseen: 1 }, revision: 1, expires_at: null };
+
+test("the first notifications of a membership arrive before it is named, and no tab misses them", async (t) => {
+  const { service, tabs } = await start(t, 3);
+  const once = [];
+  for (const { notifier } of tabs) notifier.on("notification", ({ title }) => once.push(title), { perBrowser: true });
+  tabs[1].notifier.join("orders");
+  await settled();
+  service.notify("a", "2000-0", { channel: "topic:orders" });
+  service.notify("b", "2000-1", { channel: "topic:other" });
+  service.notify("c", "2000-2", { channel: "topic:orders" });
+  await settled();
+  assert.deepEqual(tabs.map(({ titles }) => titles()), [[], ["a", "c"], []]);
+  service.say({ ...STATE, memberships: ["orders"] });
+  service.notify("d", "2001-0", { channel: "topic:orders" });
+  await settled();
+  for (const { titles } of tabs) assert.deepEqual(titles(), ["a", "c", "d"]);
+  assert.deepEqual(once, ["a", "c", "d"]);
+  service.say({ ...STATE, revision: 2, memberships: ["orders", "other"] });
+  await settled();
+  for (const { titles } of tabs) assert.deepEqual(titles(), ["a", "c", "d", "b"]);
+  assert.deepEqual(once, ["a", "c", "d", "b"]);
+});
+
+test("a membership that a lost connection did not name is named by the next welcome", async (t) => {
+  const { tick, service, tabs } = await start(t, 2);
+  service.notify("a", "2000-0", { channel: "topic:orders" });
+  service.close(1006);
+  await tick(1_000);
+  await service.accept({ ...STATE, type: "welcome", connection: "c2", memberships: ["orders"] });
+  await settled();
+  for (const { titles } of tabs) assert.deepEqual(titles(), ["a"]);
+});
+
+test("what a topic had long before its membership is not repeated, and no more than a hundred", async (t) => {
+  const { tick, service, tabs } = await start(t, 2);
+  service.notify("old", "2000-0", { channel: "topic:orders" });
+  await tick(20_000);
+  service.say({ type: "ping", cursor: "2000-0" });
+  await tick(20_000);
+  service.say({ type: "ping", cursor: "2000-0" });
+  await tick(20_000);
+  for (let number = 1; number <= 101; number++) service.notify(`${number}`, `3000-${number}`, { channel: "topic:orders" });
+  service.say({ ...STATE, memberships: ["orders"] });
+  await settled();
+  for (const { titles } of tabs) assert.deepEqual(titles(), Array.from({ length: 100 }, (_, index) => `${index + 2}`));
+});
