@@ -31,9 +31,6 @@ class Browser(Witness):
     It can do everything that `clients.Client` can, except read slowly, and it publishes.
     """
 
-    # A page skips what comes before the `state` frame that names the new membership, and repeats may bring it later.
-    needs_subscriptions = True
-
     def __init__(
         self,
         name: str,

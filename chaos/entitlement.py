@@ -41,7 +41,7 @@ def _must_receive(witness: Witness, publication: Publication, channel: str, curs
         return False
     if channel in witness.entitled:
         return True
-    span = None if witness.needs_subscriptions else witness.members.covering(channel[6:], publication)
+    span = witness.members.covering(channel[6:], publication)
     return span is not None and (span.ending == math.inf or _has_passed(witness, cursor, span.ending))
 
 

@@ -192,8 +192,6 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
         publication = ledger.publications.get(callback.key)
         if publication and may_be_muted(witness, publication, callback.channel):
             continue  # once the mute is lifted, a replay repeats it
-        if witness.needs_subscriptions and callback.channel not in witness.entitled:
-            continue
         if witness.wanders and callback.channel[6:] in (*witness.members.names, *witness.granted):
             continue  # members, and other tabs, still receive topics that it unsubscribed from, and then their replay
         last = highest.get(callback.channel)

@@ -69,8 +69,6 @@ class Witness:
     itself by `tolerance` ms.
     """
 
-    needs_subscriptions = False  # it does not report what it receives as a member only
-
     def __init__(self, name: str, user: str, topics: list[str], journal: Journal) -> None:
         self.name = name
         self.user = user
