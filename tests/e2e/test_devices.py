@@ -48,6 +48,13 @@ _PLAY = """([seed, count]) => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """A service that takes as many actions of a user as a fast machine can send."""
+    with Service(user_action_rate=10_000) as service:
+        yield service
+
+
 @pytest.fixture
 def pages(browser: Browser, service: Service, user: str) -> Iterator[list[Page]]:
     """The user's page in two separate browser contexts."""

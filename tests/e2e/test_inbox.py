@@ -667,7 +667,7 @@ def test_a_thousand_random_operations(user: str) -> None:
 
     A client that gets every revision knows the order of the operations, and the model applies them in that order.
     """
-    with Service(workers=2) as service:
+    with Service(workers=2, user_action_rate=10_000) as service:  # a fast machine does more than 100 a second
         manage(service, "PUT", f"/v1/topics/{user}/members/{user}")
         model = Model(user)
         with service.on_each_worker(user) as clients:
