@@ -29,6 +29,7 @@ from tests.kit.raw import Peer
 from tests.kit.service import JSON, Service
 from tests.kit.waiting import DEADLINE, eventually
 
+_numbers = itertools.count()
 PLACES = 120
 HTTP_PLACES = 40
 ANSWER_408 = re.compile(rb"^HTTP/1\.1 408 ")
@@ -48,12 +49,13 @@ def target() -> Iterator[Service]:
 
 
 def serve_others(service: Service) -> None:
-    """Connect, publish, receive, and act on an inbox, over both ways."""
-    with service.client("other") as client:
-        assert service.publish({"to": {"users": ["other"]}, "title": "x"}).status == 201
+    """Connect, publish, receive, and act on an inbox, over both ways. Each time it is another user, with new limits."""
+    user = f"other-{next(_numbers)}"
+    with service.client(user) as client:
+        assert service.publish({"to": {"users": [user]}, "title": "x"}).status == 201
         received = client.receive("notification")["notification"]["id"]
         assert client.ask("read", ids=[received])["changed"]
-        headers = {"Authorization": f"Bearer {service.token('other')}"}
+        headers = {"Authorization": f"Bearer {service.token(user)}"}
         assert service.request("POST", "/v1/inbox/archive", {"ids": [received]}, headers).status == 200
 
 
