@@ -151,7 +151,8 @@ def watch_connections(worker: Any) -> None:
         time.sleep(0.2)
         time.sleep(0)  # first, connections whose requests have arrived have their turn
         worker.idle.make_room()
-        memory.note(len(worker.idle) + len(node.connections))
+        for connections in (worker.idle.take_peak(), len(worker.idle)):  # many come and go between two looks
+            memory.note(connections + len(node.connections))
     node.drain()
     while True:
         worker.idle.close()

@@ -30,7 +30,7 @@ class IdleConnections:
     def __init__(self, places: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._places = places
         self._clock = clock
-        self._taken = 0
+        self._taken = self._peak = 0
         self._since: dict[Idle, float] = {}  # the one that has been idle longest first
         self._stalled: dict[Idle, float] = {}  # the same of those that wait for their client to read
 
@@ -40,10 +40,16 @@ class IdleConnections:
     def enter(self) -> None:
         """Note a new connection."""
         self._taken += 1
+        self._peak = max(self._peak, self._taken)
 
     def leave(self) -> None:
         """Note that a connection is closed, or has become a stream."""
         self._taken -= 1
+
+    def take_peak(self) -> int:
+        """Return the most connections that were open at once since this was last asked."""
+        peak, self._peak = self._peak, self._taken
+        return peak
 
     def add(self, idle: Idle) -> None:
         """Note that a connection waits for a request."""

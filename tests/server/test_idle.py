@@ -114,6 +114,15 @@ def test_all_places_taken() -> None:
     assert metrics.HTTP_EVICTED._value.get() == before + FREE
 
 
+def test_peak() -> None:
+    """Connections that have come and gone are in the peak, once."""
+    connections = IdleConnections(PLACES)
+    for connection in [Connection(connections) for _ in range(5)]:
+        connection.close()
+    Connection(connections)
+    assert [connections.take_peak() for _ in range(2)] == [5, 1]
+
+
 def test_end() -> None:
     """When the worker ends, all are closed, but for those that have just come."""
     clock = Clock()
