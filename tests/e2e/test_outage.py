@@ -256,9 +256,9 @@ def test_members_removed_while_subscriptions_are_refused(user: str) -> None:
         proxy.silence()
         assert service.request("POST", path, {"remove": names}, headers).json["removed"] == 200
         assert service.publish({"to": {"topics": [topic]}, "title": "former"}).status == 201
-        eventually(lambda: not any(is_ready(service) for _ in range(12)))
+        eventually(service.is_unready)
         assert service.publish({"to": {"topics": [topic]}, "title": "former"}).status == 201
         proxy.ask(lambda proxy: proxy.heal())
-        eventually(lambda: all(is_ready(service) for _ in range(12)))
+        eventually(service.is_ready)
         assert service.publish({"to": {"users": names[:40]}, "title": "own"}).status == 201
         assert {client.receive("notification")["notification"]["title"] for client in clients} == {"own"}

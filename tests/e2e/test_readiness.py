@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from chaos.aside import Aside, running_aside
-from tests.kit.outage import FAST, Valkey, is_ready, url, valkey
+from tests.kit.outage import FAST, Valkey, url, valkey
 from tests.kit.service import Service
 from tests.kit.waiting import DEADLINE, eventually
 
@@ -69,14 +69,14 @@ def test_a_redis_that_refuses_writes(
             cursor = service.publish(note).json["channels"][0]["cursor"]
             fault(control)
             try:
-                eventually(lambda: not any(is_ready(service) for _ in range(12)))
+                eventually(service.is_unready)
                 assert service.publish(note | {"title": "refused"}).status == 503
                 if fault is not demoted:  # a replica may miss what is published elsewhere: no client is served from it
                     with service.client(user, since=cursor) as late:
                         assert late.receive("notification")["notification"]["title"] == "kept"
             finally:
                 heal(control)
-            eventually(lambda: all(is_ready(service) for _ in range(12)))
+            eventually(service.is_ready)
             assert service.publish(note | {"title": "after"}).status == 201
             titles = [client.receive("notification")["notification"]["title"] for _ in range(2)]
             assert titles == ["kept", "after"]
@@ -93,9 +93,9 @@ def test_too_few_replicas(server: Valkey) -> None:
     """With NOTIFIER_MIN_REPLICAS, no worker is ready while too few replicas are connected."""
     with valkey(replica_of=server.port) as replica, Service(redis_url=server.url, min_replicas=1, **FAST) as service:
         replica.end()
-        eventually(lambda: not any(is_ready(service) for _ in range(12)))
+        eventually(service.is_unready)
         replica.start()
-        eventually(lambda: all(is_ready(service) for _ in range(12)))
+        eventually(service.is_ready)
 
 
 def test_a_worker_that_cannot_hear(proxy: Aside, proxied: Service, user: str) -> None:
@@ -104,11 +104,11 @@ def test_a_worker_that_cannot_hear(proxy: Aside, proxied: Service, user: str) ->
     proxy.ask(lambda proxy: setattr(proxy, "deafens", True))
     try:
         proxy.silence()
-        eventually(lambda: not any(is_ready(proxied) for _ in range(12)))
+        eventually(proxied.is_unready)
         assert proxied.publish({"to": {"users": [user]}, "title": "written"}).status == 201
     finally:
         proxy.ask(lambda proxy: proxy.heal())
-    eventually(lambda: all(is_ready(proxied) for _ in range(12)))
+    eventually(proxied.is_ready)
 
 
 def test_a_subscriber_that_is_silently_dead(proxy: Aside, proxied: Service, user: str) -> None:
@@ -123,7 +123,7 @@ def test_a_subscriber_that_is_silently_dead(proxy: Aside, proxied: Service, user
         for client in clients:
             assert [client.receive("notification")["notification"]["data"] for _ in range(20)] == list(range(20))
         assert proxied.metric("notifier_silences_total") > silences
-        eventually(lambda: all(is_ready(proxied) for _ in range(12)))
+        eventually(proxied.is_ready)
     finally:
         for client in clients:
             client.close()

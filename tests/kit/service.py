@@ -255,12 +255,20 @@ class Service:
 
     def is_ready(self) -> bool:
         """Return whether all workers are ready."""
+        return self._readiness() == {200}
+
+    def is_unready(self) -> bool:
+        """Return whether no worker is ready, and all say so."""
+        return self._readiness() == {503}
+
+    def _readiness(self) -> set[int]:
+        """Return the statuses with which all workers answer; none: some worker has not answered."""
         assert self._process and self._process.poll() is None, self.log
         try:
             answers = self._ask_workers(lambda: self.request("GET", "/readyz"), rounds=2)
         except (ConnectionError, TimeoutError):
-            return False
-        return bool(answers) and all(answer.status == 200 for answer in answers)
+            return set()
+        return {answer.status for answer in answers}
 
 
 class Client:
