@@ -17,7 +17,11 @@ class Amounts(NamedTuple):
 
     def plus(self, other: "Amounts") -> "Amounts":
         """Return the sum."""
-        return Amounts(*map(sum, zip(self, other, strict=True)))
+        publications, recipients, topics, size = self  # names cost a third of the time that a loop takes
+        more_publications, more_recipients, more_topics, more_bytes = other
+        return Amounts(
+            publications + more_publications, recipients + more_recipients, topics + more_topics, size + more_bytes
+        )
 
 
 class DailyUsage:
@@ -26,10 +30,10 @@ class DailyUsage:
     `unsettled` are the amounts granted since the last settlement began, `since` is when the first was granted.
     """
 
-    __slots__ = ("_ends", "_under_way", "_used", "since", "unsettled")
+    __slots__ = ("_ends", "_total", "_under_way", "since", "unsettled")
 
     def __init__(self, now: float) -> None:
-        self._used = Amounts()
+        self._total = Amounts()  # all that is known to be used, also what is not settled
         self._under_way = Amounts()  # what is being settled
         self._ends = math.inf  # when the day ends; not known before the first settlement
         self.unsettled = Amounts()
@@ -43,7 +47,7 @@ class DailyUsage:
     def exceeds(self, most: Amounts, now: float, amounts: Amounts) -> str:
         """Return the name of a quota that does not have these amounts left; empty: all of them have."""
         for name, limit, used, asked in zip(most._fields, most, self._all(now), amounts, strict=True):
-            if limit and asked and used + asked > limit:
+            if asked and used + asked > limit > 0:
                 return name
         return ""
 
@@ -57,6 +61,7 @@ class DailyUsage:
         if self.unsettled == Amounts():
             self.since = now
         self.unsettled = self.unsettled.plus(amounts)
+        self._total = self._total.plus(amounts)
 
     def wait(self, now: float) -> float:
         """Return how many seconds it is until the day ends; a moment, if that is not known yet."""
@@ -69,13 +74,13 @@ class DailyUsage:
 
     def settle(self, used: Amounts, ends: float) -> None:
         """Adopt what all workers have used on the day that ends at `ends`."""
-        self._used, self._under_way, self._ends = used, Amounts(), ends
+        self._total, self._under_way, self._ends = used.plus(self.unsettled), Amounts(), ends
 
     def fail(self) -> None:
         """Keep what could not be settled for the next settlement."""
         self.unsettled, self._under_way = self.unsettled.plus(self._under_way), Amounts()
 
     def _all(self, now: float) -> Amounts:
-        if now >= self._ends:
-            self._used, self._ends = Amounts(), math.inf  # the next settlement returns the usage of the new day
-        return self._used.plus(self._under_way).plus(self.unsettled)
+        if now >= self._ends:  # the next settlement returns the usage of the new day
+            self._total, self._ends = self._under_way.plus(self.unsettled), math.inf
+        return self._total
