@@ -26,6 +26,7 @@ TOPIC = "bench"
 API_SECRET = "publisher-secret-for-benchmarks-only"
 TOKEN_SECRET = "token-secret-for-benchmarks-only-0123456789"
 MARK = '{"mark":"%d@%d"}'  # what load.c searches for: number and time of publication
+MANY = str(10**9)  # a limit that no machine reaches
 START_SECONDS = 20
 STOP_SECONDS = 20
 
@@ -94,6 +95,10 @@ class Notifier(Contender):
             "NOTIFIER_API_KEYS": f"bench:{API_SECRET}",
             "NOTIFIER_TOKEN_SECRETS": TOKEN_SECRET,
             "NOTIFIER_MAX_HISTORY": "100000",
+            # One key publishes, and one user acts, as fast as the machine allows.
+            "NOTIFIER_KEY_PUBLISH_RATE": MANY,
+            "NOTIFIER_KEY_RECIPIENT_RATE": MANY,
+            "NOTIFIER_USER_ACTION_RATE": MANY,
         }
 
     def hello(self, user):
