@@ -26,7 +26,7 @@ from notifier.client import (
 )
 from tests.kit.middle import Middle, Reply
 from tests.kit.service import API_KEY, Service
-from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.waiting import DEADLINE, eventually, next_millisecond
 
 
 @pytest.fixture
@@ -44,8 +44,10 @@ def inbox(client: NotifierClient) -> Inbox:
 
 
 def fill(client: NotifierClient, user: str, count: int, **members: Any) -> list[str]:
-    """Publish to a user, and return the ids."""
-    return [client.publish(members, to={"users": [user]}, title=str(number)).id for number in range(count)]
+    """Publish to a user, and return the ids in a later millisecond."""
+    published = [client.publish(members, to={"users": [user]}, title=str(number)).id for number in range(count)]
+    next_millisecond()
+    return published
 
 
 def ids(items: Any) -> list[str]:

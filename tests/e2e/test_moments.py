@@ -8,6 +8,7 @@ import pytest
 
 from tests.kit.events import EventStream
 from tests.kit.service import API_KEY, Client, Service
+from tests.kit.waiting import next_millisecond
 
 ROUNDS, FEW_ROUNDS = 30, 5
 Titles = Callable[[str], list[str]]  # reads until a title, and returns all titles
@@ -89,6 +90,7 @@ def test_new_member(service: Service, user: str) -> None:
             set_member(service, "PUT", topic, user)
             publish(service, {"topics": [topic]}, f"new {number}")
             assert titles_until(client, f"new {number}") == [f"new {number}"]
+            next_millisecond()
     listed = service.request(
         "GET", "/v1/inbox?limit=100", headers={"Authorization": f"Bearer {service.token(user)}"}
     ).json

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.kit.service import API_KEY, Answer, Service
+from tests.kit.waiting import next_millisecond
 
 FUTURE = "999999999999999-0"
 COUNTS = "/v1/inbox/counts"
@@ -32,11 +33,15 @@ def manage(service: Service, method: str, path: str, body: Any = None) -> Answer
 
 
 def publish(service: Service, *to: str, **members: Any) -> str:
-    """Publish to users, topics (`#orders`) or `all`, and return the id."""
+    """Publish to users, topics (`#orders`) or `all`, and return the id in a later millisecond.
+
+    Later notifications are newer in lists, and the cursors of lists include this one.
+    """
     topics = [name[1:] for name in to if name.startswith("#")]
     users = [name for name in to if name != "all" and not name.startswith("#")]
     answer = service.publish({"to": {"users": users, "topics": topics, "all": "all" in to}, "title": "x", **members})
     assert answer.status == 201, answer.text
+    next_millisecond()
     return str(answer.json["id"])
 
 

@@ -5,7 +5,6 @@ The tests share a server and are kept apart by their prefix, so each test has it
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -35,7 +34,7 @@ from notifier.publishing.publisher import Post, Publisher
 from notifier.publishing.receipts import Receipts
 from notifier.server.embedded_valkey import EmbeddedValkey
 from notifier.settings import Settings
-from tests.kit.waiting import DEADLINE
+from tests.kit.waiting import DEADLINE, next_millisecond
 
 FUTURE = Cursor(10**15, 0)  # a cursor after everything
 NOBODY = "019a0000-0000-7000-8000-000000000000"  # the id of no notification
@@ -64,7 +63,7 @@ class Worker:
 
     def publish(self, *to: str, idempotency: str = "", **fields: Any) -> str:
         """Publish to users, topics (`#orders`) or `all`, and return the id. Lists show it before all earlier ones."""
-        _await_next_ms()
+        next_millisecond()
         return str(self.answer(*to, idempotency=idempotency, **fields)["id"])
 
     def answer(self, *to: str, idempotency: str = "", **fields: Any) -> dict[str, Any]:
@@ -143,20 +142,6 @@ def time_of(client: redis.Redis) -> int:
     """Return the server's time in Unix ms."""
     seconds, microseconds = client.time()
     return int(seconds * 1000 + microseconds // 1000)
-
-
-def next_millisecond(client: redis.Redis) -> None:
-    """Wait until the server's clock shows another millisecond."""
-    before = time_of(client)
-    while time_of(client) <= before:
-        pass
-
-
-def _await_next_ms() -> None:
-    """Wait until the ids of earlier notifications are older: those of one millisecond have no order across channels."""
-    end = time.time_ns() // 1_000_000 + 1
-    while time.time_ns() // 1_000_000 < end:
-        time.sleep(0.0001)
 
 
 def _post(to: Iterable[str], idempotency: str, fields: dict[str, Any]) -> Post:

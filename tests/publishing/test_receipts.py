@@ -15,8 +15,8 @@ from notifier.protocol.entry import NOTIFICATION
 from notifier.protocol.frames import Ack
 from notifier.protocol.inbox_frames import Acknowledge, read_ack
 from tests.kit.broker import body_of, new_id
-from tests.kit.waiting import DEADLINE
-from tests.kit.worker import FUTURE, Make, Worker, next_millisecond
+from tests.kit.waiting import DEADLINE, next_millisecond
+from tests.kit.worker import FUTURE, Make, Worker
 
 
 def receipts_of(worker: Worker, id: str) -> dict[str, dict[str, Any]]:
@@ -72,11 +72,11 @@ def test_ack_since(worker: Worker) -> None:
     assert [receipt["delivered_at"] is None for receipt in receipts] == [True, False]
 
 
-def test_ack_without_since(worker: Worker, client: redis.Redis) -> None:
+def test_ack_without_since(worker: Worker) -> None:
     """An ack without `since` covers its entry, and none before it that the client may not have received."""
     answers = []
     for _ in range(3):
-        next_millisecond(client)  # entries of several channels may have the same cursor
+        next_millisecond()  # entries of several channels may have the same cursor
         answers.append(worker.answer("alice", "all"))
     place = answers[1]["channels"][0]["cursor"]
     worker.inbox.acknowledge({"alice": read_ack(Ack(cursor=place))})
@@ -88,7 +88,7 @@ def test_ack_without_since(worker: Worker, client: redis.Redis) -> None:
 def test_acks_again(worker: Worker, client: redis.Redis) -> None:
     """Acks that are repeated, or go back, do not record again what is recorded."""
     places = [cursor.parse(worker.answer("alice")["channels"][0]["cursor"]) for _ in range(5)]
-    next_millisecond(client)
+    next_millisecond()
     receipts = worker.store.of("user:alice", "receipts")
 
     def recorded(up_to: int, since: int | None) -> set[int]:
@@ -116,7 +116,7 @@ def test_acks_again(worker: Worker, client: redis.Redis) -> None:
 def test_acks_with_gaps(worker: Worker, client: redis.Redis) -> None:
     """Nothing is read twice, whatever lies between the acks: a client could repeat one that reads a whole inbox."""
     places = [cursor.parse(worker.answer("alice")["channels"][0]["cursor"]) for _ in range(7)]
-    next_millisecond(client)
+    next_millisecond()
     receipts = worker.store.of("user:alice", "receipts")
     for up_to, since, new in [
         (6, 5, {6}),
@@ -139,7 +139,7 @@ def test_acks_with_gaps(worker: Worker, client: redis.Redis) -> None:
 def test_acks_with_many_gaps(worker: Worker, client: redis.Redis) -> None:
     """A client that leaves gaps everywhere does not fill the memory of Redis."""
     places = [cursor.parse(worker.answer("alice")["channels"][0]["cursor"]) for _ in range(100)]
-    next_millisecond(client)
+    next_millisecond()
     for place in places[::2]:
         worker.inbox.acknowledge({"alice": Acknowledge(place, place.previous)})
     key = worker.store.of("user:alice", "state")
