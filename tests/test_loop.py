@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 
+import gevent
+import gevent.socket
 import pytest
 
 from notifier.errors import BrokerUnavailable
-from notifier.loop import Loop, in_turns
+from notifier.loop import Loop, give_way, in_turns
 
 DEADLINE = 10
 
@@ -107,3 +109,18 @@ def test_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(item)
         now += 0.0004
     assert (seen, turns) == (list(range(10)), 3)
+
+
+def test_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those whose sockets have something to read have their turn, too, however many are ready to go on."""
+    monkeypatch.setattr(time, "sleep", gevent.sleep)
+    reader, writer = gevent.socket.socketpair()
+    with reader, writer:
+        reading = gevent.spawn(reader.recv, 1)
+        gevent.idle()  # until it waits
+        writer.sendall(b"x")
+        turns = 0
+        while not reading.ready():
+            give_way()
+            turns += 1
+    assert turns <= 2  # the socket is ready, and its reader goes on

@@ -1,12 +1,12 @@
 """Slices: a few commands of many are packed at a time, so that the memory and time of long writes have a limit."""
 
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from notifier.broker.redis_errors import RETRY_AFTER
 from notifier.errors import BrokerUnavailable
+from notifier.loop import give_way
 
 SMALL = 65536  # bytes of commands that take no turn: about as many as the body of their request, which is counted
 SLICE = 1 << 20  # bytes of a slice, about
@@ -42,7 +42,7 @@ class Slices:
         rest = iter(commands)
         while replies := self._next(rest, replicas):
             yield from replies
-            time.sleep(0)  # those that wait go first: the lock is not given to them while this greenlet goes on
+            give_way()  # those that wait go first: the lock is not given to them while this greenlet goes on
 
     def _next(self, commands: Iterator[bytes], replicas: int) -> list[Any]:
         """Return the replies to the next slice; none: there are no more commands."""

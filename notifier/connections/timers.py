@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from notifier.connections.websocket import Connection
-from notifier.loop import Loop
+from notifier.loop import Loop, give_way
 from notifier.protocol.wheel import Wheel
 from notifier.telemetry import metrics
 
@@ -41,4 +41,4 @@ class Timers:
         for count, connection in enumerate(self._wheel.turn(now), 1):
             connection.tick(now)
             if not count % YIELD_EVERY:
-                time.sleep(0)
+                give_way()

@@ -1,7 +1,6 @@
 """The fan-out: writes received entries to every connection of their channel."""
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -11,6 +10,7 @@ from notifier.connections.timers import YIELD_EVERY
 from notifier.delivery.encoding import Writes
 from notifier.delivery.progress import Progress
 from notifier.inbox.mutes import Mutes
+from notifier.loop import give_way
 from notifier.protocol import notification
 from notifier.protocol import tenant as tenants
 from notifier.protocol.entry import Entry
@@ -73,7 +73,7 @@ class FanOut:
         for start in range(0, len(connections), YIELD_EVERY):
             if start:
                 channel.pause(partial(_is_among, connections, start))
-                time.sleep(0)
+                give_way()
                 channel.leave_out_overtaken(entries, chosen)  # replays may have ended meanwhile
             for connection in connections[start : start + YIELD_EVERY]:
                 if start and connection not in members:

@@ -16,7 +16,7 @@ from notifier.delivery.progress import Progress
 from notifier.errors import BrokerUnavailable, Disconnect, Overloaded, UnexpectedFault
 from notifier.inbox.feed import InboxFeed
 from notifier.inbox.mutes import Mutes
-from notifier.loop import Loop
+from notifier.loop import Loop, give_way
 from notifier.protocol import frames
 from notifier.protocol import tenant as tenants
 from notifier.protocol.catch_up import CatchUp, Step
@@ -109,7 +109,7 @@ class Replayer:
             except Exception:
                 _close_for_fault(connection)
             if found:
-                time.sleep(0)  # requests have their turn in between
+                give_way()  # requests have their turn in between
 
     def _filters(self, batch: list[StreamConnection]) -> dict[StreamConnection, int]:
         """Return the connections whose memberships and mutes are known, with the version of these."""

@@ -1,7 +1,6 @@
 """A batch: newline-delimited JSON, with one notification and one answer per line."""
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from notifier.errors import BodyTooLarge, BrokerUnavailable, InvalidApiKey, Malf
 from notifier.http import body
 from notifier.http.answers import encode
 from notifier.http.credentials import idempotency_key
+from notifier.loop import give_way
 from notifier.protocol import notification
 from notifier.protocol import tenant as tenants
 from notifier.protocol.api_key import ApiKey
@@ -97,7 +97,7 @@ class Batches:
                     answers, failure = itertools.repeat(problem), problem
             for line in batch:
                 yield _answer(line.number, line.parsed if isinstance(line.parsed, Problem) else next(answers))
-            time.sleep(0)  # other greenlets have their turn, also if no line needed Redis
+            give_way()  # other greenlets have their turn, also if no line needed Redis
 
     def _batches(self, request: Request, key: ApiKey) -> Iterator[list[_Line]]:
         """Yield the lines, as many at a time as are published together. Until then they count as memory of the key."""
@@ -110,7 +110,7 @@ class Batches:
             read += 1 if isinstance(text, Problem) else 1 + len(text) // _BATCH
             if read >= _BATCH:  # lines, or 64 KB: also lines that are not published take time
                 read = 0
-                time.sleep(0)
+                give_way()
             if not text:
                 continue
             line = self._parse(number, text, key)

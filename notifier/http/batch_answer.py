@@ -5,11 +5,12 @@ the answer names each channel again with a cursor. Such answers are much alike, 
 memory as the lines did.
 """
 
-import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+from notifier.loop import give_way
 
 _BLOCK = 65536  # bytes that are compressed, or sent, between two turns of others
 _PLAIN = 1 << 20  # bytes that are not compressed: more than a batch of usual notifications needs
@@ -46,7 +47,7 @@ class BatchAnswer:
             data, is_compressed = self._blocks.popleft()
             self._hold(-len(data))
             yield zlib.decompress(data) if is_compressed else data
-            time.sleep(0)
+            give_way()
 
     def _store(self) -> None:
         data, self._begun, self._begun_size = b"".join(self._begun), [], 0
@@ -54,6 +55,6 @@ class BatchAnswer:
             block = _Block(data[begin : begin + _BLOCK], is_compressed=False)
             if self.size > _PLAIN:
                 block = _Block(zlib.compress(block.data, _FASTEST), is_compressed=True)
-                time.sleep(0)
+                give_way()
             self._blocks.append(block)
             self._hold(len(block.data))

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from notifier.loop import give_way
+
 _ROUND = 64  # users per round: enough to share a request to Redis, few enough to delay others only for a moment
 _SHARE = 4  # rounds that are not urgent take one part in so many of the time
 _RETRY = 200  # ms until Redis is asked again about an expiry that, by its clock, has not come yet
@@ -125,7 +127,7 @@ class Rounds:
         """Leave the processor to others after a round that took some seconds, but not while somebody is urgent."""
         self._hurried.clear()
         if served.is_urgent or self._urgent:
-            time.sleep(0)
+            give_way()
         else:
             self._hurried.wait((_SHARE - 1) * seconds)
 

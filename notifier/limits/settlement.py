@@ -13,7 +13,7 @@ from notifier.errors import BrokerUnavailable
 from notifier.limits.holdings import Holdings
 from notifier.limits.quotas import Quotas
 from notifier.limits.rates import Rates
-from notifier.loop import Loop
+from notifier.loop import Loop, give_way
 
 _INTERVAL = 0.25  # seconds
 _BATCH = 500  # names of a request to Redis: a few milliseconds there
@@ -58,7 +58,7 @@ class Settlement:
         """Forget what is the same as never used."""
         for sweep in (*(each.sweep(_SWEPT) for each in self._rates), *(each.sweep(_SWEPT) for each in self._quotas)):
             for _ in sweep:
-                time.sleep(0)
+                give_way()
 
     def _step(self) -> None:
         time.sleep(_INTERVAL)

@@ -4,15 +4,16 @@ gevent lets others have a turn only when a socket has nothing to read. A client 
 stop the worker, and no timeout would expire.
 """
 
-import time
 from typing import Any
 
 from gunicorn.http.body import ChunkedReader
 
+from notifier.loop import give_way
+
 # Bytes of a body that are received at once: the rest waits in the kernel. gunicorn's own is a megabyte, which each of
 # thousands of requests would have in memory while it reads 64 KB at a time.
 MAX_RECEIVED = 65536
-_CHUNKS = 64  # between two turns of others: a chunk of one byte takes as long as one of 8 KB
+_CHUNKS = 16  # between two turns of others: a chunk of one byte takes as long as one of 8 KB
 _REST = 65536  # bytes that are discarded between two turns of others
 
 
@@ -27,7 +28,7 @@ class FairReader(ChunkedReader):  # type: ignore[misc]
         """Read the size of the next chunk."""
         self._chunks += 1
         if not self._chunks % _CHUNKS:
-            time.sleep(0)
+            give_way()
         return super().parse_chunk_size(unreader, data)
 
 
@@ -41,7 +42,7 @@ def discard_rest(parser: Any, deadline: Any = None, max_bytes: Any = None) -> bo
     body = getattr(parser.mesg, "body", None)
     try:
         while body is not None and not body.failed and body.read(_REST):
-            time.sleep(0)
+            give_way()
     except Exception:  # of many kinds, as in `notifier.http.body`
         return False
     return body is None or not body.failed

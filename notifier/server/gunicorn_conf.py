@@ -31,6 +31,7 @@ from notifier.server.heads import (
 from notifier.server.memory import FreedMemory
 from notifier.server.startup import start_node
 from notifier.settings import SettingError, Settings
+from notifier.loop import give_way
 
 try:
     settings = Settings.from_environ(os.environ)
@@ -149,7 +150,7 @@ def watch_connections(worker: Any) -> None:
     memory, node = FreedMemory(), worker.wsgi.extensions["notifier"]
     while any(listener.fileno() >= 0 for listener in worker.sockets):
         time.sleep(0.2)
-        time.sleep(0)  # first, connections whose requests have arrived have their turn
+        give_way()  # first, connections whose requests have arrived have their turn
         worker.idle.make_room()
         for connections in (worker.idle.take_peak(), len(worker.idle)):  # many come and go between two looks
             memory.note(connections + len(node.connections))

@@ -11,11 +11,13 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from notifier.errors import InternalError, RateLimited
 from notifier.http.body import PATIENT, Pace
+from notifier.loop import give_way
 from notifier.server.heads import answer_to_timeout, answer_with, problem_of
 from notifier.server.idle import IdleConnections
 from notifier.server.paced_socket import PacedSocket
 from notifier.telemetry import metrics
 
+_TURNS = 8  # of others between two requests that have arrived at once: an answer to one of them takes several
 _QUIET = 1.0  # seconds in which one malformed request is logged
 _ANSWER = 1.0  # seconds that an answer to a client may take that is closed
 
@@ -67,9 +69,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
             leave()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        """Answer a request. Then others have their turn: the client may have sent many more at once."""
+        """Answer a request. Then others have their turn, and several of them if the client has sent many at once."""
         super().handle_request(listener_name, req, PacedSocket(sock, self.pace, self.idle), addr)
-        gevent.sleep(0)
+        for _ in range(_TURNS if req.unreader.buf.tell() else 1):
+            give_way()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End as after SIGTERM: gunicorn's immediate exit may interrupt closing handshakes."""

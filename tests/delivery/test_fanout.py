@@ -1,7 +1,5 @@
 """The fan-out: who is written what, and what may come in between while an entry is written to many connections."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from notifier.connections.timers import YIELD_EVERY
@@ -129,11 +127,11 @@ def test_a_connection_that_subscribes_in_a_pause(delivery: Delivery, monkeypatch
     connections = [delivery.live() for _ in range(YIELD_EVERY + 1)]
     (first, line), (_, late) = connections[0], connections[-1]
 
-    def subscribe(_: float) -> None:
+    def subscribe() -> None:
         for connection, _ in (connections[0], connections[-1]):
             delivery.subscriptions.join(connection, Join(None, "news", None))
 
-    monkeypatch.setattr("notifier.delivery.fanout.time", SimpleNamespace(sleep=subscribe))
+    monkeypatch.setattr("notifier.delivery.fanout.give_way", subscribe)
     delivery.publish("all", 1, "A")
     delivery.confirm()
     delivery.replay()

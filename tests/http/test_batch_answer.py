@@ -3,7 +3,6 @@
 import random
 import tracemalloc
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,10 +13,10 @@ RECEIPT = '{"channel":"user:%s","cursor":"1795247931855-%d","online":true}'
 
 
 @pytest.fixture(autouse=True)
-def turns(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def turns(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """The turns that others have had."""
-    taken: list[float] = []
-    monkeypatch.setattr(batch_answer, "time", SimpleNamespace(sleep=taken.append))
+    taken: list[None] = []
+    monkeypatch.setattr(batch_answer, "give_way", lambda: taken.append(None))
     return taken
 
 

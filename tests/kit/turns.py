@@ -22,5 +22,5 @@ class Turns:
             pass
 
     def _sleep(self, seconds: float) -> None:
-        self.count += not seconds
+        self.count += 1
         time.sleep(seconds)

@@ -1,12 +1,16 @@
 """gunicorn's worker: connections that come while it ends, and turns between connections."""
 
 import contextlib
+import itertools
 import socket
+import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import gevent.socket
+import pytest
 from gunicorn.config import Config
 
 from notifier.server.idle import IdleConnections
@@ -55,22 +59,39 @@ def test_listener_that_has_closed() -> None:
             assert peer.recv(1) == b""
 
 
-def test_many_requests_at_once() -> None:
-    """A client that sends many requests without waiting for answers takes turns with others."""
+def test_many_requests_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends many requests without waiting for answers takes turns with others, which go first."""
+    monkeypatch.setattr(time, "sleep", gevent.sleep)
     application, listener = Application(), gevent.socket.create_server(("127.0.0.1", 0))
     worker = ended(listener, application)
     worker.alive = True
     client, peer = gevent.socket.socketpair()
-    with peer:
+    answered = []  # how many requests had been answered before each answer to others
+    with peer, answering() as other:
         peer.sendall(50 * b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         peer.shutdown(socket.SHUT_WR)
         serving = gevent.spawn(worker.handle, listener, client, ("127.0.0.1", 1))
-        most = 0
         while not serving.ready():
-            before = application.requests
-            gevent.sleep(0)
-            most = max(most, application.requests - before)
-    assert (application.requests, most) == (50, 1)
+            other.sendall(b"x")
+            other.recv(1)
+            answered.append(application.requests)
+    assert application.requests == 50
+    assert max(after - before for before, after in itertools.pairwise([0, *answered])) == 1
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[Any]:
+    """Yield a socket to a greenlet that answers each byte."""
+    other, socket = gevent.socket.socketpair()
+
+    def answer() -> None:
+        while data := socket.recv(1):
+            socket.sendall(data)
+
+    with socket, other:
+        greenlet = gevent.spawn(answer)
+        yield other
+        greenlet.kill()
 
 
 def test_values_that_are_kept() -> None:
