@@ -51,9 +51,9 @@ def seen(kind: str, service: Service) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def lively() -> Iterator[Service]:
-    """A service that pings every second, limits failures and slow bodies, and knows the addresses of clients."""
-    patience = {"body_timeout": 1, "body_rate": 1_000_000}
-    with Service(workers=1, heartbeat=1, trusted_proxies="127.0.0.1", address_failure_rate=0.1, **patience) as service:
+    """A service that pings every two seconds, limits failures and slow bodies, and knows the addresses of clients."""
+    patience = {"body_timeout": 3, "body_rate": 1_000_000}
+    with Service(workers=1, heartbeat=2, trusted_proxies="127.0.0.1", address_failure_rate=0.1, **patience) as service:
         yield service
 
 
@@ -387,14 +387,14 @@ def test_names(seen: Service, name: str) -> None:
 
 
 def test_heartbeat_against_idle_timeout(service: Service, lively: Service, user: str) -> None:
-    """With an idle timeout of 4 s, proxies close streams with a ping every 25 s, and none with a ping every second."""
+    """With an idle timeout of 6 s, proxies close streams with a ping every 25 s, and none with one every 2 s."""
     kinds = [kind for name, kind in KINDS.items() if is_installed(name)]
     with contextlib.ExitStack() as stack:
         silent, streams = [], []
         for kind in kinds:
-            proxy = stack.enter_context(kind(service.port, idle=4))
+            proxy = stack.enter_context(kind(service.port, idle=6))
             silent.append(stack.enter_context(service.behind(proxy.port, proxy.tls).client(user)))
-            proxy = stack.enter_context(kind(lively.port, idle=4))
+            proxy = stack.enter_context(kind(lively.port, idle=6))
             seen = lively.behind(proxy.port, proxy.tls)
             streams += [web_socket(seen, user), events(seen, user)]
         for stream in streams:
