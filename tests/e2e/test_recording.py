@@ -1,7 +1,6 @@
 """The recording client has the same inbox as a real service."""
 
 import random
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from notifier.client import NotifierClient
 from notifier.testing.recording import RecordingNotifier
 from tests.kit.service import API_KEY, Service
-from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.waiting import DEADLINE, next_millisecond
 
 ACTIONS = ["seen", "read", "unread", "archive", "unarchive"]
 FILTERS: list[dict[str, Any]] = [
@@ -57,8 +56,7 @@ class Both:
         members = {"type": dice.choice("abc"), "severity": dice.choice(["info", "error"])}
         published = [client.publish(members, to=to) for client in self.clients]  # type: ignore[typeddict-item, misc]
         self.ids.append((published[0].id, published[1].id))
-        last = int(published[1].channels[0].cursor.split("-")[0])
-        eventually(lambda: time.time() * 1000 > last + 1)  # within a millisecond, the order depends on the channel
+        next_millisecond()
 
     def act(self, dice: random.Random) -> None:
         """Carry out an action on some items, or on all up to one of them."""
