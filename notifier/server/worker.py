@@ -71,7 +71,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer a request. Then others have their turn, and several of them if the client has sent many at once."""
         super().handle_request(listener_name, req, PacedSocket(sock, self.pace, self.idle), addr)
-        for _ in range(_TURNS if req.unreader.buf.tell() else 1):
+        if not req.unreader.buf.tell():
+            gevent.sleep(0)  # the client has most likely sent no more
+            return
+        for _ in range(_TURNS):
             give_way()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
