@@ -429,6 +429,14 @@ test("after a reconnect the list is fetched, whatever the counts", async (t) => 
   assert.equal(http.requests.length, 2);
 });
 
+test("to read all is to read items by their ids that the cursor of their list does not cover", async (t) => {
+  const { http, list } = await start(t, [item(101), item(1)]);
+  list.markAllRead();
+  await settled();
+  const [first, second] = http.requests.slice(-2).map(({ options }) => JSON.parse(options.body));
+  assert.deepEqual([first, second], [{ up_to: "100-0" }, { ids: ["n101"] }]);
+});
+
 test("to read all is to read items that have arrived by their ids", async (t) => {
   const { http, notifier, list } = await start(t, [item(1)]);
   arrive(notifier, 200);

@@ -36,7 +36,7 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
   let next = null; // where the next page of older items begins
   let cursor; // everything up to this was fetched
   let seen; // everything up to this was marked as seen
-  let added = new Set(); // ids of items of the stream that came into the list after it was fetched
+  let added = new Set(); // ids of items that `cursor` may not cover: most have come into the list after it was fetched
   let unmatched; // the timer until the list is fetched because the counts and the items that arrived differ
   let seenSoon; // the timer until added items are marked as seen
   let problem; // why the list could not be fetched
@@ -115,6 +115,9 @@ export function createList(inbox, changed, { random = Math.random } = {}) {
     cursor = answer.cursor;
     if (!answer.counts.unseen) seen = cursor;
     added.clear();
+    for (const item of fresh) {
+      if (isBefore(cursor, item.cursor)) added.add(idOf(item)); // a cursor does not cover its own millisecond
+    }
     arrivals.begin(answer.counts);
     isPatchy = false;
     isLoaded = true;
