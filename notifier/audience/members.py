@@ -8,7 +8,7 @@ from notifier.broker.redis_connection import pack
 from notifier.broker.store import Store, require
 from notifier.inbox.alteration import Alter, Alteration
 from notifier.protocol import channel as channels
-from notifier.protocol import name_ranges
+from notifier.protocol import cursor, name_ranges
 from notifier.protocol.api_key import ANY
 from notifier.settings import InboxSettings
 
@@ -37,8 +37,9 @@ class Members:
         """Make users members, from the next publication on. Existing members keep their earlier beginning."""
         if not users:
             return Added(0, [])
-        logged = self._store.ask("HGET", self._store.of(channels.of_topic(topic), "meta"), "logged")
-        since = (logged or b"0-0").decode()
+        # After a loss of entries, all that comes is later than when that was found: nothing is lost to new members.
+        ends = self._store.ask("HMGET", self._store.of(channels.of_topic(topic), "meta"), "logged", "found")
+        since = str(max(cursor.parse(end or b"0-0") for end in ends))
         # The list comes first: if this fails halfway, a retry adds the topic to users who are only in the list.
         self._store.ask("ZADD", self._key(topic), *(part for user in users for part in (0, user)))
         most = self._settings.max_memberships

@@ -1,7 +1,7 @@
 """The log of each channel: appending, reading, recall, and what fell out of it."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from notifier.protocol import channel as channels
 from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.entry import EPHEMERAL, EXPIRED, REMOVED, Entry, Page
+from notifier.protocol.entry import EPHEMERAL, EXPIRED, REMOVED, Ends, Entry, Page
 from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
 
@@ -63,6 +63,7 @@ class Log:
     def __init__(self, settings: BrokerSettings, store: Store, clock: Clock) -> None:
         self._settings = settings
         self._ends = RecentEnds()
+        self._connects = 0  # of the store, up to which all ends are set aside
         self._slices = Slices(store)
         self._store = store
         self._clock = clock
@@ -79,7 +80,7 @@ class Log:
         `others` are commands that are written together with them; if one fails, nothing is acknowledged. Long
         publications are written in slices, and nothing is acknowledged if one of these fails.
         """
-        batches = list(batches)
+        batches, connects = list(batches), self._store.connects
         first = [*others, *(self._record(id, names) for id, names in records)]
         items = itertools.chain.from_iterable(batches)
         size = sum(map(_size_of, batches))
@@ -89,38 +90,50 @@ class Log:
         answers = [next(replies) for _ in others]
         recorded = iter([next(replies) for _ in records])
         results = [[_appended(next(replies)) for _ in batch] for batch in batches]
+        note = self._note_after(connects)
         for batch, result in zip(batches, results, strict=True):
             if batch and batch[0].kind != EPHEMERAL:
                 record = next(recorded, None)
-                self._remember(batch, result)
+                _remember(batch, result, note)
                 if isinstance(record, redis.RedisError):
                     result[:] = [unavailable(record)] * len(batch)
         for answer in answers:
             require(answer)
         return results
 
-    def _remember(self, batch: list[Append], results: list[Any]) -> None:
-        for item, result in zip(batch, results, strict=True):
-            if isinstance(result, Appended):
-                self._ends.note(item.channel, result.cursor)
+    def _note_after(self, connects: int) -> Callable[[str, str], None]:
+        """Return how to note entries that were appended after the store had connected so often."""
+        if self._connects != self._store.connects:
+            self._connects = self._store.connects
+            self._ends.set_aside()
+        # If the store has connected meanwhile, nobody knows which of them the present server must have.
+        return self._ends.note if connects == self._connects else self._ends.doubt
+
+    @property
+    def may_have_lost_ends(self) -> bool:
+        """Whether the store has connected again since `note_lost_ends`."""
+        return self._connects != self._store.connects or bool(self._ends.aside)
 
     def note_lost_ends(self) -> int:
         """Record the loss of entries that this worker has appended lately and that no longer exist.
 
         To be called with each new connection to Redis. Returns for how many channels this was new.
         """
-        ends = list(self._ends)
+        self._connects = self._store.connects
+        self._ends.set_aside()
+        ends = list(self._ends.aside)
         lost = 0
         for start in range(0, len(ends), _CHECKED):
-            some = ends[start : start + _CHECKED]
+            some = [(channel, cursor.parse(end)) for channel, end in ends[start : start + _CHECKED]]
             known = self.log_ends([channel for channel, _ in some])
             lost += self.note_regression(
                 [
                     (channel, end)
                     for (channel, end), found in zip(some, known, strict=True)
-                    if not isinstance(found, Problem) and found[0] != end
+                    if not isinstance(found, Problem) and found.last != end
                 ]
             )
+        self._ends.settle(ends)
         return lost
 
     def recall(self, id: str) -> list[str]:
@@ -130,10 +143,10 @@ class Log:
         """
         record = self._store.ask("GET", self._store.key("notification", id))
         names: list[str] = msgspec.json.decode(record) if record else []
-        removals = [Append(channel, REMOVED, id.encode()) for channel in names]
+        removals, connects = [Append(channel, REMOVED, id.encode()) for channel in names], self._store.connects
         commands = map(self._append_command, removals)
         replies = list(self._slices.carry_out(commands, _size_of(removals), self._settings.min_replicas))
-        self._remember(removals, list(map(_appended, replies)))
+        _remember(removals, list(map(_appended, replies)), self._note_after(connects))
         for reply in replies:
             require(reply)
         # Last, so that an interrupted recall can be repeated.
@@ -168,11 +181,11 @@ class Log:
         """Return for how long a channel knows which entries it has lost, in ms."""
         return self._settings.history_age(channel) + _META_OUTLIVES
 
-    def log_ends(self, channels: list[str]) -> list[tuple[Cursor, Cursor] | Problem]:
-        """Return of each channel's log the last entry and the highest one that fell out of it, or a problem."""
-        commands = [pack("HMGET", self._store.of(channel, "meta"), "logged", "floor") for channel in channels]
+    def log_ends(self, channels: list[str]) -> list[Ends | Problem]:
+        """Return the ends of each channel's log, or a problem."""
+        commands = [pack("HMGET", self._store.of(channel, "meta"), "logged", "floor", "found") for channel in channels]
         return [
-            unavailable(reply) if isinstance(reply, redis.RedisError) else _cursors(reply)
+            unavailable(reply) if isinstance(reply, redis.RedisError) else Ends(*_cursors(reply))
             for reply in self._store.execute(commands, pipeline=self._store.reading)
         ]
 
@@ -184,10 +197,11 @@ class Log:
     def note_regression(self, seen: list[tuple[str, Cursor]]) -> int:
         """Record the loss of entries that this worker has seen and that no longer exist.
 
-        Clients that resume from before such an entry receive `lost`. Returns for how many channels this was new.
+        All workers notify the channel's connections, and clients that resume from before now. Returns for how many
+        channels this was new.
         """
         commands = [
-            self._store.call("raise", (self._store.sharded(channel),), (str(last), _META_OUTLIVES))
+            self._store.call("raise", (self._store.sharded(channel),), (str(last), _META_OUTLIVES, self._clock.ms))
             for channel, last in seen
         ]
         return sum(require(reply) for reply in self._store.carry_out(commands))
@@ -219,6 +233,12 @@ class Log:
         return pack("SET", self._store.key("notification", id), msgspec.json.encode(names), "PX", age)
 
 
+def _remember(batch: list[Append], results: list[Any], note: Callable[[str, str], None]) -> None:
+    for item, result in zip(batch, results, strict=True):
+        if isinstance(result, Appended):
+            note(item.channel, result.cursor)
+
+
 def _size_of(batch: list[Append]) -> int:
     """Return about how many bytes the commands of a publication take: each has the whole body."""
     return len(batch) * (_COMMAND + len(batch[0].body)) if batch else 0
@@ -230,17 +250,16 @@ def _appended(reply: Any) -> Appended | Problem:
     return Appended(reply[0].decode(), reply[1] > 0, reply[2] > 0, reply[3] > 0)
 
 
-def _cursors(values: list[bytes | None]) -> tuple[Cursor, Cursor]:
-    first, second = (cursor.parse(value) if value else BEGINNING for value in values)
-    return first, second
+def _cursors(values: list[bytes | None]) -> list[Cursor]:
+    return [cursor.parse(value) if value else BEGINNING for value in values]
 
 
 def _page(reply: Any, now: int) -> Page:
     *meta, exists, complete, entries = reply
-    floor, logged = _cursors(meta)
+    floor, logged, found = _cursors(meta)
     if not exists:
         floor = max(floor, logged)  # it has expired as a whole
-    return Page([_entry(id, fields, now) for id, fields in entries], bool(complete), floor)
+    return Page([_entry(id, fields, now) for id, fields in entries], bool(complete), floor, found)
 
 
 def _entry(id: bytes, fields: list[bytes], now: int) -> Entry:

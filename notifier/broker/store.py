@@ -20,6 +20,7 @@ class Store:
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
+        self.connects = 0  # number of connections that were opened so far, each perhaps to another server
         self._scripts = script.load_all()
         # With two connections this worker prepares one batch while Redis executes the other.
         self._writing = Pipeline(*(self._connection(self._greet) for _ in range(2)))
@@ -85,6 +86,7 @@ class Store:
         return RedisConnection(self._settings.redis_url, self._settings.redis_timeout, greet)
 
     def _greet(self, connection: RedisConnection) -> None:
+        self.connects += 1
         connection.exchange(self._load())
 
     def _load(self) -> list[bytes]:

@@ -12,7 +12,7 @@ from notifier.broker.subscriber import Subscriber
 from notifier.connections.hub import Hub
 from notifier.connections.stream import StreamConnection
 from notifier.delivery.progress import Progress
-from notifier.errors import Disconnected, Problem
+from notifier.errors import BrokerUnavailable, Disconnected, Problem
 from notifier.inbox.feed import InboxFeed
 from notifier.inbox.states import known
 from notifier.loop import in_turns
@@ -20,7 +20,7 @@ from notifier.protocol import cursor
 from notifier.protocol import tenant as tenants
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.entry import DISCONNECT, ERASED, STATE, Entry
+from notifier.protocol.entry import DISCONNECT, ERASED, LOST, STATE, Ends, Entry
 from notifier.protocol.recent import Recent
 from notifier.settings import BrokerSettings
 from notifier.telemetry import metrics
@@ -61,7 +61,7 @@ class Listener:
         self._clock = clock
         self._subscriber = Subscriber(settings.redis_url, settings.redis_prefix, settings.redis_timeout, self)
         self.heartbeat = Heartbeat(
-            settings, database, clock, name, prepare=self._check_birth, on_silence=self._subscriber.reconnect
+            settings, database, clock, name, prepare=self._check_server, on_silence=self._subscriber.reconnect
         )
         self._is_subscribed = False
         self.birth = BEGINNING
@@ -122,15 +122,13 @@ class Listener:
         """Learn the ends of the logs of channels, which are subscribed to now, and serve waiting connections."""
         self._is_subscribed = self._is_subscribed or NODES in names
         fresh = [name for name in names if (channel := self._hub.get(name)) and not channel.confirmed]
-        ends = dict(zip(fresh, self._log.log_ends(fresh), strict=True))
-        readable = {name: end for name, end in ends.items() if not isinstance(end, Problem)}
-        self._note_regressions(readable)
-        for name in ends:
+        ends = self._compare_ends(fresh)
+        for name in fresh:
             channel = self._hub.get(name)
             if channel is not None:
                 # A connection before the floor has lost entries. A log that cannot be read fails when it is read.
                 before = channel.last
-                channel.confirm(max(readable.get(name, (BEGINNING,))))
+                channel.confirm(max(ends.get(name, (BEGINNING,))))
                 self._feed.subscribed(channel, has_missed=channel.last > before)
                 self._clock.observe(channel.last.ms)
                 self._progress.serve_all(channel.connections)
@@ -149,7 +147,9 @@ class Listener:
                 entry = Entry(*message.split(b" ", 3))
                 ms = cursor.parse(entry.id).ms
             except (TypeError, ValueError):
-                logger.warning("Something that is no entry was published to %s", tenants.visible(name))
+                self._send_all(groups)
+                groups.clear()
+                self._receive_other(name, message)
                 continue
             if entry.kind in (STATE, DISCONNECT):
                 # Entries before it are sent under the memberships and mutes of then, and those after it under the new.
@@ -166,6 +166,32 @@ class Listener:
             groups[name].append(entry)
         self._send_all(groups)
         self._progress.advance(newest)
+
+    def _receive_other(self, name: str, message: bytes) -> None:
+        """Take a message that has not the form of an entry: entries of a channel are lost."""
+        try:
+            kind, found = message.split()
+            if kind != LOST:
+                raise ValueError
+            self._receive_loss(name, cursor.parse(found))
+        except ValueError:
+            logger.warning("Something that is no entry was published to %s", tenants.visible(name))
+
+    def _receive_loss(self, name: str, found: Cursor) -> None:
+        """Notify all connections of a channel of a loss, unless this worker knew of it when it subscribed.
+
+        If it did not, it has also served connections without a report, so it does not matter how far they have come.
+        """
+        channel = self._hub.get(name)
+        if channel is None or not channel.confirmed or found <= channel.last:
+            return
+        self._recent.forget(name)
+        for connection in channel.connections:
+            catch_up = self._progress.fall_behind(connection)
+            if connection.session.is_welcome:  # otherwise it is served from the log, which decides
+                catch_up.lose([name])
+            self._progress.serve(connection)
+        channel.confirm(found)
 
     def _receive_of_user(self, name: str, entry: Entry) -> None:
         """Take a message that is no entry: an action has changed a user's inbox, or the user is disconnected."""
@@ -188,16 +214,38 @@ class Listener:
             for connection in in_turns(list(channel.connections)):  # a user may have thousands
                 connection.close(Disconnected())
 
-    def _note_regressions(self, ends: dict[str, tuple[Cursor, Cursor]]) -> None:
-        """Find logs that have lost entries which this worker has seen, as they may after a failover."""
+    def _compare_ends(self, names: list[str]) -> dict[str, Ends]:
+        """Return the ends of logs that can be read, after the loss of entries that this worker has seen is recorded."""
+        ends = self._readable_ends(names)
         seen = {name: channel.last for name in ends if (channel := self._hub.get(name))}
-        changed = [(name, last) for name, last in seen.items() if ends[name][0] != last and ends[name][1] < last]
+        changed = [
+            (name, last)
+            for name, last in seen.items()
+            if last not in (ends[name].last, ends[name].found) and last > ends[name].floor
+        ]
+        if not changed:
+            return ends
         self._count_losses(self._log.note_regression(changed))
+        return ends | self._readable_ends([name for name, _ in changed])
+
+    def _readable_ends(self, names: list[str]) -> dict[str, Ends]:
+        ends = zip(names, self._log.log_ends(names), strict=True)
+        return {name: end for name, end in ends if not isinstance(end, Problem)}
 
     def _count_losses(self, lost: int) -> None:
         if lost:
             metrics.REGRESSIONS.inc(lost)
             logger.warning("%d channels have lost their last entries in Redis", lost)
+
+    def _check_server(self) -> None:
+        """Find out what another database or server has lost, also if the subscription is kept or cannot come back."""
+        self._check_birth()
+        if not self._log.may_have_lost_ends:
+            return
+        try:
+            self._count_losses(self._log.note_lost_ends())
+        except BrokerUnavailable as error:
+            logger.warning("Losses are looked for again with the next heartbeat: %s", error.detail)
 
     def _check_birth(self) -> None:
         """Learn when the database was first used. If it is another database, every channel has lost entries."""

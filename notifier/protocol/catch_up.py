@@ -282,7 +282,7 @@ class CatchUp:
         lost = self._lost
         self._lost = {}
         for channel, page in pages.items():
-            if self._places[channel].loses(page.floor):
+            if self._places[channel].loses(page.floor, page.found):
                 lost[channel] = None
         self.has_news |= bool(lost)
         return list(lost)

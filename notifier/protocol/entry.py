@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from notifier.protocol import cursor
-from notifier.protocol.cursor import Cursor
+from notifier.protocol.cursor import BEGINNING, Cursor
 
 # Kinds of entries, as broker/scripts/log/append.lua writes them.
 NOTIFICATION, HISTORY, EPHEMERAL, REMOVED = b"i", b"h", b"e", b"r"
@@ -11,6 +11,7 @@ MUTED = b"m"  # stored, but sent to no connection: the user has muted it
 EXPIRED = b"x"  # read from the log after its `ttl`: it is not sent
 # Kinds of messages on a user's channel that are no entries.
 STATE, DISCONNECT = b"s", b"d"
+LOST = b"lost"  # a message on any channel that is no entry, and has another form: `lost <when that was found>`
 ERASED = b"erased"  # why a user is disconnected
 
 
@@ -39,17 +40,27 @@ class Row(NamedTuple):
     copy: bytes
 
 
+class Ends(NamedTuple):
+    """The last entry of a log, its `floor`, and when its last loss was `found`, as in `Page`."""
+
+    last: Cursor
+    floor: Cursor
+    found: Cursor
+
+
 class Page(NamedTuple):
     """Entries of one channel after a position, in order. If not `complete`, the log may have more after them.
 
-    `floor` is the highest entry that was removed from the log because of its bounds.
+    `floor` is the highest entry that was removed from the log because of its bounds, or that Redis has lost. `found` is
+    when that loss was found: clients that were served before were not notified of it, however far they have come.
     """
 
     entries: list[Entry]
     complete: bool
     floor: Cursor
+    found: Cursor = BEGINNING
 
     def after(self, position: Cursor) -> "Page | None":
         """Return the page as it is after a later position, or None if the page ends before that position."""
         entries = [entry for entry in self.entries if cursor.parse(entry.id) > position]
-        return Page(entries, self.complete, self.floor) if entries or self.complete else None
+        return self._replace(entries=entries) if entries or self.complete else None

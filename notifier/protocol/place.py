@@ -54,13 +54,15 @@ class Place:
             self.read = position
         return position > (self.since or BEGINNING)
 
-    def loses(self, floor: Cursor) -> bool:
+    def loses(self, floor: Cursor, found: Cursor) -> bool:
         """Return whether entries up to the floor of the log are lost to the client. The same loss is returned once.
 
         Entries before `since` may be lost, too: entries of other channels may have moved the client's cursor past them.
+        A client that resumes may have been sent what follows the loss before that was found.
         """
-        if floor <= max(self.position or BEGINNING, self.named):
+        lost = floor if self.since is None else max(floor, found)
+        if lost <= max(self.position or BEGINNING, self.named):
             return False
-        self.named = floor
+        self.named = max(floor, found)
         self.since = max(self.since or BEGINNING, floor)
         return True

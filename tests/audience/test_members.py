@@ -6,7 +6,7 @@ import pytest
 
 from notifier.protocol import channel
 from tests.kit.waiting import DEADLINE
-from tests.kit.worker import Make, Worker
+from tests.kit.worker import FUTURE, Make, Worker
 
 
 def test_from_then_on(worker: Worker) -> None:
@@ -24,6 +24,17 @@ def test_from_then_on(worker: Worker) -> None:
     assert worker.counts("alice") == (0, 0)
     worker.publish("#t")
     assert worker.counts("alice") == (1, 1)
+
+
+def test_after_a_loss(worker: Worker) -> None:
+    """A member who is added after a loss was found has lost nothing."""
+    worker.publish("#t")
+    worker.log.note_regression([("topic:t", FUTURE)])
+    [ends] = worker.log.log_ends(["topic:t"])
+    worker.members.add("t", ["alice"])
+    assert worker.inbox.states(["alice"])[0].topics == {"t": ends.found}
+    id = worker.publish("#t")
+    assert worker.ids("alice") == [id]
 
 
 def test_pages(worker: Worker) -> None:

@@ -56,12 +56,12 @@ class TestIds:
         """The last entry of each log is returned; an empty log ends at the beginning."""
         last = [append(log, user) for _ in range(3)][-1]
         append(log, user, kind=EPHEMERAL)
-        assert make().log.log_ends([topic, user]) == [(BEGINNING, BEGINNING), (last, BEGINNING)]
+        assert make().log.log_ends([topic, user]) == [(BEGINNING,) * 3, (last, BEGINNING, BEGINNING)]
 
     def test_floor(self, make: Make, user: str) -> None:
         """The floor of a log is returned with its last entry."""
         cursors = [append(make(max_history=2).log, user) for _ in range(3)]
-        assert make().log.log_ends([user]) == [(cursors[2], cursors[0])]
+        assert make().log.log_ends([user]) == [(cursors[2], cursors[0], BEGINNING)]
 
     def test_no_ends(self, log: Log) -> None:
         """Without channels no ends are returned."""
@@ -251,18 +251,43 @@ class TestRegression:
         return kept, lost
 
     def test_noted(self, make: Make, client: redis.Redis, user: str) -> None:
-        """An entry that was seen and no longer exists counts as trimmed."""
+        """An entry that was seen and no longer exists counts as trimmed. All later ids follow the time of the find."""
         kept, lost = self.lose_the_end(make, client, user)
+        clock = Clock()
+        clock.observe(now() + DAY)
+        before = append(make().log, user, kind=EPHEMERAL)
+        make(clock).log.note_regression([(user, lost)])
+        [(last, floor, found)] = make().log.log_ends([user])
+        assert (last, floor) == (kept, lost)
+        assert (read(make().log, user).floor, read(make().log, user).found) == (lost, found)
+        assert max(before, clock.cursor) < found < append(make().log, user)
+
+    def test_announced(self, make: Make, client: redis.Redis, user: str, listen: Callable[[str], Listener]) -> None:
+        """Workers that are subscribed to the channel are notified of a loss, once."""
+        _, lost = self.lose_the_end(make, client, user)
+        listener = listen(user)
+        for _ in range(2):
+            make().log.note_regression([(user, lost)])
+        append(make().log, user)
+        announced, after = listener.receive(2)
+        [ends] = make().log.log_ends([user])
+        assert announced == b"lost %b" % str(ends.found).encode()
+        assert after.startswith(str(ends.last).encode())
+
+    def test_found(self, make: Make, client: redis.Redis, user: str) -> None:
+        """The time of a find is no entry that can be lost."""
+        _, lost = self.lose_the_end(make, client, user)
         make().log.note_regression([(user, lost)])
-        assert make().log.log_ends([user]) == [(kept, lost)]
-        assert read(make().log, user).floor == lost
+        [ends] = make().log.log_ends([user])
+        append(make().log, user)
+        assert make().log.note_regression([(user, ends.found)]) == 0
 
     def test_gone_on(self, make: Make, client: redis.Redis, user: str) -> None:
         """A loss is recorded once, even if other entries were appended before it was detected."""
         kept, lost = self.lose_the_end(make, client, user)
         last = append(make().log, user)
         assert [make().log.note_regression([(user, lost)]) for _ in range(2)] == [1, 0]
-        assert make().log.log_ends([user]) == [(last, lost)]
+        assert make().log.log_ends([user])[0][:2] == (last, lost)
 
     @pytest.mark.parametrize("key", ["", "one"])
     @pytest.mark.parametrize("later", [["one"], ["one", "one"], ["one", "recalled"], ["one"] * 40])
@@ -300,7 +325,7 @@ class TestRegression:
         """Entries that were recalled or replaced are not lost."""
         recalled = publish(log, user)
         replaced = append(log, topic, collapse_key="one")
-        [(seen, _)] = log.log_ends([user])
+        [(seen, *_)] = log.log_ends([user])
         log.recall(recalled)
         append(log, topic, collapse_key="one")
         assert log.note_regression([(user, seen), (topic, replaced)]) == 0
@@ -352,7 +377,25 @@ class TestRegression:
         client.hset(f"{sharded(user)}:meta", mapping={"logged": str(kept), "last": str(kept)})
         assert log.note_lost_ends() == 1
         assert log.note_lost_ends() == 0
-        assert make().log.log_ends([user, topic]) == [(kept, lost), (other, BEGINNING)]
+        assert [ends[:2] for ends in make().log.log_ends([user, topic])] == [(kept, lost), (other, BEGINNING)]
+
+    def test_lost_before_others(self, make: Make, client: redis.Redis, user: str) -> None:
+        """A worker detects the loss of its entries also if it appends others before it looks for them."""
+        broker = make()
+        append(broker.log, user)
+        assert broker.log.note_lost_ends() == 0
+        keys = [f"{sharded(user)}:{what}" for what in ("log", "meta")]
+        before = {key: client.dump(key) for key in keys}
+        lost = append(broker.log, user)
+        for key, value in before.items():
+            client.restore(key, 0, value or b"", replace=True)
+        broker.store.close()
+        next_millisecond()  # otherwise the next entry gets the same id
+        append(broker.log, user)
+        assert broker.log.may_have_lost_ends
+        assert [broker.log.note_lost_ends() for _ in range(2)] == [1, 0]
+        assert not broker.log.may_have_lost_ends
+        assert read(make().log, user).floor == lost
 
     def test_lost_recall(self, make: Make, client: redis.Redis, user: str, topic: str) -> None:
         """A worker detects the loss of a recall that it carried out, even if another one published the notification."""

@@ -22,7 +22,7 @@ from notifier.inbox.mutes import Mutes
 from notifier.protocol import cursor
 from notifier.protocol.clock import Clock
 from notifier.protocol.cursor import BEGINNING, Cursor
-from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, Entry, Page
+from notifier.protocol.entry import EPHEMERAL, NOTIFICATION, Ends, Entry, Page
 from notifier.protocol.identity import Identity
 from notifier.protocol.inbox_counts import InboxView
 from notifier.protocol.inbox_state import NOTHING
@@ -92,11 +92,13 @@ class FakeLogs:
     def __init__(self) -> None:
         self.entries: dict[str, list[Entry]] = {}
         self.floors: dict[str, Cursor] = {}
+        self.found: dict[str, Cursor] = {}
         self.faulty: dict[str, Problem] = {}
         self.is_down = False
         self.reads: list[tuple[str, Cursor]] = []
         self.regressions: list[tuple[str, Cursor]] = []
         self.on_read: Callable[[], None] = lambda: None
+        self.on_loss: Callable[[str, bytes], None] = lambda name, message: None  # called with what is published
         self.page = 100
 
     def append(self, name: str, ms: int, title: str, kind: bytes = NOTIFICATION) -> bytes:
@@ -118,18 +120,33 @@ class FakeLogs:
 
     def _page(self, name: str, position: Cursor) -> Page:
         found = [each._replace(previous=b"") for each in self.entries.get(name, ()) if cursor.parse(each.id) > position]
-        return Page(found[: self.page], len(found) <= self.page, self.floors.get(name, BEGINNING))
+        floor, lost = self.floors.get(name, BEGINNING), self.found.get(name, BEGINNING)
+        return Page(found[: self.page], len(found) <= self.page, floor, lost)
 
-    def log_ends(self, names: list[str]) -> list[tuple[Cursor, Cursor] | Problem]:
+    def log_ends(self, names: list[str]) -> list[Ends | Problem]:
         self._require()
-        ends = {name: cursor.parse(entries[-1].id) for name, entries in self.entries.items()}
-        return [
-            self.faulty.get(name) or (ends.get(name, BEGINNING), self.floors.get(name, BEGINNING)) for name in names
-        ]
+        return [self.faulty.get(name) or self._ends(name) for name in names]
+
+    def _ends(self, name: str) -> Ends:
+        entries = self.entries.get(name)
+        last = cursor.parse(entries[-1].id) if entries else BEGINNING
+        return Ends(last, self.floors.get(name, BEGINNING), self.found.get(name, BEGINNING))
 
     def note_regression(self, seen: list[tuple[str, Cursor]]) -> int:
-        self.regressions += seen
-        return len(seen)
+        new = [(name, last) for name, last in seen if self._is_lost(name, last)]
+        self.regressions += new
+        for name, last in new:
+            end = max(last, self._ends(name).last)
+            self.floors[name] = last
+            self.found[name] = end._replace(ms=end.ms + 1)
+            self.on_loss(name, b"lost %b" % str(self.found[name]).encode())
+        return len(new)
+
+    def _is_lost(self, name: str, last: Cursor) -> bool:
+        entries = {cursor.parse(entry.id) for entry in self.entries.get(name, ())}
+        return last > self.floors.get(name, BEGINNING) and last not in entries
+
+    may_have_lost_ends = False
 
     def note_lost_ends(self) -> int:
         return 0
@@ -205,14 +222,14 @@ class FakeFeed:
 class Delivery:
     """The parts of the room, as the node puts them together."""
 
-    def __init__(self) -> None:
+    def __init__(self, logs: FakeLogs | None = None) -> None:
         settings = Settings.of(redis_url="redis://127.0.0.1")
         self.clock = Clock()
         self.clock.observe(NOW)
         self.hub: Hub[StreamConnection] = Hub()
         self.mutes: Mutes[StreamConnection] = Mutes()
         self.recent = Recent(1 << 20)
-        self.logs: Any = FakeLogs()
+        self.logs: Any = logs or FakeLogs()
         self.database: Any = FakeDatabase()
         self.asked: list[str] = []  # channels that the worker was to subscribe to
         self.progress = Progress(self.hub, 1000)

@@ -42,7 +42,7 @@ class TestMessages:
         delivery.listener.received(arrived)
         assert line.titles == "ABC"
 
-    @pytest.mark.parametrize("data", [b"", b"1-0", b"1-0 0-0 n", b"x 0-0 n {}", b"\xff\xff"])
+    @pytest.mark.parametrize("data", [b"", b"1-0", b"1-0 0-0 n", b"x 0-0 n {}", b"\xff\xff", b"lost x", b"lost 1-0 x"])
     def test_no_entry(self, delivery: Delivery, caplog: pytest.LogCaptureFixture, data: bytes) -> None:
         """A message that is not an entry is named in the log, and the messages after it are delivered."""
         _, line = delivery.live()
@@ -188,6 +188,33 @@ class TestSubscription:
         delivery.listener.received([("nodes", b"worker %d" % NOW)])
         delivery.replay()
         assert connection.session.is_welcome
+
+
+class TestEnds:
+    def test_compared(self, delivery: Delivery) -> None:
+        """With a heartbeat, the worker looks for what it had appended before the store connected again."""
+        compared: list[str] = []
+
+        def note_lost_ends() -> int:
+            compared.append("once")
+            return 1
+
+        delivery.logs.note_lost_ends = note_lost_ends
+        delivery.listener.heartbeat.beat()
+        assert not compared
+        delivery.logs.may_have_lost_ends = True
+        delivery.listener.heartbeat.beat()
+        assert compared == ["once"]
+
+    def test_refused(self, delivery: Delivery) -> None:
+        """If a loss cannot be recorded, for example because Redis has no memory, there is a heartbeat all the same."""
+
+        def refuse() -> int:
+            raise BrokerUnavailable("no memory")
+
+        delivery.logs.may_have_lost_ends, delivery.logs.note_lost_ends = True, refuse
+        delivery.listener.heartbeat.beat()
+        assert delivery.database.beats == 1
 
 
 class TestBirth:

@@ -12,10 +12,13 @@ import pytest
 import redis
 
 from chaos.aside import running_aside
+from notifier.protocol.clock import Clock
+from notifier.settings import BrokerSettings
+from tests.kit.broker import append, broker_of, sharded
 from tests.kit.outage import FAST, Valkey, is_ready, url, valkey
 from tests.kit.processes import children
 from tests.kit.service import API_KEY, JSON, Service
-from tests.kit.waiting import eventually
+from tests.kit.waiting import DEADLINE, eventually, next_millisecond
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +184,33 @@ def test_a_log_that_lost_its_end_and_goes_on(user: str) -> None:
                 assert client.welcome["lost"] == [f"user:{user}"]
                 assert client.receive("notification")["cursor"] == after
             assert service.metric("notifier_regressions_total") == 1
+
+
+def test_a_loss_that_another_worker_finds(user: str) -> None:
+    """Clients of a worker that has not received the lost entry are notified at once, and when they resume."""
+    channel = f"user:{user}"
+    with valkey() as server, Service(redis_url=server.url, replay_overlap=0, **FAST) as service:
+        other = broker_of(BrokerSettings(redis_url=server.url, redis_timeout=DEADLINE), Clock())
+        with contextlib.closing(other.store), redis.Redis(port=server.port) as control:
+            kept = append(other.log, channel)
+            keys = [f"{sharded(channel)}:{what}" for what in ("log", "meta")]
+            before = {key: control.dump(key) for key in keys}
+            append(other.log, channel)
+            for key, value in before.items():
+                control.restore(key, 0, value or b"", replace=True)
+            next_millisecond()  # otherwise the next entry gets the same id
+            note = {"to": {"users": [user]}, "title": "after"}
+            with service.client(user, since=str(kept)) as client, service.client(user) as away:
+                assert client.welcome["lost"] == []
+                service.publish(note)
+                after = away.receive("notification")["cursor"]
+                away.close()
+                assert other.log.note_lost_ends() == 1
+                assert client.receive("lost")["channels"] == [channel]
+            with service.client(user, since=after) as client:
+                assert client.welcome["lost"] == [channel]
+            with service.client(user, since=service.publish(note).json["channels"][0]["cursor"]) as client:
+                assert client.welcome["lost"] == []
 
 
 def test_a_clock_that_stepped_back(user: str) -> None:

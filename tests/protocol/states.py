@@ -69,7 +69,7 @@ class Kind(Generic[T]):
 
 
 def _pages(pages: dict[str, Page]) -> tuple[Any, ...]:
-    return *pages, *[(tuple(entries), complete, floor) for entries, complete, floor in pages.values()]
+    return *pages, *[(tuple(page.entries), *page[1:]) for page in pages.values()]
 
 
 SEQUENCE = Held(lambda held: held.copy(), tuple)

@@ -10,8 +10,8 @@
 --       11 type or ""   12 1 for a user's channel   13 1 if the notification has copies on shared channels and others
 -- Answer  {id, number of workers that received it, 1 if the user has muted its type, 1 if the channel is new}
 --
--- In `meta`, `logged` is the last entry of the log, `last` the last id assigned, ephemeral entries included, and `floor` the
--- highest entry that a limit removed. The keys live as long as the channel is used; their expiry is renewed from time to
+-- In `meta`, `logged` is the last entry of the log, `last` the last id assigned, ephemeral entries included, `floor` the
+-- highest entry that a limit removed or that was lost, and `found` when the last loss was found, see raise.lua. The keys live as long as the channel is used; their expiry is renewed from time to
 -- time. Entries of a type that the user has muted have the kind m: they are stored and sent to no connection.
 
 local log, meta, collapse, inbox = of('log'), of('meta'), of('collapse'), of('inbox')

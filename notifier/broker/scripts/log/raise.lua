@@ -1,8 +1,13 @@
--- Record that a log has lost entries that a worker has seen: a replica without them took over.
+-- Record that a log has lost entries that a worker has seen, as a server may after a crash, and notify all workers.
 --
 -- KEYS  1 the channel
 -- ARGV  1 the last entry that was seen   2 how long the loss is remembered, ms
+--       3 the highest id time that the worker has seen, ms
 -- Answer  1 if the entry is lost and that was not known, otherwise 0
+--
+-- Until now, clients were served without a report of the loss, and their cursors may have passed the entry. So `found` is
+-- also stored: an id between those that were assigned by now and all later ones. A worker that receives it has sent its
+-- connections what came before, and counts it as the end of the log.
 --
 -- The log ends before the entry, or goes on without it. In the second case the entry may also have been removed by a recall
 -- or replaced by its collapse key. A channel remembers which entries were removed lately. Where it has forgotten some, one
@@ -44,15 +49,18 @@ local function may_be_removed(log, entry)
 end
 
 local meta, log, seen = of('meta'), of('log'), ARGV[1]
-local state = redis.call('HMGET', meta, 'floor', 'logged')
+local state = redis.call('HMGET', meta, 'floor', 'logged', 'last', 'found')
 local erased = redis.call('GET', of('erased'))
 if erased and parts(seen) <= tonumber(erased) then return 0 end
-if not before(state[1] or '0-0', seen) or state[2] == seen then return 0 end
+if not before(state[1] or '0-0', seen) or state[2] == seen or state[4] == seen then return 0 end
 if before(seen, state[2]) then
   if #redis.call('XRANGE', log, seen, seen) > 0 then return 0 end
   local removed = was_removed(seen)
   if removed or (removed == nil and may_be_removed(log, seen)) then return 0 end
 end
-redis.call('HSET', meta, 'floor', seen)
+local seen_ms, last_ms = parts(seen), parts(state[3])
+local found = text(math.max(time_now(), tonumber(ARGV[3]), seen_ms, last_ms) + 1) .. '-0'
+redis.call('HSET', meta, 'floor', seen, 'found', found, 'last', found)
 if redis.call('PTTL', meta) < 0 then redis.call('PEXPIRE', meta, ARGV[2]) end
+redis.call('SPUBLISH', channel, 'lost ' .. found)
 return 1
