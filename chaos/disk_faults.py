@@ -13,7 +13,6 @@ from chaos.arena import Arena
 
 _BEGINS_WITHIN = 5.0  # seconds until Valkey keeps something in memory
 _FORGOTTEN_AFTER = 12.0  # seconds; a worker unsubscribes from a channel that has had no connection for ten
-_BACK_WITHIN = 15.0  # seconds until all workers have subscribed again
 _BATCH = 10  # notifications to users who are offline
 
 
@@ -44,10 +43,6 @@ async def kill_while_offline(arena: Arena, rng: random.Random) -> None:
         await asyncio.gather(*(client.leave() for client in clients))
         await asyncio.sleep(_FORGOTTEN_AFTER)
         await _lose(arena, rng, "kill_while_offline", users)
-        # A client is not notified that is served before the worker that has published reports the loss.
-        end = time.monotonic() + _BACK_WITHIN
-        while await arena.valkey.subscribers() < len(arena.service.workers()) and time.monotonic() < end:
-            await asyncio.sleep(0.05)
     finally:
         for client in clients:
             client.come_back()

@@ -76,11 +76,6 @@ class Valkey:
         if held:
             held.release()
 
-    async def subscribers(self) -> int:
-        """Return how many connections have subscribed to something."""
-        answer = await self.command("CLIENT", "LIST", "TYPE", "PUBSUB")
-        return len(answer) if isinstance(answer, list) else str(answer).count("id=")
-
     async def unwritten(self) -> int:
         """Return how many bytes of acknowledged writes it keeps in memory because of a flush."""
         answer = await self.command("INFO", "persistence")
