@@ -149,7 +149,7 @@ export class Notifier {
   /** Throws a TypeError if the options have an API key instead of getToken, or a topic whose name cannot be valid. */
   constructor(options?: Options);
   readonly state: State;
-  /** The position to resume from. */
+  /** The position to resume from: nothing that precedes it is still to be delivered. */
   readonly cursor: Cursor | undefined;
   /** The id of the connection in the service's logs. */
   readonly connection: string | undefined;
@@ -169,7 +169,8 @@ export class Notifier {
   disconnect(): void;
   /**
    * Joins a topic, now and after each reconnect. With `since`, the notifications after that cursor are replayed before
-   * live ones. Throws a TypeError if the name or the cursor cannot be valid. If another tab has already joined the topic, live notifications may arrive before the replay.
+   * live ones: the topic's callbacks wait until all have arrived, and then come in order. Other channels do not wait.
+   * Throws a TypeError if the name or the cursor cannot be valid.
    */
   join(topic: string, options?: { since?: Cursor }): void;
   leave(topic: string): void;

@@ -1,4 +1,4 @@
-import { isBefore, isCursor, isHistory, isMissed, remember } from "./cursor.js";
+import { compareCursors, isBefore, isCursor, isHistory, isMissed, remember } from "./cursor.js";
 import { checkTopic, isWanted, topicOf } from "./interests.js";
 import { safely, tryTo } from "./storage.js";
 import { createStream } from "./stream.js";
@@ -18,6 +18,7 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   const seen = new Set();
   const published = new Map(); // ref -> {frame, echo, timer, resolve, reject}
   let held = []; // notifications that may be this tab's own, which it does not want
+  let early = []; // notifications of topics whose past has not been delivered
   let snapshot = {};
   let inbox; // what frames said of it, the last of each
   let connection;
@@ -46,11 +47,13 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   function join(topic, { since } = {}) {
     if (since && !isCursor(since)) throw new TypeError(`no cursor: ${since}`);
     if (!since && topics.has(topic)) return;
-    topics.set(checkTopic(topic), since);
+    const past = topics.get(topic);
+    topics.set(checkTopic(topic), isBefore(past, since) ? past : since);
     declare();
   }
 
   function leave(topic) {
+    takeEarly(topic);
     if (topics.delete(topic)) declare();
   }
 
@@ -76,7 +79,8 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     if (message.counts) learn(message);
     if (isBehind) return; // it will be repeated
     if (channel && isForThisTab(message)) {
-      if (type === "removed") emit(type, { id, channel });
+      if (type === "removed") remove({ id, channel });
+      else if (topics.get(topicOf(channel))) early.push(message);
       else take(message);
     }
     if (channels) reportLost(channels.filter((channel) => isWanted(topics, channel, inbox)));
@@ -139,6 +143,11 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     return isWanted(topics, channel, inbox) && !(replay && (past || isAhead) && isHistory(place, since));
   }
 
+  function remove(removed) {
+    early = early.filter(({ notification }) => notification.id !== removed.id);
+    emit("removed", removed);
+  }
+
   function take(message) {
     const mayBe = ({ echo, frame }) => !echo && frame.topic === topicOf(message.channel);
     if ([...published.values()].some(mayBe)) held.push(message);
@@ -151,12 +160,26 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     emit("notification", notification, { channel, cursor, replay });
   }
 
+  /**
+   * Delivers the past of a topic in order. It arrives in any: live notifications come before it, also those of an
+   * earlier subscription, and what other tabs requested comes before or among it.
+   */
   function joined({ topic, since, tabs }) {
     const past = topics.get(topic);
     if (!past || !tabs.includes(id) || isBefore(past, since)) return;
     topics.set(topic, undefined);
     declare(); // otherwise a later request for the same past would look like this one
+    const all = takeEarly(topic).sort((first, second) => compareCursors(first.cursor, second.cursor));
+    for (const message of all) if (isWanted(topics, message.channel, inbox)) take(message);
+    moveTo(cursor);
     reportReplayed();
+  }
+
+  function takeEarly(topic) {
+    const isIts = ({ channel }) => topicOf(channel) === topic;
+    const found = early.filter(isIts);
+    early = early.filter((message) => !isIts(message));
+    return found;
   }
 
   function reportLost(channels) {
@@ -220,8 +243,9 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     get state() {
       return snapshot.state;
     },
+    // Where this page resumes if it leaves topics, or is reloaded: it does not pass a past that has not been delivered.
     get cursor() {
-      return cursor;
+      return kept;
     },
     get connection() {
       return connection;

@@ -26,7 +26,7 @@ const FAULTS = [
 ];
 
 /**
- * Tabs come, go, join and leave, pages make mistakes, frames cannot be read, messages are late and connections break,
+ * Tabs come, go, join, leave and join again, pages make mistakes, frames cannot be read, messages are late and connections break,
  * until all is well again.
  */
 async function live(t, seed, transport) {
@@ -56,7 +56,7 @@ async function live(t, seed, transport) {
   }
 
   function putAway(tab) {
-    if (tab.begin === undefined || tab.wantsAll) return;
+    if (tab.begin === undefined || tab.wantsAll || tab.leftAt) return;
     tab.notifier.disconnect();
     tabs.splice(tabs.indexOf(tab), 1);
     asleep.push({ ...tab, before: [...(tab.before ?? []), ...tab.titles()] });
@@ -71,8 +71,18 @@ async function live(t, seed, transport) {
   }
 
   function join(tab) {
+    if (tab.hasLeft) return;
     tab.wantsAll = true;
     tab.notifier.join("orders", { since: "1-0" });
+  }
+
+  /** Leaves its topics, or joins them again where it left them first: it may leave before it has received their past. */
+  function wander(tab) {
+    const { notifier, topics, hasLeft, wantsAll } = tab;
+    if (wantsAll || !notifier.cursor) return;
+    tab.hasLeft = !hasLeft;
+    tab.leftAt ??= notifier.cursor;
+    for (const topic of topics) hasLeft ? notifier.join(topic, { since: tab.leftAt }) : notifier.leave(topic);
   }
 
   const steps = [
@@ -88,6 +98,8 @@ async function live(t, seed, transport) {
     () => one(({ notifier }) => notifier.connect()),
     () => one(({ notifier }) => notifier.disconnect()),
     () => one(join),
+    () => one(wander),
+    () => one((tab) => tab.hasLeft && wander(tab)),
     () => one(putAway),
     () => one(err),
     () => one(err),
@@ -103,6 +115,7 @@ async function live(t, seed, transport) {
   }
   await browser.deliver();
   comeBack();
+  for (const tab of tabs) if (tab.hasLeft) wander(tab);
   for (const { notifier } of tabs) notifier.connect();
   for (let count = 0; count < 40; count++) await rest(500);
   service.publish();
@@ -124,11 +137,18 @@ function check({ published }, { notifier, titles, begin, topics, wantsAll, befor
   assert.equal(notifier.state, "connected");
   assert.equal(new Set(got).size, got.length, `something twice: ${got}`);
   const own = wanted("user:alice", begin);
-  const ordered = got.filter((id) => own.includes(id) && !before.includes(id));
-  assert.deepEqual(ordered, own.filter((id) => ordered.includes(id)));
+  inOrder("user:alice", begin);
+  for (const topic of topics) if (topic !== "orders" || !wantsAll) inOrder(`topic:${topic}`, begin);
+  if (wantsAll && !topics.includes("orders")) inOrder("topic:orders", 0);
   assert.deepEqual(missing(own), []);
   for (const topic of topics) assert.deepEqual(missing(wanted(`topic:${topic}`, begin)), [], topic);
   if (wantsAll) assert.deepEqual(missing(wanted("topic:orders", 0)), []);
+
+  function inOrder(channel, first) {
+    const all = published.filter(({ topic }, index) => index >= first && channelOf(topic) === channel).map(({ id }) => id);
+    const ordered = got.filter((id) => all.includes(id) && !before.includes(id));
+    assert.deepEqual(ordered, all.filter((id) => ordered.includes(id)), channel);
+  }
 
   function wanted(channel, first) {
     const isLost = ({ isTrimmed }, index) => isTrimmed && index < lostBefore[channel];

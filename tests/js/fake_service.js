@@ -66,6 +66,12 @@ export class FakeService {
     this.say({ type: "notification", cursor, channel: "user:alice", notification, ...members });
   }
 
+  /** Answers the latest subscription: its past has been sent. */
+  confirm() {
+    const { ref, topic } = this.socket.heard("subscribe").at(-1);
+    this.say({ type: "ok", ref, topics: [topic] });
+  }
+
   close(code, reason = "") {
     this.socket.onclose({ code, reason });
   }

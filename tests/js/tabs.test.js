@@ -137,7 +137,7 @@ test("a tab gets the past of a topic for itself", async (t) => {
   service.say({ type: "ok", ref, topics: ["orders"] });
   await settled();
   assert.deepEqual(tabs[0].titles(), ["new"]);
-  assert.deepEqual(tabs[1].titles(), ["new", "old"]);
+  assert.deepEqual(tabs[1].titles(), ["old", "new"]); // "new" was on its way
   assert.deepEqual(tabs[1].of("replayed"), [[{ count: 1, lost: [] }]]);
   assert.deepEqual(tabs[0].of("replayed"), []);
 });
@@ -157,7 +157,7 @@ test("a tab that joins in the midst of another's replay gets all of the past as 
   service.notify("a", "900-0", replay);
   service.say({ type: "ok", ref: service.socket.heard("subscribe")[1].ref, topics: ["orders"] });
   await settled();
-  assert.deepEqual(tabs[0].titles(), ["a", "b"]);
+  assert.deepEqual(tabs[0].titles(), ["b", "a"]);
   assert.deepEqual(tabs[1].titles(), ["b", "a"]);
   assert.deepEqual(tabs[1].of("replayed"), [[{ count: 1, lost: [] }]]);
 });
@@ -301,8 +301,9 @@ test("a tab that learns late of a new leader misses nothing of its topics", asyn
 });
 
 test("notifications of a stream without a tab's topics do not make the tab skip these topics' past", async (t) => {
-  const { titles, notifyOrders } = await startLate(t, "c", "9000-0");
+  const { service, titles, notifyOrders } = await startLate(t, "c", "9000-0");
   notifyOrders("b", "3000-0");
+  service.confirm();
   await settled();
   assert.deepEqual(titles(), ["a", "c", "b"]);
 });
@@ -315,6 +316,7 @@ test("the missed entries of a tab that learnt late of a new leader arrive in ord
   assert.deepEqual(service.socket.heard("hello")[0].topics, []); // its replay would begin at 9000
   notifyOrders("b", "3000-0");
   notifyOrders("c", "9500-0");
+  service.confirm();
   await settled();
   assert.deepEqual(titles(), ["a", "d", "b", "c"]);
 });
@@ -327,7 +329,9 @@ test("a page that is reloaded during the replay of a topic receives that, too", 
   await service.accept({ connection: "c3" });
   assert.equal(service.socket.heard("hello")[0].since, "2000-0");
   assert.equal(service.socket.heard("subscribe")[0].since, "2000-0");
+  await settled();
   notifyOrders("b", "3000-0");
+  service.confirm();
   await settled();
   assert.deepEqual(titles(), ["b"]);
 });
@@ -370,6 +374,7 @@ test("a page whose topic was unsubscribed during its reload receives what the to
   assert.equal(service.socket.heard("subscribe").at(-1).since, "5000-0");
   service.notify("c", "9000-0"); // it was on its way
   service.notify("b", "6000-0", { channel: "topic:orders", replay: true });
+  service.confirm();
   await settled();
   assert.deepEqual(reloaded.titles(), ["c", "b"]);
 });
@@ -392,8 +397,91 @@ test("a page that reconnects while another one replays a topic misses nothing of
   const asked = service.socket.heard("subscribe").map(({ since }) => since);
   assert.deepEqual(asked, Array(3).fill("1000-0")); // for the tab that replays the topic, the leader, and this page
   service.notify("b", "3000-0", { channel: "topic:orders", replay: true });
+  service.confirm();
   await settled();
   assert.deepEqual(reloaded.titles(), ["b"]);
+});
+
+/** A tab has requested the past of a topic after 19000, and a page that has joined it comes back with the cursor 10000. */
+async function startBoth(t) {
+  const { service, tabs, open, browser } = await start(t, 1);
+  service.notify("x", "20000-0");
+  tabs[0].notifier.join("orders", { since: "19000-0" });
+  const storage = fakeStorage();
+  storage.setItem("notifier.cursor", "10000-0");
+  const page = await open({ topics: ["orders"], storage });
+  await service.accept({ connection: "c2", cursor: "20000-0" });
+  await settled();
+  assert.equal(service.socket.heard("hello")[0].since, "10000-0");
+  const [first, second] = service.socket.heard("subscribe");
+  assert.deepEqual([first.since, second.since], ["19000-0", "10000-0"]);
+  const send = (id, cursor, replay = true) => service.notify(id, cursor, { channel: "topic:orders", replay });
+  const confirm = ({ ref }) => service.say({ type: "ok", ref, topics: ["orders"] });
+  return { service, browser, storage, page, tab: tabs[0], first, second, send, confirm };
+}
+
+test("a page that comes back while another tab's newer past is being replayed receives the topic in order", async (t) => {
+  const { page, tab, first, second, send, confirm, storage } = await startBoth(t);
+  send("c", "19500-0");
+  send("live", "21000-0", false);
+  confirm(first);
+  send("a", "11000-0");
+  send("b", "12000-0");
+  send("c", "19500-0");
+  send("live", "21000-0");
+  await settled();
+  assert.deepEqual(page.titles(), []);
+  assert.equal(storage.getItem("notifier.cursor"), "10000-0");
+  confirm(second);
+  await settled();
+  assert.deepEqual(page.titles(), ["a", "b", "c", "live"]);
+  assert.deepEqual(tab.titles(), ["x", "c", "live"]);
+  send("d", "22000-0", false);
+  await settled();
+  assert.deepEqual(page.titles(), ["a", "b", "c", "live", "d"]);
+});
+
+test("a notification that is recalled before the past of its topic is complete is not delivered", async (t) => {
+  const { service, page, second, send, confirm } = await startBoth(t);
+  send("a", "19500-0");
+  send("b", "19600-0");
+  service.say({ type: "removed", cursor: "21000-0", channel: "topic:orders", id: "a" });
+  confirm(second);
+  await settled();
+  assert.deepEqual(page.titles(), ["b"]);
+  assert.deepEqual(page.of("removed"), [[{ id: "a", channel: "topic:orders" }]]);
+});
+
+test("a page that leaves a topic whose past has not been delivered misses nothing when it joins at its cursor", async (t) => {
+  const { service, page, send } = await startBoth(t);
+  send("a", "11000-0");
+  service.say({ type: "ping", cursor: "22000-0" });
+  await settled();
+  const since = page.notifier.cursor;
+  assert.equal(since, "10000-0");
+  page.notifier.leave("orders");
+  service.confirm();
+  await settled();
+  assert.deepEqual(page.titles(), []);
+  page.notifier.join("orders", { since });
+  await settled();
+  assert.equal(service.socket.heard("subscribe").at(-1).since, since);
+  send("a", "11000-0");
+  service.confirm();
+  await settled();
+  assert.deepEqual(page.titles(), ["a"]);
+  assert.equal(page.notifier.cursor, "22000-0");
+});
+
+test("a page that requests a part of the past that it is waiting for receives all of it", async (t) => {
+  const { service, page, send } = await startBoth(t);
+  page.notifier.join("orders", { since: "18000-0" });
+  await settled();
+  assert.equal(service.socket.heard("subscribe").length, 2);
+  send("a", "11000-0");
+  service.confirm();
+  await settled();
+  assert.deepEqual(page.titles(), ["a"]);
 });
 
 test("a page that was away for a moment gets what came late in it", async (t) => {
