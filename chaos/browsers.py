@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from chaos.cursors import cursor_of
 from chaos.ledger import Ledger, Publication
 from chaos.witness import Journal, Witness
 
@@ -41,7 +42,7 @@ class Browser(Witness):
         token: str,
         *,
         transports: list[str],
-        group: str = "",
+        group: str,
     ) -> None:
         super().__init__(name, user, topics, journal)
         self.group = group
@@ -123,6 +124,14 @@ class Browser(Witness):
                 self.received_lost(details[0]["channels"], self._cursor)
             case "state":
                 self._enter(details[0], line)
+            case "asked":
+                topic, since, number = details
+                for tab in self._process.tabs(self.group):
+                    tab.pasts.ask(topic, cursor_of(since), time.monotonic(), number)
+            case "complete":
+                topic, number = details
+                for tab in self._process.tabs(self.group):
+                    tab.pasts.complete(topic, time.monotonic(), number)
             case "published" | "refused":
                 self._take_answer(line["event"], *details)
             case "error":
@@ -198,6 +207,10 @@ class Node:
             await asyncio.sleep(0.1)
         if self._published:
             self.complain(f"{', '.join(self._published)}: neither acknowledged nor refused")
+
+    def tabs(self, group: str) -> list[Browser]:
+        """Return the browsers of a group."""
+        return [browser for browser in self.browsers.values() if browser.group == group]
 
     async def stop(self) -> None:
         """End the process."""

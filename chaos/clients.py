@@ -96,8 +96,7 @@ class Client(Witness):
         self.present.set()
 
     async def wander(self, topics: list[str], pause: float) -> None:
-        """Unsubscribe from topics for a while, then subscribe to all of them again from the cursor of before."""
-        # Without topics that are still being replayed.
+        """Unsubscribe from topics that are not being replayed; after a while subscribe again from that cursor."""
         topics = [topic for topic in topics if self._joined.get(topic, "") is None]
         since = self._cursor
         if since is None:
@@ -150,8 +149,7 @@ class Client(Witness):
                 self.complain(f"closed permanently with {code}")
             longest = min(_LONGEST_PAUSE, 0.05 * 2**self._failures)
             self._failures += 1
-            pause = self._random.uniform(0, longest) if self._come_back_in is None else self._come_back_in
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._random.uniform(0, longest) if self._come_back_in is None else self._come_back_in)
 
     async def _connect(self) -> int:
         """Run one connection, and return the code with which it ended."""
@@ -231,6 +229,7 @@ class Client(Witness):
                 topic = self._asked.pop(frame.get("ref", ""), None)
                 if topic in self._joined:
                     self._joined[topic] = None
+                    self.pasts.complete(topic, time.monotonic())
                     self.note(f"is subscribed to {topic} again")
             case "error":
                 self.complain(f"error: {frame['problem']}")
@@ -282,9 +281,10 @@ class Client(Witness):
             self._cursor = cursor
 
     async def _subscribe(self, topic: str) -> None:
-        ref = str(next(self._refs))
+        ref, since = str(next(self._refs)), self._joined[topic]
         self._asked[ref] = topic
-        since = self._joined[topic]
+        if since:
+            self.pasts.ask(topic, cursor_of(since), time.monotonic())
         await self._try_to_say(type="subscribe", ref=ref, topic=topic, **({"since": since} if since else {}))
 
     async def _try_to_say(self, **frame: object) -> None:

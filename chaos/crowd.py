@@ -125,14 +125,15 @@ class Crowd:
                 rng.sample(self.topics, min(len(self.topics), 4 if self._scenario.tabs else 2)),
                 self._journal,
                 self.node,
-                self._service.token(user, self.topics, publish=self.topics),
+                # One of its own: the requests over HTTP are recognised by their tokens.
+                self._service.token(user, self.topics, publish=self.topics, jti=f"browser {number}"),
                 transports=_TRANSPORTS[group % len(_TRANSPORTS)],
-                group="" if number < alone else f"group {group}",
+                group=f"group {group}",
             )
             self.browsers.append(browser)
             self._prepare(browser)
         for browser, other in itertools.product(self.browsers, repeat=2):
-            if browser.group and browser.group == other.group:
+            if browser.group == other.group:
                 browser.granted.update(other.topics)  # the connection that they share is sent these
         for browser in self.browsers:
             browser.start()

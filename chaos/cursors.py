@@ -2,6 +2,8 @@
 
 Cursor = tuple[int, int]
 
+OVERLAP = 2000  # ms by which entries of different channels may be out of order, and which a replay sends again
+
 
 def cursor_of(text: str) -> Cursor:
     """Return a cursor as two numbers, which compare like cursors."""

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Iterator
 
-from chaos.cursors import Cursor
+from chaos.cursors import OVERLAP, Cursor
 from chaos.ledger import Publication
 from chaos.witness import Callback, Witness
 
-OVERLAP = 2000  # ms by which entries of different channels may be out of order, and which a replay sends again
 _LEARNT_WITHIN = 5.0  # seconds until every worker knows of a removal, if its subscription is dead without an error
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from chaos.cursors import Cursor
-from chaos.entitlement import OVERLAP, entitled, is_early, may_be_muted, offences
+from chaos.cursors import OVERLAP, Cursor
+from chaos.entitlement import entitled, is_early, may_be_muted, offences
 from chaos.ledger import Ledger, Publication
 from chaos.witness import Callback, Loss, Witness
 
@@ -192,15 +192,17 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
         publication = ledger.publications.get(callback.key)
         if publication and may_be_muted(witness, publication, callback.channel):
             continue  # once the mute is lifted, a replay repeats it
-        if witness.wanders and callback.channel[6:] in (*witness.members.names, *witness.granted):
-            continue  # members, and other tabs, still receive topics that it unsubscribed from, and then their replay
+        if witness.wanders and callback.channel[6:] in witness.members.names:
+            continue  # members still receive topics that they unsubscribed from, and then their replay
         last = highest.get(callback.channel)
         if last and callback.cursor <= last.cursor:
             text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {_text(last.cursor)}"
             violations.append(Violation("disorder", witness, text, callback.channel, None, last.at, callback.at))
         else:
             highest[callback.channel] = callback
-        is_far_back = callback.cursor[0] < highest_ms - OVERLAP and not witness.wanders
+        if witness.pasts.cover(callback.channel, callback.cursor, callback.at):
+            continue
+        is_far_back = callback.cursor[0] < highest_ms - OVERLAP
         if is_far_back and callback.channel in witness.entitled:  # workers may learn late of a membership
             text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {highest_ms}"
             violations.append(Violation("far back", witness, text, callback.channel, None, callback.at, callback.at))

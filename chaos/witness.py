@@ -4,6 +4,7 @@ import time
 from typing import Any, NamedTuple
 
 from chaos.cursors import Cursor, cursor_of
+from chaos.pasts import Pasts
 from chaos.spans import Spans
 
 
@@ -65,6 +66,7 @@ class Witness:
     receive everything.
 
     `members` has the topics of which the user is a member, `mutes` what the user has muted ("type:..." or "topic:...").
+    `pasts` has what its connections requested of the past of topics.
     `granted` are topics that it may be sent although it has not subscribed to them. What it receives may be older than
     itself by `tolerance` ms.
     """
@@ -79,6 +81,7 @@ class Witness:
         self.complaints: list[str] = []
         self.members = Spans()
         self.mutes = Spans()
+        self.pasts = Pasts()
         self.granted: set[str] = set()
         self.tolerance = 0
         self.opened = 0.0  # when the present connection said hello, if that is known
