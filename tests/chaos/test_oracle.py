@@ -1,5 +1,6 @@
 """The oracle of the fault-injection harness: it reports each kind of violation, and nothing else."""
 
+import time
 from typing import Any
 
 import pytest
@@ -63,6 +64,62 @@ def test_a_broken_promise(ledger: Ledger, witness: Witness, numbers: tuple[int, 
     """A gap, a duplicate, a wrong order and an invented notification are violations."""
     deliver(witness, *numbers)
     assert expected in kinds(ledger, witness)
+
+
+def deliver_to_all(ledger: Ledger, witness: Witness, key: str, ms: int) -> None:
+    """Deliver one more notification, which was published to everyone."""
+    publication = ledger.publications[key] = Publication(key, ["all"], attempts=[(9.0, "201")])
+    ledger.acknowledge(publication, {"id": key, "channels": [{"channel": "all", "cursor": f"{ms}-0"}]})
+    witness.called("all", f"{ms}-0", {"id": key, "data": {"key": key}}, replay=False)
+
+
+def test_far_back(ledger: Ledger, witness: Witness) -> None:
+    """An entry that follows entries of other channels which are more than two seconds later is a violation."""
+    deliver(witness, 1, 2)
+    deliver_to_all(ledger, witness, "near", 5000)
+    deliver(witness, 3)
+    assert kinds(ledger, witness) == []
+    witness.callbacks.pop()
+    deliver_to_all(ledger, witness, "far", 5001)
+    deliver(witness, 3)
+    assert kinds(ledger, witness) == ["far back"]
+
+
+def test_a_past_that_was_requested(ledger: Ledger, witness: Witness) -> None:
+    """The past of a topic may follow later entries of other channels, and nothing else may then follow them."""
+    deliver_to_all(ledger, witness, "now", 9000)
+    witness.pasts.ask("orders", (2500, 0), time.monotonic())
+    deliver(witness, 1, 2)
+    witness.pasts.complete("orders", time.monotonic())
+    deliver(witness, 3)
+    assert kinds(ledger, witness) == ["far back"]
+    deliver_to_all(ledger, witness, "old", 4000)
+    assert kinds(ledger, witness) == ["far back", "disorder", "far back"]
+
+
+def test_a_past_before_the_cursor_of_its_request(ledger: Ledger, witness: Witness) -> None:
+    """What precedes the requested past by more than the overlap is a violation."""
+    deliver_to_all(ledger, witness, "now", 9000)
+    witness.pasts.ask("orders", (4500, 0), time.monotonic())
+    deliver(witness, 1, 2, 3)
+    assert kinds(ledger, witness) == ["far back", "far back"]
+
+
+def test_the_order_of_a_past_that_was_requested(ledger: Ledger, witness: Witness) -> None:
+    """A requested past must be in order, also for a client that has left the topic, or shares its connection."""
+    witness.wanders = True
+    witness.granted.add("orders")
+    witness.pasts.ask("orders", (0, 0), time.monotonic())
+    deliver(witness, 1, 3, 2)
+    assert kinds(ledger, witness) == ["disorder"]
+
+
+def test_what_follows_a_past_that_is_interrupted(ledger: Ledger, witness: Witness) -> None:
+    """The past of a topic may be ahead of other channels, whose entries follow on the next connection."""
+    witness.pasts.ask("orders", (0, 0), time.monotonic())
+    deliver(witness, 1, 2, 3)
+    deliver_to_all(ledger, witness, "resumed", 500)
+    assert kinds(ledger, witness) == []
 
 
 def test_a_loss_that_was_is_reported(ledger: Ledger, witness: Witness) -> None:
