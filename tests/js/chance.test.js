@@ -26,8 +26,8 @@ const FAULTS = [
 ];
 
 /**
- * Tabs come, go, join, leave and join again, pages make mistakes, frames cannot be read, messages are late and connections break,
- * until all is well again.
+ * Tabs come, go, join, leave and join again, pages make mistakes, frames cannot be read, messages are late and
+ * connections break, until all is well again.
  */
 async function live(t, seed, transport) {
   const random = chance(seed);

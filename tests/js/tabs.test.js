@@ -856,8 +856,20 @@ test("what a topic had long before its membership is not repeated, and no more t
   await tick(20_000);
   service.say({ type: "ping", cursor: "2000-0" });
   await tick(20_000);
-  for (let number = 1; number <= 101; number++) service.notify(`${number}`, `3000-${number}`, { channel: "topic:orders" });
+  for (let number = 1; number <= 101; number++) service.notify(`${number}`, `${3000 * number}-0`, { channel: "topic:orders" });
   service.say({ ...STATE, memberships: ["orders"] });
   await settled();
   for (const { titles } of tabs) assert.deepEqual(titles(), Array.from({ length: 100 }, (_, index) => `${index + 2}`));
+});
+
+test("more than a hundred notifications before their membership is named are in order, also if they are replayed", async (t) => {
+  const { tick, service, tabs } = await start(t, 2);
+  const titles = Array.from({ length: 101 }, (_, number) => `${number}`);
+  for (const title of titles) service.notify(title, `20000-${title}`, { channel: "topic:orders" });
+  service.close(1006);
+  await tick(1_000);
+  await service.accept({ ...STATE, type: "welcome", connection: "c2", memberships: ["orders"] });
+  for (const title of titles) service.notify(title, `20000-${title}`, { channel: "topic:orders", replay: true });
+  await settled();
+  for (const tab of tabs) assert.deepEqual(tab.titles(), titles);
 });
