@@ -149,7 +149,7 @@ export class Notifier {
   /** Throws a TypeError if the options have an API key instead of getToken, or a topic whose name cannot be valid. */
   constructor(options?: Options);
   readonly state: State;
-  /** The position to resume from: nothing that precedes it is still to be delivered. */
+  /** The position to resume from. Everything before it was delivered, except for older notifications that join() requested. */
   readonly cursor: Cursor | undefined;
   /** The id of the connection in the service's logs. */
   readonly connection: string | undefined;

@@ -161,8 +161,8 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
   }
 
   /**
-   * Delivers the past of a topic in order. It arrives in any: live notifications come before it, also those of an
-   * earlier subscription, and what other tabs requested comes before or among it.
+   * Delivers the past of a topic in order. Live notifications may have arrived before it, and what is replayed for other
+   * tabs before it or within it.
    */
   function joined({ topic, since, tabs }) {
     const past = topics.get(topic);
