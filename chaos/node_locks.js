@@ -1,8 +1,11 @@
+import { setMaxListeners } from "node:events";
+
 /** Locks like those of a browser, for all tabs of this process: `navigator.locks`, which Node 20 lacks. */
 export function createLocks() {
   const queues = new Map(); // name -> the requests of a lock; the first one holds it
 
   function request(name, { signal }, callback) {
+    setMaxListeners(0, signal); // a tab waits for the end of each tab that comes
     const queue = queues.get(name) ?? [];
     queues.set(name, queue);
     return new Promise((resolve, reject) => {
