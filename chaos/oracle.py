@@ -197,7 +197,7 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
         last = highest.get(callback.channel)
         if last and callback.cursor <= last.cursor:
             text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {_text(last.cursor)}"
-            violations.append(Violation("disorder", witness, text, callback.channel, None, last.at, callback.at))
+            violations.append(Violation("disorder", witness, text, callback.channel, publication, last.at, callback.at))
         else:
             highest[callback.channel] = callback
         if witness.pasts.cover(callback.channel, callback.cursor, callback.at):
@@ -205,7 +205,8 @@ def _disorder(ledger: Ledger, witness: Witness) -> list[Violation]:
         is_far_back = callback.cursor[0] < highest_ms - OVERLAP
         if is_far_back and callback.channel in witness.entitled:  # workers may learn late of a membership
             text = f"{callback.key} in {callback.channel} at {_text(callback.cursor)} came after {highest_ms}"
-            violations.append(Violation("far back", witness, text, callback.channel, None, callback.at, callback.at))
+            at = callback.at
+            violations.append(Violation("far back", witness, text, callback.channel, publication, at, at))
         highest_ms = max(highest_ms, callback.cursor[0])
     return violations
 

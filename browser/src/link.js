@@ -121,7 +121,7 @@ export function createLink({ options, tokens, interests, skipped, position, limi
       const frame = typeof received === "string" ? JSON.parse(received) : received;
       if (frame.counts) link.inbox = { ...link.inbox, ...frame };
       (handlers[frame.type] ?? broadcast)(frame);
-      if (frame.memberships) repeat(frame.memberships);
+      if (frame.memberships) repeat(frame);
     } catch (error) {
       broadcast({ type: "error", problem: { code: "unreadable_frame", title: "A frame was skipped.", detail: `${error}` } });
     }
@@ -167,10 +167,14 @@ export function createLink({ options, tokens, interests, skipped, position, limi
     broadcast(message);
   }
 
-  /** Entries of a new membership may arrive before the frame that names it. Tabs have skipped them, or drop them now. */
-  function repeat(memberships) {
+  /**
+   * Entries of a new membership may arrive before the frame that names it. Tabs have skipped them, or drop them now. After
+   * a welcome, the replay has the later ones.
+   */
+  function repeat({ type, memberships }) {
     for (const message of skipped.take(memberships)) {
-      broadcast({ ...message, chosen: message.chosen ?? interests.chosen(message.channel, link.inbox) });
+      const chosen = message.chosen ?? interests.chosen(message.channel, link.inbox);
+      broadcast({ ...message, chosen, again: type === "welcome" ? "before" : "all" });
     }
   }
 

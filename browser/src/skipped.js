@@ -1,7 +1,6 @@
-import { isHistory } from "./cursor.js";
 import { topicOf } from "./interests.js";
 
-const MOST = 100; // beside those that the next connection replays: of these the older ones would follow the later ones
+const MOST = 1_000; // as many as a channel stores
 const KEPT = 60_000; // milliseconds: a frame with a new membership may follow its first notifications much later
 
 /**
@@ -13,8 +12,7 @@ export function createSkipped() {
 
   function add(frame) {
     const now = Date.now();
-    kept = [...kept.filter(({ at }) => now - at < KEPT), { frame, at: now }];
-    kept = kept.filter((each, index) => index >= kept.length - MOST || !isHistory(each.frame.cursor, frame.cursor));
+    kept = [...kept.filter(({ at }) => now - at < KEPT), { frame, at: now }].slice(-MOST);
   }
 
   /** Removes and returns the frames of these topics, in their order. */

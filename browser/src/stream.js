@@ -33,7 +33,8 @@ const NUDGE_AFTER = 1_000; // for a leader that should have retried
  * - `joined` ({topic, since, tabs}): the past of a topic has been delivered to the tabs that asked for it
  *
  * Each has `at`: the cursor up to which everything has been delivered. `past` of a notification is the cursor after which
- * its topic's past is still being delivered.
+ * its topic's past is still being delivered. `again`: it preceded the membership that a frame names, and was skipped. It
+ * concerns "all" tabs, or those whose replay begins after it ("before").
  *
  * It takes from its tab by `post(message)`
  * - `tab` ({tab, topics, since, behind, once}): everything that the tab wants. If it is `behind`, the stream goes back to

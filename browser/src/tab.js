@@ -137,10 +137,11 @@ export function createTab({ url = "/v1/stream", topics: wanted = [], storage, ..
     if (snapshot.connected) post(frame);
   }
 
-  /** Whether this tab wants a notification, and it is not repeated for another tab only. */
-  function isForThisTab({ channel, cursor: place, replay, past }) {
-    const since = topics.get(topicOf(channel)) ?? cursor;
-    return isWanted(topics, channel, inbox) && !(replay && (past || isAhead) && isHistory(place, since));
+  /** Whether this tab wants a notification, and it is not repeated for another tab only, or will be replayed. */
+  function isForThisTab({ channel, cursor: place, replay, past, again }) {
+    const isOld = isHistory(place, topics.get(topicOf(channel)) ?? cursor);
+    const isDue = again ? again === "all" || isOld : !(isOld && replay && (past || isAhead));
+    return isDue && isWanted(topics, channel, inbox);
   }
 
   function remove(removed) {

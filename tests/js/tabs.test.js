@@ -838,17 +838,48 @@ test("the first notifications of a membership arrive before it is named, and no 
   assert.deepEqual(once, ["a", "c", "d", "b"]);
 });
 
+const NAMED = { ...STATE, type: "welcome", connection: "c2", memberships: ["orders"] };
+
 test("a membership that a lost connection did not name is named by the next welcome", async (t) => {
   const { tick, service, tabs } = await start(t, 2);
   service.notify("a", "2000-0", { channel: "topic:orders" });
+  service.notify("c", "9000-0", { channel: "topic:orders" });
   service.close(1006);
   await tick(1_000);
-  await service.accept({ ...STATE, type: "welcome", connection: "c2", memberships: ["orders"] });
+  await service.accept(NAMED);
   await settled();
-  for (const { titles } of tabs) assert.deepEqual(titles(), ["a"]);
+  for (const { titles } of tabs) assert.deepEqual(titles(), ["a"]); // the replay begins after it
+  for (const [id, cursor] of [["b", "8000-0"], ["c", "9000-0"]]) service.notify(id, cursor, { channel: "topic:orders", replay: true });
+  await settled();
+  for (const { titles } of tabs) assert.deepEqual(titles(), ["a", "b", "c"]);
 });
 
-test("what a topic had long before its membership is not repeated, and no more than a hundred", async (t) => {
+test("a page that comes back when a welcome names a membership receives the topic in order", async (t) => {
+  const { service, tabs, open } = await start(t, 1);
+  service.notify("b", "20000-0", { channel: "topic:orders" });
+  service.notify("x", "30000-0");
+  const page = await open({ storage: { getItem: () => "10000-0", setItem() {} } });
+  await service.accept({ ...NAMED, cursor: "30000-0" });
+  for (const [id, cursor] of [["a", "15000-0"], ["b", "20000-0"]]) service.notify(id, cursor, { channel: "topic:orders", replay: true });
+  service.notify("x", "30000-0", { replay: true });
+  await settled();
+  assert.deepEqual(page.titles(), ["a", "b", "x"]);
+  assert.deepEqual(tabs[0].titles(), ["x", "b"]);
+});
+
+test("what another tab's replay had of a membership before it was named is not missed", async (t) => {
+  const { service, tabs } = await start(t, 2);
+  tabs[1].notifier.join("orders", { since: "500-0" });
+  await settled();
+  service.notify("a", "2000-0", { channel: "topic:orders", replay: true });
+  service.notify("x", "9000-0", { replay: true });
+  service.confirm();
+  service.say({ ...STATE, memberships: ["orders"] });
+  await settled();
+  for (const { titles } of tabs) assert.deepEqual(titles(), ["x", "a"]);
+});
+
+test("what a topic had long before its membership is not repeated, and no more than a thousand", async (t) => {
   const { tick, service, tabs } = await start(t, 2);
   service.notify("old", "2000-0", { channel: "topic:orders" });
   await tick(20_000);
@@ -856,19 +887,19 @@ test("what a topic had long before its membership is not repeated, and no more t
   await tick(20_000);
   service.say({ type: "ping", cursor: "2000-0" });
   await tick(20_000);
-  for (let number = 1; number <= 101; number++) service.notify(`${number}`, `${3000 * number}-0`, { channel: "topic:orders" });
+  for (let number = 1; number <= 1_001; number++) service.notify(`${number}`, `${3000 * number}-0`, { channel: "topic:orders" });
   service.say({ ...STATE, memberships: ["orders"] });
   await settled();
-  for (const { titles } of tabs) assert.deepEqual(titles(), Array.from({ length: 100 }, (_, index) => `${index + 2}`));
+  for (const { titles } of tabs) assert.deepEqual(titles(), Array.from({ length: 1_000 }, (_, index) => `${index + 2}`));
 });
 
-test("more than a hundred notifications before their membership is named are in order, also if they are replayed", async (t) => {
+test("many notifications before their membership is named are in order when they are replayed", async (t) => {
   const { tick, service, tabs } = await start(t, 2);
-  const titles = Array.from({ length: 101 }, (_, number) => `${number}`);
+  const titles = Array.from({ length: 1_001 }, (_, number) => `${number}`);
   for (const title of titles) service.notify(title, `20000-${title}`, { channel: "topic:orders" });
   service.close(1006);
   await tick(1_000);
-  await service.accept({ ...STATE, type: "welcome", connection: "c2", memberships: ["orders"] });
+  await service.accept(NAMED);
   for (const title of titles) service.notify(title, `20000-${title}`, { channel: "topic:orders", replay: true });
   await settled();
   for (const tab of tabs) assert.deepEqual(tab.titles(), titles);
