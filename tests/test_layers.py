@@ -80,6 +80,7 @@ PURE = {
     "enum",
     "functools",
     "hashlib",
+    "hmac",
     "ipaddress",
     "heapq",
     "itertools",

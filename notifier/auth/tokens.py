@@ -8,7 +8,7 @@ several times as long as HS256.
 import hashlib
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from notifier.auth import jwks
 from notifier.auth.key_set import KeySet
@@ -100,13 +100,16 @@ class Tokens:
             return who
 
     def _identity(self, token: str, now: float) -> Identity:
+        claims = jws.read_plain(token, self._secrets)
+        if claims is not None:
+            return self._of_secret(claims, now)
         digest = hashlib.blake2b(token.encode(errors="surrogatepass"), digest_size=16).digest()
         known = self._cache.get(digest)
         if known and known.keys.has(known.key):
             return known.identity
         head = jws.read_head(token)
         if head.alg == jws.SECRET_ALGORITHM:
-            return self._signed_with_secret(token, now)
+            return self._of_secret(jws.verify(token, self._secrets, jws.SECRET_ALGORITHM), now)
         verified = self._signed_by_issuer(token, head, now)
         if len(token) <= _LONGEST_CACHED:
             self._remember(digest, verified)
@@ -117,8 +120,7 @@ class Tokens:
         if len(self._cache) > _MOST_CACHED:
             del self._cache[next(iter(self._cache))]
 
-    def _signed_with_secret(self, token: str, now: float) -> Identity:
-        claims = jws.verify(token, self._secrets, jws.SECRET_ALGORITHM)
+    def _of_secret(self, claims: dict[str, Any], now: float) -> Identity:
         issuer = claims.get("iss")
         if isinstance(issuer, str) and issuer in self._key_sets:
             raise InvalidToken("The issuer of the token (iss) signs with public keys, not with a secret.")

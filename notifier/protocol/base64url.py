@@ -12,3 +12,8 @@ def decode(text: str) -> bytes:
     if "+" in text or "/" in text:
         raise ValueError("this is the other alphabet")
     return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+
+
+def encode(data: bytes) -> str:
+    """Return the text of bytes."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

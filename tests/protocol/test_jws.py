@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifier.errors import InvalidToken
 from notifier.protocol import jwk, jws
@@ -15,6 +17,7 @@ from tests.kit.issuers import SigningKey, key_set, with_claims
 
 KEYS = {algorithm: SigningKey(algorithm) for algorithm in jwk.ALGORITHMS}
 CLAIMS = {"sub": "alice", "iss": "https://issuer.example"}
+SECRETS = ("a-secret-of-the-tests-that-is-long-enough", "another-secret-of-the-tests-of-last-month")
 
 
 def public(key: SigningKey) -> Any:
@@ -140,3 +143,99 @@ def test_no_issuer(body: bytes) -> None:
     """A token that is not signed with a secret names its issuer."""
     with pytest.raises(InvalidToken):
         jws.read_issuer(f"e30.{segment(body)}.e30")
+
+
+def signed(header: bytes, payload: bytes, secret: str = SECRETS[0]) -> str:
+    """Return a token with a valid HS256 signature, whatever its parts contain."""
+    parts = f"{segment(header)}.{segment(payload)}"
+    return f"{parts}.{segment(hmac.digest(secret.encode(), parts.encode(), 'sha256'))}"
+
+
+def read_fully(token: str) -> dict[str, Any] | None:
+    """Return the claims of a token as `read_head` and PyJWT read it; None: it is rejected."""
+    try:
+        return jws.verify(token, SECRETS, "HS256") if jws.read_head(token).alg == "HS256" else None
+    except InvalidToken:
+        return None
+
+
+PLAIN = b'{"alg":"HS256","typ":"JWT"}'
+BODY = b'{"sub":"alice","exp":1763661600,"topics":["orders"]}'
+
+
+@rows("header", [PLAIN, b'{"typ":"JWT","alg":"HS256"}', b'{"alg": "HS256"}', b'{"alg":"HS256","kid":"of-may"}'])
+@rows("secret", SECRETS)
+def test_plain(header: bytes, secret: str) -> None:
+    """A good token of HS256 is read without PyJWT, with each of the secrets."""
+    token = signed(header, BODY, secret)
+    assert jws.read_plain(token, SECRETS) == read_fully(token) == json.loads(BODY)
+
+
+@rows(
+    "token",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        signed(PLAIN, BODY) + ".",
+        "." + signed(PLAIN, BODY),
+        signed(PLAIN, BODY).replace(".", "..", 1),
+        signed(PLAIN, BODY) + "=",
+        signed(PLAIN, BODY)[:-1],
+        signed(PLAIN, BODY, "a-secret-that-the-service-does-not-know"),
+        signed(b'{"alg":"none"}', BODY),
+        signed(b'{"alg":"HS512"}', BODY),
+        signed(b'{"alg":"HS256","crit":["exp"]}', BODY),
+        signed(b'{"alg":"HS256","b64":false}', BODY),
+        signed(b'{"alg":"HS256","typ":"dpop+jwt"}', BODY),
+        signed(b'{"alg":"HS256","kid":7}', BODY),
+        signed(b'{"alg":"HS256","kid":"' + b"x" * 257 + b'"}', BODY),
+        signed(PLAIN, b"[]"),
+        signed(PLAIN, b"null"),
+        signed(PLAIN, b""),
+        signed(PLAIN, b"{" * 10_000),
+        signed(PLAIN, b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}"),
+        signed(PLAIN, b'{"x":"' + b"x" * jws.MAX_TOKEN + b'"}'),
+        signed(PLAIN, BODY).replace("e", "\u0435", 1),
+        "\ud800" + signed(PLAIN, BODY),
+    ],
+)
+def test_not_plain(token: str) -> None:
+    """All other tokens, and those that are not valid, are left to PyJWT."""
+    assert jws.read_plain(token, SECRETS) is None
+
+
+HEADERS = st.sampled_from([PLAIN, b'{"alg":"HS256"}', b'{"alg":"HS256","kid":"a"}', b'{"alg":"HS256","typ":"at+jwt"}'])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=5), each, max_size=3),
+    max_leaves=8,
+)
+BODIES = st.dictionaries(st.text(max_size=5), JSON, max_size=4).map(lambda claims: json.dumps(claims).encode())
+
+
+@st.composite
+def mutated(draw: st.DrawFn, parts: st.SearchStrategy[bytes]) -> bytes:
+    """Return a part of which some bytes are others."""
+    part = bytearray(draw(parts))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(part)))
+        part[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=2) | st.sampled_from([b'"', b"1e999", b"{"]))
+    return bytes(part)
+
+
+@given(mutated(HEADERS), mutated(BODIES | st.just(BODY)), st.sampled_from([*SECRETS, "foreign"]))
+def test_plain_or_not(header: bytes, body: bytes, secret: str) -> None:
+    """Whatever a signed token contains, PyJWT reads the same from it, or nothing was read without PyJWT."""
+    token = signed(header, body, secret)
+    claims = jws.read_plain(token, SECRETS)
+    assert claims is None or repr(claims) == repr(read_fully(token))
+
+
+@given(mutated(st.sampled_from([signed(PLAIN, BODY).encode(), signed(PLAIN, BODY, SECRETS[1]).encode()])))
+def test_mutated_tokens(token: bytes) -> None:
+    """A token that was changed is read only where PyJWT reads the same."""
+    text = token.decode("latin-1")
+    claims = jws.read_plain(text, SECRETS)
+    assert claims is None or claims == read_fully(text)
