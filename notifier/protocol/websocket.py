@@ -17,6 +17,11 @@ from notifier.errors import BadRequest, BrokenFraming, Disconnect, MessageTooBig
 VERSION = "13"
 
 _FIN = 0x80
+_WHOLE_TEXT = _FIN | Opcode.TEXT.value  # the first byte of a text message of one frame
+_MASKED = 0x80  # a bit of the second byte, next to the length
+_TWO_BYTES = 126  # a length which says that the length is in the next two bytes
+_MASK = 4  # bytes
+_SHORTEST = 2 + _MASK  # bytes of a client's frame
 _MOST_FRAGMENTS = 64  # of a message
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
@@ -118,7 +123,7 @@ class Decoder:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._frames = FrameProtocol(client=False, extensions=[])
+        self._frames: FrameProtocol | None = None  # wsproto's, once other bytes arrive than one whole short message
         self._max_bytes = max_bytes
         self._message = bytearray()
         self._fragments = 0
@@ -128,7 +133,17 @@ class Decoder:
         self.is_held = False  # for its owner: whether they are left until work for the client is done
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the client."""
+        """Take bytes of the client.
+
+        A text that arrives as one frame is read here: wsproto takes ten times as long. It reads everything else, and
+        so decides what is wrong.
+        """
+        if self._frames is None:
+            if self._put_back is None:
+                self._put_back = _only_text(data, self._max_bytes)
+                if self._put_back is not None:
+                    return
+            self._frames = FrameProtocol(client=False, extensions=[])
         self._frames.receive_bytes(data)
 
     def events(self) -> Iterator[Event]:
@@ -141,6 +156,8 @@ class Decoder:
         if self._put_back is not None:
             first, self._put_back = self._put_back, None
             yield first
+        if self._frames is None:
+            return
         try:
             for opcode, payload, frame_finished, message_finished in self._frames.received_frames():
                 if opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONTINUATION) and frame_finished:
@@ -158,6 +175,8 @@ class Decoder:
     @property
     def at_rest(self) -> bool:
         """Whether no frame and no fragmented message is incomplete."""
+        if self._frames is None:
+            return True
         frames, messages = self._frames._frame_decoder, self._frames._message_decoder
         return frames.header is None and not len(frames.buffer) and messages.opcode is None
 
@@ -167,7 +186,8 @@ class Decoder:
         event = self._put_back
         # One character may make a text four times as large as it arrived.
         waiting = sys.getsizeof(event[0]) if isinstance(event, Text | Binary) else 0
-        return waiting + len(self._message) + len(self._frames._frame_decoder.buffer)
+        unread = 0 if self._frames is None else len(self._frames._frame_decoder.buffer)
+        return waiting + len(self._message) + unread
 
     def _event(self, opcode: Opcode, payload: bytes | str | tuple[int, str], finished: bool) -> Event | None:
         if isinstance(payload, tuple):
@@ -193,6 +213,30 @@ class Decoder:
         self._fragments = 0 if is_last else self._fragments + 1
         if self._fragments > _MOST_FRAGMENTS:
             raise MessageTooBig("too many fragments")
+
+
+def _only_text(data: bytes, max_bytes: int) -> Text | None:
+    """Return the text of bytes that are exactly one valid frame with a whole message of less than 64 KB; else None."""
+    if len(data) < _SHORTEST or data[0] != _WHOLE_TEXT or not _MASKED <= data[1] <= _MASKED + _TWO_BYTES:
+        return None
+    size, start = data[1] - _MASKED, 2
+    if size == _TWO_BYTES:
+        size, start = int.from_bytes(data[2:4], "big"), 4
+        if size < _TWO_BYTES:  # one byte would have been enough
+            return None
+    payload = start + _MASK
+    if len(data) != payload + size or size > max_bytes:
+        return None
+    try:
+        return Text(_unmask(data[start:payload], data[payload:]).decode())
+    except UnicodeDecodeError:
+        return None
+
+
+def _unmask(mask: bytes, payload: bytes) -> bytes:
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
 
 def _disconnect(error: ParseFailed) -> Disconnect:

@@ -291,6 +291,45 @@ def streams(draw: st.DrawFn) -> list[tuple[bytes, bool, Event | None]]:
     return frames
 
 
+@st.composite
+def single_frames(draw: st.DrawFn) -> bytes:
+    """Return one frame, of which some bytes may be others, or missing, or too many."""
+    size = draw(st.sampled_from([0, 1, 4, 125, 126, 127, 200, LIMIT - 1, LIMIT, LIMIT + 1]))
+    data = bytearray(frame(draw(st.sampled_from([TEXT, TEXT, BINARY, PING])), "é".encode() * (size // 2) + b"x"))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, min(len(data), 12)))
+        data[at : at + draw(st.integers(0, 1))] = draw(st.binary(max_size=1))
+    return bytes(data)
+
+
+@given(single_frames())
+def test_whole_frames(data: bytes) -> None:
+    """A frame that arrives in one piece is read as wsproto reads it in two."""
+    whole = events_until_fault(Decoder(LIMIT), [data])
+    assert whole == events_until_fault(Decoder(LIMIT), [data[:1], data[1:]])
+
+
+def test_put_back() -> None:
+    """An event that was put back comes before what arrives later, whatever that is."""
+    for later in ([frame(TEXT, b"2")], [frame(PING, b"2")], [frame(TEXT, b"2")[:3], frame(TEXT, b"2")[3:]]):
+        decoder = Decoder(LIMIT)
+        [first] = feed(decoder, frame(TEXT, b"1"))
+        decoder.put_back(first)
+        for part in later:
+            decoder.receive(part)
+        assert decoder.size > len(b"1")
+        assert [event[0] for event in decoder.events()] in (["1", "2"], ["1", b"2"])
+        assert decoder.at_rest
+
+
+def test_messages_that_wait() -> None:
+    """Messages that arrive before the first was handled are handled in order."""
+    decoder = Decoder(LIMIT)
+    for text in (b"1", b"2", b"3"):
+        decoder.receive(frame(TEXT, text))
+    assert list(decoder.events()) == [Text("1"), Text("2"), Text("3")]
+
+
 @given(streams(), st.data())
 def test_splits(frames: list[tuple[bytes, bool, Event | None]], data: st.DataObject) -> None:
     """However the bytes come apart, the events are the same."""
