@@ -46,6 +46,12 @@ class ConnectionSettings:
     drain_timeout: float = setting(
         15.0, "seconds", "How long a worker that ends may take to close its connections.", float, 0.1
     )
+    fast_handshakes: bool = setting(
+        True,
+        "0 or 1",
+        "Whether usual WebSocket handshakes are answered when the connection is accepted, before gunicorn reads them.",
+        variables.flag,
+    )
     echo: bool = setting(
         False, "0 or 1", "Whether /v1/echo is served; development mode always serves it.", variables.flag
     )

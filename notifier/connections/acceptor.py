@@ -52,6 +52,11 @@ class Acceptor:
         self._drain = threading.Lock()
         self.is_draining = False
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more connection can be accepted, and no other has to be closed for it."""
+        return self._has_reached_redis() and not self._is_full
+
     def require_room(self) -> None:
         """Check that one more connection can be accepted.
 
@@ -62,9 +67,7 @@ class Acceptor:
         """
         if not self._has_reached_redis():
             raise BrokerUnavailable("This worker has not reached Redis yet.", retry_after=1)
-        # While it drains, a client is accepted and sent on to another worker like all others.
-        is_full = len(self._connections) >= self._limit and not self.is_draining
-        if is_full and not self._places.strangers.make_room():
+        if self._is_full and not self._places.strangers.make_room():
             metrics.LIMITED.labels("max_connections").inc()
             raise TooManyConnections(f"This worker holds at most {self._limit} connections.", retry_after=5)
 
@@ -107,6 +110,11 @@ class Acceptor:
                 self._close_all()
                 self._await_clients()
 
+    @property
+    def _is_full(self) -> bool:
+        # While it drains, a client is accepted and sent on to another worker like all others.
+        return len(self._connections) >= self._limit and not self.is_draining
+
     def _create(self, kind: type[S], transport: Transport, identity: Identity | None, address: int | None) -> S:
         return kind(
             transport,
@@ -123,9 +131,9 @@ class Acceptor:
         return hello_timeout(self._rules.hello_timeout, free, strangers.most)
 
     def _open(self, connection: Connection, begin: Callable[[], None]) -> None:
-        self._connections.add(connection)
-        self._places.opened(connection)
         try:
+            self._connections.add(connection)
+            self._places.opened(connection)
             begin()
         except Exception:
             connection.abort()  # nothing else has the socket any more

@@ -9,6 +9,7 @@ from notifier.http.auditor import Auditor
 from notifier.http.batch import Batches
 from notifier.http.body import Pace
 from notifier.http.credentials import Credentials
+from notifier.http.doorman import Doorman
 from notifier.http.front import Front
 from notifier.http.hosts import Hosts
 from notifier.http.routes.audit import AuditViews
@@ -57,6 +58,11 @@ def create_app(settings: Settings) -> Flask:
     hosts = Hosts(settings.auth.public_url)
     front = Front(app.wsgi_app, PUBLISH, notifications.publish, node.name, hosts, usage.requests, pace, sharing)
     app.wsgi_app = front  # type: ignore[method-assign]
+    if settings.connections.fast_handshakes:
+        verify, limits = access.tokens.verify, usage.requests
+        app.extensions["notifier.doorman"] = Doorman(
+            hosts, credentials, verify, limits, node.acceptor, settings.connections
+        )
     return app
 
 

@@ -95,16 +95,23 @@ class Credentials:
             ForeignOrigin: the token is in a cookie, and another site's page may have caused the request.
             RateLimited
         """
+        token = self.token_of(request)
+        return None if token is None else self._admit(request, token)
+
+    def token_of(self, request: Request) -> str | None:
+        """Return the token of a request, which may not be valid; None: it has none.
+
+        Raises:
+            ForeignOrigin: the token is in a cookie, and another site's page may have caused the request.
+        """
         headers = request.headers
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._admit(request, token.strip())
+            return token.strip()
         cookie = self._cookie_of(headers["Cookie"]) if "Cookie" in headers else None
-        if cookie is None:
-            return None
-        if not self._is_own_page(request):
+        if cookie is not None and not self._is_own_page(request):
             raise ForeignOrigin(f"{headers.get('Origin') or 'A request without an Origin'} may not use the cookie.")
-        return self._admit(request, cookie)
+        return cookie
 
     def require_identity(self, request: Request) -> Identity:
         """Return the user of a request.

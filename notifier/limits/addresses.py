@@ -42,6 +42,10 @@ class AddressLimits:
             self.handshakes.take(address)
             self.streams.require(address)
 
+    def has_room_for_stream(self, address: int | None) -> bool:
+        """Return whether `require_stream` would accept a handshake now. This counts nothing."""
+        return address is None or (self.handshakes.has(address, 1) and self.streams.holdings.has_room(address))
+
     def opened(self, address: int | None) -> None:
         """Count a stream that is open."""
         if address is not None:

@@ -32,14 +32,18 @@ class Holdings:
         self._others: dict[Name, tuple[int, float]] = {}  # how many the other workers have, and when that was reported
         self._changed: dict[Name, None] = {}
 
+    def has_room(self, name: Name) -> bool:
+        """Return whether there may be one more."""
+        others, _ = self._others.get(name, (0, 0.0))
+        return self._count(name) + others < self._most
+
     def require(self, name: Name) -> None:
         """Check that there may be one more.
 
         Raises:
             RateLimited
         """
-        others, _ = self._others.get(name, (0, 0.0))
-        if self._count(name) + others >= self._most:
+        if not self.has_room(name):
             self._changed[name] = None  # the number of the others may be old
             metrics.LIMITED.labels(self.limit).inc()
             headers = rate_headers.of_concurrency(self.limit, self._most)

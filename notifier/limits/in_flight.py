@@ -14,16 +14,19 @@ class InFlight:
         self._most = most
         self._numbers: dict[Name, int] = {}
 
+    def has_room(self, name: Name) -> bool:
+        """Return whether a request may begin."""
+        return self._numbers.get(name, 0) < self._most
+
     def enter(self, name: Name) -> None:
         """Count a request that begins.
 
         Raises:
             RateLimited: it may not.
         """
-        number = self._numbers.get(name, 0)
-        if number >= self._most:
+        if not self.has_room(name):
             raise self.refusal()
-        self._numbers[name] = number + 1
+        self._numbers[name] = self._numbers.get(name, 0) + 1
 
     def leave(self, name: Name) -> None:
         """Count a request that ends."""

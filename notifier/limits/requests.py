@@ -1,6 +1,6 @@
 """Limits of requests: who sends them, and how many are in flight."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -42,9 +42,25 @@ class RequestLimits:
             RateLimited
         """
         environ[_LEAVE] = []
-        address = environ[ADDRESS] = self._clients.of_request(environ)
+        address = environ[ADDRESS] = self.address_of(environ)
         if address is not None:
             self._enter(environ, self.addresses.requests, address)
+
+    def address_of(self, environ: Mapping[str, Any]) -> int | None:
+        """Return the address that a request counts for."""
+        return self._clients.of_request(environ)
+
+    def has_room(self, peer: Any, address: int | None, user: str | None) -> bool:
+        """Return whether a connection of a peer, and a request of an address and of a user, may begin now.
+
+        This counts nothing. `address` and `user` are None if nothing is counted for them.
+        """
+        of_peer = self._clients.of_peer(peer)
+        return (
+            (of_peer is None or self.addresses.peers.has_room(of_peer))
+            and (address is None or self.addresses.requests.has_room(address))
+            and (user is None or self._users.requests.has_room(user))
+        )
 
     def client_of(self, environ: Environ) -> str:
         """Return the address of the client of a request as a text; empty: it is connected by a Unix socket."""

@@ -3,15 +3,18 @@
 import contextlib
 import time
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 
 import gevent
+from gevent.server import StreamServer
 from gunicorn.config import Config
 from gunicorn.workers.ggevent import GeventWorker
 
 from notifier.errors import InternalError, RateLimited
 from notifier.http.body import PATIENT, Pace
 from notifier.loop import give_way
+from notifier.server.accept_loop import AcceptLoop
 from notifier.server.heads import answer_to_timeout, answer_with, problem_of
 from notifier.server.idle import IdleConnections
 from notifier.server.paced_socket import PacedSocket
@@ -48,6 +51,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Accept connections until the worker ends."""
         self._bound = {listener: _Bound(listener.getsockname()) for listener in self.sockets}
         super().run()
+
+    def server_class(self, listener: Any, *, spawn: Any, **_: Any) -> StreamServer:
+        """Return what accepts the connections of a listener. gunicorn calls this, with more than is needed."""
+        handle = partial(self.handle, listener)
+        doorman = self.wsgi.extensions.get("notifier.doorman")
+        if doorman is None or self.cfg.proxy_protocol != "off" or "h2" in self.cfg.http_protocols:
+            server = StreamServer(listener, handle=handle, spawn=spawn)
+        else:
+            server = AcceptLoop(listener, handle, spawn, doorman.admit)
+        if self.cfg.workers > 1:
+            server.max_accept = 1  # as in gunicorn: the others have their share
+        return server
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection, unless its address has too many.

@@ -31,6 +31,7 @@ LOG_READS = Counter("notifier_log_reads", "Reads of a channel's log; one may ser
 SHARED_LOG_READS = Counter("notifier_shared_log_reads", "How many of those reads were of shared logs: topics and all.")
 LOST = Counter("notifier_lost", "Number of times that a connection was notified of a permanent loss.")
 GAPS = Counter("notifier_gaps", "Number of times that a channel's entry did not follow the one before.")
+FAST_HANDSHAKES = Counter("notifier_fast_handshakes", "WebSocket handshakes that were answered before gunicorn.")
 CLOSES = Counter("notifier_closes", "Connections that the service closed, by close code.", ["code"])
 EVICTED = Counter("notifier_strangers_evicted", "Connections closed before their hello, to make room for others.")
 HTTP_EVICTED = Counter("notifier_http_evicted", "Idle HTTP connections closed to make room for others.")

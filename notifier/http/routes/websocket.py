@@ -16,14 +16,13 @@ from notifier.connections.acceptor import Acceptor
 from notifier.connections.transport import Transport, take_over
 from notifier.errors import BadRequest, UpgradeRequired
 from notifier.http.credentials import Credentials
+from notifier.http.handshake import accept
 from notifier.limits.addresses import AddressLimits
 from notifier.limits.client_address import ADDRESS
-from notifier.protocol import websocket
 from notifier.settings import ConnectionSettings
 
 logger = logging.getLogger(__name__)
 
-SUBPROTOCOL = "notifier.v1"
 _ECHO_BACKLOG = 65536  # bytes: one read's worth of small echoes
 
 
@@ -38,12 +37,7 @@ class Handshake:
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self._environ = environ
-        self._answer = websocket.accept(
-            environ.get("HTTP_SEC_WEBSOCKET_KEY", ""),
-            environ.get("HTTP_SEC_WEBSOCKET_VERSION", ""),
-            environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""),
-            SUBPROTOCOL,
-        )
+        self._answer = accept(environ)
 
     def take_over(self, send_buffer: int, backlog: int) -> tuple[Transport, bytes]:
         """Answer the handshake, and return the socket as a transport and the bytes that arrived with the request."""
