@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.kit.problems import assert_problem
-from tests.kit.raw import HANDSHAKE, reset
+from tests.kit.raw import handshake, reset
+from tests.kit.segments import both_ways
 from tests.kit.service import API_KEY, JSON, NDJSON, Answer, Client, Service
 from tests.kit.waiting import DEADLINE
 
@@ -495,9 +496,12 @@ class TestRoutes:
         assert answer.headers["Upgrade"].lower() == "websocket"
 
     @pytest.mark.parametrize("path", ["/v1/stream", "/v1/echo"])
-    def test_upgrade_with_body(self, service: Service, path: str) -> None:
+    @both_ways
+    def test_upgrade_with_body(self, service: Service, path: str, split: bool) -> None:
         """An upgrade request with a body is rejected: its bytes would be read as frames."""
-        assert_problem(service.request("GET", path, b"body", HANDSHAKE), 400, "bad_request")
+        for length in ({"Content-Length": "4"}, {"Transfer-Encoding": "chunked"}):
+            request = handshake(f"GET {path} HTTP/1.1", length) + b"body"
+            assert_problem(service.exchange(request, split=split), 400, "bad_request")
 
     @pytest.mark.parametrize("id", [UUID7, UUID4, "x", "x" * 1000, "'; --", "%00", "*", "{}", "%F0%9F%98%80" * 4])
     @pytest.mark.parametrize("method", ["GET", "DELETE"])

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.kit.raw import CLOSE, HANDSHAKE, PING, PONG, TEXT, Peer, frame, text
+from tests.kit.raw import CLOSE, HANDSHAKE, PING, PONG, TEXT, Peer, frame, handshake, text
+from tests.kit.segments import both_ways
 from tests.kit.service import PROBLEM, TOKEN_SECRETS, Answer, Client, Service
 from tests.kit.waiting import DEADLINE, eventually
 
@@ -82,8 +83,8 @@ def assert_lives(client: Client) -> None:
     assert client.ask("unsubscribe", topic="nothing")["type"] == "ok"
 
 
-def refusal(service: Service, **headers: str) -> Answer:
-    answer = service.request("GET", "/v1/stream", headers=HANDSHAKE | headers)
+def refusal(service: Service, *, split: bool = False, **headers: str) -> Answer:
+    answer = service.exchange(handshake("GET /v1/stream HTTP/1.1", headers), split=split)
     assert answer.headers["Content-Type"] == PROBLEM
     assert answer.json["status"] == answer.status
     return answer
@@ -240,10 +241,11 @@ class TestToken:
         stranger.send("hello")
         assert stranger.close_code() == 4001
 
+    @both_ways
     @bad_tokens
-    def test_in_header(self, strict: Service, fault: str) -> None:
+    def test_in_header(self, strict: Service, fault: str, split: bool) -> None:
         """An invalid token in the header is answered with a problem before the upgrade."""
-        answer = refusal(strict, Authorization=f"Bearer {bad_token(strict, fault)}")
+        answer = refusal(strict, split=split, Authorization=f"Bearer {bad_token(strict, fault)}")
         assert answer.status == 401
         assert answer.json["code"] == ("token_expired" if fault == "expired" else "invalid_token")
 
@@ -265,11 +267,13 @@ class TestToken:
         stranger.send("hello", token=strict.sign({"sub": "alice", "exp": int(time.time()) + 60}, secret))
         assert stranger.receive()["user"] == "alice"
 
-    def test_header_is_enough(self, strict: Service) -> None:
+    @both_ways
+    def test_header_is_enough(self, strict: Service, split: bool) -> None:
         """A hello needs no token if the request has one."""
-        with strict.connect(additional_headers={"Authorization": f"Bearer {strict.token('bob')}"}) as client:
-            client.send("hello")
-            assert client.receive()["user"] == "bob"
+        headers = {"Authorization": f"Bearer {strict.token('bob')}"}
+        with Peer(strict.port, "/v1/stream", headers, split=split) as peer:
+            peer.send(text(type="hello"))
+            assert peer.read_json()["user"] == "bob"
 
     def test_other_users(self, strict: Service, alice: Client) -> None:
         """A new token of another user is answered with an error, and the old one stays valid."""
@@ -305,31 +309,35 @@ class TestCookie:
         ],
         ids=str,
     )
-    def test_foreign_origin(self, strict: Service, origin: dict[str, str]) -> None:
+    @both_ways
+    def test_foreign_origin(self, strict: Service, origin: dict[str, str], split: bool) -> None:
         """A cookie from another or an unknown origin is rejected before the upgrade."""
-        answer = refusal(strict, Cookie=f"notifier_token={strict.token()}", **origin)
+        answer = refusal(strict, split=split, Cookie=f"notifier_token={strict.token()}", **origin)
         assert (answer.status, answer.json["code"]) == (403, "foreign_origin")
 
     @pytest.mark.parametrize("origin", [{}, {"Origin": "null"}], ids=str)
     @pytest.mark.parametrize("host", ["", "notifier_backend", "not a host"])
-    def test_useless_host(self, strict: Service, host: str, origin: dict[str, str]) -> None:
+    @both_ways
+    def test_useless_host(self, strict: Service, host: str, origin: dict[str, str], split: bool) -> None:
         """A Host that is not a real name, as some proxies send, matches no origin."""
-        answer = refusal(strict, Cookie=f"notifier_token={strict.token()}", Host=host, **origin)
+        answer = refusal(strict, split=split, Cookie=f"notifier_token={strict.token()}", Host=host, **origin)
         assert (answer.status, answer.json["code"]) == (403, "foreign_origin")
 
+    @both_ways
     @pytest.mark.parametrize("origin", [f"http://{HANDSHAKE['Host']}", FRIEND])
-    def test_known_origin(self, strict: Service, origin: str) -> None:
+    def test_known_origin(self, strict: Service, origin: str, split: bool) -> None:
         """A cookie from the service's own origin or an allowed one authenticates the user."""
         headers = {"Cookie": f"notifier_token={strict.token('carol')}", "Origin": origin}
-        with Peer(strict.port, "/v1/stream", headers) as peer:
+        with Peer(strict.port, "/v1/stream", headers, split=split) as peer:
             peer.send(text(type="hello"))
             assert peer.read_json()["user"] == "carol"
 
+    @both_ways
     @bad_tokens
-    def test_bad_token(self, strict: Service, fault: str) -> None:
+    def test_bad_token(self, strict: Service, fault: str, split: bool) -> None:
         """An invalid token in a cookie is answered with a problem before the upgrade."""
         token = bad_token(strict, fault).replace(" ", "")
-        assert refusal(strict, Cookie=f"notifier_token={token}", Origin=FRIEND).status == 401
+        assert refusal(strict, split=split, Cookie=f"notifier_token={token}", Origin=FRIEND).status == 401
 
 
 class TestFrames:
@@ -527,9 +535,10 @@ def test_full() -> None:
     """A full worker rejects new connections until one ends, and serves those that it has."""
     with Service(workers=1, max_connections=2) as service, service.client("witness") as witness:
         with service.client("another"):
-            answer = refusal(service)
-            assert (answer.status, answer.json["code"]) == (503, "too_many_connections")
-            assert int(answer.headers["Retry-After"]) > 0
+            for split in (False, True):
+                answer = refusal(service, split=split)
+                assert (answer.status, answer.json["code"]) == (503, "too_many_connections")
+                assert int(answer.headers["Retry-After"]) > 0
             assert_alive(service, witness)
         eventually(lambda: service.request("GET", "/v1/stream", headers=HANDSHAKE).status == 101)
 

@@ -9,7 +9,6 @@ from tests.kit.raw import (
     BINARY,
     CLOSE,
     CONTINUATION,
-    HANDSHAKE,
     PING,
     PONG,
     TEXT,
@@ -19,7 +18,9 @@ from tests.kit.raw import (
     fragments,
     frame,
     handshake,
+    text,
 )
+from tests.kit.segments import both_ways
 from tests.kit.service import PROBLEM, Service
 
 LIMIT = 65536  # the default of max_message_bytes
@@ -81,17 +82,36 @@ class TestHandshake:
             assert peer.headers["Sec-WebSocket-Extensions"] is None
             assert_echo(peer)
 
+    @both_ways
+    def test_stream(self, service: Service, split: bool) -> None:
+        """The stream is accepted as the echo is, with messages in the same segment."""
+        hello = text(type="hello", token=service.token())
+        with Peer(service.port, "/v1/stream", behind=hello + frame(PING, b"bird"), split=split) as peer:
+            assert (peer.status, peer.headers["Sec-WebSocket-Accept"]) == (101, ACCEPT)
+            assert (peer.headers["Upgrade"], peer.headers["Connection"]) == ("websocket", "Upgrade")
+            assert {peer.read().opcode, peer.read().opcode} == {PONG, TEXT}
+
+    @both_ways
+    def test_stream_in_part(self, service: Service, split: bool) -> None:
+        """A hello may begin in the segment of the handshake and end in another."""
+        hello = text(type="hello", token=service.token())
+        with Peer(service.port, "/v1/stream", behind=hello[:9], split=split) as peer:
+            peer.send(hello[9:])
+            assert peer.read_json()["type"] == "welcome"
+
+    @both_ways
     @pytest.mark.parametrize("offer", ["notifier.v1", "other, notifier.v1"])
-    def test_subprotocol(self, service: Service, offer: str) -> None:
+    def test_subprotocol(self, service: Service, offer: str, split: bool) -> None:
         """The subprotocol is selected if it is offered (section 4.2.2)."""
-        with Peer(service.port, "/v1/stream", {"Sec-WebSocket-Protocol": offer}) as peer:
+        with Peer(service.port, "/v1/stream", {"Sec-WebSocket-Protocol": offer}, split=split) as peer:
             assert peer.status == 101
             assert peer.headers["Sec-WebSocket-Protocol"] == "notifier.v1"
 
+    @both_ways
     @pytest.mark.parametrize("offer", [{}, {"Sec-WebSocket-Protocol": "other"}])
-    def test_no_subprotocol(self, service: Service, offer: dict[str, str]) -> None:
+    def test_no_subprotocol(self, service: Service, offer: dict[str, str], split: bool) -> None:
         """A client that does not offer the subprotocol is served without one (section 4.2.2)."""
-        with Peer(service.port, "/v1/stream", offer) as peer:
+        with Peer(service.port, "/v1/stream", offer, split=split) as peer:
             assert peer.status == 101
             assert peer.headers["Sec-WebSocket-Protocol"] is None
 
@@ -113,23 +133,26 @@ class TestHandshake:
         ids=str,
     )
     @pytest.mark.parametrize("path", ["/v1/echo", "/v1/stream"])
-    def test_refused(self, service: Service, path: str, change: dict[str, str | None]) -> None:
+    @both_ways
+    def test_refused(self, service: Service, path: str, change: dict[str, str | None], split: bool) -> None:
         """A handshake without a key, with a wrong version or without the upgrade is rejected (section 4.2.1)."""
-        headers = {name: value for name, value in {**HANDSHAKE, **change}.items() if value is not None}
-        answer = service.request("GET", path, headers=headers)
+        answer = service.exchange(handshake(f"GET {path} HTTP/1.1", change), split=split)
         assert answer.status in (400, 426)
         assert answer.headers["Content-Type"] == PROBLEM
         assert answer.json["status"] == answer.status
 
     @pytest.mark.parametrize("start", ["HEAD {} HTTP/1.1", "POST {} HTTP/1.1", "GET {} HTTP/1.0"])
     @pytest.mark.parametrize("path", ["/v1/echo", "/v1/stream"])
-    def test_request_line(self, service: Service, path: str, start: str) -> None:
+    @both_ways
+    def test_request_line(self, service: Service, path: str, start: str, split: bool) -> None:
         """Only a GET of HTTP/1.1 or higher is upgraded (section 4.2.1)."""
-        assert 400 <= service.exchange(handshake(start.format(path))).status < 500
+        assert 400 <= service.exchange(handshake(start.format(path)), split=split).status < 500
 
-    def test_version_is_named(self, service: Service) -> None:
+    @pytest.mark.parametrize("path", ["/v1/echo", "/v1/stream"])
+    @both_ways
+    def test_version_is_named(self, service: Service, path: str, split: bool) -> None:
         """A wrong version is answered with the supported version (section 4.4)."""
-        answer = service.request("GET", "/v1/echo", headers=HANDSHAKE | {"Sec-WebSocket-Version": "8"})
+        answer = service.exchange(handshake(f"GET {path} HTTP/1.1", {"Sec-WebSocket-Version": "8"}), split=split)
         assert answer.headers["Sec-WebSocket-Version"] == "13"
 
 

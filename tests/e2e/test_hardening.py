@@ -10,6 +10,7 @@ import pytest
 from tests.kit import raw
 from tests.kit.leaks import leaks, secrets_of
 from tests.kit.raw import Peer
+from tests.kit.segments import both_ways
 from tests.kit.service import API_KEY, JSON, PROBLEM, Service
 
 BACKEND = {"Authorization": f"Bearer {API_KEY}"}
@@ -80,10 +81,11 @@ def test_public_hosts(public: Service) -> None:
         assert public.exchange(GET % (path, b"10.0.0.1:8080")).status == status
 
 
-def test_websockets_of_other_hosts(public: Service) -> None:
+@both_ways
+def test_websockets_of_other_hosts(public: Service, split: bool) -> None:
     """A handshake for another host is rejected, one for the public host is not."""
     for host, status in (("evil.example", 421), ("notify.example", 101)):
-        with Peer(public.port, "/v1/stream", {"Host": host}) as peer:
+        with Peer(public.port, "/v1/stream", {"Host": host}, split=split) as peer:
             assert peer.status == status
 
 

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple, Self
 
+from tests.kit import segments
 from tests.kit.waiting import DEADLINE
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -37,9 +38,10 @@ class Frame(NamedTuple):
         return struct.unpack_from("!H", self.payload)[0] if self.payload else None
 
 
-def handshake(start: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """Return a request to upgrade (section 4.1) with this first line."""
-    lines = [f"{name}: {value}" for name, value in {**HANDSHAKE, **(headers or {})}.items()]
+def handshake(start: str, headers: Mapping[str, str | None] | None = None) -> bytes:
+    """Return a request to upgrade (section 4.1) with this first line; a header that is None is left out."""
+    fields: dict[str, str | None] = {**HANDSHAKE, **(headers or {})}
+    lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
     return "\r\n".join([start, *lines, "\r\n"]).encode()
 
 
@@ -116,7 +118,10 @@ def reset(sock: socket.socket) -> None:
 
 
 class Peer:
-    """One connection after its handshake. `behind` is sent in the same segment as the handshake."""
+    """One connection after its handshake.
+
+    `behind` is sent in the same segment as the end of the handshake, which has two segments with `split`.
+    """
 
     def __init__(
         self,
@@ -126,6 +131,7 @@ class Peer:
         *,
         behind: bytes = b"",
         receive_buffer: int = 0,
+        split: bool = False,
     ) -> None:
         self._socket = socket.socket()
         self._socket.settimeout(DEADLINE)
@@ -134,7 +140,7 @@ class Peer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._socket.connect(("127.0.0.1", port))
         self._file = self._socket.makefile("rb")
-        self.send(handshake(f"GET {path} HTTP/1.1", headers) + behind)
+        segments.send(self._socket, handshake(f"GET {path} HTTP/1.1", headers) + behind, split=split)
         self.status = int(self._file.readline().split()[1])
         self.headers = http.client.parse_headers(self._file)
 

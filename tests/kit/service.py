@@ -27,7 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from notifier.server.embedded_valkey import EmbeddedValkey
-from tests.kit import environment
+from tests.kit import environment, segments
 from tests.kit.forks import Forked, server_of
 from tests.kit.leaks import leaks, secrets_of
 from tests.kit.ports import free_port
@@ -178,10 +178,13 @@ class Service:
         """Recall a notification."""
         return self.request("DELETE", f"/v1/notifications/{id}", headers={"Authorization": f"Bearer {key}"})
 
-    def exchange(self, data: bytes) -> Answer:
-        """Send bytes, which need not be a valid request, end the writing side, and return the answer."""
+    def exchange(self, data: bytes, *, split: bool = False) -> Answer:
+        """Send bytes, which need not be a valid request, end the writing side, and return the answer.
+
+        With `split` they arrive in two segments.
+        """
         with socket.create_connection(("127.0.0.1", self.port), DEADLINE) as sock:
-            sock.sendall(data)
+            segments.send(sock, data, split=split)
             sock.shutdown(socket.SHUT_WR)
             with http.client.HTTPResponse(sock, method=data.split()[0].decode(errors="replace")) as response:
                 response.begin()
