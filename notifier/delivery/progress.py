@@ -117,5 +117,10 @@ class Progress:
 
     def is_subscribed(self, connection: StreamConnection) -> bool:
         """Return whether this worker receives everything that a connection must be sent."""
-        found = (self._hub.get(name) for name in connection.channels)
-        return self.reached is not None and all(channel is not None and channel.confirmed for channel in found)
+        if not self._complete.ms:
+            return False
+        for name in connection.channels:  # a loop, because this is asked six times for each handshake
+            channel = self._hub.get(name)
+            if channel is None or not channel.confirmed:
+                return False
+        return True
