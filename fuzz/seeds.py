@@ -87,6 +87,10 @@ SEEDS: dict[str, list[bytes]] = {
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: x\r\n\r\n",
         *HEADS.values(),
     ],
+    "upgrades": [
+        raw.handshake("GET /v1/stream HTTP/1.1"),
+        raw.handshake("GET /v1/stream HTTP/1.1", {"Cookie": "a=b", "X-Forwarded-Proto": "https"}) + raw.close(1000),
+    ],
     "paths": [
         b"/topics/a%2Fb/members/%C3%A9?x",
         b"/users/a/export",

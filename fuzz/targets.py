@@ -36,6 +36,7 @@ from notifier.protocol import (
     jws,
     key_request,
     notification,
+    plain_upgrade,
     stream_query,
     token_request,
 )
@@ -259,6 +260,19 @@ def _head_of(pieces: list[bytes]) -> Any:
         return heads.problem_of(error).status
 
 
+def read_upgrade(data: bytes) -> None:
+    """A request to upgrade that is read without gunicorn: gunicorn reads the same headers, and no body."""
+    found = plain_upgrade.read(data)
+    if found is None:
+        return
+    request = next(_Heads(_GUNICORN, [data], ("127.0.0.1", 1)))
+    headers = {f"HTTP_{name.replace('-', '_')}": value for name, value in request.headers}
+    read = {name: value for name, value in found.environ.items() if name.startswith("HTTP_")}
+    assert (request.method, request.uri, headers) == ("GET", "/v1/stream", read)
+    assert request.body.read(1) == b""
+    assert len(headers) == len(request.headers)
+
+
 def read_path(data: bytes) -> None:
     """A path, as it was sent: each name in it is read once, and an unexpected fault is one of the service."""
     path = data.decode("latin-1").partition("?")[0]
@@ -324,5 +338,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "replies": read_replies,
     "forwarded": read_forwarded,
     "heads": read_head,
+    "upgrades": read_upgrade,
     "paths": read_path,
 }
