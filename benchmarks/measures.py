@@ -26,6 +26,7 @@ ROWS = {
     "memory events": Row("the same with Server-Sent Events", "{:,.0f} B", 2048),
     "memory poll": Row("the same with a waiting poll", "{:,.0f} B", 2048),
     "handshakes": Row("handshakes per second", "{:,.0f}", 2_000, less_is_better=False),
+    "handshake": Row("CPU per handshake", "{:.0f} us", 0),
     "paced 64": Row("CPU per delivery, 20 per second, 64 B", "{:.2f} us", 5),
     "paced 512": Row("CPU per delivery, 20 per second, 512 B", "{:.2f} us", 5),
     "saturated 64": Row("CPU per delivery, saturated, 64 B", "{:.2f} us", 1),
@@ -122,10 +123,15 @@ def plain_memory(bench, key, count, *asked):
 
 
 def handshakes(bench):
-    """Yield how many connections open per second, 32 at a time. Notifier's are open after `welcome`."""
+    """Yield how many connections open per second, 32 at a time, and the worker's CPU time for each, in microseconds.
+
+    Notifier's are open after `welcome`.
+    """
     with Listeners(bench.directory) as listeners:
         open_all(bench, listeners, WARM_UP)
+        cpu = cpu_seconds(bench.service.worker)
         result = open_all(bench, listeners, bench.scale.handshakes)
+        yield "handshake", (cpu_seconds(bench.service.worker) - cpu) / result["opened"] * 1e6
         yield "handshakes", result["opened"] / result["seconds"]
 
 
