@@ -1,6 +1,6 @@
-"""The doorman: accepts plain upgrades of the stream in the moment in which their connections are accepted.
+"""The doorman: answers plain upgrades of the stream as soon as their connections are accepted, without gunicorn.
 
-gunicorn, Flask and flask-sock take most of the time of a handshake. They read and answer all other requests, and every
+gunicorn, Flask and flask-sock take most of the time of a handshake. They still answer all other requests, and every
 request that has to be rejected: the doorman only decides whether they would accept it, by the same rules. Nothing here
 may wait, because the event loop calls it.
 """

@@ -48,12 +48,11 @@ class AcceptLoop(StreamServer):  # type: ignore[misc]
             early = _read(sock)
             if early and self._admit(sock, peer, early):
                 return
-            begun = BegunSocket(sock.family, sock.type, sock.proto, sock.fileno(), early=early)
+            begun = BegunSocket(sock.family, sock.type, sock.proto, sock.detach(), early=early)
         except Exception:
             logger.exception("A connection could not be opened")
             sock.close()
             return
-        sock.detach()
         super().do_handle(begun, peer)
 
 
