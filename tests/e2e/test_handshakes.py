@@ -35,7 +35,7 @@ def opens(service: Service, headers: dict[str, str], split: bool) -> bool:
 
 
 def test_both_ways_are_taken(service: Service, user: str) -> None:
-    """A handshake that arrives with its connection is answered at once, and is welcome like the others."""
+    """A handshake that arrives with its connection is answered at once, one in two segments by flask-sock."""
 
     def is_fast() -> bool:
         before = service.metric(FAST)
@@ -44,6 +44,12 @@ def test_both_ways_are_taken(service: Service, user: str) -> None:
         return service.metric(FAST) > before
 
     eventually(is_fast)  # a worker may accept a connection just before its request arrives
+    before = service.metric(FAST)
+    hello = text(type="hello", token=service.token(user))
+    for _ in range(5):
+        with Peer(service.port, "/v1/stream", behind=hello, split=True) as peer:
+            assert peer.read_json()["user"] == user
+    assert service.metric(FAST) < before + 5  # it may have read the halves together, but not always
 
 
 def test_turned_off(user: str) -> None:

@@ -11,8 +11,8 @@ both_ways = pytest.mark.parametrize("split", [False, True], ids=["at once", "in 
 
 
 def send(sock: socket.socket, data: bytes, *, split: bool) -> None:
-    """Send bytes; with `split`, the second half once the service has read the first."""
-    half = len(data) // 2 if split else 0
+    """Send a request; with `split`, all behind the first half of its head once the service has read that half."""
+    half = len(data.partition(b"\r\n\r\n")[0]) // 2 if split else 0
     if half:
         sock.sendall(data[:half])
         eventually(lambda: _is_read(sock))
