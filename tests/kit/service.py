@@ -31,7 +31,7 @@ from tests.kit import environment, segments
 from tests.kit.forks import Forked, server_of
 from tests.kit.leaks import leaks, secrets_of
 from tests.kit.ports import free_port
-from tests.kit.waiting import DEADLINE, eventually
+from tests.kit.waiting import DEADLINE, eventually, next_millisecond
 
 API_KEY = "key-of-the-tests"
 TOKEN_SECRETS = ("the-first-secret-signs-and-verifies", "the-second-secret-of-a-rotation-verifies")
@@ -140,13 +140,18 @@ class Service:
     # As a publisher.
 
     def request(self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Return the answer to a request. An iterable body is sent in chunks."""
+        """Return the answer to a request. An iterable body is sent in chunks.
+
+        What is published later has later ids, on all channels.
+        """
         connection = self.dial()
         try:
             connection.request(method, path, _encode(body), dict(headers or {}))
             return _answer(connection.getresponse())
         finally:
             connection.close()
+            if method == "POST" and path.startswith("/v1/notifications"):
+                next_millisecond()
 
     def dial(self) -> http.client.HTTPConnection:
         """Return a connection for requests."""
