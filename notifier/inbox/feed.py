@@ -102,6 +102,9 @@ class InboxFeed:
         The state of a user may have been read before those were published: the user's channel was subscribed to first.
         """
         if channels.is_user(channel.name):
+            if channel.inbox:
+                # Read while nothing was received, perhaps: changes since then have not been received, either.
+                known(channel).invalidate_filters()
             if known(channel).was_sent:
                 self._rounds.check_later(user_of(channel))
         elif has_missed and any(connection.session.is_welcome for connection in channel.connections):

@@ -659,6 +659,18 @@ class TestFilters:
         worker.feed.subscription_lost(worker.hub.channels())
         assert worker.feed.filters([ada]) == {}
 
+    def test_read_without_subscription(self, worker: Worker) -> None:
+        """Mutes that a replay has read while nothing was received are read again once the worker is subscribed."""
+        ada = worker.attach("ada")
+        worker.feed.subscription_lost(worker.hub.channels())
+        worker.states["ada"] = InboxState(revision=2, mutes={"type:t": 5})
+        assert worker.feed.outdated([ada]) == {ada}
+        worker.states["ada"] = InboxState(revision=3)  # the worker does not receive that the mute is lifted
+        worker.feed.subscribed(worker.channel("ada"), has_missed=False)
+        assert worker.feed.filters([ada]) == {}
+        worker.feed.prepare([ada])
+        assert worker.mutes.of(ada) == {}
+
 
 class TestExpiries:
     @pytest.fixture(autouse=True)
