@@ -87,7 +87,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Answer a request. Then others have their turn, and several of them if the client has sent many at once."""
         super().handle_request(listener_name, req, PacedSocket(sock, self.pace, self.idle), addr)
         if not req.unreader.buf.tell():
-            gevent.sleep(0)  # the client has most likely sent no more
+            gevent.sleep(0)  # nearly all clients wait for the answer
             return
         for _ in range(_TURNS):
             give_way()
