@@ -53,7 +53,8 @@ def seen(kind: str, service: Service) -> Iterator[Service]:
 def lively() -> Iterator[Service]:
     """A service that pings every two seconds, limits failures and slow bodies, and knows the addresses of clients."""
     patience = {"body_timeout": 3, "body_rate": 1_000_000}
-    with Service(workers=1, heartbeat=2, trusted_proxies="127.0.0.1", address_failure_rate=0.1, **patience) as service:
+    limits = {"address_failure_rate": 0.1, "address_handshake_rate": 10_000}  # a fast client polls all the time
+    with Service(workers=1, heartbeat=2, trusted_proxies="127.0.0.1", **limits, **patience) as service:
         yield service
 
 
